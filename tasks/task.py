@@ -1,0 +1,74 @@
+# Copyright 2026 The tff-partial Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""What a task is: a model that can be split, and people's data to train it on."""
+
+from collections.abc import Callable, Mapping
+import dataclasses
+
+import tensorflow as tf
+
+from tff_partial import clients as clients_lib
+from tff_partial import examples as examples_lib
+from tff_partial import partial_model
+from tff_partial import partition
+
+
+@dataclasses.dataclass(frozen=True)
+class Task:
+  """A model that can be split, and people's data to train it on.
+
+  Attributes:
+    name: As users call it.
+    data: Where the data come from, in words.
+    model: What the model is, in words.
+    model_fn: Split name to a `ModelFn`; raises ValueError for a name unknown.
+    splits: The task's own splits by name; `none`, `all` and `regex:...` are
+      understood everywhere.
+    train: Clients' training examples.
+    test: Test examples, of the same clients.
+    client_examples: The form in which they enter computations.
+    metric: The model's metric that decides who gains and who is hurt.
+    higher_is_better: Whether a higher value of it is.
+    demonstration: Whether the data were made for show, so that findings on them
+      say nothing about people.
+  """
+
+  name: str
+  data: str
+  model: str
+  model_fn: Callable[[str], partial_model.ModelFn]
+  splits: Mapping[str, partition.Rule]
+  train: clients_lib.Clients
+  test: clients_lib.Clients
+  client_examples: examples_lib.ClientExamples
+  metric: str
+  higher_is_better: bool
+  demonstration: bool = False
+
+  def __post_init__(self):
+    """Checks that the model takes what the clients have.
+
+    Raises:
+      ValueError: If there are no clients, if the first client's examples are
+        not what the computations expect, or if the model lacks the metric.
+    """
+    with tf.Graph().as_default():
+      model = self.model_fn('none')()
+    if self.metric not in model.metric_names:
+      raise ValueError(
+          f'Expected a metric of {list(model.metric_names)} for task'
+          f' {self.name!r}, found {self.metric!r}.'
+      )
+    for part, clients in (('training', self.train), ('test', self.test)):
+      if not len(clients.client_ids):
+        raise ValueError(
+            f'Expected clients with {part} examples, found none in {self.data}.'
+        )
+      client_id = clients.client_ids[0]
+      try:
+        self.client_examples.check(clients.read(client_id), model.input_spec)
+      except ValueError as e:
+        raise ValueError(
+            f'Client {client_id!r} of {self.data} does not fit task'
+            f' {self.name!r}. {e}'
+        ) from e

@@ -1,0 +1,311 @@
+# Copyright 2026 The tff-partial Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""Figures of a run: learning curves, and who gained or lost.
+
+Each function returns a Matplotlib figure of its own, without pyplot and its
+global state, so that a report, a notebook and two threads can draw at once. The
+colours are Okabe and Ito's, which differ for colour-blind readers as well:
+vermillion is hurt, blue is helped, grey is neither.
+"""
+
+from collections.abc import Collection, Mapping, Sequence
+import io
+
+import matplotlib
+from matplotlib import axes as mpl_axes
+from matplotlib import figure as mpl_figure
+from matplotlib import ticker
+import numpy as np
+
+_HURT, _HELPED, _SAME = '#D55E00', '#0072B2', '#8C8C8C'
+_LINES = ('#0072B2', '#E69F00', '#009E73', '#CC79A7', '#56B4E9', '#000000')
+_INK = '#33373D'
+
+# More points than this are drawn as one bitmap inside the vector figure, which
+# would grow by some hundred bytes a point.
+_MAX_VECTOR_POINTS = 300
+
+
+def to_svg(figure: mpl_figure.Figure) -> bytes:
+  """A figure as an SVG file; the same figure gives the same bytes."""
+  buffer = io.BytesIO()
+  with matplotlib.rc_context({'svg.hashsalt': 'tff_partial'}):
+    figure.savefig(buffer, format='svg', dpi=200, metadata={'Date': None})
+  return buffer.getvalue()
+
+
+def learning_curves(
+    history: Sequence[Mapping[str, float]],
+    metrics: Sequence[str],
+    *,
+    percent: Collection[str] = (),
+) -> mpl_figure.Figure:
+  """Draws metrics of training and evaluation against the round.
+
+  Args:
+    history: For each logged round `round` and any of `train/<metric>` and
+      `eval/<model>/<metric>`.
+    metrics: One panel each.
+    percent: Those of `metrics` whose axis is marked in percent.
+  """
+  figure = _figure(width=4.6 * len(metrics), height=3.4)
+  panels = figure.subplots(1, len(metrics), squeeze=False)[0]
+  for axes, metric in zip(panels, metrics):
+    _tidy(axes, x='Round', y=metric.replace('_', ' ').capitalize())
+    axes.xaxis.set_major_locator(
+        ticker.MaxNLocator(integer=True, steps=[1, 2, 5, 10])
+    )
+    if metric in percent:
+      axes.yaxis.set_major_formatter(ticker.PercentFormatter(xmax=1))
+    _curve(axes, history, f'train/{metric}', label='training', color=_SAME)
+    keys = sorted(
+        {
+            key
+            for row in history
+            for key in row
+            if key.startswith('eval/') and key.endswith(f'/{metric}')
+        }
+    )
+    for i, key in enumerate(keys):
+      _curve(
+          axes,
+          history,
+          key,
+          label=key.split('/')[1].replace('_', ' '),
+          color=_LINES[i % len(_LINES)],
+          marker='o',
+      )
+    _legend(axes)
+  return figure
+
+
+def change_histogram(
+    changes: np.ndarray, *, higher_is_better: bool, unit: str
+) -> mpl_figure.Figure:
+  """Draws how many clients changed by how much, with the median.
+
+  Args:
+    changes: Change of each client, float [clients]; NaN is left out.
+    higher_is_better: Which side of zero is the hurt one.
+    unit: What the changes are, for the axis.
+  """
+  changes = changes[np.isfinite(changes)]
+  figure = _figure(width=5.2, height=5.0)
+  axes = figure.subplots()
+  _tidy(axes, x=f'Change in {unit}', y='Clients')
+  span = np.abs(changes).max(initial=0) or 1.0
+  bins = np.clip(2 * int(np.sqrt(len(changes))), 10, 40)
+  width = 2 * span / bins
+  # Those without any change get a bar of their own around zero, so that no bar
+  # mixes hurt and helped.
+  edges = width * (np.arange(bins + 1) - bins / 2)
+  for (label, color), members in _sides(changes, higher_is_better).items():
+    if label == 'same':
+      heights, lefts, widths = [members.sum()], [0.0], 0.5 * width
+    else:
+      heights, _ = np.histogram(changes[members], edges)
+      lefts, widths = edges[:-1] + width / 2, 0.94 * width
+    axes.bar(
+        lefts,
+        heights,
+        widths,
+        color=color,
+        label=f'{label}: {members.sum()}',
+        zorder=3 if label == 'same' else 2,
+    )
+  axes.set_xlim(
+      min(changes.min(initial=0), -width) - width,
+      max(changes.max(initial=0), width) + width,
+  )
+  if len(changes):
+    median = float(np.median(changes))
+    axes.axvline(
+        median,
+        color=_INK,
+        linewidth=1.6,
+        linestyle='--',
+        label=f'median {median:+.3g}' if median else 'median 0',
+        zorder=4,
+    )
+  axes.yaxis.set_major_locator(ticker.MaxNLocator(integer=True))
+  _legend(axes)
+  return figure
+
+
+def before_after(
+    before: np.ndarray,
+    after: np.ndarray,
+    test_examples: np.ndarray,
+    *,
+    higher_is_better: bool,
+    labels: tuple[str, str],
+    percent: bool = False,
+) -> mpl_figure.Figure:
+  """Draws each client's metric under two models; area grows with test data.
+
+  Args:
+    before: Metric of each client under the baseline, float [clients].
+    after: Metric of each client under the candidate, float [clients].
+    test_examples: Test examples of each client, int [clients].
+    higher_is_better: Which side of the diagonal is the hurt one.
+    labels: What `before` and `after` are, for the axes.
+    percent: Whether the axes are marked in percent.
+  """
+  known = np.isfinite(before) & np.isfinite(after)
+  before, after, weight = before[known], after[known], test_examples[known]
+  figure = _figure(width=5.2, height=5.0)
+  axes = figure.subplots()
+  _tidy(axes, x=labels[0], y=labels[1])
+  _scatter(axes, before, after, after - before, weight, higher_is_better)
+  both = np.concatenate([before, after])
+  if len(both):
+    margin = 0.04 * np.ptp(both) or 0.1
+    limits = both.min() - margin, both.max() + margin
+    axes.plot(limits, limits, color=_INK, linewidth=0.9, zorder=1)
+    axes.set(xlim=limits, ylim=limits, aspect='equal')
+  if percent:
+    axes.xaxis.set_major_formatter(ticker.PercentFormatter(xmax=1))
+    axes.yaxis.set_major_formatter(ticker.PercentFormatter(xmax=1))
+  _legend(axes)
+  return figure
+
+
+def change_by_size(
+    changes: np.ndarray,
+    train_examples: np.ndarray,
+    test_examples: np.ndarray,
+    *,
+    higher_is_better: bool,
+    unit: str,
+) -> mpl_figure.Figure:
+  """Draws each client's change against how much training data it has.
+
+  Args:
+    changes: Change of each client, float [clients]; NaN is left out.
+    train_examples: Training examples of each client, int [clients].
+    test_examples: Test examples of each client, int [clients].
+    higher_is_better: Which side of zero is the hurt one.
+    unit: What the changes are, for the axis.
+  """
+  known = np.isfinite(changes)
+  changes, sizes = changes[known], train_examples[known]
+  figure = _figure(width=9.2, height=3.8)
+  axes = figure.subplots()
+  _tidy(axes, x='Training examples of the client', y=f'Change in {unit}')
+  _scatter(
+      axes, sizes, changes, changes, test_examples[known], higher_is_better
+  )
+  axes.axhline(0, color=_INK, linewidth=0.9, zorder=1)
+  if not changes.any():
+    axes.set_ylim(-1, 1)
+  if len(sizes) and sizes.min() > 0 and sizes.max() > 10 * sizes.min():
+    axes.set_xscale('log')
+    axes.xaxis.set_major_locator(ticker.LogLocator(subs=(1, 2, 5)))
+    axes.xaxis.set_major_formatter('{x:,.0f}')
+    axes.xaxis.set_minor_formatter(ticker.NullFormatter())
+  # Ten groups of equal size need enough clients for a median to mean something.
+  if len(sizes) >= 50:
+    groups = np.array_split(np.argsort(sizes, kind='stable'), 10)
+    axes.plot(
+        [np.median(sizes[group]) for group in groups],
+        [np.median(changes[group]) for group in groups],
+        color=_INK,
+        linewidth=1.6,
+        marker='o',
+        markersize=4,
+        label='median of each tenth',
+        zorder=3,
+    )
+  _legend(axes)
+  return figure
+
+
+def _figure(*, width: float, height: float) -> mpl_figure.Figure:
+  return mpl_figure.Figure(
+      figsize=(width, height), layout='constrained', facecolor='white'
+  )
+
+
+def _tidy(axes: mpl_axes.Axes, *, x: str, y: str) -> None:
+  """Leaves two spines, a pale grid below everything, and readable labels."""
+  axes.set_xlabel(x, fontsize=10, color=_INK)
+  axes.set_ylabel(y, fontsize=10, color=_INK)
+  axes.tick_params(labelsize=9, colors=_INK, length=3)
+  axes.spines[['top', 'right']].set_visible(False)
+  axes.spines[['left', 'bottom']].set_color('#9AA0A6')
+  axes.grid(color='#E8EAED', linewidth=0.8)
+  axes.set_axisbelow(True)
+
+
+def _legend(axes: mpl_axes.Axes) -> None:
+  """Puts the legend above the axes, where it hides no data."""
+  if axes.get_legend_handles_labels()[0]:
+    axes.legend(
+        loc='lower left',
+        bbox_to_anchor=(0, 1),
+        ncols=4,
+        frameon=False,
+        fontsize=9,
+        labelcolor=_INK,
+        handlelength=1.4,
+        columnspacing=1.2,
+        borderaxespad=0.2,
+    )
+
+
+def _curve(
+    axes: mpl_axes.Axes,
+    history: Sequence[Mapping[str, float]],
+    key: str,
+    *,
+    label: str,
+    color: str,
+    marker: str = '',
+) -> None:
+  points = [(row['round'], row[key]) for row in history if key in row]
+  if points:
+    axes.plot(
+        *zip(*points),
+        label=label,
+        color=color,
+        marker=marker or ('o' if len(points) == 1 else ''),
+        markersize=4,
+        linewidth=1.6,
+    )
+
+
+def _sides(
+    changes: np.ndarray, higher_is_better: bool
+) -> dict[tuple[str, str], np.ndarray]:
+  """Which clients are on which side, by the side's label and colour."""
+  gain = changes if higher_is_better else -changes
+  return {
+      ('helped', _HELPED): gain > 0,
+      ('same', _SAME): gain == 0,
+      ('hurt', _HURT): gain < 0,
+  }
+
+
+def _scatter(
+    axes: mpl_axes.Axes,
+    x: np.ndarray,
+    y: np.ndarray,
+    changes: np.ndarray,
+    weight: np.ndarray,
+    higher_is_better: bool,
+) -> None:
+  area = 8 + 52 * weight / weight.max(initial=1)
+  for (label, color), members in _sides(changes, higher_is_better).items():
+    if not members.any():
+      continue  # Its mark in the legend would have no size.
+    axes.scatter(
+        x[members],
+        y[members],
+        area[members],
+        color=color,
+        alpha=0.55,
+        linewidths=0,
+        label=f'{label}: {members.sum()}',
+        rasterized=len(x) > _MAX_VECTOR_POINTS,
+        zorder=2,
+    )

@@ -1,0 +1,342 @@
+# Copyright 2026 The tff-partial Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""One round: shared variables broadcast, personal variables client-placed.
+
+           SERVER                    |               CLIENTS
+                                     |
+  state.shared ---- broadcast -------|---> shared    personal   examples
+                                     |        |         |          |
+                                     |        +---------+----------+
+                                     |                  |
+                                     |             local_update
+                                     |                  |
+  finalizer <---- aggregator <-------|-- update, weight +---> personal
+      |                              |   (of shared)          (stays here)
+  state.shared                       |
+
+This is the only file that knows `tff.SERVER` and `tff.CLIENTS`. Personal
+variables go into a round and come out of it as client-placed values and enter
+nothing but `local_update`; what reaches an aggregator has the shared variables'
+type. TFF's clients have no memory, so the caller hands each client its personal
+variables and keeps what comes back (`personal_store.py`).
+"""
+
+import collections
+from collections.abc import Sequence
+import functools
+from typing import Any, NamedTuple, Optional, Union
+
+import numpy as np
+import tensorflow as tf
+import tensorflow_federated as tff
+
+from tff_partial import algorithms
+from tff_partial import examples as examples_lib
+from tff_partial import local_update
+from tff_partial import partial_model
+
+AggregationFactory = Union[
+    tff.aggregators.WeightedAggregationFactory,
+    tff.aggregators.UnweightedAggregationFactory,
+]
+
+
+class ClientWorkState(NamedTuple):
+  """What the server tells clients beside the shared variables.
+
+  Attributes:
+    round_num: Rounds finished so far, int32; learning-rate schedules read it.
+    initial_personal: What every client's personal variables started from, if a
+      penalty is anchored there, else `()`. It is the same for all clients and
+      known to the server, who seeded or pretrained it.
+  """
+
+  round_num: Any
+  initial_personal: Any
+
+
+class PartialProcess(tff.templates.IterativeProcess):
+  """An iterative process whose clients keep personal variables.
+
+  `next: (<state=S@SERVER, personal={P}@CLIENTS, examples={E}@CLIENTS> ->
+  <S@SERVER, {P}@CLIENTS, M@SERVER>)`, with clients in one order throughout. It
+  cannot be a `tff.learning.templates.LearningProcess`, whose `next` has no
+  client-placed results. S is TFF's `LearningAlgorithmState`.
+  """
+
+  def __init__(
+      self,
+      initialize_fn: tff.Computation,
+      next_fn: tff.Computation,
+      *,
+      initialize_personal: tff.Computation,
+      algorithm: algorithms.Algorithm,
+  ):
+    super().__init__(initialize_fn, next_fn)
+    self._initialize_personal = initialize_personal
+    self._algorithm = algorithm
+
+  @property
+  def initialize_personal(self) -> tff.Computation:
+    """`( -> P)`: the personal variables an unseen client starts from."""
+    return self._initialize_personal
+
+  @property
+  def algorithm(self) -> algorithms.Algorithm:
+    return self._algorithm
+
+  def start_from(
+      self,
+      state: tff.learning.templates.LearningAlgorithmState,
+      shared: tff.learning.models.ModelWeights,
+      personal: tff.learning.models.ModelWeights,
+  ) -> tff.learning.templates.LearningAlgorithmState:
+    """A state with these shared and initial personal variables."""
+    client_work = state.client_work
+    if client_work.initial_personal:
+      client_work = client_work._replace(initial_personal=personal)
+    return tff.learning.templates.LearningAlgorithmState(
+        global_model_weights=shared,
+        distributor=state.distributor,
+        client_work=client_work,
+        aggregator=state.aggregator,
+        finalizer=state.finalizer,
+    )
+
+
+class ModelTypes(NamedTuple):
+  """The TFF types that a model's computations are about."""
+
+  shared: tff.Type
+  personal: tff.Type
+  examples: tff.Type
+
+
+def model_types(
+    model_fn: partial_model.ModelFn,
+    client_examples: examples_lib.ClientExamples,
+) -> ModelTypes:
+  """Derives the types from a model made for the purpose."""
+  with tf.Graph().as_default():
+    model = model_fn()
+  weights_type = lambda weights: tff.types.to_type(
+      tf.nest.map_structure(
+          lambda v: tff.TensorType(v.dtype.as_numpy_dtype, v.shape.as_list()),
+          weights,
+      )
+  )
+  return ModelTypes(
+      shared=weights_type(model.shared),
+      personal=weights_type(model.personal),
+      examples=client_examples.type(model.input_spec),
+  )
+
+
+def client_work_type(
+    types: ModelTypes, phases: Sequence[local_update.Phase]
+) -> tff.Type:
+  """The type of the `ClientWorkState` that these phases need."""
+  anchored = local_update.needs_initial_personal(phases)
+  return tff.types.to_type(
+      ClientWorkState(
+          round_num=tff.TensorType(np.int32),
+          initial_personal=types.personal if anchored else (),
+      )
+  )
+
+
+def build_partial_process(
+    model_fn: partial_model.ModelFn,
+    algorithm: algorithms.Algorithm,
+    *,
+    client_examples: examples_lib.ClientExamples,
+    server_optimizer: Optional[tff.learning.optimizers.Optimizer] = None,
+    aggregator: Optional[AggregationFactory] = None,
+    distributor: Optional[tff.learning.templates.DistributionProcess] = None,
+    client_weighting: tff.learning.ClientWeighting = (
+        tff.learning.ClientWeighting.NUM_EXAMPLES
+    ),
+    seed: int = 0,
+) -> PartialProcess:
+  """Builds one round of training with shared and personal variables.
+
+  Each client receives the shared variables, starts from its own personal
+  variables, runs the algorithm's phases, and returns an update of the shared
+  variables only. With nothing personal and `algorithms.fed_avg` this is
+  Federated Averaging [1]; with `algorithms.fed_alt` or `algorithms.fed_sim` it
+  is the method of the same name [2, Algorithms 1 and 2].
+
+  Args:
+    model_fn: Returns a new `PartialModel` on every call.
+    algorithm: The phases a client runs.
+    client_examples: The form in which clients' examples are handed over.
+    server_optimizer: Applied to the mean update, which is the initial minus
+      the final shared variables. By default SGD with learning rate 1, which
+      replaces the shared variables by the clients' average.
+    aggregator: Aggregates updates of the shared variables, weighted or not. By
+      default the weighted mean; when no client has a weight the mean is not a
+      number, and the server keeps what it had.
+    distributor: Takes the shared variables from the server to clients. By
+      default a plain broadcast.
+    client_weighting: By examples, or uniform as in [2]; clients that fail or
+      have no examples have weight 0 either way. An unweighted aggregator
+      ignores it.
+    seed: What initial values depend on.
+
+  Returns:
+    A `PartialProcess`. Its metrics are `OrderedDict(train=..., counts=...,
+    distributor=..., aggregator=..., finalizer=...)`: the model's metrics over
+    all examples of the cohort, and summed `local_update.ClientCounts` with
+    `clients`.
+
+  Raises:
+    ValueError: If the model cannot be divided (`partition.check`), or if the
+      algorithm trains shared variables and there are none.
+
+  [1] McMahan et al. Communication-Efficient Learning of Deep Networks from
+  Decentralized Data. AISTATS 2017. https://arxiv.org/abs/1602.05629
+  [2] Pillutla et al. Federated Learning with Partial Model Personalization.
+  ICML 2022. https://arxiv.org/abs/2204.03809
+  """
+  types = model_types(model_fn, client_examples)
+  if not types.shared.trainable:
+    raise ValueError(
+        'Expected at least one shared variable, found none: nothing would be'
+        ' averaged. Use another split, or evaluate with fine-tuning phases to'
+        ' train every client alone.'
+    )
+  server_optimizer = server_optimizer or tff.learning.optimizers.build_sgdm(1.0)
+  factory = aggregator or tff.aggregators.MeanFactory()
+  if isinstance(factory, tff.aggregators.UnweightedAggregationFactory):
+    factory = tff.aggregators.as_weighted_aggregator(factory)
+  aggregation = factory.create(
+      types.shared.trainable, tff.TensorType(np.float32)
+  )
+  distribution = distributor or (
+      tff.learning.templates.build_broadcast_process(types.shared)
+  )
+  finalizer = tff.learning.templates.build_apply_optimizer_finalizer(
+      server_optimizer, types.shared
+  )
+  anchored = local_update.needs_initial_personal(algorithm.phases)
+
+  def initial(group: str) -> tff.learning.models.ModelWeights:
+    with partial_model.seeded(seed):
+      model = model_fn()
+    return tf.nest.map_structure(
+        lambda v: v.read_value(), getattr(model, group)
+    )
+
+  initial_shared = tff.tensorflow.computation(lambda: initial('shared'))
+  initial_personal = tff.tensorflow.computation(lambda: initial('personal'))
+
+  @tff.tensorflow.computation
+  def initial_client_work():
+    return ClientWorkState(
+        round_num=tf.constant(0),
+        initial_personal=initial('personal') if anchored else (),
+    )
+
+  work_type = client_work_type(types, algorithm.phases)
+
+  @tff.tensorflow.computation(work_type)
+  def next_client_work(client_work):
+    return client_work._replace(round_num=client_work.round_num + 1)
+
+  @tff.tensorflow.computation(
+      types.shared, work_type, types.personal, types.examples
+  )
+  def client_work(shared, client_work, personal, examples):
+    with partial_model.without_initial_values():
+      model = model_fn()
+
+    # A `tf.function` orders the assignments to the model's variables.
+    @functools.partial(tf.function, autograph=False)
+    def run(shared, client_work, personal, examples):
+      return local_update.local_update(
+          model,
+          algorithm.phases,
+          shared,
+          personal,
+          examples,
+          client_examples=client_examples,
+          round_num=client_work.round_num,
+          initial_personal=client_work.initial_personal or None,
+          uniform_weight=(
+              client_weighting == tff.learning.ClientWeighting.UNIFORM
+          ),
+      )
+
+    return run(shared, client_work, personal, examples)
+
+  @tff.tensorflow.computation(client_work.type_signature.result.metrics)
+  def ratios(metrics):
+    return collections.OrderedDict(
+        (name, tf.math.divide_no_nan(total, weight))
+        for name, (total, weight) in metrics.items()
+    )
+
+  @tff.federated_computation
+  def initialize():
+    return tff.federated_zip(
+        tff.learning.templates.LearningAlgorithmState(
+            global_model_weights=tff.federated_eval(initial_shared, tff.SERVER),
+            distributor=distribution.initialize(),
+            client_work=tff.federated_eval(initial_client_work, tff.SERVER),
+            aggregator=aggregation.initialize(),
+            finalizer=finalizer.initialize(),
+        )
+    )
+
+  @tff.federated_computation(
+      initialize.type_signature.result,
+      tff.FederatedType(types.personal, tff.CLIENTS),
+      tff.FederatedType(types.examples, tff.CLIENTS),
+  )
+  def next_round(state, personal, examples):
+    distributed = distribution.next(
+        state.distributor, state.global_model_weights
+    )
+    output = tff.federated_map(
+        client_work,
+        (
+            distributed.result,
+            tff.federated_broadcast(state.client_work),
+            personal,
+            examples,
+        ),
+    )
+    aggregated = aggregation.next(
+        state.aggregator, output.update, output.weight
+    )
+    finalized = finalizer.next(
+        state.finalizer, state.global_model_weights, aggregated.result
+    )
+    new_state = tff.federated_zip(
+        tff.learning.templates.LearningAlgorithmState(
+            global_model_weights=finalized.result,
+            distributor=distributed.state,
+            client_work=tff.federated_map(next_client_work, state.client_work),
+            aggregator=aggregated.state,
+            finalizer=finalized.state,
+        )
+    )
+    metrics = tff.federated_zip(
+        collections.OrderedDict(
+            train=tff.federated_map(
+                ratios, tff.federated_sum(output.metrics)
+            ),
+            counts=tff.federated_sum(output.counts),
+            distributor=distributed.measurements,
+            aggregator=aggregated.measurements,
+            finalizer=finalized.measurements,
+        )
+    )
+    return new_state, output.personal, metrics
+
+  return PartialProcess(
+      initialize,
+      next_round,
+      initialize_personal=initial_personal,
+      algorithm=algorithm,
+  )
