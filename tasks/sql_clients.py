@@ -301,6 +301,9 @@ class _ClientIds(Sequence):
     sql = 'SELECT client_id FROM client_metadata WHERE rowid = :row'
     return self._clients._query(sql, row=row)[0][0]
 
+  def index(self, client_id: str, *unused_bounds: int) -> int:
+    return self._clients._position(client_id)
+
   def __contains__(self, client_id: object) -> bool:
     try:
       self._clients._position(client_id)

@@ -5,6 +5,7 @@
 import collections
 import concurrent.futures
 import os
+import resource
 import sqlite3
 import tempfile
 
@@ -167,6 +168,19 @@ class SqlWriterTest(_FolderTest):
     with self.assertRaises(OSError):
       self.write({'ann': 1}, 'file/train.sqlite')
 
+  def test_full_disk(self):
+    old = self.write({'ann': 1})
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    try:
+      with self.assertRaisesRegex(OSError, 'Cannot write .*train.sqlite'):
+        with sql_writer.SqlWriter(old, _FEATURES) as writer:
+          writer.write('bob', _examples(3000))
+          resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, hard))
+    finally:
+      resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    self.assertEqual(os.listdir(self.folder), ['train.sqlite'])
+    self.assertEqual(list(sql_clients.SqlClients(old).client_ids), ['ann'])
+
 
 class SqlClientsTest(_FolderTest):
 
@@ -184,7 +198,8 @@ class SqlClientsTest(_FolderTest):
     with self.assertRaises(IndexError):
       ids[3]
 
-  def test_splits_of_one_file_without_index(self):
+  @parameterized.named_parameters(('indexed', True), ('not_indexed', False))
+  def test_splits_of_one_file(self, indexed):
     path = self.path()
     tff.simulation.datasets.save_to_sql_client_data(
         ['ann', 'bob'],
@@ -199,6 +214,9 @@ class SqlClientsTest(_FolderTest):
         "INSERT INTO examples SELECT 'test', client_id,"
         ' serialized_example_proto FROM examples WHERE rowid = 2',
     )
+    if indexed:
+      self.execute(path, 'CREATE INDEX i ON examples (client_id)')
+      self.execute(path, 'CREATE INDEX j ON client_metadata (client_id)')
     features = {'n': tf.TensorSpec([], tf.int32)}
     read = {
         split: {i: clients.read(i)['n'].tolist() for i in clients.client_ids}
@@ -327,6 +345,19 @@ class SqlClientsTest(_FolderTest):
         ValueError, f"Client 'bob' of .*train.sqlite: example 1 {message}"
     ):
       clients.read('bob')
+
+  def test_short_and_long_examples_do_not_even_out(self):
+    path = self.write({'ann': 2})
+    for row, size in ((1, 1), (2, 3)):  # Together as many bytes as 2 of [2, 3].
+      shape = {**_FEATURES, 'pixels': tf.TensorSpec([size, 3], tf.uint8)}
+      example = {'pixels': np.zeros([size, 3], np.uint8), 'label': 1}
+      self.execute(
+          path,
+          'UPDATE examples SET serialized_example_proto = ? WHERE rowid = ?',
+          [example_protos.encode(example, shape), row],
+      )
+    with self.assertRaisesRegex(ValueError, 'example 0 has 3 values'):
+      sql_clients.SqlClients(path).read('ann')
 
 
 class FolderTest(_FolderTest):

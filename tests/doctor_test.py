@@ -56,8 +56,8 @@ class DoctorTest(absltest.TestCase):
     self.assertRegex(
         str(self.check('Packages')),
         r'^MEND  Packages: expected the versions of .*requirements.txt, found 1'
-        r' of 3 as pinned \(absl-py \S+ instead of 0.0.1, no-such-package absent'
-        r' instead of 1.0\). Run `pip install ',
+        r' of 3 as pinned \(absl-py \S+ instead of 0.0.1, no-such-package'
+        r' absent instead of 1.0\). Run `pip install ',
     )
 
   def test_no_requirements(self):

@@ -24,6 +24,7 @@ import tensorflow_federated as tff
 from tff_partial import runtime
 
 _ROOT = pathlib.Path(__file__).resolve().parent.parent
+_LONG = 10**9  # Some minutes.
 
 
 @tff.tensorflow.computation(np.int32)
@@ -79,12 +80,12 @@ def killing(times: int):
   stop = threading.Event()
 
   def kill_workers():
-    for _ in range(times):
-      while not any(w.cpu_times().user > 0.3 for w in workers()):
-        if stop.wait(0.01):
-          return
+    killed = set()
+    while len(killed) < times and not stop.wait(0.01):
       for worker in workers():
-        worker.kill()
+        if worker.pid not in killed and worker.cpu_times().user > 0.3:
+          worker.kill()
+          killed.add(worker.pid)
 
   thread = threading.Thread(target=kill_workers)
   thread.start()
@@ -161,7 +162,7 @@ class LocalWorkerTest(parameterized.TestCase):
               'died twice .* killed by SIGKILL, probably for lack of memory.'
               r' Its log ends: (first \| )?last.* Let fewer',
           ):
-            count_to(10_000_000)
+            count_to(_LONG)
         self.assertEqual(count_to(9), 9)  # The next call finds a worker.
 
   @parameterized.named_parameters(
@@ -201,7 +202,6 @@ with runtime.local_worker():
   pathlib.Path(sys.argv[1]).write_text(f'{worker.pid}.')
   print(runtime_test.count_to(int(sys.argv[2])))
 """
-_LONG = 10**9
 
 
 class ProgramTest(absltest.TestCase):

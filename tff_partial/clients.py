@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Whose data it is: client ids, their examples, and seeds that follow them."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 import hashlib
 from typing import Protocol
 
@@ -25,6 +25,52 @@ class Clients(Protocol):
 
   def read(self, client_id: str) -> Mapping[str, np.ndarray]:
     """A client's examples, 'x' and 'y', each [examples, ...]."""
+
+
+class Without:
+  """A population but for some clients, who are kept out of training."""
+
+  def __init__(self, clients: Clients, client_ids: Collection[str]):
+    """Makes the view; looks each of the few `client_ids` up, and no others."""
+    self._clients = clients
+    self._left_out = frozenset(client_ids)
+    self._client_ids = clients.client_ids
+    if self._left_out:
+      self._client_ids = _IdsWithout(clients.client_ids, self._left_out)
+
+  @property
+  def client_ids(self) -> Sequence[str]:
+    return self._client_ids
+
+  def num_examples(self, client_id: str) -> int:
+    return self._clients.num_examples(client_id)
+
+  def read(self, client_id: str) -> Mapping[str, np.ndarray]:
+    return self._clients.read(client_id)
+
+
+class _IdsWithout(Sequence):
+  """A sequence of ids without some, which does not hold the others."""
+
+  def __init__(self, client_ids: Sequence[str], left_out: Collection[str]):
+    self._client_ids = client_ids
+    self._left_out = left_out
+    self._positions = sorted(client_ids.index(c) for c in left_out)
+
+  def __len__(self):
+    return len(self._client_ids) - len(self._positions)
+
+  def __getitem__(self, index):
+    if not 0 <= index < len(self):
+      raise IndexError(index)
+    for position in self._positions:
+      if position > index:
+        break
+      index += 1
+    return self._client_ids[index]
+
+  def __contains__(self, client_id):
+    return client_id not in self._left_out and client_id in self._client_ids
 
 
 def seed_for(*parts: object) -> np.ndarray:

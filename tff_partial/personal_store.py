@@ -285,6 +285,11 @@ class PersonalStore:
     """Bytes of all stored personal variables."""
     return self._num_clients * self._value_bytes
 
+  @property
+  def version(self) -> int:
+    """The last committed version; 0 if there is none."""
+    return self._version
+
   def close(self):
     """Discards what was not committed and lets go of the file."""
     if self._connection is not None:
@@ -308,7 +313,11 @@ class PersonalStore:
             f'Expected a personal store at {self._path}, found none. Train with'
             ' this folder first, or name another one.'
         )
-      return _connect(f'{self._path.as_uri()}?mode=ro')
+      # SQLite makes files beside the store even to read it. Where it cannot, it
+      # has to be told that nobody writes.
+      wal = self._path.with_suffix('.sqlite-wal')
+      alone = not os.access(self._path.parent, os.W_OK) and not wal.exists()
+      return _connect(f'{self._path.as_uri()}?mode=ro&immutable={alone:d}')
     self._path.parent.mkdir(parents=True, exist_ok=True)
     self._lock = open(self._path.with_suffix('.lock'), 'wb')
     try:

@@ -132,6 +132,22 @@ def model_types(
   )
 
 
+def build_initial_weights(
+    model_fn: partial_model.ModelFn, *, seed: int
+) -> tff.Computation:
+  """Builds `( -> <U,P>)`, the seeded initial shared and personal variables."""
+
+  @tff.tensorflow.computation
+  def initial_weights():
+    with partial_model.seeded(seed):
+      model = model_fn()
+    return tf.nest.map_structure(
+        lambda v: v.read_value(), (model.shared, model.personal)
+    )
+
+  return initial_weights
+
+
 def client_work_type(
     types: ModelTypes, phases: Sequence[local_update.Phase]
 ) -> tff.Type:

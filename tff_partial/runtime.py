@@ -87,7 +87,6 @@ def local_worker(
     log = stack.enter_context(
         open(log_file, 'a+b') if log_file else tempfile.TemporaryFile()
     )
-
     if max_concurrent_clients is None:
       max_concurrent_clients = os.cpu_count() or 1
 
@@ -128,14 +127,14 @@ class _WorkerContext(tff.framework.SyncContext):
           'The TFF worker died: %s Repeating the call in a new one.',
           self._worker.how_it_ended(),
       )
-      self._worker = self._start()
+      self._restart()
     try:
       return self._worker.context.invoke(comp, arg)
     except grpc.RpcError as error:
       if not self._worker.has_died():
         raise
       how = self._worker.how_it_ended()
-      self._worker = self._start()
+      self._restart()
       raise WorkerError(
           f'The TFF worker died twice during one call: {how} Let fewer clients'
           ' compute at a time, or take fewer in a round, and run again.'
@@ -143,6 +142,10 @@ class _WorkerContext(tff.framework.SyncContext):
 
   def stop(self):
     self._worker.stop()
+
+  def _restart(self):
+    self._worker.stop()
+    self._worker = self._start()
 
 
 class _Worker:
@@ -177,7 +180,7 @@ class _Worker:
     except BaseException:
       self.stop()
       raise
-    self.context = _create_context(_Stub(self._channel))
+    self.context = _create_context(_Stub(_UnwatchedChannel(self._channel)))
 
   def has_died(self) -> bool:
     """Whether the process has ended, or does so soon."""
@@ -224,6 +227,20 @@ class _Worker:
         f'The TFF worker did not answer at localhost:{port} within'
         f' {_START_SECONDS:.0f} s. Run `python run_experiment.py --doctor`.'
     )
+
+
+class _UnwatchedChannel:
+  """What a stub needs of a channel, without its subscription to the state.
+
+  The thread that would watch the state prints a traceback when the channel is
+  closed; `_wait_until_it_serves` has already seen to it that there is a worker.
+  """
+
+  def __init__(self, channel: grpc.Channel):
+    self.unary_unary = channel.unary_unary
+
+  def subscribe(self, callback, try_to_connect):
+    pass
 
 
 def _no_retry(name: str) -> Callable[[Any, Any], Any]:

@@ -1,0 +1,305 @@
+# Copyright 2026 The tff-partial Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""Trains and tests partially personalized models, and writes a report.
+
+  python run_experiment.py
+  python run_experiment.py --task=emnist --algorithm=fed_alt --personal=adapter
+  python run_experiment.py --flagfile=tasks/presets/emnist_demo.flags
+
+The same command again goes on where it stopped. Everything is written to
+--output_dir; look at report.html.
+"""
+
+import os
+
+# Before TensorFlow is imported: it would print notes about GPUs.
+os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')
+
+import dataclasses
+import importlib
+import sys
+
+from absl import app
+from absl import flags
+from absl import logging
+
+from tasks import config as config_lib
+from tasks import run_folder
+
+_DEFAULTS = config_lib.Config()
+
+flags.DEFINE_enum(
+    'task',
+    'emnist',
+    ['emnist', 'stackoverflow', 'speech', 'landmarks'],
+    'What is learnt: characters by writer, the next word by user, speech by'
+    ' speaker, landmarks by photographer.',
+)
+flags.DEFINE_string(
+    'data',
+    'embedded',
+    'Where examples come from: "embedded" makes some for demonstration, "tff"'
+    " downloads the paper's, anything else is a folder made by"
+    ' tasks.import_client_data.',
+)
+flags.DEFINE_string(
+    'model',
+    None,
+    "Which of the task's models; by default the one for laptops.",
+)
+flags.DEFINE_integer(
+    'batch_size',
+    None,
+    "Examples a gradient step; by default the task's.",
+    lower_bound=1,
+)
+
+# The algorithm.
+flags.DEFINE_enum(
+    'algorithm',
+    _DEFAULTS.algorithm,
+    list(config_lib.ALGORITHMS),
+    'How clients train.',
+)
+flags.DEFINE_string(
+    'personal',
+    _DEFAULTS.personal,
+    'Which variables are personal: input, output, adapter, norm, all, none, or'
+    ' "regex:" and an expression searched in variable paths.',
+)
+flags.DEFINE_integer(
+    'total_rounds', _DEFAULTS.total_rounds, 'Rounds of training.', lower_bound=0
+)
+flags.DEFINE_integer(
+    'clients_per_round',
+    _DEFAULTS.clients_per_round,
+    'Clients in a round, drawn uniformly.',
+    lower_bound=1,
+)
+flags.DEFINE_integer(
+    'pretrain_rounds',
+    _DEFAULTS.pretrain_rounds,
+    'Rounds of FedAvg before personalization; its model is the baseline.',
+    lower_bound=0,
+)
+flags.DEFINE_string(
+    'init_from',
+    _DEFAULTS.init_from,
+    "Start from this run's folder or safetensors file; its model is the"
+    ' baseline.',
+)
+flags.DEFINE_integer(
+    'finetune_epochs',
+    _DEFAULTS.finetune_epochs,
+    'Epochs each client trains its personal variables before the last test.',
+    lower_bound=0,
+)
+
+# A client's work.
+flags.DEFINE_integer(
+    'epochs', _DEFAULTS.epochs, 'Passes over the examples.', lower_bound=1
+)
+flags.DEFINE_integer(
+    'personal_epochs',
+    _DEFAULTS.personal_epochs,
+    "Passes of FedAlt's personal phase; by default --epochs.",
+    lower_bound=1,
+)
+flags.DEFINE_integer(
+    'max_steps',
+    _DEFAULTS.max_steps,
+    'At most so many gradient steps a phase.',
+    lower_bound=1,
+)
+flags.DEFINE_float(
+    'learning_rate',
+    _DEFAULTS.learning_rate,
+    "Clients' learning rate (SGD) for the shared variables.",
+    lower_bound=0,
+)
+flags.DEFINE_float(
+    'personal_learning_rate',
+    _DEFAULTS.personal_learning_rate,
+    'The same for the personal variables; by default --learning_rate.',
+    lower_bound=0,
+)
+flags.DEFINE_enum(
+    'schedule',
+    _DEFAULTS.schedule,
+    list(config_lib.SCHEDULES),
+    "How clients' learning rates change over the rounds.",
+)
+flags.DEFINE_integer(
+    'warmup_rounds',
+    _DEFAULTS.warmup_rounds,
+    'Of --schedule=linear: rounds in which the rate rises.',
+    lower_bound=0,
+)
+flags.DEFINE_integer(
+    'staircase_rounds',
+    _DEFAULTS.staircase_rounds,
+    'Of --schedule=staircase: rounds after which the rate is halved.',
+    lower_bound=1,
+)
+flags.DEFINE_float(
+    'clip_norm',
+    _DEFAULTS.clip_norm,
+    'Bound on the norm of the gradients of the variables being trained.',
+    lower_bound=0,
+)
+flags.DEFINE_float(
+    'personal_l2',
+    _DEFAULTS.personal_l2,
+    'Weight of the squared distance of personal variables from their start.',
+    lower_bound=0,
+)
+flags.DEFINE_float(
+    'shared_proximal',
+    _DEFAULTS.shared_proximal,
+    "Weight of the squared distance of shared variables from the server's.",
+    lower_bound=0,
+)
+
+# The server.
+flags.DEFINE_enum(
+    'server_optimizer',
+    _DEFAULTS.server_optimizer,
+    list(config_lib.SERVER_OPTIMIZERS),
+    'Applied to the mean update; sgd with rate 1 averages.',
+)
+flags.DEFINE_float(
+    'server_learning_rate',
+    _DEFAULTS.server_learning_rate,
+    "The server's learning rate.",
+    lower_bound=0,
+)
+flags.DEFINE_enum(
+    'client_weighting',
+    _DEFAULTS.client_weighting,
+    ['num_examples', 'uniform'],
+    'What a client counts in the mean.',
+)
+flags.DEFINE_enum(
+    'aggregator',
+    _DEFAULTS.aggregator,
+    list(config_lib.AGGREGATORS),
+    'mean, or robust: zeroing and clipping of outliers.',
+)
+
+# Testing, and running.
+flags.DEFINE_integer(
+    'eval_clients',
+    _DEFAULTS.eval_clients,
+    'Test so many clients, drawn by the seed; 0 is all.',
+    lower_bound=0,
+)
+flags.DEFINE_integer(
+    'unseen_clients',
+    _DEFAULTS.unseen_clients,
+    'Keep so many clients out of training, and test them apart.',
+    lower_bound=0,
+)
+flags.DEFINE_integer(
+    'rounds_per_evaluation',
+    _DEFAULTS.rounds_per_evaluation,
+    'Test some clients every so many rounds, for the curves; 0 is never.',
+    lower_bound=0,
+)
+flags.DEFINE_integer(
+    'seed', _DEFAULTS.seed, 'What all randomness depends on.', lower_bound=0
+)
+flags.DEFINE_string('output_dir', 'out/experiment', 'Where everything goes.')
+flags.DEFINE_bool(
+    'overwrite', False, 'Remove what an earlier run left in --output_dir.'
+)
+flags.DEFINE_integer(
+    'max_concurrent_clients',
+    None,
+    'Clients that compute at the same time; by default one per core.',
+    lower_bound=1,
+)
+flags.DEFINE_bool('doctor', False, 'Check this installation, and do no more.')
+flags.DEFINE_bool('debug', False, 'Show where in the program an error arose.')
+
+FLAGS = flags.FLAGS
+
+
+def main(argv: list[str]) -> None:
+  if len(argv) > 1:
+    raise app.UsageError(f'Expected flags only, found {argv[1]!r}.')
+  logging.set_verbosity(logging.WARNING)
+  try:
+    sys.exit(_run())
+  except (ValueError, OSError, RuntimeError) as e:
+    if FLAGS.debug:
+      raise
+    text = ' '.join(str(e).split()) or type(e).__name__
+    print(f'run_experiment: {text}', file=sys.stderr)
+    sys.exit(1)
+  except KeyboardInterrupt:
+    print(
+        '\nrun_experiment: stopped. The same command goes on from the last'
+        ' checkpoint.',
+        file=sys.stderr,
+    )
+    sys.exit(130)
+
+
+def _run() -> int:
+  """Runs what the flags say; the exit status."""
+  if FLAGS.doctor:
+    from tff_partial import doctor
+
+    root = os.path.dirname(os.path.abspath(__file__))
+    requirements = os.path.join(root, 'requirements.txt')
+    return 0 if doctor.report(requirements, FLAGS.output_dir) else 1
+  config = config_lib.Config(
+      **{
+          field.name: FLAGS[field.name].value
+          for field in dataclasses.fields(config_lib.Config)
+      }
+  )
+  settings = {
+      'task': FLAGS.task,
+      'data': FLAGS.data,
+      'model': FLAGS.model,
+      'batch_size': FLAGS.batch_size,
+      **dataclasses.asdict(config),
+  }
+  with run_folder.claim(
+      FLAGS.output_dir, settings, overwrite=FLAGS.overwrite
+  ) as folder:
+    if folder.finished:
+      print(
+          f'Finished before: {folder.path}\n{folder.headline}\n'
+          'Use --overwrite to run it anew, or another --output_dir.'
+      )
+      return 0
+    _train_and_report(config, folder)
+  return 0
+
+
+def _train_and_report(
+    config: config_lib.Config, folder: run_folder.RunFolder
+) -> None:
+  # Flags and folder are checked before these, which take seconds to import.
+  from tasks import experiment
+  from tff_partial import runtime
+
+  create_task = importlib.import_module(f'tasks.{FLAGS.task}').create_task
+  choices = {'model': FLAGS.model, 'batch_size': FLAGS.batch_size}
+  task = create_task(
+      FLAGS.data, **{k: v for k, v in choices.items() if v is not None}
+  )
+  print(experiment.describe(task, config, str(folder.path)), flush=True)
+  with runtime.local_worker(
+      max_concurrent_clients=FLAGS.max_concurrent_clients,
+      log_file=str(folder.path / 'worker.log'),
+  ):
+    experiment.run(task, config, str(folder.path))
+  print(folder.headline)
+  print(f'Report: {folder.path / run_folder.REPORT_PAGE}')
+
+
+if __name__ == '__main__':
+  app.run(main)

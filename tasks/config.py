@@ -1,0 +1,89 @@
+# Copyright 2026 The tff-partial Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""The settings of an experiment, checked before anything slow is imported."""
+
+import dataclasses
+from typing import Optional
+
+ALGORITHMS = ('fed_avg', 'fed_sim', 'fed_alt', 'fed_recon', 'finetune')
+SCHEDULES = ('constant', 'linear', 'staircase')
+SERVER_OPTIMIZERS = ('sgd', 'momentum', 'adam', 'adagrad', 'yogi')
+AGGREGATORS = ('mean', 'robust')
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+  """The settings of an experiment; the flags of the same names explain them."""
+
+  algorithm: str = 'fed_alt'
+  personal: str = 'output'
+  total_rounds: int = 100
+  clients_per_round: int = 10
+  pretrain_rounds: int = 0
+  finetune_epochs: int = 0
+  epochs: int = 1
+  personal_epochs: Optional[int] = None
+  max_steps: Optional[int] = None
+  learning_rate: float = 0.1
+  personal_learning_rate: Optional[float] = None
+  schedule: str = 'constant'
+  warmup_rounds: int = 0
+  staircase_rounds: int = 500
+  clip_norm: Optional[float] = None
+  personal_l2: float = 0.0
+  shared_proximal: float = 0.0
+  server_optimizer: str = 'sgd'
+  server_learning_rate: float = 1.0
+  client_weighting: str = 'num_examples'
+  aggregator: str = 'mean'
+  unseen_clients: int = 0
+  eval_clients: int = 0
+  rounds_per_evaluation: int = 10
+  seed: int = 0
+  init_from: Optional[str] = None
+
+  def __post_init__(self):
+    """Checks what concerns several settings.
+
+    Raises:
+      ValueError: If a name is unknown, or settings exclude each other.
+    """
+    for name, allowed in (
+        ('algorithm', ALGORITHMS),
+        ('schedule', SCHEDULES),
+        ('server_optimizer', SERVER_OPTIMIZERS),
+        ('aggregator', AGGREGATORS),
+        ('client_weighting', ('num_examples', 'uniform')),
+    ):
+      if getattr(self, name) not in allowed:
+        raise ValueError(
+            f'Expected {name} of {list(allowed)}, found'
+            f' {getattr(self, name)!r}.'
+        )
+    if self.pretrain_rounds and self.init_from:
+      raise ValueError(
+          'Expected pretrain_rounds or init_from, found both. A run starts from'
+          ' one model.'
+      )
+    if self.algorithm == 'finetune' and not self.finetune_epochs:
+      raise ValueError(
+          "Expected finetune_epochs of at least 1 for algorithm 'finetune',"
+          ' found 0.'
+      )
+
+  @property
+  def split(self) -> str:
+    """The split that is trained: FedAvg has nothing personal."""
+    return 'none' if self.algorithm == 'fed_avg' else self.personal
+
+  def for_pretraining(self) -> 'Config':
+    """FedAvg with the settings of the shared variables."""
+    return dataclasses.replace(
+        self,
+        algorithm='fed_avg',
+        personal='none',
+        total_rounds=self.pretrain_rounds,
+        pretrain_rounds=0,
+        finetune_epochs=0,
+        init_from=None,
+    )

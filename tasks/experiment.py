@@ -1,0 +1,509 @@
+# Copyright 2026 The tff-partial Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""An experiment: a task trained, tested and reported, in one folder.
+
+  pretrain (FedAvg) -> personalize -> fine-tune -> test every client -> report
+
+Flags do not reach this far: a `config.Config` holds plain values, so that a notebook
+cell and `run_experiment.py` read alike.
+"""
+
+from collections.abc import Sequence
+import dataclasses
+import pathlib
+from typing import Optional
+
+from absl import logging
+import tensorflow_federated as tff
+
+from tasks import config as config_lib
+from tasks import task as task_lib
+from tff_partial import algorithms
+from tff_partial import client_table
+from tff_partial import clients as clients_lib
+from tff_partial import evaluation
+from tff_partial import history
+from tff_partial import local_update
+from tff_partial import partial_model
+from tff_partial import partition
+from tff_partial import personal_store
+from tff_partial import process as process_lib
+from tff_partial import report
+from tff_partial import schedules
+from tff_partial import summary
+from tff_partial import training
+from tff_partial import weights
+
+METRICS_FILE = 'metrics.csv'
+WEIGHTS_FILE = 'model.safetensors'
+_CURVE_CLIENTS = 100  # Tested while training, for the learning curves.
+
+
+def run(
+    task: task_lib.Task,
+    config: config_lib.Config,
+    output_dir: str,
+    *,
+    progress: bool = True,
+) -> client_table.ClientTable:
+  """Runs an experiment, or the rest of it, and writes its report.
+
+  Args:
+    task: What is learnt, and from whom.
+    config: How.
+    output_dir: Gets `personal_store.sqlite` (checkpoint and personal
+      variables), `metrics.csv`, `tensorboard/`, `model.safetensors` (the
+      trained shared and the initial personal variables), `report.html`,
+      `report.json`, `clients.csv`, and `pretrain/` with the like.
+    progress: Whether to show progress bars.
+
+  Returns:
+    The test results of every client.
+
+  Raises:
+    ValueError: If settings, data and model do not go together.
+    OSError: If a file cannot be read or written.
+  """
+  folder = pathlib.Path(output_dir)
+  folder.mkdir(parents=True, exist_ok=True)
+  init_from = config.init_from
+  if config.pretrain_rounds:
+    init_from = str(folder / 'pretrain')
+    with _Run(task, config.for_pretraining(), init_from, None) as pretraining:
+      pretraining.train(progress)
+  with _Run(task, config, folder, init_from) as current:
+    current.train(progress)
+    table = current.test(progress)
+    current.report(table)
+  return table
+
+
+class _Run:
+  """One process from its start to its report."""
+
+  def __init__(
+      self,
+      task: task_lib.Task,
+      config: config_lib.Config,
+      folder: str | pathlib.Path,
+      init_from: Optional[str],
+  ):
+    self._task = task
+    self._config = config
+    self._folder = pathlib.Path(folder)
+    self._pretrained = init_from is not None
+    self._unseen = frozenset(
+        _sample(task.train.client_ids, config.unseen_clients, config, 'unseen')
+    )
+    self._model_fn = task.model_fn(config.split)
+    self._variables = partial_model.describe(self._model_fn)
+    # What the shared variables are before round 1, and the personal variables
+    # of a client never seen.
+    self._initial_shared, self._initial_personal = _initial_weights(
+        self._model_fn, self._variables, config.seed, init_from
+    )
+    self._shared = self._initial_shared
+    self._algorithm = _create_algorithm(config)
+    self._store = personal_store.PersonalStore(
+        self._initial_personal, str(self._folder)
+    )
+
+  def __enter__(self) -> '_Run':
+    return self
+
+  def __exit__(self, *unused_exception):
+    self._store.close()
+
+  def train(self, progress: bool) -> None:
+    """Trains to the last round, and saves the weights."""
+    config = self._config
+    if self._algorithm.trains_shared:
+      process = process_lib.build_partial_process(
+          self._model_fn,
+          self._algorithm,
+          client_examples=self._task.client_examples,
+          server_optimizer=_create_server_optimizer(config),
+          aggregator=_create_aggregator(config),
+          client_weighting=tff.learning.ClientWeighting[
+              config.client_weighting.upper()
+          ],
+          seed=config.seed,
+      )
+      metrics_file = self._folder / METRICS_FILE
+      history.trim(metrics_file, self._store.version)
+      state = training.train(
+          process,
+          clients_lib.Without(self._task.train, self._unseen),
+          self._store,
+          training.Settings(
+              total_rounds=config.total_rounds,
+              clients_per_round=config.clients_per_round,
+              seed=config.seed,
+              rounds_per_evaluation=config.rounds_per_evaluation,
+          ),
+          client_examples=self._task.client_examples,
+          initial_state=process.start_from(
+              process.initialize(), self._initial_shared, self._initial_personal
+          ),
+          initial_personal=self._initial_personal,
+          release_managers=[
+              tff.program.CSVFileReleaseManager(
+                  metrics_file, key_fieldname=history.KEY
+              ),
+              tff.program.TensorBoardReleaseManager(
+                  str(self._folder / 'tensorboard')
+              ),
+          ],
+          evaluation_fn=self._create_evaluation_fn(),
+          progress=progress,
+      )
+      self._shared = state.global_model_weights
+    weights.save(
+        self._folder / WEIGHTS_FILE,
+        self._variables,
+        self._shared,
+        self._initial_personal,
+    )
+
+  def test(self, progress: bool) -> client_table.ClientTable:
+    """Tests clients under all models that the report speaks of."""
+    config = self._config
+    everyone = self._task.test.client_ids
+    if config.eval_clients:
+      client_ids = _sample(everyone, config.eval_clients, config, 'test')
+      client_ids += sorted(self._unseen - set(client_ids))
+    else:
+      client_ids = list(everyone)
+    table = self._evaluate(self._models(self._shared), client_ids, progress)
+    if not self._algorithm.trains_shared:
+      self._store.commit(self._store.version + 1)
+    return table
+
+  def report(self, table: client_table.ClientTable) -> None:
+    """Writes the report."""
+    baseline, candidate = self._baseline_and_candidate()
+    report.write_report(
+        str(self._folder),
+        title=f'{self._task.name}: {self._config.algorithm},'
+        f' {self._config.split} personal',
+        settings={
+            'task': self._task.name,
+            'data': self._task.data,
+            'model': self._task.model,
+            **dataclasses.asdict(self._config),
+        },
+        split=self._variables,
+        table=table,
+        metric=self._task.metric,
+        higher_is_better=self._task.higher_is_better,
+        baseline=baseline,
+        candidate=candidate,
+        history=history.read(self._folder / METRICS_FILE),
+        cost=self._cost(table),
+        notes=self._notes(),
+    )
+
+  def _baseline_and_candidate(self) -> tuple[str, str]:
+    if self._config.algorithm == 'fed_avg':
+      return 'initial', 'non_personalized'
+    baseline = 'non_personalized' if self._pretrained else 'shared'
+    if self._config.algorithm == 'finetune':
+      return baseline, 'finetuned'
+    return baseline, 'personalized'
+
+  def _models(
+      self, shared: tff.learning.models.ModelWeights
+  ) -> dict[str, evaluation.TestedModel]:
+    """The models that clients are tested under, by name."""
+    everyones = lambda client_ids: [self._initial_personal] * len(client_ids)
+    test, finetune = self._plain_evaluation, self._config.finetune_epochs
+    start = test(self._initial_shared, everyones)
+    if self._config.algorithm == 'fed_avg':
+      return {'initial': start, 'non_personalized': test(shared, everyones)}
+    models = {}
+    if self._pretrained:
+      models['non_personalized'] = start
+    if self._algorithm.trains_shared or not self._pretrained:
+      models['shared'] = test(shared, everyones)
+    if self._algorithm.trains_shared:
+      if self._algorithm.stateful:
+        models['personalized'] = test(shared, self._store.read)
+      else:
+        # What a stateless client would have: made anew from its data.
+        phases = [p for p in self._algorithm.phases if p.shared is None]
+        models['personalized'] = self._test_after(phases, shared, everyones)
+    if finetune:
+      stateful = self._algorithm.stateful
+      models['finetuned'] = self._test_after(
+          _create_finetuning(self._config).phases,
+          shared,
+          self._store.read if stateful else everyones,
+          # Fine-tuning alone keeps what it trained, to be exported.
+          keep=not self._algorithm.trains_shared,
+      )
+    return models
+
+  def _plain_evaluation(self, shared, personal_fn) -> evaluation.TestedModel:
+    if not hasattr(self, '_evaluation'):
+      self._evaluation = evaluation.build_evaluation(
+          self._model_fn, client_examples=self._task.client_examples
+      )
+    return evaluation.TestedModel(self._evaluation, shared, personal_fn)
+
+  def _test_after(
+      self, phases, shared, personal_fn, *, keep: bool = False
+  ) -> evaluation.TestedModel:
+    keep_fn = None
+    if keep:
+      keep_fn = self._store.write
+    anchored = local_update.needs_initial_personal(phases)
+    return evaluation.TestedModel(
+        evaluation.build_evaluation(
+            self._model_fn,
+            client_examples=self._task.client_examples,
+            phases=phases,
+        ),
+        shared,
+        personal_fn,
+        phases=phases,
+        round_num=self._config.total_rounds,
+        initial_personal=self._initial_personal if anchored else (),
+        keep_fn=keep_fn,
+    )
+
+  def _evaluate(self, models, client_ids, progress):
+    if self._algorithm.trains_shared:
+      participated = self._store.contains
+    else:
+      participated = lambda client_id: client_id not in self._unseen
+    return evaluation.evaluate(
+        models,
+        client_ids=client_ids,
+        train_clients=self._task.train,
+        test_clients=self._task.test,
+        client_examples=self._task.client_examples,
+        participated=participated,
+        seed=self._config.seed,
+        progress=progress,
+    )
+
+  def _create_evaluation_fn(self) -> training.EvaluationFn:
+    """Tests some clients while training, for the learning curves."""
+    everyone = self._task.test.client_ids
+    client_ids = _sample(
+        everyone, min(_CURVE_CLIENTS, len(everyone)), self._config, 'curve'
+    )
+    _, shown = self._baseline_and_candidate()
+
+    def evaluate(unused_round_num, state):
+      models = self._models(state.global_model_weights)
+      names = [n for n in ('shared', shown) if n in models]
+      table = self._evaluate(
+          {name: models[name] for name in names}, client_ids, progress=False
+      )
+      return {
+          f'eval/{name}/{metric}': summary.summarize(
+              table, name, metric
+          ).weighted_mean
+          for name in names
+          for metric in table.scores[name]
+      }
+
+    return evaluate
+
+  def _cost(self, table: client_table.ClientTable) -> summary.Cost:
+    """What the run took, by what its rounds counted."""
+    rounds = history.read(self._folder / METRICS_FILE)
+    total = lambda name: sum(row.get(name, 0) for row in rounds)
+    steps, examples = total('counts/steps'), total('counts/examples')
+    sizes = lambda personal: [
+        v for v in self._variables if v.personal == personal
+    ]
+    num_bytes = lambda variables: sum(v.num_bytes for v in variables)
+    down = num_bytes(sizes(False))
+    if local_update.needs_initial_personal(self._algorithm.phases):
+      down += num_bytes(sizes(True))
+    up = num_bytes(v for v in sizes(False) if v.trainable)
+    visits = len(rounds) * self._config.clients_per_round
+    return summary.Cost(
+        gradient_steps=int(steps),
+        examples_processed=int(examples),
+        bytes_down_per_client=down,
+        bytes_up_per_client=up if self._algorithm.trains_shared else 0,
+        bytes_down=down * visits,
+        bytes_up=up * visits,
+        bytes_stored=self._store.num_bytes,
+        seconds=total('seconds'),
+        personal_parameters=sum(v.size for v in sizes(True)),
+        shared_parameters=sum(v.size for v in sizes(False)),
+    )
+
+  def _notes(self) -> list[str]:
+    notes = []
+    if self._task.demonstration:
+      notes.append(
+          'The data were made for demonstration. They show what the program'
+          ' does; they say nothing about people.'
+      )
+    if self._config.algorithm != 'fed_avg' and not self._pretrained:
+      notes.append(
+          'This run did not start from a trained model, so the baseline is its'
+          ' own shared part with the personal part that every client starts'
+          ' from. Compare with FedAvg by --pretrain_rounds or --init_from.'
+      )
+    if self._config.pretrain_rounds:
+      notes.append(
+          'Cost is that of personalization; the'
+          f' {self._config.pretrain_rounds} rounds of FedAvg before it are in'
+          ' the folder pretrain.'
+      )
+    if self._config.finetune_epochs:
+      notes.append(
+          f'Fine-tuning is {self._config.finetune_epochs} epochs on a'
+          " client's training examples; its steps are not among the cost's."
+      )
+    return notes
+
+
+def _sample(
+    client_ids: Sequence[str], size: int, config: config_lib.Config, purpose: str
+) -> list[str]:
+  """Some clients, by a stream of random numbers of their own."""
+  if not size:
+    return []
+  if size > len(client_ids):
+    raise ValueError(
+        f'Expected at most {len(client_ids)} clients ({purpose}), all there'
+        f' are, found {size}.'
+    )
+  stream = abs(int(clients_lib.seed_for(config.seed, purpose)[0]))
+  return clients_lib.sample(client_ids, size, seed=stream, round_num=0)
+
+
+def _initial_weights(
+    model_fn: partial_model.ModelFn,
+    variables: Sequence[partition.VariableInfo],
+    seed: int,
+    init_from: Optional[str],
+) -> tuple[tff.learning.models.ModelWeights, tff.learning.models.ModelWeights]:
+  """Seeded (shared, personal) variables, or a file's or another run's."""
+  shared, personal = process_lib.build_initial_weights(model_fn, seed=seed)()
+  if init_from is None:
+    return shared, personal
+  path = pathlib.Path(init_from)
+  if path.is_dir():
+    path /= WEIGHTS_FILE
+  filled = weights.fill(weights.load(path), variables, shared, personal)
+  for what, paths in (
+      ('keep their initial values', filled.missing),
+      ('are not used', filled.unused),
+  ):
+    if paths:
+      logging.warning(
+          'Of %s, %d variables %s: %s', path, len(paths), what, ', '.join(paths)
+      )
+  return filled.shared, filled.personal
+
+
+def _create_algorithm(config: config_lib.Config) -> algorithms.Algorithm:
+  """The phases that the settings ask for."""
+  optimizer = tff.learning.optimizers.build_sgdm(config.learning_rate)
+  shared = local_update.GroupTraining(
+      optimizer,
+      schedule=_create_schedule(config, config.learning_rate),
+      penalty=config.shared_proximal,
+  )
+  personal = _personal_training(config, scheduled=True)
+  steps = _create_steps(config, config.epochs)
+  personal_steps = _create_steps(config, config.personal_epochs or config.epochs)
+  if config.algorithm == 'fed_avg':
+    return algorithms.fed_avg(shared, steps=steps)
+  if config.algorithm == 'fed_sim':
+    return algorithms.fed_sim(shared, personal, steps=steps)
+  if config.algorithm == 'finetune':
+    return _create_finetuning(config)
+  create = {'fed_alt': algorithms.fed_alt, 'fed_recon': algorithms.fed_recon}
+  return create[config.algorithm](
+      shared, personal, steps=steps, personal_steps=personal_steps
+  )
+
+
+def _create_finetuning(config: config_lib.Config) -> algorithms.Algorithm:
+  return algorithms.finetune(
+      _personal_training(config, scheduled=False),
+      steps=_create_steps(config, config.finetune_epochs),
+  )
+
+
+def _personal_training(
+    config: config_lib.Config, *, scheduled: bool
+) -> local_update.GroupTraining:
+  rate = config.personal_learning_rate or config.learning_rate
+  return local_update.GroupTraining(
+      tff.learning.optimizers.build_sgdm(rate),
+      schedule=_create_schedule(config, rate) if scheduled else None,
+      penalty=config.personal_l2,
+      anchor=local_update.INITIAL,
+  )
+
+
+def _create_steps(config: config_lib.Config, epochs: int) -> algorithms.Steps:
+  return algorithms.Steps(
+      epochs=epochs, max_steps=config.max_steps, clip_norm=config.clip_norm
+  )
+
+
+def _create_schedule(config: config_lib.Config, rate: float) -> local_update.Schedule:
+  if config.schedule == 'linear':
+    return schedules.linear(
+        rate,
+        total_rounds=config.total_rounds,
+        warmup_rounds=config.warmup_rounds,
+    )
+  if config.schedule == 'staircase':
+    return schedules.staircase(rate, every=config.staircase_rounds)
+  return schedules.constant(rate)
+
+
+def _create_server_optimizer(
+    config: config_lib.Config,
+) -> tff.learning.optimizers.Optimizer:
+  rate = config.server_learning_rate
+  build = {
+      'sgd': lambda: tff.learning.optimizers.build_sgdm(rate),
+      'momentum': lambda: tff.learning.optimizers.build_sgdm(rate, 0.9),
+      'adam': lambda: tff.learning.optimizers.build_adam(rate),
+      'adagrad': lambda: tff.learning.optimizers.build_adagrad(rate),
+      'yogi': lambda: tff.learning.optimizers.build_yogi(rate),
+  }
+  return build[config.server_optimizer]()
+
+
+def _create_aggregator(config: config_lib.Config) -> process_lib.AggregationFactory:
+  build = {
+      'mean': tff.aggregators.MeanFactory,
+      'robust': tff.learning.robust_aggregator,
+  }
+  return build[config.aggregator]()
+
+
+def describe(
+    task: task_lib.Task, config: config_lib.Config, output_dir: str
+) -> str:
+  """What a run is going to do, in five lines."""
+  variables = partial_model.describe(task.model_fn(config.split))
+  total = sum(v.size for v in variables)
+  personal = sum(v.size for v in variables if v.personal)
+  rounds = f'{config.total_rounds} rounds of {config.clients_per_round} clients'
+  if config.pretrain_rounds:
+    rounds = f'{config.pretrain_rounds} rounds of fed_avg, then {rounds}'
+  if config.algorithm == 'finetune':
+    rounds = f'{config.finetune_epochs} epochs at every client'
+  return '\n'.join([
+      f'task       {task.name}: {task.model}',
+      f'data       {task.data}; {len(task.train.client_ids):,} clients',
+      f'split      {config.split}: {personal:,} of {total:,} parameters'
+      f' personal ({personal / total:.2%})',
+      f'algorithm  {config.algorithm}: {rounds}',
+      f'output     {output_dir}',
+  ])

@@ -1,0 +1,164 @@
+# Copyright 2026 The tff-partial Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""The folder of a run: what made it, whether it is finished, whose it is."""
+
+from collections.abc import Iterator, Mapping
+import contextlib
+import dataclasses
+import fcntl
+from importlib import metadata
+import json
+import os
+import pathlib
+import platform
+import shutil
+import subprocess
+from typing import Any
+
+from absl import logging
+
+CONFIG = 'config.json'
+REPORT = 'report.json'
+REPORT_PAGE = 'report.html'
+_LOCK = '.lock'
+_PACKAGES = ('tensorflow', 'tensorflow-federated', 'numpy', 'keras')
+
+
+@dataclasses.dataclass(frozen=True)
+class RunFolder:
+  """A folder that this program alone writes to.
+
+  Attributes:
+    path: Where it is.
+  """
+
+  path: pathlib.Path
+
+  @property
+  def finished(self) -> bool:
+    """Whether the run has its report."""
+    return (self.path / REPORT).exists()
+
+  @property
+  def headline(self) -> str:
+    """What the run found, in a sentence."""
+    with open(self.path / REPORT, encoding='utf-8') as f:
+      return json.load(f)['headline']
+
+
+@contextlib.contextmanager
+def claim(
+    path: str, settings: Mapping[str, Any], *, overwrite: bool
+) -> Iterator[RunFolder]:
+  """Opens a folder for a run with these settings.
+
+  Args:
+    path: The folder; made if it is not there.
+    settings: Of the run; a run that goes on must have the same.
+    overwrite: Whether to remove what another run left there.
+
+  Yields:
+    The folder, whose `config.json` holds settings, versions and commit.
+
+  Raises:
+    OSError: If the folder cannot be made or written to.
+    ValueError: If it belongs to a run with other settings, naming them, to a
+      run that is going on, or to no run at all.
+  """
+  folder = pathlib.Path(path).expanduser().absolute()
+  folder.mkdir(parents=True, exist_ok=True)
+  config = folder / CONFIG
+  strangers = [
+      entry.name for entry in folder.iterdir() if entry.name != _LOCK
+  ]
+  if strangers and not config.exists():
+    raise ValueError(
+        f'Expected an empty folder or one of an earlier run, found {folder}'
+        f' with {", ".join(sorted(strangers)[:3])} and no {CONFIG}. Use another'
+        ' --output_dir.'
+    )
+  with open(folder / _LOCK, 'w') as lock:
+    try:
+      fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as e:
+      raise ValueError(
+          f'Expected no other run in {folder}, found one going on. Wait for'
+          ' it, or use another --output_dir.'
+      ) from e
+    if config.exists() and overwrite:
+      _empty(folder)
+    if config.exists():
+      _compare(config, settings)
+    else:
+      _write(config, settings)
+    yield RunFolder(folder)
+
+
+def _empty(folder: pathlib.Path) -> None:
+  for entry in folder.iterdir():
+    if entry.name == _LOCK:
+      continue
+    if entry.is_dir() and not entry.is_symlink():
+      shutil.rmtree(entry)
+    else:
+      entry.unlink()
+
+
+def _compare(config: pathlib.Path, settings: Mapping[str, Any]) -> None:
+  try:
+    found = json.loads(config.read_text(encoding='utf-8'))
+    earlier, versions = found['settings'], found['versions']
+  except (ValueError, KeyError, TypeError) as e:
+    raise ValueError(
+        f'Expected the settings of a run in {config}, found a damaged file.'
+        ' Use another --output_dir, or --overwrite.'
+    ) from e
+  differences = [
+      f'--{name}: {earlier.get(name)!r} there, {settings.get(name)!r} now'
+      for name in sorted({*earlier, *settings})
+      if earlier.get(name) != settings.get(name)
+  ]
+  if differences:
+    raise ValueError(
+        f'Expected the flags of the run in {config.parent}, found others:'
+        f' {"; ".join(differences)}. Use the same flags to go on, another'
+        ' --output_dir, or --overwrite.'
+    )
+  for name, version in _versions().items():
+    if versions.get(name) != version:
+      logging.warning(
+          'This run began with %s %s and goes on with %s.',
+          name,
+          versions.get(name),
+          version,
+      )
+
+
+def _write(config: pathlib.Path, settings: Mapping[str, Any]) -> None:
+  contents = {
+      'settings': dict(settings),
+      'versions': _versions(),
+      'commit': _commit(),
+  }
+  temporary = config.with_suffix('.tmp')
+  temporary.write_text(json.dumps(contents, indent=2) + '\n', encoding='utf-8')
+  os.replace(temporary, config)
+
+
+def _versions() -> dict[str, str]:
+  return {
+      'python': platform.python_version(),
+      **{name: metadata.version(name) for name in _PACKAGES},
+  }
+
+
+def _commit() -> str:
+  """The commit of this program, or '' where there is no repository."""
+  result = subprocess.run(
+      ['git', 'describe', '--always', '--dirty', '--abbrev=12'],
+      cwd=pathlib.Path(__file__).parent,
+      capture_output=True,
+      text=True,
+      check=False,
+  ) if shutil.which('git') else None
+  return result.stdout.strip() if result else ''
