@@ -11,6 +11,7 @@ cell and `run_experiment.py` read alike.
 from collections.abc import Sequence
 import dataclasses
 import pathlib
+import time
 from typing import Optional
 
 from absl import logging
@@ -104,6 +105,7 @@ class _Run:
     )
     self._shared = self._initial_shared
     self._algorithm = _create_algorithm(config)
+    self._finetuning_steps = self._finetuning_examples = 0
     self._store = personal_store.PersonalStore(
         self._initial_personal, str(self._folder)
     )
@@ -174,7 +176,9 @@ class _Run:
       client_ids += sorted(self._unseen - set(client_ids))
     else:
       client_ids = list(everyone)
+    started_at = time.monotonic()
     table = self._evaluate(self._models(self._shared), client_ids, progress)
+    self._test_seconds = time.monotonic() - started_at
     if not self._algorithm.trains_shared:
       self._store.commit(self._store.version + 1)
     return table
@@ -238,8 +242,7 @@ class _Run:
           _create_finetuning(self._config).phases,
           shared,
           self._store.read if stateful else everyones,
-          # Fine-tuning alone keeps what it trained, to be exported.
-          keep=not self._algorithm.trains_shared,
+          self._after_finetuning,
       )
     return models
 
@@ -250,12 +253,16 @@ class _Run:
       )
     return evaluation.TestedModel(self._evaluation, shared, personal_fn)
 
+  def _after_finetuning(self, client_ids, outputs) -> None:
+    self._finetuning_steps += sum(int(o['steps']) for o in outputs)
+    self._finetuning_examples += sum(int(o['examples']) for o in outputs)
+    if not self._algorithm.trains_shared:
+      # Fine-tuning alone keeps what it trained, to be exported.
+      self._store.write(client_ids, [o['personal'] for o in outputs])
+
   def _test_after(
-      self, phases, shared, personal_fn, *, keep: bool = False
+      self, phases, shared, personal_fn, keep_fn=None
   ) -> evaluation.TestedModel:
-    keep_fn = None
-    if keep:
-      keep_fn = self._store.write
     anchored = local_update.needs_initial_personal(phases)
     return evaluation.TestedModel(
         evaluation.build_evaluation(
@@ -316,6 +323,11 @@ class _Run:
     rounds = history.read(self._folder / METRICS_FILE)
     total = lambda name: sum(row.get(name, 0) for row in rounds)
     steps, examples = total('counts/steps'), total('counts/examples')
+    visits, seconds = len(rounds) * self._config.clients_per_round, total('seconds')
+    if not self._algorithm.trains_shared:  # Every client is visited once.
+      steps, examples = self._finetuning_steps, self._finetuning_examples
+      visits = len(table.client_ids)
+      seconds = self._test_seconds
     sizes = lambda personal: [
         v for v in self._variables if v.personal == personal
     ]
@@ -324,16 +336,17 @@ class _Run:
     if local_update.needs_initial_personal(self._algorithm.phases):
       down += num_bytes(sizes(True))
     up = num_bytes(v for v in sizes(False) if v.trainable)
-    visits = len(rounds) * self._config.clients_per_round
+    if not self._algorithm.trains_shared:
+      up = 0
     return summary.Cost(
         gradient_steps=int(steps),
         examples_processed=int(examples),
         bytes_down_per_client=down,
-        bytes_up_per_client=up if self._algorithm.trains_shared else 0,
+        bytes_up_per_client=up,
         bytes_down=down * visits,
         bytes_up=up * visits,
         bytes_stored=self._store.num_bytes,
-        seconds=total('seconds'),
+        seconds=seconds,
         personal_parameters=sum(v.size for v in sizes(True)),
         shared_parameters=sum(v.size for v in sizes(False)),
     )
@@ -357,10 +370,11 @@ class _Run:
           f' {self._config.pretrain_rounds} rounds of FedAvg before it are in'
           ' the folder pretrain.'
       )
-    if self._config.finetune_epochs:
+    if self._config.finetune_epochs and self._algorithm.trains_shared:
       notes.append(
-          f'Fine-tuning is {self._config.finetune_epochs} epochs on a'
-          " client's training examples; its steps are not among the cost's."
+          f'Fine-tuning is {self._config.finetune_epochs} epochs at every'
+          f' client tested, {self._finetuning_steps:,} steps that are not among'
+          " the cost's."
       )
     return notes
 

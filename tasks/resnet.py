@@ -1,23 +1,25 @@
 # Copyright 2026 The tff-partial Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""ResNet-18 with group norm, with or without adapters.
+"""Residual networks with group norm, with or without adapters.
 
-The networks of the paper's two image tasks [1, Section 4]: batch norm replaced
-by group norm (8, 8, 16, 32 groups in the four stages), since averages of batch
-statistics over clients mean nothing.
+ResNet-18 is the network of the paper's two image tasks [1, Section 4]: batch
+norm replaced by group norm (8, 8, 16, 32 groups in the four stages), since
+averages of batch statistics over clients mean nothing. ResNet-8 is built of the
+same blocks for laptops.
 
 [1] Pillutla et al. ICML 2022. https://arxiv.org/abs/2204.03809
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import tensorflow as tf
 
 from tff_partial import adapters
 from tff_partial import partition
 
-_STAGES = ((64, 8), (128, 8), (256, 16), (512, 32))  # (channels, groups).
-_BLOCKS_PER_STAGE = 2
+# (channels, groups) of a stage.
+_RESNET18 = ((64, 8), (128, 8), (256, 16), (512, 32))
+_RESNET8 = ((16, 4), (32, 4), (64, 8))
 
 # Adapters come with the norms of the stem and of the blocks; the norms of the
 # shortcuts stay shared [1, Appendix].
@@ -47,16 +49,42 @@ def create_resnet18(
       the 7x7 convolution with stride 2 and the max pooling.
     with_adapters: Whether each 3x3 convolution is followed by an adapter.
   """
+  return _create_resnet(
+      input_shape, num_classes, _RESNET18, 2, small_stem, with_adapters
+  )
+
+
+def create_resnet8(
+    input_shape: tuple[int, int, int],
+    num_classes: int,
+    *,
+    small_stem: bool,
+    with_adapters: bool,
+) -> tf.keras.Model:
+  """Builds a network of three blocks; arguments as of `create_resnet18`."""
+  return _create_resnet(
+      input_shape, num_classes, _RESNET8, 1, small_stem, with_adapters
+  )
+
+
+def _create_resnet(
+    input_shape: tuple[int, int, int],
+    num_classes: int,
+    stages: Sequence[tuple[int, int]],
+    blocks_per_stage: int,
+    small_stem: bool,
+    with_adapters: bool,
+) -> tf.keras.Model:
+  """Stem, stages of blocks, average, head."""
   inputs = tf.keras.Input(input_shape)
-  if small_stem:
-    x = _conv(64, 3, 1, 'stem_conv')(inputs)
-    x = tf.keras.layers.ReLU()(_norm(8, 'stem_norm')(x))
-  else:
-    x = _conv(64, 7, 2, 'stem_conv')(inputs)
-    x = tf.keras.layers.ReLU()(_norm(8, 'stem_norm')(x))
+  size, stride = (3, 1) if small_stem else (7, 2)
+  channels, groups = stages[0]
+  x = _conv(channels, size, stride, 'stem_conv')(inputs)
+  x = tf.keras.layers.ReLU()(_norm(groups, 'stem_norm')(x))
+  if not small_stem:
     x = tf.keras.layers.MaxPool2D(3, 2, padding='same')(x)
-  for stage, (channels, groups) in enumerate(_STAGES):
-    for block in range(_BLOCKS_PER_STAGE):
+  for stage, (channels, groups) in enumerate(stages):
+    for block in range(blocks_per_stage):
       stride = 2 if stage > 0 and block == 0 else 1
       name = f'stage{stage}_block{block}'
       x = _block(x, channels, groups, stride, name, with_adapters)

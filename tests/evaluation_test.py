@@ -82,7 +82,7 @@ class EvaluateTest(parameterized.TestCase):
     phases = algorithms.finetune(toy.sgd(0.5)).phases
     table = evaluate({
         'finetuned': model(
-            phases, keep_fn=lambda ids, values: kept.update(zip(ids, values))
+            phases, keep_fn=lambda ids, outputs: kept.update(zip(ids, outputs))
         ),
         'personalized': model(),
     })
@@ -91,9 +91,12 @@ class EvaluateTest(parameterized.TestCase):
         [0.25, 0.25, 2.25, 1],
         atol=1e-6,
     )
-    self.assertAlmostEqual(float(kept['a'].trainable[0][0]), 0.5, places=6)
+    b_of = lambda output: float(output['personal'].trainable[0][0])
+    self.assertAlmostEqual(b_of(kept['a']), 0.5, places=6)
     # b: error 1 + 2 - 5 = -2, so b = 3.
-    self.assertAlmostEqual(float(kept['b'].trainable[0][0]), 3.0, places=6)
+    self.assertAlmostEqual(b_of(kept['b']), 3.0, places=6)
+    self.assertEqual((kept['a']['steps'], kept['a']['examples']), (1, 2))
+    self.assertEqual(kept['c']['steps'], 0)
     np.testing.assert_allclose(
         table.scores['personalized']['squared_error'].total[:3], [0, 0, 4]
     )
@@ -118,12 +121,12 @@ class EvaluateTest(parameterized.TestCase):
             'x': model(
                 phases,
                 initial_personal=toy.weights([2.0]),
-                keep_fn=lambda ids, values: kept.update(zip(ids, values)),
+                keep_fn=lambda ids, outputs: kept.update(zip(ids, outputs)),
             )
         },
         ('a',),
     )
-    self.assertAlmostEqual(float(kept['a'].trainable[0][0]), 1.5, places=6)
+    self.assertAlmostEqual(float(kept['a']['personal'].trainable[0][0]), 1.5, places=6)
 
   def test_nobody_is_refused(self):
     with self.assertRaisesRegex(ValueError, 'at least one client to test'):

@@ -13,6 +13,7 @@ import numpy as np
 
 from tasks import client_data
 from tasks import import_client_data
+from tasks import people as people_lib
 
 _ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 _MNIST = os.path.join(
@@ -50,7 +51,7 @@ class ImportClientDataTest(parameterized.TestCase):
   def write(self, arrays, name='out', **kwargs):
     """The train and test readers of a folder, and the summary."""
     folder = os.path.join(self.folder, name)
-    summary = import_client_data.write_folder(
+    summary = people_lib.write_folder(
         self.read(arrays), folder, **kwargs
     )
     return *client_data.open_folder(folder), summary
@@ -190,7 +191,7 @@ class ImportClientDataTest(parameterized.TestCase):
     people = import_client_data.read_npz(
         _MNIST, examples='pixels', label='label', person='writer'
     )
-    summary = import_client_data.write_folder(people, self.folder)
+    summary = people_lib.write_folder(people, self.folder)
     self.assertIn('836 people, 70,000 examples', summary)
     train, _ = client_data.open_folder(self.folder)
     self.assertEqual(train.read('0')['pixels'].shape[1:], (28, 28))

@@ -51,10 +51,11 @@ def build_evaluation(
 
   Returns:
     A computation `(<shared=U@SERVER, client_work=W@SERVER, personal={P}@CLIENTS,
-    train={E}@CLIENTS, test={E}@CLIENTS> -> {<scores=..., personal=P>}@CLIENTS)`.
-    `W` is a `process.ClientWorkState`; `train` and the resulting `personal` are
-    empty structures without phases. `scores` has each metric's two terms for
-    each test example in the order given, float32 [examples].
+    train={E}@CLIENTS, test={E}@CLIENTS> -> {<scores=..., personal=P, steps=int64,
+    examples=int64>}@CLIENTS)`. `W` is a `process.ClientWorkState`; `train` and
+    the resulting `personal` are empty structures without phases. `scores` has
+    each metric's two terms for each test example in the order given, float32
+    [examples]; `steps` and `examples` are what the phases took.
   """
   types = process.model_types(model_fn, client_examples)
   work_type = process.client_work_type(types, phases)
@@ -69,7 +70,7 @@ def build_evaluation(
 
     @functools.partial(tf.function, autograph=False)
     def run(shared, client_work, personal, train, test):
-      local_update.run_phases(
+      progress = local_update.run_phases(
           model,
           phases,
           shared,
@@ -83,6 +84,10 @@ def build_evaluation(
       return collections.OrderedDict(
           scores=_score(model, test, client_examples),
           personal=trained if phases else (),
+          steps=sum((p.steps for p in progress), tf.constant(0, tf.int64)),
+          examples=sum(
+              (p.examples for p in progress), tf.constant(0, tf.int64)
+          ),
       )
 
     return run(shared, client_work, personal, train, test)
@@ -143,8 +148,8 @@ class TestedModel:
     phases: The phases that `evaluation` was built with.
     round_num: Where in the phases' learning-rate schedules we are.
     initial_personal: The anchor, if the phases need one.
-    keep_fn: Receives client ids and the personal variables that the phases
-      trained.
+    keep_fn: Receives client ids and the computation's results for them, such
+      as the personal variables that the phases trained.
   """
 
   __test__ = False  # Not a test case, whatever its name makes pytest think.
@@ -197,7 +202,7 @@ def evaluate(
       total=len(client_ids), desc='test', unit='client', disable=not progress
   )
   for start in range(0, len(client_ids), cohort_size):
-    cohort = [client_ids[i] for i in _range(start, cohort_size, client_ids)]
+    cohort = list(client_ids[start : start + cohort_size])
     value = lambda source, client_id: client_examples.value(
         source.read(client_id), clients_lib.seed_for(seed, 'test', client_id)
     )
@@ -216,7 +221,7 @@ def evaluate(
           test,
       )
       if model.keep_fn is not None:
-        model.keep_fn(cohort, [output['personal'] for output in outputs])
+        model.keep_fn(cohort, outputs)
       for output in outputs:
         for metric, pair in output['scores'].items():
           terms[name][metric].append(pair)
@@ -244,10 +249,6 @@ def evaluate(
           for name, metrics in terms.items()
       },
   )
-
-
-def _range(start: int, size: int, sequence: Sequence[Any]) -> range:
-  return range(start, min(start + size, len(sequence)))
 
 
 def _count(clients: clients_lib.Clients, client_id: str) -> int:

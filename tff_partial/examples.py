@@ -82,6 +82,9 @@ class Tensors(ClientExamples):
     batch_size: Examples a step.
     shuffle: Whether training sees the examples in a new order each epoch.
     max_examples: Training uses at most so many, the first, of the examples.
+    size_fn: Gives the size of each example, [examples], from all of them. With
+      it training cuts batches of examples of about one size and shuffles the
+      batches, so that cutting each to its largest leaves little padding.
     prepare_train: Maps a training batch, with a seed of its own.
     prepare_test: Maps a test batch.
     element_spec: The type of one example as handed over, if the prepare
@@ -91,6 +94,7 @@ class Tensors(ClientExamples):
   batch_size: int
   shuffle: bool = True
   max_examples: Optional[int] = None
+  size_fn: Optional[Callable[[Any], tf.Tensor]] = None
   prepare_train: Optional[PrepareFn] = None
   prepare_test: Optional[PrepareFn] = None
   element_spec: Optional[Any] = None
@@ -152,21 +156,35 @@ class Tensors(ClientExamples):
     num_examples = tf.shape(tf.nest.flatten(tensors)[0])[0]
     if training and self.max_examples is not None:
       num_examples = tf.minimum(num_examples, self.max_examples)
+    steps_per_epoch = -(-num_examples // self.batch_size)
+    steps = epochs * steps_per_epoch
+    order = tf.tile(tf.range(num_examples)[tf.newaxis], [epochs, 1])
+    batches = tf.tile(tf.range(steps_per_epoch)[tf.newaxis], [epochs, 1])
     if training and self.shuffle:
       # Sorting random keys is a shuffle whose result depends on the seed only.
       keys = tf.random.stateless_uniform([epochs, num_examples], seed)
+      if self.size_fn is not None:
+        # Sizes times a random factor from 1 to 4/3: neighbours are of about one
+        # size, and not the same in each epoch.
+        sizes = self.size_fn(tensors)[:num_examples]
+        keys = tf.cast(sizes, tf.float32) * (3 + keys)
+        batches = tf.argsort(
+            tf.random.stateless_uniform(
+                [epochs, steps_per_epoch],
+                tf.random.experimental.stateless_fold_in(seed, -1),
+            ),
+            axis=-1,
+            stable=True,
+        )
       order = tf.argsort(keys, axis=-1, stable=True)
-    else:
-      order = tf.tile(tf.range(num_examples)[tf.newaxis], [epochs, 1])
-    steps_per_epoch = -(-num_examples // self.batch_size)
-    steps = epochs * steps_per_epoch
     if max_steps is not None:
       steps = tf.minimum(steps, max_steps)
     prepare = self.prepare_train if training else self.prepare_test
 
     def body(step, state):
-      start = step % steps_per_epoch * self.batch_size
-      chosen = order[step // steps_per_epoch, start : start + self.batch_size]
+      epoch, number = step // steps_per_epoch, step % steps_per_epoch
+      start = batches[epoch, number] * self.batch_size
+      chosen = order[epoch, start : start + self.batch_size]
       batch = tf.nest.map_structure(lambda t: tf.gather(t, chosen), tensors)
       if prepare is not None:
         batch = prepare(

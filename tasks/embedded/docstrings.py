@@ -1,0 +1,195 @@
+# Copyright 2026 The tff-partial Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""Docstrings: what the installed packages say about themselves, by module.
+
+A demonstration of what partial personalization is for, not evidence: findings
+come from real people's data. An installed module stands for an author, and the
+English sentences of its docstrings for what the author wrote. Files are parsed,
+never imported, so the same versions of the packages make the same bytes.
+
+Left out are code, tables and lists of names; sentences that a module says
+twice; and those that an earlier module said, since much is copied. Every fifth
+docstring is for testing, whole, so that no sentence is tested whose neighbour
+was trained on.
+"""
+
+import ast
+import collections
+from collections.abc import Iterator, Mapping, Sequence
+import hashlib
+import importlib.metadata
+import importlib.util
+import inspect
+import os
+import re
+from typing import Optional
+import warnings
+
+import tensorflow as tf
+import tqdm
+
+from tasks import sql_writer
+from tasks import text
+from tasks import vocabulary
+from tasks.embedded import made_once
+
+FEATURES = collections.OrderedDict(tokens=tf.TensorSpec([], tf.string))
+
+_VERSION = 1  # Of the data: to be raised with any change to what is taken.
+# Package to the distribution that says which version it is. Where one package
+# repeats another it comes after it.
+PACKAGES: Mapping[str, str] = {
+    'keras': 'keras',
+    'numpy': 'numpy',
+    'scipy': 'scipy',
+    'sklearn': 'scikit-learn',
+    'matplotlib': 'matplotlib',
+    'sqlalchemy': 'SQLAlchemy',
+    'fontTools': 'fonttools',
+    'jax': 'jax',
+    'tensorflow': 'tensorflow',
+    'tensorflow_estimator': 'tensorflow-estimator',
+    'tensorflow_probability': 'tensorflow-probability',
+    'tensorflow_federated': 'tensorflow-federated',
+    'tensorflow_datasets': 'tensorflow-datasets',
+}
+# Copies of other modules, made by programs, or not written for readers.
+_SKIPPED = frozenset(('tests', 'test', 'testing', 'substrates', '_api'))
+_MIN_SENTENCES = 100  # Of a module, for training and for testing.
+_MIN_TEST = 10
+_TEST_EVERY = 5
+
+# What starts a new paragraph beside an empty line: a name or an item explained.
+_ITEM = re.compile(r'\s*(?:[-*+] |\d+\. |[\w`*., ]{1,60}(?:\([^)]*\))?: )')
+_MARKUP = str.maketrans('', '', '`*')
+_CODE = re.compile(r'>>>|--|==|\.\.\.')
+
+
+def create_docstrings(
+    cache_dir: Optional[str] = None,
+    *,
+    packages: Sequence[str] = tuple(PACKAGES),
+) -> str:
+  """Collects the modules' sentences, or finds them collected.
+
+  Args:
+    cache_dir: Where to keep them; see `made_once.made_once`.
+    packages: Which of `PACKAGES` to read.
+
+  Returns:
+    A folder with `train.sqlite`, `test.sqlite` and `vocabulary.txt`.
+
+  Raises:
+    ValueError: If no module of the packages has enough sentences.
+    OSError: If the folder cannot be written.
+  """
+  versions = [
+      f'{name} {importlib.metadata.version(PACKAGES[name])}'
+      for name in packages
+  ]
+  digest = hashlib.blake2b('\n'.join(versions).encode(), digest_size=6)
+
+  def make(folder: str) -> None:
+    paths = [os.path.join(folder, f'{s}.sqlite') for s in ('train', 'test')]
+    said = set()
+    with (
+        sql_writer.SqlWriter(paths[0], FEATURES) as train,
+        sql_writer.SqlWriter(paths[1], FEATURES) as test,
+    ):
+      modules = [module for name in packages for module in _modules(name)]
+      for name, path in tqdm.tqdm(
+          modules, 'Reading docstrings', unit='file', leave=False
+      ):
+        parts = _read_module(path, said)
+        sizes = [len(part) for part in parts]
+        if sum(sizes) >= _MIN_SENTENCES and sizes[1] >= _MIN_TEST:
+          said.update(*parts)
+          train.write(name, {'tokens': parts[0]})
+          test.write(name, {'tokens': parts[1]})
+    if not said:
+      raise ValueError(
+          f'Expected modules with {_MIN_SENTENCES} sentences in the docstrings of'
+          f' {list(packages)}, found none.'
+      )
+    vocabulary.write(folder)
+
+  return made_once.made_once(
+      f'docstrings-{_VERSION}-{digest.hexdigest()}', make, cache_dir=cache_dir
+  )
+
+
+def _modules(package: str) -> Iterator[tuple[str, str]]:
+  """Names and files of a package's modules, in the order of their names."""
+  spec = importlib.util.find_spec(package)  # Imports nothing of it.
+  root = os.path.dirname(spec.origin)
+  for folder, folders, files in os.walk(root):
+    folders[:] = sorted(set(folders) - _SKIPPED)
+    parts = [package, *os.path.relpath(folder, root).split(os.sep)]
+    prefix = '.'.join(part for part in parts if part != '.')
+    for file in sorted(files):
+      name, extension = os.path.splitext(file)
+      if extension == '.py' and not name.endswith('_test'):
+        module = prefix if name == '__init__' else f'{prefix}.{name}'
+        yield module, os.path.join(folder, file)
+
+
+def _read_module(
+    path: str, said: set[str]
+) -> tuple[Sequence[str], Sequence[str]]:
+  """A module's sentences for training and for testing, words apart.
+
+  Args:
+    path: The file.
+    said: Sentences of other modules, which are left out.
+  """
+  parts = (
+      collections.OrderedDict(),
+      collections.OrderedDict(),
+  )  # As sets that keep their order.
+  with open(path, encoding='utf-8', errors='replace') as f:
+    source = f.read()
+  with warnings.catch_warnings():
+    warnings.simplefilter('ignore')  # Of the parser, about others' escapes.
+    tree = ast.parse(source)
+  number = 0
+  for node in ast.walk(tree):
+    if isinstance(
+        node, (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
+    ):
+      docstring = ast.get_docstring(node)
+      if not docstring:
+        continue
+      number += 1
+      part = parts[number % _TEST_EVERY == 0]
+      for sentence in _sentences(docstring):
+        if sentence not in said and not any(sentence in p for p in parts):
+          part[sentence] = None
+  return list(parts[0]), list(parts[1])
+
+
+def _sentences(docstring: str) -> Iterator[str]:
+  """The English sentences of a docstring, words apart."""
+  for paragraph in _paragraphs(docstring):
+    for sentence in text.split_sentences(paragraph):
+      if sentence[-1] not in '.?!:' or _CODE.search(sentence):
+        continue
+      words = text.to_words(sentence)
+      if sum(word.isalpha() for word in words) >= max(4, 0.6 * len(words)):
+        yield ' '.join(words)
+
+
+def _paragraphs(docstring: str) -> Iterator[str]:
+  """Lines that belong together: of one indentation, or an item and its text."""
+  lines, indentation = [], None
+  for line in [*inspect.cleandoc(docstring).split('\n'), '']:
+    item = _ITEM.match(line)
+    indented = len(line) - len(line.lstrip())
+    if item or not line.strip() or indentation not in (None, indented):
+      yield ' '.join(lines)
+      lines = []
+    if item:
+      line, indentation = line[item.end() :], None
+    else:
+      indentation = indented
+    lines.append(line.translate(_MARKUP).strip())
+  yield ' '.join(lines)
