@@ -79,7 +79,8 @@ flags.DEFINE_integer(
 flags.DEFINE_integer(
     'pretrain_rounds',
     _DEFAULTS.pretrain_rounds,
-    'Rounds of FedAvg before personalization; its model is the baseline.',
+    'Rounds of FedAvg before personalization; its model is the baseline. By'
+    ' default 200, but none with --init_from.',
     lower_bound=0,
 )
 flags.DEFINE_string(
@@ -91,7 +92,8 @@ flags.DEFINE_string(
 flags.DEFINE_integer(
     'finetune_epochs',
     _DEFAULTS.finetune_epochs,
-    'Epochs each client trains its personal variables before the last test.',
+    'Epochs each client trains its personal variables before the last test; by'
+    ' default none, but 5 with --algorithm=finetune.',
     lower_bound=0,
 )
 
@@ -286,6 +288,7 @@ def _train_and_report(
   from tasks import experiment
   from tff_partial import runtime
 
+  runtime.remove_default_context()
   create_task = importlib.import_module(f'tasks.{FLAGS.task}').create_task
   choices = {'model': FLAGS.model, 'batch_size': FLAGS.batch_size}
   task = create_task(

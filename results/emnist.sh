@@ -1,9 +1,10 @@
 #!/usr/bin/env bash
-# Trains what results/emnist.md reports: bash results/emnist.sh DATA NAME ROUNDS
-# DATA is --data; results go to out/emnist/NAME. Runs that are finished are not
-# run again. Then: python results/collect.py out/emnist/NAME
+# Trains what results/emnist.md reports. DATA is --data; results go to
+# out/emnist/NAME, and runs that are finished are not run again:
+#   bash results/emnist.sh DATA NAME PRETRAIN_ROUNDS ROUNDS
+#   .venv/bin/python results/collect.py out/emnist/NAME
 set -u
-data=$1 name=$2 rounds=$3
+data=$1 name=$2 pretrain=$3 rounds=$4
 run() {
   local folder=out/emnist/$name/$1
   shift
@@ -12,8 +13,12 @@ run() {
     --rounds_per_evaluation=0 "$@" </dev/null
 }
 for seed in 0 1 2; do
-  run "fed_avg-none-$seed" --algorithm=fed_avg --total_rounds=150 --seed=$seed
   init=out/emnist/$name/fed_avg-none-$seed
+  run "fed_avg-none-$seed" --algorithm=fed_avg --total_rounds="$pretrain" \
+    --seed=$seed
+  # What more rounds of FedAvg alone would do: the control.
+  run "fed_avg_more-none-$seed" --algorithm=fed_avg --total_rounds="$rounds" \
+    --init_from="$init" --seed=$seed
   for split in input output adapter; do
     for algorithm in fed_sim fed_alt; do
       run "$algorithm-$split-$seed" --algorithm=$algorithm --personal=$split \
@@ -22,6 +27,6 @@ for seed in 0 1 2; do
   done
   for split in input output adapter all; do
     run "finetune-$split-$seed" --algorithm=finetune --personal=$split \
-      --finetune_epochs=5 --init_from="$init" --seed=$seed
+      --init_from="$init" --seed=$seed
   done
 done

@@ -19,8 +19,8 @@ class Config:
   personal: str = 'output'
   total_rounds: int = 100
   clients_per_round: int = 10
-  pretrain_rounds: int = 0
-  finetune_epochs: int = 0
+  pretrain_rounds: Optional[int] = None
+  finetune_epochs: Optional[int] = None
   epochs: int = 1
   personal_epochs: Optional[int] = None
   max_steps: Optional[int] = None
@@ -62,14 +62,29 @@ class Config:
         )
     if self.pretrain_rounds and self.init_from:
       raise ValueError(
-          'Expected pretrain_rounds or init_from, found both. A run starts from'
-          ' one model.'
+          'Expected --pretrain_rounds or --init_from, found both. A run starts'
+          ' from one model.'
       )
-    if self.algorithm == 'finetune' and not self.finetune_epochs:
+    if self.algorithm == 'finetune' and self.finetune_epochs == 0:
       raise ValueError(
-          "Expected finetune_epochs of at least 1 for algorithm 'finetune',"
+          "Expected --finetune_epochs of at least 1 for algorithm 'finetune',"
           ' found 0.'
       )
+
+  @property
+  def num_pretrain_rounds(self) -> int:
+    """Rounds of FedAvg before: as said, or where nothing else gives a model."""
+    if self.pretrain_rounds is not None:
+      return self.pretrain_rounds
+    personalizes = self.algorithm != 'fed_avg'
+    return 200 if personalizes and self.init_from is None else 0
+
+  @property
+  def num_finetune_epochs(self) -> int:
+    """Epochs of fine-tuning: as said, or the paper's if that is all there is."""
+    if self.finetune_epochs is not None:
+      return self.finetune_epochs
+    return 5 if self.algorithm == 'finetune' else 0
 
   @property
   def split(self) -> str:
@@ -82,7 +97,7 @@ class Config:
         self,
         algorithm='fed_avg',
         personal='none',
-        total_rounds=self.pretrain_rounds,
+        total_rounds=self.num_pretrain_rounds,
         pretrain_rounds=0,
         finetune_epochs=0,
         init_from=None,

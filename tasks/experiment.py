@@ -68,7 +68,7 @@ def run(
   folder = pathlib.Path(output_dir)
   folder.mkdir(parents=True, exist_ok=True)
   init_from = config.init_from
-  if config.pretrain_rounds:
+  if config.num_pretrain_rounds:
     init_from = str(folder / 'pretrain')
     with _Run(task, config.for_pretraining(), init_from, None) as pretraining:
       pretraining.train(progress)
@@ -220,7 +220,7 @@ class _Run:
   ) -> dict[str, evaluation.TestedModel]:
     """The models that clients are tested under, by name."""
     everyones = lambda client_ids: [self._initial_personal] * len(client_ids)
-    test, finetune = self._plain_evaluation, self._config.finetune_epochs
+    test, finetune = self._plain_evaluation, self._config.num_finetune_epochs
     start = test(self._initial_shared, everyones)
     if self._config.algorithm == 'fed_avg':
       return {'initial': start, 'non_personalized': test(shared, everyones)}
@@ -364,15 +364,15 @@ class _Run:
           ' own shared part with the personal part that every client starts'
           ' from. Compare with FedAvg by --pretrain_rounds or --init_from.'
       )
-    if self._config.pretrain_rounds:
+    if self._config.num_pretrain_rounds:
       notes.append(
           'Cost is that of personalization; the'
-          f' {self._config.pretrain_rounds} rounds of FedAvg before it are in'
+          f' {self._config.num_pretrain_rounds} rounds of FedAvg before it are in'
           ' the folder pretrain.'
       )
-    if self._config.finetune_epochs and self._algorithm.trains_shared:
+    if self._config.num_finetune_epochs and self._algorithm.trains_shared:
       notes.append(
-          f'Fine-tuning is {self._config.finetune_epochs} epochs at every'
+          f'Fine-tuning is {self._config.num_finetune_epochs} epochs at every'
           f' client tested, {self._finetuning_steps:,} steps that are not among'
           " the cost's."
       )
@@ -445,7 +445,7 @@ def _create_algorithm(config: config_lib.Config) -> algorithms.Algorithm:
 def _create_finetuning(config: config_lib.Config) -> algorithms.Algorithm:
   return algorithms.finetune(
       _personal_training(config, scheduled=False),
-      steps=_create_steps(config, config.finetune_epochs),
+      steps=_create_steps(config, config.num_finetune_epochs),
   )
 
 
@@ -509,10 +509,10 @@ def describe(
   total = sum(v.size for v in variables)
   personal = sum(v.size for v in variables if v.personal)
   rounds = f'{config.total_rounds} rounds of {config.clients_per_round} clients'
-  if config.pretrain_rounds:
-    rounds = f'{config.pretrain_rounds} rounds of fed_avg, then {rounds}'
+  if config.num_pretrain_rounds:
+    rounds = f'{config.num_pretrain_rounds} rounds of fed_avg, then {rounds}'
   if config.algorithm == 'finetune':
-    rounds = f'{config.finetune_epochs} epochs at every client'
+    rounds = f'{config.num_finetune_epochs} epochs at every client'
   return '\n'.join([
       f'task       {task.name}: {task.model}',
       f'data       {task.data}; {len(task.train.client_ids):,} clients',

@@ -27,6 +27,7 @@ import tensorflow as tf  # noqa: E402
 from tasks import import_speech  # noqa: E402
 from tasks import npz as npz_lib  # noqa: E402
 from tasks import people as people_lib  # noqa: E402
+from tasks import photos as photos_lib  # noqa: E402
 
 # pylint: enable=g-import-not-at-top
 
@@ -139,7 +140,8 @@ def _parse(argv: Sequence[str]):
       inherited_absl_flags=None,
   )
   npz.add_argument('--examples', default='pixels', help='array of images')
-  npz.add_argument('--label', default='label', h  npz.add_argument('--person', default='person', help='array of who made each')
+  npz.add_argument('--label', default='label', help='array of classes')
+  npz.add_argument('--person', default='person', help='array of who made each')
   npz.add_argument(
       '--lengths',
       help='of speech: array of frames of each utterance; --examples are then'
@@ -156,7 +158,28 @@ def _parse(argv: Sequence[str]):
   librispeech.set_defaults(
       read=lambda args: import_speech.read_librispeech(args.source)
   )
-rgs.person,
+
+  photos = kinds.add_parser(
+      'images',
+      help='photos in a folder, with a table of what and whose they are',
+      parents=[common],
+      inherited_absl_flags=None,
+  )
+  photos.add_argument('--csv', required=True, help='table, one line a photo')
+  photos.add_argument('--file', default='file', help='column of file names')
+  photos.add_argument('--label', default='label', help='column of classes')
+  photos.add_argument('--person', default='person', help='column of who took it')
+  photos.add_argument(
+      '--size', type=int, default=256, help='pixels a side to keep of each photo'
+  )
+  photos.set_defaults(
+      read=lambda args: photos_lib.read(
+          args.source,
+          table=args.csv,
+          file=args.file,
+          label=args.label,
+          person=args.person,
+          size=args.size,
       )
   )
   return parser.parse_args(argv[1:])

@@ -26,6 +26,7 @@ class People:
     labels: What the examples are labelled with, in words; may be empty.
     left_out: Examples that are not among these, by reason; counted while the
       others are gone through.
+    texts: Text files to write beside the examples, by name.
   """
 
   features: example_protos.Features
@@ -35,6 +36,7 @@ class People:
   left_out: collections.Counter[str] = dataclasses.field(
       default_factory=collections.Counter
   )
+  texts: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
 
 def write_folder(
@@ -84,6 +86,7 @@ def write_folder(
           ' --output_dir, or --overwrite to replace it.'
       )
   train_sizes, test_sizes, left_out = [], [], 0
+  train_labels, test_labels = set(), set()
   with (
       sql_writer.SqlWriter(paths[0], people.features) as train,
       sql_writer.SqlWriter(paths[1], people.features) as test,
@@ -101,11 +104,18 @@ def write_folder(
       test.write(name, _take(examples, order[:num_test]))
       train_sizes.append(size - num_test)
       test_sizes.append(num_test)
+      if 'label' in examples:
+        train_labels.update(np.take(examples['label'], order[num_test:]))
+        test_labels.update(np.take(examples['label'], order[:num_test]))
     if not train_sizes:
       raise ValueError(
           f'Expected people with at least {min_examples} examples, found none'
           f' among {left_out}.'
       )
+  for name, text in people.texts.items():
+    with open(os.path.join(output_dir, name), 'w', encoding='utf-8') as f:
+      f.write(text)
+  only_test = len(test_labels - train_labels)
   sizes = np.add(train_sizes, test_sizes)
   return (
       f'{output_dir}: {len(sizes):,} people, {sizes.sum():,} examples'
@@ -113,6 +123,7 @@ def write_folder(
       f' {sizes.min():,} / {np.median(sizes):,g} / {sizes.max():,} a person'
       ' (min / median / max)'
       + (f', {people.labels}' if people.labels else '')
+      + (f', {only_test:,} of them in test examples alone' if only_test else '')
       + f'. Left out: {left_out:,} people with fewer than {min_examples}'
       + ''.join(
           f', {count:,} {reason}'

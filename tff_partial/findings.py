@@ -93,7 +93,11 @@ def sentence(table: client_table.ClientTable, question: Question) -> str:
   )
   comparison = question.compare(members)
   change, hurt = comparison.change, comparison.hurt
-  subjects = {'personalized': 'Personalization', 'finetuned': 'Fine-tuning'}
+  subjects = {
+      'personalized': 'Personalization',
+      'finetuned': 'Fine-tuning',
+      'non_personalized': 'Training',
+  }
   subject = subjects.get(
       question.candidate, f'Model {formatting.words(question.candidate)!r}'
   )

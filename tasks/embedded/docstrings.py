@@ -8,8 +8,8 @@ English sentences of its docstrings for what the author wrote. Files are parsed,
 never imported, so the same versions of the packages make the same bytes.
 
 Left out are code, tables and lists of names; sentences that a module says
-twice; and those that an earlier module said, since much is copied. Every fifth
-docstring is for testing, whole, so that no sentence is tested whose neighbour
+twice; and those that an earlier module said, since much is copied. A fifth is
+for testing, in whole docstrings, so that no sentence is tested whose neighbour
 was trained on.
 """
 
@@ -46,6 +46,9 @@ PACKAGES: Mapping[str, str] = {
     'matplotlib': 'matplotlib',
     'sqlalchemy': 'SQLAlchemy',
     'fontTools': 'fonttools',
+    'mpmath': 'mpmath',
+    'PIL': 'pillow',
+    'jinja2': 'Jinja2',
     'jax': 'jax',
     'tensorflow': 'tensorflow',
     'tensorflow_estimator': 'tensorflow-estimator',
@@ -57,11 +60,13 @@ PACKAGES: Mapping[str, str] = {
 _SKIPPED = frozenset(('tests', 'test', 'testing', 'substrates', '_api'))
 _MIN_SENTENCES = 100  # Of a module, for training and for testing.
 _MIN_TEST = 10
-_TEST_EVERY = 5
+_TRAIN_PER_TEST = 4
+_MIN_CHARACTERS = 8000  # Of a file; shorter ones never have so many sentences.
 
 # What starts a new paragraph beside an empty line: a name or an item explained.
 _ITEM = re.compile(r'\s*(?:[-*+] |\d+\. |[\w`*., ]{1,60}(?:\([^)]*\))?: )')
 _MARKUP = str.maketrans('', '', '`*')
+_ROLE = re.compile(r':[\w:]+:`~?\.?')  # Sphinx's: :class:`~tf.Tensor`.
 _CODE = re.compile(r'>>>|--|==|\.\.\.')
 
 
@@ -136,35 +141,35 @@ def _modules(package: str) -> Iterator[tuple[str, str]]:
 def _read_module(
     path: str, said: set[str]
 ) -> tuple[Sequence[str], Sequence[str]]:
-  """A module's sentences for training and for testing, words apart.
+  """A module's sentences for training and for testing, each once.
 
   Args:
     path: The file.
     said: Sentences of other modules, which are left out.
   """
-  parts = (
-      collections.OrderedDict(),
-      collections.OrderedDict(),
-  )  # As sets that keep their order.
   with open(path, encoding='utf-8', errors='replace') as f:
     source = f.read()
+  if len(source) < _MIN_CHARACTERS:
+    return [], []
   with warnings.catch_warnings():
     warnings.simplefilter('ignore')  # Of the parser, about others' escapes.
     tree = ast.parse(source)
-  number = 0
+  train, test, seen = [], [], set()
   for node in ast.walk(tree):
-    if isinstance(
+    if not isinstance(
         node, (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
     ):
-      docstring = ast.get_docstring(node)
-      if not docstring:
-        continue
-      number += 1
-      part = parts[number % _TEST_EVERY == 0]
-      for sentence in _sentences(docstring):
-        if sentence not in said and not any(sentence in p for p in parts):
-          part[sentence] = None
-  return list(parts[0]), list(parts[1])
+      continue
+    docstring = ast.get_docstring(node) or ''
+    new = [
+        sentence
+        for sentence in dict.fromkeys(_sentences(docstring))
+        if sentence not in said and sentence not in seen
+    ]
+    seen.update(new)
+    enough = _TRAIN_PER_TEST * (len(test) + len(new)) > len(train)
+    (train if enough else test).extend(new)
+  return train, test
 
 
 def _sentences(docstring: str) -> Iterator[str]:
@@ -188,8 +193,10 @@ def _paragraphs(docstring: str) -> Iterator[str]:
       yield ' '.join(lines)
       lines = []
     if item:
-      line, indentation = line[item.end() :], None
+      # What NumPy's style has after ` : ` is a type.
+      line = '' if ' : ' in item[0] else line[item.end() :]
+      indentation = None
     else:
       indentation = indented
-    lines.append(line.translate(_MARKUP).strip())
+    lines.append(_ROLE.sub('', line).translate(_MARKUP).strip())
   yield ' '.join(lines)

@@ -21,16 +21,12 @@ def made_once(
     name: The folder's name: everything its content depends on, with a version
       that changes when the program that makes it does.
     make: Fills an empty folder.
-    cache_dir: Where folders are kept; `None` is `$TFF_PARTIAL_CACHE`, or
-      `~/.cache/tff_partial` where that is not set.
+    cache_dir: Where folders are kept; see `cache_folder`.
 
   Raises:
     OSError: If the folder cannot be written.
   """
-  cache_dir = cache_dir or os.environ.get(
-      'TFF_PARTIAL_CACHE',
-      os.path.join(os.path.expanduser('~'), '.cache', 'tff_partial'),
-  )
+  cache_dir = cache_folder(cache_dir)
   folder = os.path.join(cache_dir, name)
   if os.path.isdir(folder):
     return folder
@@ -47,3 +43,11 @@ def made_once(
       if not os.path.isdir(folder):  # Not another process that was faster.
         raise
   return folder
+
+
+def cache_folder(cache_dir: Optional[str] = None) -> str:
+  """`cache_dir`, or `$TFF_PARTIAL_CACHE`, or `~/.cache/tff_partial`."""
+  return cache_dir or os.environ.get(
+      'TFF_PARTIAL_CACHE',
+      os.path.join(os.path.expanduser('~'), '.cache', 'tff_partial'),
+  )

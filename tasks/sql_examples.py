@@ -1,0 +1,128 @@
+# Copyright 2026 The tff-partial Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""Examples that computations read themselves, from the file that holds them.
+
+A value handed to a computation is copied on its way into the worker. Of 50
+clients with 88 images [224, 224, 3] each, 0.66 GB, driver and worker held 7.2
+GB, and a round spent half a minute on it. Here a client's value is a file and a
+query, and the worker holds the examples of the clients that it trains at the
+moment.
+
+Workers on other machines must have the file under the same name.
+"""
+
+import collections
+from collections.abc import Mapping, Sequence
+import dataclasses
+from typing import Any, Optional
+
+import numpy as np
+import tensorflow as tf
+import tensorflow_federated as tff
+
+from tasks import example_protos
+from tasks import sql_clients
+from tff_partial import examples as examples_lib
+
+_ALL = 2**20  # More examples than a client has.
+
+
+class Located:
+  """Clients whose examples are not read, but located: `SqlExamples` takes them.
+
+  Satisfies `tff_partial.clients.Clients`, but for what `read` returns.
+  """
+
+  def __init__(self, clients: sql_clients.SqlClients):
+    self._clients = clients
+
+  @property
+  def client_ids(self) -> Sequence[str]:
+    return self._clients.client_ids
+
+  def num_examples(self, client_id: str) -> int:
+    return self._clients.num_examples(client_id)
+
+  def read(self, client_id: str) -> collections.OrderedDict[str, str]:
+    """Where a client's examples are: a file, and a query for their protos.
+
+    Raises:
+      ValueError: If there is no such client.
+    """
+    self.num_examples(client_id)  # Raises if there is no such client.
+    quote = lambda text: "'" + text.replace("'", "''") + "'"
+    return collections.OrderedDict(
+        file=self._clients.path,
+        query=(
+            'SELECT serialized_example_proto FROM examples WHERE client_id ='
+            f' {quote(client_id)} AND split_name ='
+            f' {quote(self._clients.split_name)} ORDER BY rowid'
+        ),
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class SqlExamples(examples_lib.ClientExamples):
+  """Examples read in the graph, all of a client's at once.
+
+  Attributes:
+    features: What an example in the file holds; no shape may vary.
+    tensors: What is done with the examples once they are there.
+  """
+
+  features: example_protos.Features
+  tensors: examples_lib.Tensors
+
+  def type(self, input_spec: Any) -> tff.Type:
+    del input_spec  # The same for every model.
+    return tff.types.to_type(
+        collections.OrderedDict(
+            examples=collections.OrderedDict(
+                file=tff.TensorType(np.str_), query=tff.TensorType(np.str_)
+            ),
+            seed=tff.TensorType(np.int32, (2,)),
+        )
+    )
+
+  def check(self, examples: Any, input_spec: Any) -> None:
+    if not isinstance(examples, Mapping) or set(examples) != {'file', 'query'}:
+      raise ValueError(
+          f"Expected a client's file and query, found {type(examples)}."
+      )
+
+  def value(self, examples: Any, seed: np.ndarray) -> Any:
+    return self.tensors.value(examples, seed)
+
+  def reduce(
+      self,
+      examples: Any,
+      state: Any,
+      step_fn: examples_lib.StepFn,
+      *,
+      epochs: int = 1,
+      max_steps: Optional[int] = None,
+      phase: int = 0,
+      training: bool = True,
+  ) -> Any:
+    return self.tensors.reduce(
+        self.tensors.value(self._read(examples['examples']), examples['seed']),
+        state,
+        step_fn,
+        epochs=epochs,
+        max_steps=max_steps,
+        phase=phase,
+        training=training,
+    )
+
+  def _read(self, located: Any) -> collections.OrderedDict[str, tf.Tensor]:
+    protos = tf.data.experimental.SqlDataset(
+        'sqlite', located['file'], located['query'], (tf.string,)
+    )
+    parse = example_protos.parse_fn(self.features)
+    # All in one batch, or none if the client has no examples.
+    batches = protos.map(lambda proto: parse(proto)).batch(_ALL)
+    nothing = collections.OrderedDict(
+        (name, tf.zeros([0, *spec.shape], spec.dtype))
+        for name, spec in self.features.items()
+    )
+    return batches.reduce(nothing, lambda _, batch: batch)
