@@ -81,7 +81,7 @@ class Config:
 
   @property
   def num_finetune_epochs(self) -> int:
-    """Epochs of fine-tuning: as said, or the paper's if that is all there is."""
+    """Epochs of fine-tuning: as said, or the paper's 5 for that algorithm."""
     if self.finetune_epochs is not None:
       return self.finetune_epochs
     return 5 if self.algorithm == 'finetune' else 0

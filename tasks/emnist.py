@@ -67,7 +67,9 @@ def create_task(
       ),
   }
   if model not in builders:
-    raise ValueError(f'Expected a model of {sorted(builders)}, found {model!r}.')
+    raise ValueError(
+        f'Expected a model of {sorted(builders)}, found {model!r}.'
+    )
   build, splits, description = builders[model]
   if data == 'embedded':
     train, test = client_data.open_folder(glyphs.create_glyphs())
@@ -138,7 +140,9 @@ def _model_fn(
               tf.ones_like(labels),
           ),
           'accuracy': lambda labels, logits: (
-              tf.equal(tf.argmax(logits, axis=-1, output_type=tf.int32), labels),
+              tf.equal(
+                  tf.argmax(logits, axis=-1, output_type=tf.int32), labels
+              ),
               tf.ones_like(labels),
           ),
       },
@@ -157,7 +161,7 @@ def _cross_entropy(labels, logits):
 
 
 def _prepare(batch, seed):
-  """Bytes to numbers, inside the computation: a quarter of the bytes to send."""
+  """Bytes to numbers, in the computation: a quarter of the bytes to send."""
   del seed  # No augmentation.
   return collections.OrderedDict(
       x=tf.cast(batch['x'], tf.float32)[..., tf.newaxis] / 255.0, y=batch['y']

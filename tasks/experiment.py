@@ -4,8 +4,8 @@
 
   pretrain (FedAvg) -> personalize -> fine-tune -> test every client -> report
 
-Flags do not reach this far: a `config.Config` holds plain values, so that a notebook
-cell and `run_experiment.py` read alike.
+Flags do not reach this far: a `config.Config` holds plain values, so that a
+notebook cell and `run_experiment.py` read alike.
 """
 
 from collections.abc import Sequence
@@ -323,7 +323,9 @@ class _Run:
     rounds = history.read(self._folder / METRICS_FILE)
     total = lambda name: sum(row.get(name, 0) for row in rounds)
     steps, examples = total('counts/steps'), total('counts/examples')
-    visits, seconds = len(rounds) * self._config.clients_per_round, total('seconds')
+    visits, seconds = len(rounds) * self._config.clients_per_round, total(
+        'seconds'
+    )
     if not self._algorithm.trains_shared:  # Every client is visited once.
       steps, examples = self._finetuning_steps, self._finetuning_examples
       visits = len(table.client_ids)
@@ -364,11 +366,11 @@ class _Run:
           ' own shared part with the personal part that every client starts'
           ' from. Compare with FedAvg by --pretrain_rounds or --init_from.'
       )
-    if self._config.num_pretrain_rounds:
+    pretrain_rounds = self._config.num_pretrain_rounds
+    if pretrain_rounds:
       notes.append(
-          'Cost is that of personalization; the'
-          f' {self._config.num_pretrain_rounds} rounds of FedAvg before it are in'
-          ' the folder pretrain.'
+          f'Cost is that of personalization; the {pretrain_rounds} rounds of'
+          ' FedAvg before it are in the folder pretrain.'
       )
     if self._config.num_finetune_epochs and self._algorithm.trains_shared:
       notes.append(
@@ -380,7 +382,10 @@ class _Run:
 
 
 def _sample(
-    client_ids: Sequence[str], size: int, config: config_lib.Config, purpose: str
+    client_ids: Sequence[str],
+    size: int,
+    config: config_lib.Config,
+    purpose: str,
 ) -> list[str]:
   """Some clients, by a stream of random numbers of their own."""
   if not size:
@@ -429,7 +434,9 @@ def _create_algorithm(config: config_lib.Config) -> algorithms.Algorithm:
   )
   personal = _personal_training(config, scheduled=True)
   steps = _create_steps(config, config.epochs)
-  personal_steps = _create_steps(config, config.personal_epochs or config.epochs)
+  personal_steps = _create_steps(
+      config, config.personal_epochs or config.epochs
+  )
   if config.algorithm == 'fed_avg':
     return algorithms.fed_avg(shared, steps=steps)
   if config.algorithm == 'fed_sim':
@@ -467,7 +474,9 @@ def _create_steps(config: config_lib.Config, epochs: int) -> algorithms.Steps:
   )
 
 
-def _create_schedule(config: config_lib.Config, rate: float) -> local_update.Schedule:
+def _create_schedule(
+    config: config_lib.Config, rate: float
+) -> local_update.Schedule:
   if config.schedule == 'linear':
     return schedules.linear(
         rate,
@@ -493,7 +502,9 @@ def _create_server_optimizer(
   return build[config.server_optimizer]()
 
 
-def _create_aggregator(config: config_lib.Config) -> process_lib.AggregationFactory:
+def _create_aggregator(
+    config: config_lib.Config,
+) -> process_lib.AggregationFactory:
   build = {
       'mean': tff.aggregators.MeanFactory,
       'robust': tff.learning.robust_aggregator,
@@ -513,11 +524,13 @@ def describe(
     rounds = f'{config.num_pretrain_rounds} rounds of fed_avg, then {rounds}'
   if config.algorithm == 'finetune':
     rounds = f'{config.num_finetune_epochs} epochs at every client'
-  return '\n'.join([
-      f'task       {task.name}: {task.model}',
-      f'data       {task.data}; {len(task.train.client_ids):,} clients',
-      f'split      {config.split}: {personal:,} of {total:,} parameters'
-      f' personal ({personal / total:.2%})',
-      f'algorithm  {config.algorithm}: {rounds}',
-      f'output     {output_dir}',
-  ])
+  return '\n'.join(
+      [
+          f'task       {task.name}: {task.model}',
+          f'data       {task.data}; {len(task.train.client_ids):,} clients',
+          f'split      {config.split}: {personal:,} of {total:,} parameters'
+          f' personal ({personal / total:.2%})',
+          f'algorithm  {config.algorithm}: {rounds}',
+          f'output     {output_dir}',
+      ]
+  )

@@ -25,6 +25,7 @@ import numpy as np  # noqa: E402
 import tensorflow as tf  # noqa: E402
 
 from tasks import import_speech  # noqa: E402
+from tasks import import_text  # noqa: E402
 from tasks import npz as npz_lib  # noqa: E402
 from tasks import people as people_lib  # noqa: E402
 from tasks import photos as photos_lib  # noqa: E402
@@ -180,6 +181,25 @@ def _parse(argv: Sequence[str]):
           label=args.label,
           person=args.person,
           size=args.size,
+      )
+  )
+
+  jsonl = kinds.add_parser(
+      'jsonl',
+      help='text in JSON lines (.jsonl or .jsonl.gz)',
+      parents=[common],
+      inherited_absl_flags=None,
+  )
+  jsonl.add_argument(
+      '--text', default='text', help='field of text, or of a list of sentences'
+  )
+  jsonl.add_argument('--person', default='person', help='field of who wrote it')
+  jsonl.add_argument(
+      '--date', help='field of when; what is latest is then for testing'
+  )
+  jsonl.set_defaults(
+      read=lambda args: import_text.read_jsonl(
+          args.source, text=args.text, person=args.person, date=args.date
       )
   )
   return parser.parse_args(argv[1:])

@@ -3,9 +3,10 @@
 """People and their examples, and the folder that holds both for training."""
 
 import collections
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 import dataclasses
 import os
+from typing import Optional
 
 import numpy as np
 import tqdm
@@ -27,6 +28,11 @@ class People:
     left_out: Examples that are not among these, by reason; counted while the
       others are gone through.
     texts: Text files to write beside the examples, by name.
+    together: A key of a person's examples, which need not be a feature: those
+      with the same value are not divided between training and testing.
+    in_order: Whether a person's examples are in order of time. The last are
+      then for testing.
+    finish_fn: Called with the folder once both files are there.
   """
 
   features: example_protos.Features
@@ -37,6 +43,9 @@ class People:
       default_factory=collections.Counter
   )
   texts: Mapping[str, str] = dataclasses.field(default_factory=dict)
+  together: str = ''
+  in_order: bool = False
+  finish_fn: Optional[Callable[[str], None]] = None
 
 
 def write_folder(
@@ -98,15 +107,22 @@ def write_folder(
       if size < min_examples:
         left_out += 1
         continue
-      order = np.random.default_rng([seed, *name.encode()]).permutation(size)
-      num_test = min(max(1, round(test_fraction * size)), size - 1)
-      train.write(name, _take(examples, order[num_test:]))
-      test.write(name, _take(examples, order[:num_test]))
-      train_sizes.append(size - num_test)
-      test_sizes.append(num_test)
+      pieces = examples.get(people.together, np.arange(size))
+      if len(np.unique(pieces)) < 2:
+        people.left_out['people whose examples all belong together'] += 1
+        continue
+      rng = np.random.default_rng([seed, *name.encode()])
+      is_test = _choose_test(
+          pieces, round(test_fraction * size), None if people.in_order else rng
+      )
+      train_rows, test_rows = np.where(~is_test)[0], np.where(is_test)[0]
+      train.write(name, _take(examples, train_rows))
+      test.write(name, _take(examples, test_rows))
+      train_sizes.append(len(train_rows))
+      test_sizes.append(len(test_rows))
       if 'label' in examples:
-        train_labels.update(np.take(examples['label'], order[num_test:]))
-        test_labels.update(np.take(examples['label'], order[:num_test]))
+        train_labels.update(np.take(examples['label'], train_rows))
+        test_labels.update(np.take(examples['label'], test_rows))
     if not train_sizes:
       raise ValueError(
           f'Expected people with at least {min_examples} examples, found none'
@@ -115,6 +131,8 @@ def write_folder(
   for name, text in people.texts.items():
     with open(os.path.join(output_dir, name), 'w', encoding='utf-8') as f:
       f.write(text)
+  if people.finish_fn is not None:
+    people.finish_fn(output_dir)
   only_test = len(test_labels - train_labels)
   sizes = np.add(train_sizes, test_sizes)
   return (
@@ -133,11 +151,29 @@ def write_folder(
   )
 
 
+def _choose_test(
+    pieces: np.ndarray, num_test: int, rng: Optional[np.random.Generator]
+) -> np.ndarray:
+  """Which examples are for testing, bool [examples].
+
+  Args:
+    pieces: Examples with the same number go together, at least two numbers.
+    num_test: About how many examples; at least one piece, and never all.
+    rng: Chooses the pieces; `None` takes the last.
+  """
+  _, piece_of, sizes = np.unique(
+      pieces, return_inverse=True, return_counts=True
+  )
+  last_first = np.arange(len(sizes))[::-1]
+  order = last_first if rng is None else rng.permutation(len(sizes))
+  taken = np.abs(np.cumsum(sizes[order]) - num_test).argmin() + 1
+  return np.isin(piece_of, order[: min(taken, len(sizes) - 1)])
+
+
 def _take(
     examples: Mapping[str, Sequence], rows: np.ndarray
 ) -> dict[str, Sequence]:
   """Some of a person's examples, in their original order."""
-  rows = np.sort(rows)
   return {
       name: values[rows]
       if isinstance(values, np.ndarray)

@@ -68,9 +68,7 @@ def claim(
   folder = pathlib.Path(path).expanduser().absolute()
   folder.mkdir(parents=True, exist_ok=True)
   config = folder / CONFIG
-  strangers = [
-      entry.name for entry in folder.iterdir() if entry.name != _LOCK
-  ]
+  strangers = [entry.name for entry in folder.iterdir() if entry.name != _LOCK]
   if strangers and not config.exists():
     raise ValueError(
         f'Expected an empty folder or one of an earlier run, found {folder}'
@@ -154,11 +152,15 @@ def _versions() -> dict[str, str]:
 
 def _commit() -> str:
   """The commit of this program, or '' where there is no repository."""
-  result = subprocess.run(
-      ['git', 'describe', '--always', '--dirty', '--abbrev=12'],
-      cwd=pathlib.Path(__file__).parent,
-      capture_output=True,
-      text=True,
-      check=False,
-  ) if shutil.which('git') else None
+  result = (
+      subprocess.run(
+          ['git', 'describe', '--always', '--dirty', '--abbrev=12'],
+          cwd=pathlib.Path(__file__).parent,
+          capture_output=True,
+          text=True,
+          check=False,
+      )
+      if shutil.which('git')
+      else None
+  )
   return result.stdout.strip() if result else ''

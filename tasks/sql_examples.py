@@ -24,8 +24,6 @@ from tasks import example_protos
 from tasks import sql_clients
 from tff_partial import examples as examples_lib
 
-_ALL = 2**20  # More examples than a client has.
-
 
 class Located:
   """Clients whose examples are not read, but located: `SqlExamples` takes them.
@@ -43,13 +41,13 @@ class Located:
   def num_examples(self, client_id: str) -> int:
     return self._clients.num_examples(client_id)
 
-  def read(self, client_id: str) -> collections.OrderedDict[str, str]:
+  def read(self, client_id: str) -> collections.OrderedDict[str, Any]:
     """Where a client's examples are: a file, and a query for their protos.
 
     Raises:
       ValueError: If there is no such client.
     """
-    self.num_examples(client_id)  # Raises if there is no such client.
+    num_examples = self.num_examples(client_id)
     quote = lambda text: "'" + text.replace("'", "''") + "'"
     return collections.OrderedDict(
         file=self._clients.path,
@@ -58,6 +56,7 @@ class Located:
             f' {quote(client_id)} AND split_name ='
             f' {quote(self._clients.split_name)} ORDER BY rowid'
         ),
+        num_examples=np.int64(num_examples),
     )
 
 
@@ -78,16 +77,20 @@ class SqlExamples(examples_lib.ClientExamples):
     return tff.types.to_type(
         collections.OrderedDict(
             examples=collections.OrderedDict(
-                file=tff.TensorType(np.str_), query=tff.TensorType(np.str_)
+                file=tff.TensorType(np.str_),
+                query=tff.TensorType(np.str_),
+                num_examples=tff.TensorType(np.int64),
             ),
             seed=tff.TensorType(np.int32, (2,)),
         )
     )
 
   def check(self, examples: Any, input_spec: Any) -> None:
-    if not isinstance(examples, Mapping) or set(examples) != {'file', 'query'}:
+    expected = ['file', 'query', 'num_examples']
+    found = list(examples) if isinstance(examples, Mapping) else type(examples)
+    if found != expected:
       raise ValueError(
-          f"Expected a client's file and query, found {type(examples)}."
+          f"Expected where a client's examples are, {expected}, found {found}."
       )
 
   def value(self, examples: Any, seed: np.ndarray) -> Any:
@@ -119,8 +122,11 @@ class SqlExamples(examples_lib.ClientExamples):
         'sqlite', located['file'], located['query'], (tf.string,)
     )
     parse = example_protos.parse_fn(self.features)
-    # All in one batch, or none if the client has no examples.
-    batches = protos.map(lambda proto: parse(proto)).batch(_ALL)
+    # All in one batch, for which a dataset sets its memory aside at once; or
+    # in none, if there are no examples.
+    batches = protos.map(lambda proto: parse(proto)).batch(
+        tf.maximum(located['num_examples'], 1)
+    )
     nothing = collections.OrderedDict(
         (name, tf.zeros([0, *spec.shape], spec.dtype))
         for name, spec in self.features.items()

@@ -25,6 +25,7 @@ import numpy as np
 import tensorflow as tf
 
 from tasks import client_data
+from tasks import import_text
 from tasks import stackoverflow_tff
 from tasks import task
 from tasks import transformer
@@ -91,7 +92,7 @@ def create_task(
     folder, words = stackoverflow_tff.create_stackoverflow(), 'Stack Overflow'
   else:
     folder, words = data, data
-  train, test = client_data.open_folder(folder, features=docstrings.FEATURES)
+  train, test = client_data.open_folder(folder, features=import_text.FEATURES)
   vocabulary = vocabulary_lib.load(folder)
   to_tokens = functools.partial(_to_tokens, vocabulary)
   return task.Task(

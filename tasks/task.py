@@ -1,6 +1,6 @@
 # Copyright 2026 The tff-partial Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""What a task is: a model that can be split, and people's data to train it on."""
+"""What a task is: a model that can be split, and people's data for it."""
 
 from collections.abc import Callable, Mapping
 import dataclasses

@@ -64,8 +64,10 @@ class AdapterTest(parameterized.TestCase):
     adapter = adapters.BottleneckAdapter(1)
     x = tf.constant([[1.0, 2.0], [-1.0, -2.0]])
     adapter(x)
-    adapter.down.set_weights([[[1.0], [1.0]], [0.5]])
-    adapter.up.set_weights([[[2.0, 0.0]], [0.0, 1.0]])
+    for variable, value in zip(
+        adapter.variables, ([[1], [1]], [0.5], [[2, 0]], [0, 1])
+    ):
+      variable.assign(value)
     # relu(1 + 2 + 0.5) = 3.5 and relu(-2.5) = 0.
     np.testing.assert_allclose(adapter(x), [[1 + 7, 2 + 1], [-1, -2 + 1]])
 
@@ -74,7 +76,7 @@ class AdapterTest(parameterized.TestCase):
     # Mean 3, deviation 2: normalized to -1 and 1.
     x = tf.reshape(tf.constant([1.0, 5.0]), [1, 1, 1, 2])
     adapter(x)
-    adapter.conv.set_weights([np.array([[[[0.0, 1.0], [2.0, 0.0]]]])])
+    adapter.conv.kernel.assign([[[[0, 1], [2, 0]]]])
     # Out of the matrix's rows -1 and 1: (2, -1).
     np.testing.assert_allclose(
         np.ravel(adapter(x)), [1 + 2, 5 - 1], rtol=1e-5

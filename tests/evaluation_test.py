@@ -16,17 +16,21 @@ from tff_partial import local_update
 setUpModule, tearDownModule = worker.start, worker.stop
 
 FORM = examples_lib.Tensors(batch_size=2)
-TRAIN = toy.Clients({
-    'a': toy.examples([1, 2], [2, 3]),
-    'b': toy.examples([1], [5]),
-    'c': toy.examples([], []),
-})
+TRAIN = toy.Clients(
+    {
+        'a': toy.examples([1, 2], [2, 3]),
+        'b': toy.examples([1], [5]),
+        'c': toy.examples([], []),
+    }
+)
 # With w = 1 the errors are x + b - y.
-TEST = toy.Clients({
-    'a': toy.examples([1, 2, 3], [1, 2, 5]),
-    'b': toy.examples([1], [3]),
-    'c': toy.examples([2], [2]),
-})
+TEST = toy.Clients(
+    {
+        'a': toy.examples([1, 2, 3], [1, 2, 5]),
+        'b': toy.examples([1], [3]),
+        'c': toy.examples([2], [2]),
+    }
+)
 PERSONAL = {'a': 0.0, 'b': 2.0, 'c': -1.0}
 
 
@@ -80,12 +84,15 @@ class EvaluateTest(parameterized.TestCase):
     # the errors are 0.5, 0.5, -1.5. c has nothing to train on and stays.
     kept = {}
     phases = algorithms.finetune(toy.sgd(0.5)).phases
-    table = evaluate({
-        'finetuned': model(
-            phases, keep_fn=lambda ids, outputs: kept.update(zip(ids, outputs))
-        ),
-        'personalized': model(),
-    })
+    table = evaluate(
+        {
+            'finetuned': model(
+                phases,
+                keep_fn=lambda ids, outputs: kept.update(zip(ids, outputs)),
+            ),
+            'personalized': model(),
+        }
+    )
     np.testing.assert_allclose(
         table.scores['finetuned']['squared_error'].total[[0, 1, 2, 4]],
         [0.25, 0.25, 2.25, 1],
@@ -126,7 +133,9 @@ class EvaluateTest(parameterized.TestCase):
         },
         ('a',),
     )
-    self.assertAlmostEqual(float(kept['a']['personal'].trainable[0][0]), 1.5, places=6)
+    self.assertAlmostEqual(
+        float(kept['a']['personal'].trainable[0][0]), 1.5, places=6
+    )
 
   def test_nobody_is_refused(self):
     with self.assertRaisesRegex(ValueError, 'at least one client to test'):

@@ -1,8 +1,6 @@
 # Copyright 2026 The tff-partial Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""A round: its types, its numbers, and TFF's own algorithms as special cases."""
-
-import collections
+"""A round: its types, its numbers, TFF's own algorithms as special cases."""
 
 from absl.testing import absltest
 from absl.testing import parameterized
@@ -222,11 +220,13 @@ class RoundTest(parameterized.TestCase):
 
   def test_initial_values_depend_on_the_seed_alone(self):
     def build_with(seed):
-      model = lambda: tf.keras.Sequential([
-          tf.keras.layers.InputLayer([1]),
-          tf.keras.layers.Dense(3, name='wide'),
-          tf.keras.layers.Dense(1, name='line'),
-      ])
+      model = lambda: tf.keras.Sequential(
+          [
+              tf.keras.layers.InputLayer([1]),
+              tf.keras.layers.Dense(3, name='wide'),
+              tf.keras.layers.Dense(1, name='line'),
+          ]
+      )
       fn = lambda: process.partial_model.PartialModel(
           model(),
           partition.layers('line'),
@@ -241,10 +241,9 @@ class RoundTest(parameterized.TestCase):
     def values(seed):
       p = build_with(seed)
       weights = p.initialize().global_model_weights.trainable
-      return np.concatenate([
-          np.ravel(w)
-          for w in [*weights, *p.initialize_personal().trainable]
-      ])
+      return np.concatenate(
+          [np.ravel(w) for w in [*weights, *p.initialize_personal().trainable]]
+      )
 
     np.testing.assert_array_equal(values(1), values(1))
     self.assertTrue(np.any(values(1) != values(2)))
@@ -301,10 +300,12 @@ class OracleTest(absltest.TestCase):
         client_examples=examples_lib.Sequences(),
     )
 
+    reconstruction = tff.learning.models.ReconstructionModel
+
     def reconstruction_model():
       keras_model = toy.keras_model()
       line = keras_model.get_layer('line')
-      return tff.learning.models.ReconstructionModel.from_keras_model_and_variables(
+      return reconstruction.from_keras_model_and_variables(
           keras_model,
           global_trainable_variables=[line.kernel],
           global_non_trainable_variables=[],
@@ -319,9 +320,7 @@ class OracleTest(absltest.TestCase):
         server_optimizer_fn=tff.learning.optimizers.build_sgdm(1.0),
         client_optimizer_fn=tff.learning.optimizers.build_sgdm(0.1),
         reconstruction_optimizer_fn=tff.learning.optimizers.build_sgdm(0.2),
-        dataset_split_fn=tff.learning.models.ReconstructionModel.build_dataset_split_fn(
-            recon_epochs=2
-        ),
+        dataset_split_fn=reconstruction.build_dataset_split_fn(recon_epochs=2),
         model_aggregator_factory=tff.aggregators.MeanFactory(),
     )
     state, expected = ours.initialize(), theirs.initialize()

@@ -27,10 +27,12 @@ INPUT_SPEC = collections.OrderedDict(
 
 
 def keras_model():
-  return tf.keras.Sequential([
-      tf.keras.layers.InputLayer([1]),
-      tf.keras.layers.Dense(1, kernel_initializer='zeros', name='line'),
-  ])
+  return tf.keras.Sequential(
+      [
+          tf.keras.layers.InputLayer([1]),
+          tf.keras.layers.Dense(1, kernel_initializer='zeros', name='line'),
+      ]
+  )
 
 
 def loss(labels, predictions):

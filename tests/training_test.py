@@ -200,9 +200,7 @@ class SampleTest(absltest.TestCase):
       self.assertBetween(count, 910, 1090)
 
   def test_takes_a_few_of_very_many(self):
-    self.assertLen(
-        clients_lib.sample(range(10**9), 5, seed=0, round_num=0), 5
-    )
+    self.assertLen(clients_lib.sample(range(10**9), 5, seed=0, round_num=0), 5)
 
   def test_seeds_differ_by_every_part(self):
     seeds = {

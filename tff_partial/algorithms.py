@@ -2,13 +2,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """Algorithms as lists of phases.
 
-| algorithm  | phases                       | personal variables                |
-| ---------- | ---------------------------- | --------------------------------- |
-| FedAvg [1] | shared                       | none, or as they started          |
-| FedSim [2] | shared and personal together | kept from round to round          |
-| FedAlt [2] | personal, then shared        | kept                              |
-| FedRecon [3] | personal, then shared      | made anew each round              |
-| fine-tuning | personal                    | kept; no server step              |
+| algorithm    | phases                       | personal variables       |
+| ------------ | ---------------------------- | ------------------------ |
+| FedAvg [1]   | shared                       | none                     |
+| FedSim [2]   | shared and personal together | kept from round to round |
+| FedAlt [2]   | personal, then shared        | kept                     |
+| FedRecon [3] | personal, then shared        | made anew each round     |
+| fine-tuning  | personal                     | kept; no server step     |
 
 FedSim with a personal output layer is FedPer [4], with a personal input layer
 LG-FedAvg [5]; FedAlt with a personal output layer is FedRep [6]. FedRecon is
@@ -96,7 +96,9 @@ def fed_sim(
     steps: Steps = Steps(),
 ) -> Algorithm:
   """FedSim [2, Algorithm 2]: both groups, each step at the same point."""
-  return Algorithm('fed_sim', (_phase(steps, shared=shared, personal=personal),))
+  return Algorithm(
+      'fed_sim', (_phase(steps, shared=shared, personal=personal),)
+  )
 
 
 def fed_alt(

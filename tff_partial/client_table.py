@@ -54,7 +54,9 @@ class ClientTable:
     for name in ('train_examples', 'test_examples', 'participated'):
       found = getattr(self, name).shape
       if found != (clients,):
-        raise ValueError(f'Expected {name} of shape ({clients},), found {found}.')
+        raise ValueError(
+            f'Expected {name} of shape ({clients},), found {found}.'
+        )
     for model, metrics in self.scores.items():
       for metric, scores in metrics.items():
         if scores.total.shape != (examples,) or scores.weight.shape != (

@@ -50,9 +50,9 @@ def build_evaluation(
     phases: Local training before the test. It stays with the client.
 
   Returns:
-    A computation `(<shared=U@SERVER, client_work=W@SERVER, personal={P}@CLIENTS,
-    train={E}@CLIENTS, test={E}@CLIENTS> -> {<scores=..., personal=P, steps=int64,
-    examples=int64>}@CLIENTS)`. `W` is a `process.ClientWorkState`; `train` and
+    A computation `(<shared=U@SERVER, client_work=W@SERVER,
+    personal={P}@CLIENTS, train={E}@CLIENTS, test={E}@CLIENTS> ->
+    {<scores=..., personal=P, steps=int64, examples=int64>}@CLIENTS)`. `W` is a `process.ClientWorkState`; `train` and
     the resulting `personal` are empty structures without phases. `scores` has
     each metric's two terms for each test example in the order given, float32
     [examples]; `steps` and `examples` are what the phases took.
@@ -252,4 +252,6 @@ def evaluate(
 
 
 def _count(clients: clients_lib.Clients, client_id: str) -> int:
-  return clients.num_examples(client_id) if client_id in clients.client_ids else 0
+  return (
+      clients.num_examples(client_id) if client_id in clients.client_ids else 0
+  )

@@ -3,10 +3,10 @@
 """One client's work: phases of training, and nothing about placements.
 
 A phase trains the groups of variables that were given a `GroupTraining`, and
-only those, for some epochs over the client's examples. FedSim is one phase that
-trains both groups, FedAlt a phase for the personal variables and then one for
-the shared [1, Algorithms 1 and 2]; fine-tuning is a personal phase alone. All of
-them are `run_phases`, which holds the one training step of this code base.
+only those, for some epochs over the client's examples. FedSim is one phase
+that trains both groups, FedAlt a phase for the personal variables and then one
+for the shared [1, Algorithms 1 and 2]; fine-tuning is a personal phase alone.
+All of them are `run_phases`, which holds the one training step there is.
 
 [1] Pillutla et al. Federated Learning with Partial Model Personalization.
 ICML 2022. https://arxiv.org/abs/2204.03809
@@ -192,14 +192,16 @@ def local_update(
       for before, after in zip(shared.trainable, model.shared.trainable)
   ]
   trained = tf.nest.map_structure(lambda v: v.read_value(), model.personal)
-  finite = tf.reduce_all([
-      *(p.finite for p in progress),
-      *(
-          tf.reduce_all(tf.math.is_finite(t))
-          for t in tf.nest.flatten([update, trained])
-          if t.dtype.is_floating
-      ),
-  ])
+  finite = tf.reduce_all(
+      [
+          *(p.finite for p in progress),
+          *(
+              tf.reduce_all(tf.math.is_finite(t))
+              for t in tf.nest.flatten([update, trained])
+              if t.dtype.is_floating
+          ),
+      ]
+  )
   empty = tf.equal(last.examples, 0)
   weight = 1.0 if uniform_weight else tf.cast(last.examples, tf.float32)
   zeros = lambda value: tf.nest.map_structure(tf.zeros_like, value)
@@ -325,7 +327,9 @@ def _run_phase(
       for variable, value in zip(group.variables, values):
         variable.assign(value)
       new_states.append(new_state)
-    return tuple(new_states), _add_batch(progress, loss, model.metrics(batch, outputs))
+    return tuple(new_states), _add_batch(
+        progress, loss, model.metrics(batch, outputs)
+    )
 
   _, progress = client_examples.reduce(
       examples,

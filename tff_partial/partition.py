@@ -167,13 +167,15 @@ def format_table(variables: Sequence[VariableInfo]) -> str:
   ]
   for name in ('shared', 'personal'):
     members = [v for v in variables if group(v) == name]
-    rows.append((
-        f'{len(members)} variables',
-        '',
-        name,
-        sum(v.num_bytes for v in members),
-        sum(v.size for v in members),
-    ))
+    rows.append(
+        (
+            f'{len(members)} variables',
+            '',
+            name,
+            sum(v.num_bytes for v in members),
+            sum(v.size for v in members),
+        )
+    )
   width = max(len(row[0]) for row in rows)
   lines = [f'{"path":{width}}  {"shape":16} {"group":8} {"bytes":>12}   share']
   for path, shape, name, num_bytes, size in rows:

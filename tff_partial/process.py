@@ -339,9 +339,7 @@ def build_partial_process(
     )
     metrics = tff.federated_zip(
         collections.OrderedDict(
-            train=tff.federated_map(
-                ratios, tff.federated_sum(output.metrics)
-            ),
+            train=tff.federated_map(ratios, tff.federated_sum(output.metrics)),
             counts=tff.federated_sum(output.counts),
             distributor=distributed.measurements,
             aggregator=aggregated.measurements,

@@ -75,7 +75,7 @@ def train(
     evaluation_fn: Optional[EvaluationFn] = None,
     progress: bool = True,
 ) -> Any:
-  """Trains until `total_rounds`, from the store's last checkpoint if it has one.
+  """Trains until `total_rounds`, from the store's last checkpoint if any.
 
   Args:
     process: What a round is.

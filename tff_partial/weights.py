@@ -42,13 +42,23 @@ def save(
     shared: tff.learning.models.ModelWeights,
     personal: tff.learning.models.ModelWeights,
 ) -> None:
-  """Writes all of a model's variables, or leaves the file as it was."""
+  """Writes all of a model's variables, or leaves the file as it was.
+
+  Raises:
+    OSError: If the file cannot be written.
+  """
   arrays = {
       v.path: np.ascontiguousarray(value)
       for v, value in _in_order(variables, shared, personal)
   }
   temporary = f'{os.fspath(path)}.tmp'
-  safetensors.numpy.save_file(arrays, temporary)
+  try:
+    safetensors.numpy.save_file(arrays, temporary)
+  except safetensors.SafetensorError as e:
+    raise OSError(
+        f'Cannot write {os.fspath(path)}: {e}. Check that its folder is'
+        ' writable and not full.'
+    ) from e
   os.replace(temporary, path)
 
 
