@@ -228,7 +228,7 @@ FLAGS = flags.FLAGS
 
 def main(argv: list[str]) -> None:
   if len(argv) > 1:
-    raise app.UsageError(f'Expected flags only, found {argv[1]!r}.')
+    sys.exit(f'run_experiment: Expected flags only, found {argv[1]!r}.')
   logging.set_verbosity(logging.WARNING)
   try:
     sys.exit(_run())
@@ -245,6 +245,14 @@ def main(argv: list[str]) -> None:
         file=sys.stderr,
     )
     sys.exit(130)
+
+
+def _parse(argv: list[str]) -> list[str]:
+  """Reads the flags; a mistake in them is one line too."""
+  try:
+    return FLAGS(argv)
+  except flags.Error as e:
+    sys.exit(f'run_experiment: {e}')
 
 
 def _run() -> int:
@@ -305,4 +313,4 @@ def _train_and_report(
 
 
 if __name__ == '__main__':
-  app.run(main)
+  app.run(main, flags_parser=_parse)

@@ -12,8 +12,10 @@ same examples, the same model and the same optimizer:
 *   stock TFF: `build_unweighted_fed_avg`, a `tf.data.Dataset` for each client,
     in the same worker;
 *   bare loop: a `tf.function` for a client's steps, called for one client after
-    the other in this process, and an average in NumPy; no federation;
-*   empty round: the same values to the worker and back, and no training.
+    the other in this process, and an average in NumPy; no federation, no
+    metrics, no check that values are finite;
+*   empty round: shared and personal variables and examples to the worker and
+    back, and no training: what TFF takes for itself.
 
 The rounds take turns, so that whatever else the machine does hits all alike:
 ratios can be trusted where seconds cannot.
@@ -31,6 +33,7 @@ from typing import Any
 
 from absl import app
 from absl import flags
+from absl import logging
 import numpy as np
 import tensorflow as tf
 import tensorflow_federated as tff
@@ -91,23 +94,29 @@ class Workload:
 
   def create_clients(self) -> '_Clients':
     rng = np.random.default_rng(0)
-    return _Clients({
-        f'client_{i}': collections.OrderedDict(
-            x=rng.random((self.examples, *self.shape), np.float32),
-            y=rng.integers(self.classes, size=self.examples, dtype=np.int32),
-        )
-        for i in range(self.clients)
-    })
+    return _Clients(
+        {
+            f'client_{i}': collections.OrderedDict(
+                x=rng.random((self.examples, *self.shape), np.float32),
+                y=rng.integers(
+                    self.classes, size=self.examples, dtype=np.int32
+                ),
+            )
+            for i in range(self.clients)
+        }
+    )
 
 
 def logistic_regression(**sizes: int) -> Workload:
   """1,000 clients x 60 examples of 784 floats; the bias can be personal."""
 
   def keras_model():
-    return tf.keras.Sequential([
-        tf.keras.layers.InputLayer([784]),
-        tf.keras.layers.Dense(10, name='head'),
-    ])
+    return tf.keras.Sequential(
+        [
+            tf.keras.layers.InputLayer([784]),
+            tf.keras.layers.Dense(10, name='head'),
+        ]
+    )
 
   return dataclasses.replace(
       Workload(
@@ -126,18 +135,20 @@ def logistic_regression(**sizes: int) -> Workload:
 
 
 def cnn(**sizes: int) -> Workload:
-  """10 clients x 100 images of 62 characters; the last layer can be personal."""
+  """10 clients x 100 images, 62 classes; the last layer can be personal."""
 
   def keras_model():
-    return tf.keras.Sequential([
-        tf.keras.layers.InputLayer([28, 28, 1]),
-        tf.keras.layers.Conv2D(32, 3, activation='relu'),
-        tf.keras.layers.Conv2D(64, 3, activation='relu'),
-        tf.keras.layers.MaxPool2D(),
-        tf.keras.layers.Flatten(),
-        tf.keras.layers.Dense(128, activation='relu'),
-        tf.keras.layers.Dense(62, name='head'),
-    ])
+    return tf.keras.Sequential(
+        [
+            tf.keras.layers.InputLayer([28, 28, 1]),
+            tf.keras.layers.Conv2D(32, 3, activation='relu'),
+            tf.keras.layers.Conv2D(64, 3, activation='relu'),
+            tf.keras.layers.MaxPool2D(),
+            tf.keras.layers.Flatten(),
+            tf.keras.layers.Dense(128, activation='relu'),
+            tf.keras.layers.Dense(62, name='head'),
+        ]
+    )
 
   return dataclasses.replace(
       Workload(
@@ -175,11 +186,9 @@ class _Clients:
     )
 
 
-def create_rounds(
-    workload: Workload, clients: _Clients
-) -> dict[str, Round]:
+def create_rounds(workload: Workload, clients: _Clients) -> dict[str, Round]:
   """Everything that is compared, by name, in a `runtime.local_worker`."""
-  rounds = {
+  return {
       'tff_partial, FedAvg': _library(workload, clients, 'fed_avg'),
       'tff_partial, FedSim': _library(workload, clients, 'fed_sim'),
       'tff_partial, FedAlt': _library(workload, clients, 'fed_alt'),
@@ -188,7 +197,6 @@ def create_rounds(
       _BARE_ALT: _bare(workload, clients, alternating=True),
       _EMPTY: _empty(workload, clients),
   }
-  return rounds
 
 
 def _library(workload: Workload, clients: _Clients, name: str) -> Round:
@@ -384,9 +392,7 @@ def _empty(workload: Workload, clients: _Clients) -> Round:
   return run
 
 
-def measure(
-    rounds: dict[str, Round], num_rounds: int
-) -> dict[str, np.ndarray]:
+def measure(rounds: dict[str, Round], num_rounds: int) -> dict[str, np.ndarray]:
   """Seconds of each round, [num_rounds], after two that warm up."""
   seconds = {name: [] for name in rounds}
   for round_num in range(num_rounds + 2):
@@ -395,9 +401,7 @@ def measure(
   return {name: np.array(values[2:]) for name, values in seconds.items()}
 
 
-def format_table(
-    title: str, seconds: dict[str, np.ndarray]
-) -> str:
+def format_table(title: str, seconds: dict[str, np.ndarray]) -> str:
   """Markdown: medians, quartiles, and the median of each turn's ratio.
 
   A ratio of two rounds of the same turn says more than that of two medians: a
@@ -431,17 +435,16 @@ def run(workload: Workload, num_rounds: int) -> dict[str, np.ndarray]:
 def main(argv: Sequence[str]) -> None:
   if len(argv) > 1:
     raise app.UsageError(f'Expected flags only, found {argv[1]!r}.')
+  logging.set_verbosity(logging.WARNING)  # TFF tells what it adds and drops.
   for workload in (logistic_regression(), cnn()):
-    if workload.name in _WORKLOADS.value:
-      run(workload, _ROUNDS.value)
+    if workload.name in FLAGS.workload:
+      run(workload, FLAGS.rounds)
 
-
-_ROUNDS = flags.DEFINE_integer(
-    'rounds', 30, 'Rounds of each kind.', lower_bound=1
-)
-_WORKLOADS = flags.DEFINE_multi_enum(
-    'workload', ['LR', 'CNN'], ['LR', 'CNN'], 'What to measure.'
-)
 
 if __name__ == '__main__':
+  flags.DEFINE_integer('rounds', 30, 'Rounds of each kind.', lower_bound=1)
+  flags.DEFINE_multi_enum(
+      'workload', ['LR', 'CNN'], ['LR', 'CNN'], 'What to measure.'
+  )
+  FLAGS = flags.FLAGS
   app.run(main)

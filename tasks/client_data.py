@@ -54,6 +54,11 @@ class Mapped:
     features = self._clients.read(client_id)
     try:
       return self._map_fn(features)
+    except KeyError as e:
+      raise ValueError(
+          f'Client {client_id!r}: expected feature {e}, found'
+          f' {", ".join(features)}. Use data that were made for this task.'
+      ) from e
     except ValueError as e:
       raise ValueError(f'Client {client_id!r}: {e}') from e
 

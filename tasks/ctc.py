@@ -51,7 +51,8 @@ def encode(transcript: str) -> np.ndarray:
 
 def min_frames(transcript: Sequence) -> int:
   """How many frames a transcript takes: equal neighbours need a blank."""
-  return len(transcript) + sum(a == b for a, b in itertools.pairwise(transcript))
+  repeated = sum(a == b for a, b in itertools.pairwise(transcript))
+  return len(transcript) + repeated
 
 
 def loss(

@@ -18,6 +18,7 @@ from absl import logging
 import tensorflow_federated as tff
 
 from tasks import config as config_lib
+from tasks import run_folder
 from tasks import task as task_lib
 from tff_partial import algorithms
 from tff_partial import client_table
@@ -67,7 +68,10 @@ def run(
   """
   folder = pathlib.Path(output_dir)
   folder.mkdir(parents=True, exist_ok=True)
+  run_folder.keep_texts(folder, task.texts)
   init_from = config.init_from
+  if init_from is not None:
+    run_folder.check_texts(init_from, task.texts)
   if config.num_pretrain_rounds:
     init_from = str(folder / 'pretrain')
     with _Run(task, config.for_pretraining(), init_from, None) as pretraining:
@@ -96,6 +100,8 @@ class _Run:
     self._unseen = frozenset(
         _sample(task.train.client_ids, config.unseen_clients, config, 'unseen')
     )
+    self._tested = self._choose_tested()
+    self._clients = clients_lib.Without(task.train, self._unseen)
     self._model_fn = task.model_fn(config.split)
     self._variables = partial_model.describe(self._model_fn)
     # What the shared variables are before round 1, and the personal variables
@@ -105,7 +111,20 @@ class _Run:
     )
     self._shared = self._initial_shared
     self._algorithm = _create_algorithm(config)
+    if self._algorithm.trains_shared:
+      # Raises if there are too few, while nothing is there to be lost.
+      clients_lib.sample(
+          self._clients.client_ids,
+          config.clients_per_round,
+          seed=config.seed,
+          round_num=0,
+      )
+    self._reconstruction = _create_reconstruction(config)
+    self._finetuning = None
+    if config.num_finetune_epochs:
+      self._finetuning = _create_finetuning(config)
     self._finetuning_steps = self._finetuning_examples = 0
+    self._evaluations = {}
     self._store = personal_store.PersonalStore(
         self._initial_personal, str(self._folder)
     )
@@ -115,6 +134,15 @@ class _Run:
 
   def __exit__(self, *unused_exception):
     self._store.close()
+
+  def _choose_tested(self) -> list[str]:
+    """Who will be tested; if that cannot be, better said before training."""
+    config, everyone = self._config, self._task.test.client_ids
+    if not config.eval_clients:
+      return list(everyone)
+    client_ids = _sample(everyone, config.eval_clients, config, 'test')
+    unseen = self._unseen - set(client_ids)
+    return client_ids + sorted(c for c in unseen if c in everyone)
 
   def train(self, progress: bool) -> None:
     """Trains to the last round, and saves the weights."""
@@ -135,7 +163,7 @@ class _Run:
       history.trim(metrics_file, self._store.version)
       state = training.train(
           process,
-          clients_lib.Without(self._task.train, self._unseen),
+          self._clients,
           self._store,
           training.Settings(
               total_rounds=config.total_rounds,
@@ -169,15 +197,8 @@ class _Run:
 
   def test(self, progress: bool) -> client_table.ClientTable:
     """Tests clients under all models that the report speaks of."""
-    config = self._config
-    everyone = self._task.test.client_ids
-    if config.eval_clients:
-      client_ids = _sample(everyone, config.eval_clients, config, 'test')
-      client_ids += sorted(self._unseen - set(client_ids))
-    else:
-      client_ids = list(everyone)
     started_at = time.monotonic()
-    table = self._evaluate(self._models(self._shared), client_ids, progress)
+    table = self._evaluate(self._models(self._shared), self._tested, progress)
     self._test_seconds = time.monotonic() - started_at
     if not self._algorithm.trains_shared:
       self._store.commit(self._store.version + 1)
@@ -220,7 +241,7 @@ class _Run:
   ) -> dict[str, evaluation.TestedModel]:
     """The models that clients are tested under, by name."""
     everyones = lambda client_ids: [self._initial_personal] * len(client_ids)
-    test, finetune = self._plain_evaluation, self._config.num_finetune_epochs
+    test = self._plain_evaluation
     start = test(self._initial_shared, everyones)
     if self._config.algorithm == 'fed_avg':
       return {'initial': start, 'non_personalized': test(shared, everyones)}
@@ -234,24 +255,32 @@ class _Run:
         models['personalized'] = test(shared, self._store.read)
       else:
         # What a stateless client would have: made anew from its data.
-        phases = [p for p in self._algorithm.phases if p.shared is None]
-        models['personalized'] = self._test_after(phases, shared, everyones)
-    if finetune:
-      stateful = self._algorithm.stateful
+        models['personalized'] = self._test_after(
+            self._reconstruction.phases, shared, everyones
+        )
+    if self._finetuning:
+      # Fine-tuning alone begins anew, also where a stopped run stored some.
+      kept = self._algorithm.stateful and self._algorithm.trains_shared
       models['finetuned'] = self._test_after(
-          _create_finetuning(self._config).phases,
+          self._finetuning.phases,
           shared,
-          self._store.read if stateful else everyones,
+          self._store.read if kept else everyones,
           self._after_finetuning,
       )
     return models
 
-  def _plain_evaluation(self, shared, personal_fn) -> evaluation.TestedModel:
-    if not hasattr(self, '_evaluation'):
-      self._evaluation = evaluation.build_evaluation(
-          self._model_fn, client_examples=self._task.client_examples
+  def _evaluation(self, phases=()) -> tff.Computation:
+    """The test after these phases, which takes seconds to build: once."""
+    if phases not in self._evaluations:
+      self._evaluations[phases] = evaluation.build_evaluation(
+          self._model_fn,
+          client_examples=self._task.client_examples,
+          phases=phases,
       )
-    return evaluation.TestedModel(self._evaluation, shared, personal_fn)
+    return self._evaluations[phases]
+
+  def _plain_evaluation(self, shared, personal_fn) -> evaluation.TestedModel:
+    return evaluation.TestedModel(self._evaluation(), shared, personal_fn)
 
   def _after_finetuning(self, client_ids, outputs) -> None:
     self._finetuning_steps += sum(int(o['steps']) for o in outputs)
@@ -265,11 +294,7 @@ class _Run:
   ) -> evaluation.TestedModel:
     anchored = local_update.needs_initial_personal(phases)
     return evaluation.TestedModel(
-        evaluation.build_evaluation(
-            self._model_fn,
-            client_examples=self._task.client_examples,
-            phases=phases,
-        ),
+        self._evaluation(phases),
         shared,
         personal_fn,
         phases=phases,
@@ -456,10 +481,20 @@ def _create_finetuning(config: config_lib.Config) -> algorithms.Algorithm:
   )
 
 
+def _create_reconstruction(config: config_lib.Config) -> algorithms.Algorithm:
+  """The personal phase of FedRecon, for a test: at its full learning rate."""
+  return algorithms.finetune(
+      _personal_training(config, scheduled=False),
+      steps=_create_steps(config, config.personal_epochs or config.epochs),
+  )
+
+
 def _personal_training(
     config: config_lib.Config, *, scheduled: bool
 ) -> local_update.GroupTraining:
-  rate = config.personal_learning_rate or config.learning_rate
+  rate = config.personal_learning_rate
+  if rate is None:
+    rate = config.learning_rate
   return local_update.GroupTraining(
       tff.learning.optimizers.build_sgdm(rate),
       schedule=_create_schedule(config, rate) if scheduled else None,

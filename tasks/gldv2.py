@@ -2,24 +2,27 @@
 # SPDX-License-Identifier: Apache-2.0
 """Federated Google Landmarks v2, decoded and scaled once.
 
-TFF keeps a file of JPEGs for each photographer and decodes them, at their full
-size, whenever they are read. Here all of them are gone through once. As in [1]
+TFF keeps a file of JPEGs for each photographer, to decode them at their full
+size whenever they are read. Here all of them are gone through once. As in [1]
 a photographer with at least 50 photos takes part, a random half of the photos
 is for training, and training uses at most 1,000 of them.
+
+TFF 0.87 fetches and writes these files but cannot open them: `gldv2.load_data`
+lacks an argument to a function of its own, takes that for missing data, and
+fetches everything anew. So they are opened here.
 
 [1] Pillutla et al. ICML 2022. https://arxiv.org/abs/2204.03809
 """
 
 import collections
-from collections.abc import Iterator
+import io
 import os
-from typing import Any, Optional
+from typing import Optional
 
 from absl import logging
 import numpy as np
 from PIL import Image
 import tensorflow as tf
-import tensorflow_federated as tff
 import tqdm
 
 from tasks import photo_folder
@@ -44,7 +47,7 @@ def create_gldv2(
   At size 256 the 823 photographers' photos take about 29 GB.
 
   Args:
-    source_dir: The `cache_dir` that the data were fetched to with
+    source_dir: The `cache_dir` that the data were fetched to by
       `tff.simulation.datasets.gldv2.load_data`; `None` is `~/.tff/gldv2`.
     cache_dir: Where to keep the folder; see `made_once.made_once`.
     size: Pixels a side.
@@ -54,7 +57,7 @@ def create_gldv2(
 
   Raises:
     OSError: If the data were not fetched or the folder cannot be written.
-    ValueError: If no photographer has enough photos.
+    ValueError: If a file is damaged, or no photographer has enough photos.
   """
   source_dir = source_dir or os.path.join(
       os.path.expanduser('~'), '.tff', 'gldv2'
@@ -67,7 +70,7 @@ def create_gldv2(
 
 
 def _make(folder: str, source_dir: str, size: int) -> None:
-  source = _open(source_dir)
+  source = _find(source_dir)
   features = collections.OrderedDict(
       pixels=tf.TensorSpec([size, size, 3], tf.uint8),
       label=tf.TensorSpec([], tf.int32),
@@ -83,9 +86,9 @@ def _make(folder: str, source_dir: str, size: int) -> None:
       ) as test,
   ):
     for client_id in tqdm.tqdm(
-        source.client_ids, 'Scaling photos', leave=False
+        sorted(os.listdir(source)), 'Scaling photos', leave=False
     ):
-      photos = list(_read(source, client_id, size, left_out))
+      photos = _read(os.path.join(source, client_id), size, left_out)
       if len(photos) < _MIN_PHOTOS:
         left_out['photographers with fewer photos'] += 1
         continue
@@ -108,65 +111,55 @@ def _make(folder: str, source_dir: str, size: int) -> None:
     if not written:
       raise ValueError(
           f'Expected photographers with at least {_MIN_PHOTOS} photos in'
-          f' {source_dir}, found none among {len(source.client_ids)}.'
+          f' {source}, found none.'
       )
-  with open(
-      os.path.join(folder, photo_folder.CLASSES), 'w', encoding='utf-8'
-  ) as f:
+  path = os.path.join(folder, photo_folder.CLASSES)
+  with open(path, 'w', encoding='utf-8') as f:
     f.write(photo_folder.format_classes([str(i) for i in range(NUM_CLASSES)]))
   for reason, count in sorted(left_out.items()):
     logging.warning('Google Landmarks: left out %d %s.', count, reason)
 
 
-def _open(source_dir: str) -> tff.simulation.datasets.ClientData:
-  """TFF's clients, if they were fetched: that takes too long to do unasked."""
-  folder = os.path.join(source_dir, 'gld160k')
-  people = os.path.join(folder, 'train')
-  # What TFF's loader looks for; without, it starts to download.
-  if not (
-      os.path.isfile(os.path.join(folder, 'test.tfRecord'))
-      and os.path.isdir(people)
-      and os.listdir(people)
-  ):
+def _find(source_dir: str) -> str:
+  """The folder with a file for each photographer."""
+  folder = os.path.join(source_dir, 'gld160k', 'train')
+  if not os.path.isdir(folder):
     raise FileNotFoundError(
         f'Expected federated Google Landmarks in {folder}, found none. Fetch'
         ' them with tff.simulation.datasets.gldv2.load_data(cache_dir='
         f'{source_dir!r}), which goes through all 500 archives of Google'
         ' Landmarks, or use --data=embedded.'
     )
-  train, _ = tff.simulation.datasets.gldv2.load_data(cache_dir=source_dir)
-  return train
+  return folder
 
 
 def _read(
-    source: tff.simulation.datasets.ClientData,
-    client_id: str,
-    size: int,
-    left_out: collections.Counter[str],
-) -> Iterator[tuple[np.ndarray, int]]:
-  """A client's photos, uint8 [size, size, 3], and their labels."""
-  photos = iter(source.create_tf_dataset_for_client(client_id))
-  while True:
-    try:
-      photo = next(photos)
-    except StopIteration:
-      return
-    except tf.errors.InvalidArgumentError:
-      left_out['photos that cannot be read'] += 1
-      continue
-    label = int(photo['class'].numpy().item())
-    square = _to_square(photo['image/decoded'].numpy(), size)
+    path: str, size: int, left_out: collections.Counter[str]
+) -> list[tuple[np.ndarray, int]]:
+  """A photographer's photos, uint8 [size, size, 3], and their labels.
+
+  None if there are too few even before looking at them.
+  """
+  try:
+    protos = list(tf.data.TFRecordDataset(path).as_numpy_iterator())
+  except tf.errors.DataLossError as e:
+    raise ValueError(
+        f'Expected a TFRecord file in {path}, found a damaged one: {e.message}.'
+        ' Fetch it again.'
+    ) from e
+  if len(protos) < _MIN_PHOTOS:
+    return []
+  photos = []
+  for proto in protos:
+    feature = tf.train.Example.FromString(proto).features.feature
+    label = feature['class'].int64_list.value[0]
     if not 0 <= label < NUM_CLASSES:
       left_out['photos without a class'] += 1
-    elif square is None:
-      left_out['photos that are neither gray nor color'] += 1
-    else:
-      yield square, label
-
-
-def _to_square(pixels: np.ndarray, size: int) -> Any:
-  channels = pixels.shape[-1]
-  if channels not in (1, 3):
-    return None
-  pixels = pixels[..., 0] if channels == 1 else pixels
-  return photo_folder.to_square(Image.fromarray(pixels), size)
+      continue
+    encoded = feature['image/encoded_jpeg'].bytes_list.value[0]
+    try:
+      with Image.open(io.BytesIO(encoded)) as image:
+        photos.append((photo_folder.to_square(image, size), label))
+    except photo_folder.UNREADABLE:
+      left_out['photos that cannot be read'] += 1
+  return photos

@@ -169,9 +169,14 @@ def _parse(argv: Sequence[str]):
   photos.add_argument('--csv', required=True, help='table, one line a photo')
   photos.add_argument('--file', default='file', help='column of file names')
   photos.add_argument('--label', default='label', help='column of classes')
-  photos.add_argument('--person', default='person', help='column of who took it')
   photos.add_argument(
-      '--size', type=int, default=256, help='pixels a side to keep of each photo'
+      '--person', default='person', help='column of who took it'
+  )
+  photos.add_argument(
+      '--size',
+      type=int,
+      default=256,
+      help='pixels a side to keep of each photo',
   )
   photos.set_defaults(
       read=lambda args: photos_lib.read(

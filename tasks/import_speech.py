@@ -29,7 +29,7 @@ AUDIO_FEATURES = collections.OrderedDict(
 
 
 def read_librispeech(folder: str) -> people_lib.People:
-  """LibriSpeech's original layout, `<speaker>/<chapter>/*.flac` and transcripts.
+  """LibriSpeech's layout, `<speaker>/<chapter>/*.flac` and `*.trans.txt`.
 
   Args:
     folder: One of its parts, such as `LibriSpeech/test-other`; 16 kHz.
@@ -46,8 +46,8 @@ def read_librispeech(folder: str) -> people_lib.People:
     transcripts[path.parts[-3]].append(path)
   if not transcripts:
     raise ValueError(
-        f'Expected <speaker>/<chapter>/*.trans.txt in {folder}, found none. Give'
-        ' the folder whose subfolders are speakers.'
+        f'Expected <speaker>/<chapter>/*.trans.txt in {folder}, found none.'
+        ' Give the folder whose subfolders are speakers.'
     )
   left_out = collections.Counter()
   return people_lib.People(

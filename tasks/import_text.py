@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Reads text by person from JSON lines: one object for each thing written.
 
-  {"user": "ann", "date": "2014-01-22T04:00:55", "text": "Some text. More."}
+{"user": "ann", "date": "2014-01-22T04:00:55", "text": "Some text. More."}
 """
 
 import collections
@@ -14,13 +14,10 @@ import os
 from typing import Any, Optional
 
 import numpy as np
-import tensorflow as tf
 
 from tasks import people as people_lib
 from tasks import text as text_lib
 from tasks import vocabulary
-
-FEATURES = collections.OrderedDict(tokens=tf.TensorSpec([], tf.string))
 
 
 def read_jsonl(
@@ -55,7 +52,9 @@ def read_jsonl(
         )
     name = fields[person]
     if isinstance(name, bool) or not isinstance(name, (str, int)) or name == '':
-      raise ValueError(f'Expected a name in {person!r} {where}, found {name!r}.')
+      raise ValueError(
+          f'Expected a name in {person!r} {where}, found {name!r}.'
+      )
     sentences = []
     for sentence in _sentences(fields[text], f'in {text!r} {where}'):
       words = text_lib.to_words(sentence)
@@ -69,11 +68,9 @@ def read_jsonl(
   if not written:
     raise ValueError(f'Expected text in {path}, found none.')
   return people_lib.People(
-      features=FEATURES,
+      features=vocabulary.FEATURES,
       num_people=len(written),
-      examples=(
-          (name, _by_time(written[name])) for name in sorted(written)
-      ),
+      examples=((name, _by_time(written[name])) for name in sorted(written)),
       left_out=left_out,
       together='line',
       in_order=date is not None,
@@ -144,5 +141,5 @@ def _time(value: Any, where: str) -> float:
         f' {value!r}.'
     ) from e
   if time.tzinfo is None:
-    time = time.replace(tzinfo=datetime.timezone.utc)
+    time = time.replace(tzinfo=datetime.UTC)
   return time.timestamp()

@@ -33,20 +33,10 @@ from tff_partial import partition
 _MEAN = (0.485, 0.456, 0.406)
 _DEVIATION = (0.229, 0.224, 0.225)
 
-# (builder, small_stem, image size, description) by name.
+# (builder, image size, description) by name.
 _MODELS = {
-    'resnet8': (
-        resnet.create_resnet8,
-        True,
-        56,
-        'ResNet-8 with group norm',
-    ),
-    'resnet18': (
-        resnet.create_resnet18,
-        False,
-        224,
-        'ResNet-18 with group norm',
-    ),
+    'resnet8': (resnet.create_resnet8, 56, 'ResNet-8 with group norm'),
+    'resnet18': (resnet.create_resnet18, 224, 'ResNet-18 with group norm'),
 }
 
 
@@ -73,7 +63,7 @@ def create_task(
   """
   if model not in _MODELS:
     raise ValueError(f'Expected a model of {sorted(_MODELS)}, found {model!r}.')
-  create, small_stem, default_size, description = _MODELS[model]
+  create, default_size, description = _MODELS[model]
   image_size = image_size or default_size
   if image_size < 16:
     raise ValueError(
@@ -94,7 +84,7 @@ def create_task(
       create,
       (image_size, image_size, 3),
       len(classes),
-      small_stem=small_stem,
+      small_stem=False,
   )
   return task.Task(
       name='landmarks',
@@ -161,7 +151,7 @@ def _model_fn(
               tf.ones_like(labels),
           ),
           'accuracy': lambda labels, logits: (
-              tf.equal(tf.argmax(logits, axis=-1, output_type=tf.int32), labels),
+              tf.equal(tf.argmax(logits, -1, output_type=tf.int32), labels),
               tf.ones_like(labels),
           ),
       },
@@ -182,7 +172,7 @@ def _cross_entropy(labels, logits):
 def _prepare_train(
     image_size: int, batch: Mapping[str, Any], seed: tf.Tensor
 ) -> collections.OrderedDict[str, tf.Tensor]:
-  """A random crop of 7/8 of each side, and its mirror image half of the time."""
+  """A random crop of 7/8 of each side, half of the time its mirror image."""
   pixels = batch['pixels']
   num, size = tf.shape(pixels)[0], pixels.shape[1]
   crop = round(size * 7 / 8)

@@ -74,7 +74,9 @@ def create_librispeech(
   def make(folder: str) -> None:
     with contextlib.closing(sqlite3.connect(staging)) as connection:
       stage(_prepared(data_dir), splits, connection)
-      logging.info('%s', people_lib.write_folder(_by_speaker(connection), folder))
+      logging.info(
+          '%s', people_lib.write_folder(_by_speaker(connection), folder)
+      )
     os.remove(staging)
 
   return made_once.made_once(name, make, cache_dir=cache_dir)
@@ -160,10 +162,10 @@ def _prepared(data_dir: Optional[str]) -> tfds.core.DatasetBuilder:
       builder.download_and_prepare()
     except Exception as e:  # Whatever network, ffmpeg and disk come up with.
       raise OSError(
-          f'Expected LibriSpeech prepared in {builder.data_dir}, found none, and'
-          f' preparing it failed: {e}. Prepare it with TensorFlow Datasets, or'
-          ' use "python -m tasks.import_client_data librispeech" on folders of'
-          ' the original.'
+          f'Expected LibriSpeech prepared in {builder.data_dir}, found none,'
+          f' and preparing it failed: {e}. Prepare it with TensorFlow Datasets,'
+          ' or use "python -m tasks.import_client_data librispeech" on a folder'
+          ' of the original.'
       ) from e
   return builder
 

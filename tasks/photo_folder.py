@@ -1,8 +1,9 @@
 # Copyright 2026 The tff-partial Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""What a folder of photos holds beyond its examples: the names of the classes.
+"""Folders of photos: names of their classes, photos of one size.
 
-`classes.txt` has one name a line; the first is label 0.
+`classes.txt` stands beside the examples, with one name a line; the first is
+label 0.
 """
 
 from collections.abc import Sequence
@@ -13,6 +14,8 @@ from PIL import Image
 from PIL import ImageOps
 
 CLASSES = 'classes.txt'
+# What Pillow raises on files that are no images, damaged, or absurdly large.
+UNREADABLE = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)
 
 
 def format_classes(names: Sequence[str]) -> str:
@@ -53,7 +56,7 @@ def to_square(image: Image.Image, size: int) -> np.ndarray:
     Red, green and blue, uint8 [size, size, 3].
 
   Raises:
-    OSError: If the photo's data are damaged.
+    One of `UNREADABLE`: If the photo's data are damaged.
   """
   image = ImageOps.exif_transpose(image)
   image = ImageOps.fit(

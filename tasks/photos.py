@@ -16,9 +16,6 @@ import tensorflow as tf
 from tasks import people
 from tasks import photo_folder
 
-# What Pillow raises on files that are no images, damaged, or absurdly large.
-_UNREADABLE = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)
-
 
 def read(
     folder: str, *, table: str, file: str, label: str, person: str, size: int
@@ -128,7 +125,7 @@ def _read_photo(
   try:
     with Image.open(path) as image:
       return photo_folder.to_square(image, size)
-  except _UNREADABLE as e:
+  except photo_folder.UNREADABLE as e:
     left_out['photos that cannot be read'] += 1
     logging.warning('Cannot read %s: %s', path, e)
     return None

@@ -21,6 +21,9 @@ CONFIG = 'config.json'
 REPORT = 'report.json'
 REPORT_PAGE = 'report.html'
 _LOCK = '.lock'
+_PARTIAL = 'config.tmp'
+# What a run has before it trains: nothing that settings must fit.
+_BEFORE_TRAINING = frozenset((_LOCK, CONFIG, _PARTIAL, 'worker.log'))
 _PACKAGES = ('tensorflow', 'tensorflow-federated', 'numpy', 'keras')
 
 
@@ -36,8 +39,8 @@ class RunFolder:
 
   @property
   def finished(self) -> bool:
-    """Whether the run has its report."""
-    return (self.path / REPORT).exists()
+    """Whether the run has its report, of which the page is written last."""
+    return (self.path / REPORT_PAGE).exists()
 
   @property
   def headline(self) -> str:
@@ -66,16 +69,24 @@ def claim(
       run that is going on, or to no run at all.
   """
   folder = pathlib.Path(path).expanduser().absolute()
-  folder.mkdir(parents=True, exist_ok=True)
   config = folder / CONFIG
-  strangers = [entry.name for entry in folder.iterdir() if entry.name != _LOCK]
-  if strangers and not config.exists():
-    raise ValueError(
-        f'Expected an empty folder or one of an earlier run, found {folder}'
-        f' with {", ".join(sorted(strangers)[:3])} and no {CONFIG}. Use another'
-        ' --output_dir.'
-    )
-  with open(folder / _LOCK, 'w') as lock:
+  with contextlib.ExitStack() as stack:
+    try:
+      folder.mkdir(parents=True, exist_ok=True)
+      names = {entry.name for entry in folder.iterdir()}
+      strangers = sorted(names - {_LOCK, _PARTIAL})
+      if strangers and CONFIG not in names:
+        raise ValueError(
+            f'Expected an empty folder or one of an earlier run, found {folder}'
+            f' with {", ".join(strangers[:3])} and no {CONFIG}. Use another'
+            ' --output_dir.'
+        )
+      lock = stack.enter_context(open(folder / _LOCK, 'w'))
+    except OSError as e:
+      raise OSError(
+          f'Expected a folder to write in at {folder}, found: {e.strerror}. Use'
+          ' another --output_dir.'
+      ) from e
     try:
       fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as e:
@@ -85,15 +96,39 @@ def claim(
       ) from e
     if config.exists() and overwrite:
       _empty(folder)
-    if config.exists():
+    if config.exists() and names - _BEFORE_TRAINING:
       _compare(config, settings)
     else:
       _write(config, settings)
     yield RunFolder(folder)
 
 
+def check_texts(folder: str | os.PathLike[str], texts: Mapping[str, str]):
+  """Checks that a run's files, where it has them, are these.
+
+  Raises:
+    ValueError: If one is different, naming it.
+  """
+  for name, text in texts.items():
+    path = pathlib.Path(folder) / name
+    if path.exists() and path.read_bytes() != text.encode():
+      raise ValueError(
+          f'Expected the {name} that the model in {folder} was trained with,'
+          ' found another one in the data. Use the data of that run, or train'
+          ' from the beginning.'
+      )
+
+
+def keep_texts(folder: str | os.PathLike[str], texts: Mapping[str, str]):
+  """Writes files to a run's folder, or checks that they are there."""
+  check_texts(folder, texts)
+  for name, text in texts.items():
+    (pathlib.Path(folder) / name).write_text(text, encoding='utf-8')
+
+
 def _empty(folder: pathlib.Path) -> None:
-  for entry in folder.iterdir():
+  # The settings last: without them the rest would be a stranger's.
+  for entry in sorted(folder.iterdir(), key=lambda e: e.name == CONFIG):
     if entry.name == _LOCK:
       continue
     if entry.is_dir() and not entry.is_symlink():
@@ -138,9 +173,17 @@ def _write(config: pathlib.Path, settings: Mapping[str, Any]) -> None:
       'versions': _versions(),
       'commit': _commit(),
   }
-  temporary = config.with_suffix('.tmp')
-  temporary.write_text(json.dumps(contents, indent=2) + '\n', encoding='utf-8')
-  os.replace(temporary, config)
+  temporary = config.with_name(_PARTIAL)
+  try:
+    temporary.write_text(
+        json.dumps(contents, indent=2) + '\n', encoding='utf-8'
+    )
+    os.replace(temporary, config)
+  except OSError as e:
+    raise OSError(
+        f'Cannot write {config}: {e.strerror}. Free some disk space, or use'
+        ' another --output_dir.'
+    ) from e
 
 
 def _versions() -> dict[str, str]:

@@ -33,6 +33,7 @@ from tff_partial import examples as examples_lib
 from tff_partial import partial_model
 from tff_partial import partition
 
+DEFAULT_MODEL = 'small'
 MODELS = {
     'small': (speech_encoder.SMALL, 'transformer of 4 layers'),
     'base': (speech_encoder.BASE, 'transformer of 6 layers'),
@@ -42,7 +43,7 @@ MODELS = {
 def create_task(
     data: str = 'embedded',
     *,
-    model: str = 'small',
+    model: str = DEFAULT_MODEL,
     batch_size: int = 4,
     beam_width: int = 1,
     augment: bool = True,
@@ -77,15 +78,14 @@ def create_task(
     train, test = client_data.open_folder(data)
     words = data
   form = Form(train)
-  splits = speech_encoder.splits(size)
   return task.Task(
       name='speech',
       data=words,
       model=f'{description} on {form.description}, CTC',
       model_fn=functools.partial(
-          _model_fn, form.num_features, size, beam_width, splits
+          create_model_fn, form.num_features, size, beam_width=beam_width
       ),
-      splits=splits,
+      splits=speech_encoder.splits(size),
       train=client_data.Mapped(train, form.to_xy),
       # Test batches are cut in the order of the examples.
       test=client_data.Mapped(
@@ -132,10 +132,10 @@ class Form:
       self.description = f'{self.num_features} ready-made features'
     if not hasattr(self, 'stored') or 'transcript' not in features:
       raise ValueError(
-          "Expected features 'transcript' and 'audio' int16 [None] or 'features'"
-          f' float32 [None, N] in {clients.path}, found {sorted(features)}.'
-          ' Import them with "python -m tasks.import_client_data librispeech"'
-          ' or "... npz --lengths=...".'
+          "Expected features 'transcript' and 'audio' int16 [None] or"
+          f" 'features' float32 [None, N] in {clients.path}, found"
+          f' {sorted(features)}. Import them with "python -m'
+          ' tasks.import_client_data librispeech" or "... npz --lengths=...".'
       )
     self.element_spec = collections.OrderedDict(
         x=collections.OrderedDict(
@@ -150,9 +150,7 @@ class Form:
 
   def to_xy(self, stored: Mapping[str, np.ndarray]) -> Mapping[str, object]:
     """Stored features to examples, padded to the client's longest."""
-    signal, length = _pad(
-        stored[self.stored], self.element_spec['x']['signal']
-    )
+    signal, length = _pad(stored[self.stored], self.element_spec['x']['signal'])
     labels, num_labels = _pad(
         [ctc.encode(t.decode()) for t in stored['transcript']],
         self.element_spec['y']['labels'],
@@ -201,15 +199,25 @@ def padding_share(client_examples: examples_lib.Tensors, examples) -> float:
   return 1 - real.numpy() / padded.numpy()
 
 
-def _model_fn(
+def create_model_fn(
     num_features: int,
     size: speech_encoder.Size,
-    beam_width: int,
-    splits: Mapping[str, partition.Rule],
     split: str,
+    *,
+    beam_width: int = 1,
 ) -> partial_model.ModelFn:
-  """The models of a split; those with adapters have them for no other."""
-  rule = partition.rule_by_name(split, splits)
+  """The models of a split; those with adapters have them for no other.
+
+  Args:
+    num_features: Features a frame.
+    size: How large a model.
+    split: A name of `speech_encoder.splits`, or any that all tasks have.
+    beam_width: Of the decoding that counts errors.
+
+  Raises:
+    ValueError: If there is no such split.
+  """
+  rule = partition.rule_by_name(split, speech_encoder.splits(size))
   return lambda: partial_model.PartialModel(
       speech_encoder.create_encoder(
           num_features,

@@ -95,8 +95,7 @@ def augment(
     covered = (start <= position) & (position < start + width)
     return ~tf.reduce_any(covered, 0)
 
-  keep = (
-      kept(frames, num_frames[:, tf.newaxis], _MASKED_TIME, draws[0])[..., tf.newaxis]
-      & kept(bins, bins, _MASKED_BINS, draws[1])[:, tf.newaxis]
-  )
+  in_time = kept(frames, num_frames[:, tf.newaxis], _MASKED_TIME, draws[0])
+  in_bins = kept(bins, bins, _MASKED_BINS, draws[1])
+  keep = in_time[:, :, tf.newaxis] & in_bins[:, tf.newaxis]
   return features * tf.cast(keep, tf.float32)

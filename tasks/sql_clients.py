@@ -208,6 +208,10 @@ class SqlClients:
             'SELECT DISTINCT split_name FROM client_metadata'
         )
     ]
+    if not names:
+      raise ValueError(
+          f'Expected clients in {self.path}, found none. {ADVICE}'
+      )
     if split_name is None and len(names) == 1:
       return names[0]
     if split_name not in names:

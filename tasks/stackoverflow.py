@@ -25,7 +25,6 @@ import numpy as np
 import tensorflow as tf
 
 from tasks import client_data
-from tasks import import_text
 from tasks import stackoverflow_tff
 from tasks import task
 from tasks import transformer
@@ -35,6 +34,7 @@ from tff_partial import examples as examples_lib
 from tff_partial import partial_model
 from tff_partial import partition
 
+DEFAULT_MODEL = 'tiny'
 LENGTH = 20  # Words of a sentence; the rest is cut off.
 _MAX_EXAMPLES = 1000  # Sentences of a client to train on, as in the paper.
 
@@ -67,7 +67,7 @@ SIZES: Mapping[str, Size] = {
 
 
 def create_task(
-    data: str = 'embedded', *, model: str = 'tiny', batch_size: int = 64
+    data: str = 'embedded', *, model: str = DEFAULT_MODEL, batch_size: int = 64
 ) -> task.Task:
   """Creates the task.
 
@@ -92,16 +92,16 @@ def create_task(
     folder, words = stackoverflow_tff.create_stackoverflow(), 'Stack Overflow'
   else:
     folder, words = data, data
-  train, test = client_data.open_folder(folder, features=import_text.FEATURES)
+  train, test = client_data.open_folder(
+      folder, features=vocabulary_lib.FEATURES
+  )
   vocabulary = vocabulary_lib.load(folder)
   to_tokens = functools.partial(_to_tokens, vocabulary)
   return task.Task(
       name='stackoverflow',
-      data=(
-          f'{words}; {len(vocabulary.words):,} words ({vocabulary.digest})'
-      ),
+      data=(f'{words}; {len(vocabulary.words):,} words ({vocabulary.digest})'),
       model=f'transformer of {size.blocks} blocks, width {size.width}',
-      model_fn=functools.partial(_model_fn, size, vocabulary),
+      model_fn=functools.partial(create_model_fn, size, vocabulary),
       splits=size.splits,
       train=client_data.Mapped(train, to_tokens),
       test=client_data.Mapped(test, to_tokens),
@@ -117,6 +117,7 @@ def create_task(
       metric='accuracy',
       higher_is_better=True,
       demonstration=data == 'embedded',
+      texts={vocabulary_lib.FILE: vocabulary.text},
   )
 
 
@@ -178,7 +179,7 @@ class TiedEmbedding(tf.keras.layers.Layer):
     return tf.nn.relu(vectors + self.position[: tf.shape(inputs)[1]])
 
 
-def _model_fn(
+def create_model_fn(
     size: Size, vocabulary: vocabulary_lib.Vocabulary, split: str
 ) -> partial_model.ModelFn:
   """The models of a split; those with adapters have them for no other."""

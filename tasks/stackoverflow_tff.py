@@ -10,13 +10,11 @@ copied, so that no later start looks at the large file.
 [1] Pillutla et al. ICML 2022. https://arxiv.org/abs/2204.03809
 """
 
-import collections
 from collections.abc import Callable, Sequence
 import os
 from typing import Any, Optional
 
 import numpy as np
-import tensorflow as tf
 import tensorflow_federated as tff
 import tqdm
 
@@ -25,7 +23,6 @@ from tasks import sql_writer
 from tasks import vocabulary
 from tasks.embedded import made_once
 
-_FEATURES = collections.OrderedDict(tokens=tf.TensorSpec([], tf.string))
 _VERSION = 1  # Of the folder: to be raised with any change to what is copied.
 _MIN_TRAIN, _MIN_TEST, _MAX_EXAMPLES = 100, 10, 1000
 _WORDS = 10_000
@@ -63,18 +60,17 @@ def create_stackoverflow(
     train, test = _draw_clients(tff_cache_dir, num_clients, seed)
     for name, clients in (('train', train), ('test', test)):
       path = os.path.join(folder, f'{name}.sqlite')
-      with sql_writer.SqlWriter(path, _FEATURES) as writer:
+      with sql_writer.SqlWriter(path, vocabulary.FEATURES) as writer:
         for client_id in tqdm.tqdm(
             clients.client_ids, f'Copying users to {name}', leave=False
         ):
           tokens = clients.read(client_id)['tokens']
           tokens = [sentence for sentence in tokens if sentence.strip()]
           writer.write(client_id, {'tokens': tokens[:_MAX_EXAMPLES]})
-    vocabulary.save(folder, words)
+    vocabulary.save(folder, vocabulary.Vocabulary(tuple(words)))
 
-  return made_once.made_once(
-      f'stackoverflow-{_VERSION}-{num_clients}-{seed}', make, cache_dir=cache_dir
-  )
+  name = f'stackoverflow-{_VERSION}-{num_clients}-{seed}'
+  return made_once.made_once(name, make, cache_dir=cache_dir)
 
 
 def _draw_clients(
@@ -93,7 +89,9 @@ def _draw_clients(
         os.remove(path)
       raise
   train, test = (
-      sql_clients.SqlClients(path, split_name=name, features=_FEATURES)
+      sql_clients.SqlClients(
+          path, split_name=name, features=vocabulary.FEATURES
+      )
       for name in ('train', 'test')
   )
   rows = train.rows_shared_with(

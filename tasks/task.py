@@ -31,6 +31,9 @@ class Task:
     higher_is_better: Whether a higher value of it is.
     demonstration: Whether the data were made for show, so that findings on them
       say nothing about people.
+    texts: Files, by name, that say what the model's inputs and outputs mean,
+      such as a vocabulary. A run keeps them, and neither goes on nor starts
+      from another run with different ones.
   """
 
   name: str
@@ -44,6 +47,7 @@ class Task:
   metric: str
   higher_is_better: bool
   demonstration: bool = False
+  texts: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
   def __post_init__(self):
     """Checks that the model takes what the clients have.

@@ -10,7 +10,7 @@ word. Letters beyond ASCII stay, which TFF's data have lost.
 import html
 import re
 
-_ADDRESS = re.compile(r'\b(?:https?://|www\.)[^\s<>()]+')
+_ADDRESS = re.compile(r'\b(?:https?://|www\.)[^\s<>()]*[^\s<>().,;:!?]')
 _WORD = re.compile(r"<URL>|\w+(?:['-]\w+)*|[^\w\s]")
 _APOSTROPHES = str.maketrans('‘’`´', "''''")
 # A paragraph's end, or that of a sentence before something that begins one.

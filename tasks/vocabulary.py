@@ -16,10 +16,13 @@ import os
 from typing import Union
 
 import numpy as np
+import tensorflow as tf
 
 from tasks import sql_clients
 
 FILE = 'vocabulary.txt'
+# Of one example in the folders this is about: words with spaces between them.
+FEATURES = collections.OrderedDict(tokens=tf.TensorSpec([], tf.string))
 PADDING = 0
 _NUM_SPECIAL = 4
 
@@ -35,11 +38,13 @@ class Vocabulary:
   words: tuple[str, ...]
 
   def __post_init__(self):
-    if not self.words or len(set(self.words)) != len(self.words):
+    if not self.words:
+      raise ValueError('Expected at least one word, found none.')
+    if len(set(self.words)) < len(self.words):
+      count = collections.Counter(self.words)
       raise ValueError(
-          'Expected different words in a vocabulary, found'
-          f' {len(self.words) - len(set(self.words))} of {len(self.words)}'
-          ' twice.'
+          'Expected every word once, found'
+          f' {count.most_common(1)[0][0]!r} again.'
       )
 
   @property
@@ -60,11 +65,15 @@ class Vocabulary:
   def end(self) -> int:
     return len(self.words) + 3
 
-  @functools.cached_property
+  @property
+  def text(self) -> str:
+    """As in a file, one word a line."""
+    return ''.join(f'{word}\n' for word in self.words)
+
+  @property
   def digest(self) -> str:
     """A fingerprint: models of other words are other models."""
-    joined = '\n'.join(self.words).encode()
-    return hashlib.blake2b(joined, digest_size=6).hexdigest()
+    return hashlib.blake2b(self.text.encode(), digest_size=6).hexdigest()
 
   @functools.cached_property
   def _number_of(self) -> dict[str, int]:
@@ -85,7 +94,7 @@ class Vocabulary:
       int32 [sentences, length + 1], padded.
 
     Raises:
-      ValueError: If a sentence is not UTF-8 or has no word, naming it.
+      ValueError: If a sentence is not UTF-8, naming it.
     """
     numbers = np.full([len(sentences), length + 1], PADDING, np.int32)
     get, other = self._number_of.get, self.other
@@ -98,8 +107,6 @@ class Vocabulary:
         raise ValueError(
             f'Expected UTF-8 text in sentence {i}, found {e}.'
         ) from e
-      if not words:
-        raise ValueError(f'Expected a word in sentence {i}, found none.')
       row = [self.start, *(get(word, other) for word in words[:length])]
       if len(words) < length:
         row.append(self.end)
@@ -124,14 +131,16 @@ def load(folder: str) -> Vocabulary:
     with open(path, encoding='utf-8') as f:
       return Vocabulary(tuple(f.read().split()))
   except ValueError as e:  # A UnicodeDecodeError is one.
-    raise ValueError(f'Expected a word a line in {path}, found: {e}') from e
+    raise ValueError(
+        f'Expected UTF-8 text in {path}, a word a line. {e}'
+    ) from e
 
 
-def save(folder: str, words: Sequence[str]) -> None:
+def save(folder: str, vocabulary: Vocabulary) -> None:
   """Writes a vocabulary, all of it or nothing."""
   path = os.path.join(folder, FILE)
   with open(path + '.part', 'w', encoding='utf-8') as f:
-    f.writelines(f'{word}\n' for word in words)
+    f.write(vocabulary.text)
   os.replace(path + '.part', path)
 
 
@@ -151,4 +160,4 @@ def write(folder: str, *, max_words: int = 10_000) -> None:
     uses.update(words)
     people.update(set(words))
   ranked = sorted(people, key=lambda word: (-people[word], -uses[word], word))
-  save(folder, ranked[:max_words])
+  save(folder, Vocabulary(tuple(ranked[:max_words])))

@@ -137,6 +137,23 @@ class EvaluateTest(parameterized.TestCase):
         float(kept['a']['personal'].trainable[0][0]), 1.5, places=6
     )
 
+  def test_client_without_training_examples_is_tested_as_it_is(self):
+    phases = algorithms.finetune(toy.sgd(0.5)).phases
+    table = evaluation.evaluate(
+        {'finetuned': model(phases)},
+        client_ids=['a', 'b'],
+        train_clients=toy.Clients({'a': TRAIN.read('a')}),
+        test_clients=TEST,
+        client_examples=FORM,
+        participated=lambda client_id: client_id == 'a',
+        progress=False,
+    )
+    # b's error is 1 + 2 - 3 = 0 before, and after.
+    np.testing.assert_allclose(
+        table.values('finetuned', 'squared_error')[1], 0, atol=1e-6
+    )
+    np.testing.assert_array_equal(table.train_examples, [2, 0])
+
   def test_nobody_is_refused(self):
     with self.assertRaisesRegex(ValueError, 'at least one client to test'):
       evaluate({'personalized': model()}, ())

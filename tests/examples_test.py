@@ -13,7 +13,9 @@ from tff_partial import examples as examples_lib
 
 # Far enough apart that a random factor of up to 4/3 keeps their order.
 SIZES = np.array([1, 64, 2, 8, 128, 16, 4, 32, 256], np.int32)
-ALIKE = examples_lib.Tensors(batch_size=2, size_fn=lambda examples: examples['x'])
+ALIKE = examples_lib.Tensors(
+    batch_size=2, size_fn=lambda examples: examples['x']
+)
 
 
 def batches(form, sizes=SIZES, *, seed=0, **kwargs):

@@ -46,10 +46,9 @@ class LogMelTest(absltest.TestCase):
     np.testing.assert_allclose(loudest, [9.9, 53.2], atol=1.5)
 
   def test_loudness_and_padding_make_no_difference(self):
-    loud, quiet = tone(440, 0.3), tone(440, 0.3, amplitude=4000)
-    loud[2400:], quiet[2400:] = 2 * tone(900, 0.15), tone(900, 0.15)
-    loud, quiet = loud // 2 * 2, quiet  # Twice as loud throughout.
-    loud = (2 * quiet.astype(int)).astype(np.int16)
+    noise = np.random.default_rng(0).normal(0, 2000, 4800)
+    quiet = np.round(noise * np.linspace(0.5, 2, 4800)).astype(np.int16)
+    loud = 2 * quiet
 
     def heard(*signals):
       features, num_frames = speech_features.log_mel(*padded(*signals))
@@ -57,7 +56,7 @@ class LogMelTest(absltest.TestCase):
 
     alone = heard(loud)
     both = heard(quiet, tone(440, 1))
-    np.testing.assert_allclose(alone[0], both[0, : alone.shape[1]], atol=0.05)
+    np.testing.assert_allclose(alone[0], both[0, : alone.shape[1]], atol=1e-3)
     np.testing.assert_array_equal(both[0, alone.shape[1] :], 0)
 
   def test_normalized_by_utterance(self):

@@ -203,13 +203,16 @@ def evaluate(
   )
   for start in range(0, len(client_ids), cohort_size):
     cohort = list(client_ids[start : start + cohort_size])
-    value = lambda source, client_id: client_examples.value(
-        source.read(client_id), clients_lib.seed_for(seed, 'test', client_id)
+    value = lambda examples, client_id: client_examples.value(
+        examples, clients_lib.seed_for(seed, 'test', client_id)
     )
-    test = [value(test_clients, c) for c in cohort]
+    test = [value(test_clients.read(c), c) for c in cohort]
     train = [()] * len(cohort)
     if any(model.phases for model in models.values()):
-      train = [value(train_clients, c) for c in cohort]
+      train = [
+          value(_train_examples(train_clients, test_clients, c), c)
+          for c in cohort
+      ]
     for name, model in models.items():
       outputs = model.evaluation(
           model.shared,
@@ -255,3 +258,14 @@ def _count(clients: clients_lib.Clients, client_id: str) -> int:
   return (
       clients.num_examples(client_id) if client_id in clients.client_ids else 0
   )
+
+
+def _train_examples(
+    train_clients: clients_lib.Clients,
+    test_clients: clients_lib.Clients,
+    client_id: str,
+) -> Mapping[str, np.ndarray]:
+  """A client's training examples; it may have some for testing only."""
+  if client_id in train_clients.client_ids:
+    return train_clients.read(client_id)
+  return tf.nest.map_structure(lambda a: a[:0], test_clients.read(client_id))

@@ -136,16 +136,21 @@ def build_initial_weights(
     model_fn: partial_model.ModelFn, *, seed: int
 ) -> tff.Computation:
   """Builds `( -> <U,P>)`, the seeded initial shared and personal variables."""
+  return tff.tensorflow.computation(
+      lambda: (
+          _initial(model_fn, seed, 'shared'),
+          _initial(model_fn, seed, 'personal'),
+      )
+  )
 
-  @tff.tensorflow.computation
-  def initial_weights():
-    with partial_model.seeded(seed):
-      model = model_fn()
-    return tf.nest.map_structure(
-        lambda v: v.read_value(), (model.shared, model.personal)
-    )
 
-  return initial_weights
+def _initial(
+    model_fn: partial_model.ModelFn, seed: int, group: str
+) -> tff.learning.models.ModelWeights:
+  """The initial variables of a group, inside a computation."""
+  with partial_model.seeded(seed):
+    model = model_fn()
+  return tf.nest.map_structure(lambda v: v.read_value(), getattr(model, group))
 
 
 def client_work_type(
@@ -202,8 +207,7 @@ def build_partial_process(
   Returns:
     A `PartialProcess`. Its metrics are `OrderedDict(train=..., counts=...,
     distributor=..., aggregator=..., finalizer=...)`: the model's metrics over
-    all examples of the cohort, and summed `local_update.ClientCounts` with
-    `clients`.
+    all examples of the cohort, and summed `local_update.ClientCounts`.
 
   Raises:
     ValueError: If the model cannot be divided (`partition.check`), or if the
@@ -236,21 +240,20 @@ def build_partial_process(
   )
   anchored = local_update.needs_initial_personal(algorithm.phases)
 
-  def initial(group: str) -> tff.learning.models.ModelWeights:
-    with partial_model.seeded(seed):
-      model = model_fn()
-    return tf.nest.map_structure(
-        lambda v: v.read_value(), getattr(model, group)
-    )
-
-  initial_shared = tff.tensorflow.computation(lambda: initial('shared'))
-  initial_personal = tff.tensorflow.computation(lambda: initial('personal'))
+  initial_shared = tff.tensorflow.computation(
+      lambda: _initial(model_fn, seed, 'shared')
+  )
+  initial_personal = tff.tensorflow.computation(
+      lambda: _initial(model_fn, seed, 'personal')
+  )
 
   @tff.tensorflow.computation
   def initial_client_work():
     return ClientWorkState(
         round_num=tf.constant(0),
-        initial_personal=initial('personal') if anchored else (),
+        initial_personal=_initial(model_fn, seed, 'personal')
+        if anchored
+        else (),
     )
 
   work_type = client_work_type(types, algorithm.phases)
@@ -259,31 +262,13 @@ def build_partial_process(
   def next_client_work(client_work):
     return client_work._replace(round_num=client_work.round_num + 1)
 
-  @tff.tensorflow.computation(
-      types.shared, work_type, types.personal, types.examples
+  client_work = _build_client_work(
+      model_fn,
+      algorithm,
+      types,
+      client_examples,
+      uniform=client_weighting == tff.learning.ClientWeighting.UNIFORM,
   )
-  def client_work(shared, client_work, personal, examples):
-    with partial_model.without_initial_values():
-      model = model_fn()
-
-    # A `tf.function` orders the assignments to the model's variables.
-    @functools.partial(tf.function, autograph=False)
-    def run(shared, client_work, personal, examples):
-      return local_update.local_update(
-          model,
-          algorithm.phases,
-          shared,
-          personal,
-          examples,
-          client_examples=client_examples,
-          round_num=client_work.round_num,
-          initial_personal=client_work.initial_personal or None,
-          uniform_weight=(
-              client_weighting == tff.learning.ClientWeighting.UNIFORM
-          ),
-      )
-
-    return run(shared, client_work, personal, examples)
 
   @tff.tensorflow.computation(client_work.type_signature.result.metrics)
   def ratios(metrics):
@@ -354,3 +339,43 @@ def build_partial_process(
       initialize_personal=initial_personal,
       algorithm=algorithm,
   )
+
+
+def _build_client_work(
+    model_fn: partial_model.ModelFn,
+    algorithm: algorithms.Algorithm,
+    types: ModelTypes,
+    client_examples: examples_lib.ClientExamples,
+    *,
+    uniform: bool,
+) -> tff.Computation:
+  """Builds `(<U,W,P,E> -> ClientOutput)`, one client's `local_update`."""
+
+  @tff.tensorflow.computation(
+      types.shared,
+      client_work_type(types, algorithm.phases),
+      types.personal,
+      types.examples,
+  )
+  def client_work(shared, state, personal, examples):
+    with partial_model.without_initial_values():
+      model = model_fn()
+
+    # A `tf.function` orders the assignments to the model's variables.
+    @functools.partial(tf.function, autograph=False)
+    def run(shared, state, personal, examples):
+      return local_update.local_update(
+          model,
+          algorithm.phases,
+          shared,
+          personal,
+          examples,
+          client_examples=client_examples,
+          round_num=state.round_num,
+          initial_personal=state.initial_personal or None,
+          uniform_weight=uniform,
+      )
+
+    return run(shared, state, personal, examples)
+
+  return client_work

@@ -21,6 +21,7 @@ import time
 from typing import Any, Optional
 
 import numpy as np
+import tensorflow as tf
 import tensorflow_federated as tff
 import tqdm
 
@@ -97,6 +98,7 @@ def train(
   Raises:
     ValueError: If there are fewer clients than `clients_per_round`.
     personal_store.StoreError: If a checkpoint cannot be read or written.
+    OSError: If metrics cannot be written.
   """
   version, state = store.restore(initial_state)
   release = _Releases(release_managers)
@@ -191,9 +193,15 @@ class _Releases:
 
   def __call__(self, value: Any, key: int) -> None:
     for manager in self._managers:
-      self._thread.submit(
-          self._loop.run_until_complete, manager.release(value, key)
-      ).result()
+      try:
+        self._thread.submit(
+            self._loop.run_until_complete, manager.release(value, key)
+        ).result()
+      except tf.errors.OpError as e:  # TensorFlow's word for a full disk.
+        raise OSError(
+            f"Cannot write round {key}'s metrics: {e.message}. Check that the"
+            ' folder is writable and not full.'
+        ) from e
 
   def __exit__(self, *unused_exception):
     self._thread.submit(self._loop.close).result()

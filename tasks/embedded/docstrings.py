@@ -14,7 +14,6 @@ was trained on.
 """
 
 import ast
-import collections
 from collections.abc import Iterator, Mapping, Sequence
 import hashlib
 import importlib.metadata
@@ -25,15 +24,12 @@ import re
 from typing import Optional
 import warnings
 
-import tensorflow as tf
 import tqdm
 
 from tasks import sql_writer
 from tasks import text
 from tasks import vocabulary
 from tasks.embedded import made_once
-
-FEATURES = collections.OrderedDict(tokens=tf.TensorSpec([], tf.string))
 
 _VERSION = 1  # Of the data: to be raised with any change to what is taken.
 # Package to the distribution that says which version it is. Where one package
@@ -97,9 +93,10 @@ def create_docstrings(
   def make(folder: str) -> None:
     paths = [os.path.join(folder, f'{s}.sqlite') for s in ('train', 'test')]
     said = set()
+    features = vocabulary.FEATURES
     with (
-        sql_writer.SqlWriter(paths[0], FEATURES) as train,
-        sql_writer.SqlWriter(paths[1], FEATURES) as test,
+        sql_writer.SqlWriter(paths[0], features) as train,
+        sql_writer.SqlWriter(paths[1], features) as test,
     ):
       modules = [module for name in packages for module in _modules(name)]
       for name, path in tqdm.tqdm(
@@ -113,8 +110,8 @@ def create_docstrings(
           test.write(name, {'tokens': parts[1]})
     if not said:
       raise ValueError(
-          f'Expected modules with {_MIN_SENTENCES} sentences in the docstrings of'
-          f' {list(packages)}, found none.'
+          f'Expected modules with {_MIN_SENTENCES} sentences in the docstrings'
+          f' of {list(packages)}, found none.'
       )
     vocabulary.write(folder)
 

@@ -77,7 +77,10 @@ def _serve(requests: BinaryIO, replies: BinaryIO) -> None:
   chunks = []
 
   @ctypes.CFUNCTYPE(
-      ctypes.c_int, ctypes.POINTER(ctypes.c_short), ctypes.c_int, ctypes.c_void_p
+      ctypes.c_int,
+      ctypes.POINTER(ctypes.c_short),
+      ctypes.c_int,
+      ctypes.c_void_p,
   )
   def keep(samples, count, unused_events):
     if samples and count:
@@ -97,9 +100,7 @@ def _serve(requests: BinaryIO, replies: BinaryIO) -> None:
     engine.espeak_SetParameter(_PITCH, utterance.pitch, 0)
     text = utterance.text.encode() + b'\0'
     chunks.clear()
-    engine.espeak_Synth(
-        text, len(text), 0, _CHARACTERS, 0, _UTF8, None, None
-    )
+    engine.espeak_Synth(text, len(text), 0, _CHARACTERS, 0, _UTF8, None, None)
     audio = b''.join(chunk.tobytes() for chunk in chunks)
     replies.write(len(audio).to_bytes(4, 'little') + audio)
     replies.flush()

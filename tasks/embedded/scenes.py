@@ -68,22 +68,16 @@ class _Pen:
     """A polygon; coordinates are rounded here, not by Pillow."""
     self._draw.polygon([self._at(*point) for point in points], fill)
 
-  def box(
-      self, x: float, y: float, width: float, height: float, fill
-  ) -> None:
+  def box(self, x: float, y: float, width: float, height: float, fill) -> None:
     """A rectangle with (x, y) in the middle of its lower side."""
     left, right = x - width / 2, x + width / 2
     self.shape(
         [(left, y), (right, y), (right, y + height), (left, y + height)], fill
     )
 
-  def roof(
-      self, x: float, y: float, width: float, height: float, fill
-  ) -> None:
+  def roof(self, x: float, y: float, width: float, height: float, fill) -> None:
     """A triangle on (x, y)."""
-    self.shape(
-        [(x - width / 2, y), (x + width / 2, y), (x, y + height)], fill
-    )
+    self.shape([(x - width / 2, y), (x + width / 2, y), (x, y + height)], fill)
 
   def disk(self, x: float, y: float, radius: float, fill) -> None:
     """A polygon of 16 corners."""

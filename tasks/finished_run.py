@@ -1,0 +1,104 @@
+# Copyright 2026 The tff-partial Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""The models that a run left in its folder: everyone's and each person's."""
+
+from collections.abc import Mapping
+import itertools
+import json
+import os
+from typing import Any, Optional
+
+import numpy as np
+import tensorflow_federated as tff
+
+from tasks import config as config_lib
+from tasks import experiment
+from tasks import run_folder
+from tff_partial import partial_model
+from tff_partial import personal_store
+from tff_partial import weights
+
+
+def read_settings(folder: str, task: str) -> Mapping[str, Any]:
+  """The settings of a run of a task, by the names of the flags.
+
+  Raises:
+    OSError: If the folder holds no run.
+    ValueError: If it is of another task.
+  """
+  path = os.path.join(folder, run_folder.CONFIG)
+  if not os.path.isfile(path):
+    raise FileNotFoundError(f'Expected a run in {folder}, found no {path}.')
+  with open(path, encoding='utf-8') as f:
+    settings = json.load(f)['settings']
+  if settings['task'] != task:
+    raise ValueError(
+        f'Expected a run of the task {task!r} in {folder}, found one of'
+        f' {settings["task"]!r}.'
+    )
+  return settings
+
+
+def split_of(settings: Mapping[str, Any]) -> str:
+  """The split that a run trained."""
+  fields = {f: settings[f] for f in config_lib.Config.__dataclass_fields__}
+  return config_lib.Config(**fields).split
+
+
+class FinishedRun:
+  """A run's model, to be filled with everyone's or a person's variables."""
+
+  def __init__(self, folder: str, model_fn: partial_model.ModelFn):
+    """Reads a run.
+
+    Args:
+      folder: The run's.
+      model_fn: Makes its model.
+
+    Raises:
+      OSError: If a file is missing.
+      ValueError: If the files are not of this model, or damaged.
+    """
+    variables = partial_model.describe(model_fn)
+    zeros = lambda personal: tff.learning.models.ModelWeights(
+        [
+            np.zeros(v.shape, v.dtype)
+            for v in variables
+            if v.personal == personal
+        ],
+        [],
+    )
+    filled = weights.fill(
+        weights.load(os.path.join(folder, experiment.WEIGHTS_FILE)),
+        variables,
+        zeros(False),
+        zeros(True),
+    )
+    self._model = model_fn()
+    self._shared, self._initial = filled.shared, filled.personal
+    self._store = personal_store.PersonalStore(
+        filled.personal, folder, read_only=True
+    )
+
+  def model(
+      self, client_id: Optional[str] = None
+  ) -> partial_model.PartialModel:
+    """The model with a person's variables; good until the next call.
+
+    Args:
+      client_id: Whose; `None` is what all start from.
+
+    Raises:
+      ValueError: If the client has none of its own, naming some that have.
+    """
+    personal = self._initial
+    if client_id is not None:
+      if not self._store.contains(client_id):
+        some = ', '.join(itertools.islice(self._store, 3))
+        raise ValueError(
+            'Expected a client with personal variables of its own, found'
+            f' {client_id!r}. Some that have: {some or "none"}.'
+        )
+      (personal,) = self._store.read([client_id])
+    self._model.assign(self._shared, personal)
+    return self._model

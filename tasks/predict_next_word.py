@@ -1,0 +1,162 @@
+# Copyright 2026 The tff-partial Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""The likeliest next words after a sentence, for everyone and for one person.
+
+  python -m tasks.predict_next_word --run=out/experiment --client=ann \
+      "how do i"
+
+Reads the folder of a finished run of the task stackoverflow: `config.json`,
+`vocabulary.txt`, the model and the personal variables.
+"""
+
+from collections.abc import Sequence
+import itertools
+import json
+import os
+import sys
+
+os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')
+
+# pylint: disable=g-import-not-at-top
+from absl import app  # noqa: E402
+from absl import flags  # noqa: E402
+import numpy as np  # noqa: E402
+import tensorflow_federated as tff  # noqa: E402
+
+from tasks import config as config_lib  # noqa: E402
+from tasks import experiment  # noqa: E402
+from tasks import run_folder  # noqa: E402
+from tasks import stackoverflow  # noqa: E402
+from tasks import text  # noqa: E402
+from tasks import vocabulary as vocabulary_lib  # noqa: E402
+from tff_partial import partial_model  # noqa: E402
+from tff_partial import personal_store  # noqa: E402
+from tff_partial import runtime  # noqa: E402
+from tff_partial import weights  # noqa: E402
+
+# pylint: enable=g-import-not-at-top
+
+_RUN = flags.DEFINE_string('run', None, 'Folder of a run.', required=True)
+_CLIENT = flags.DEFINE_string(
+    'client',
+    None,
+    'Whose personal variables to use beside what all start from.',
+)
+
+# Words and their probabilities, the likeliest first.
+Prediction = Sequence[tuple[str, float]]
+
+
+class NextWords:
+  """The models of a run, to be asked for next words."""
+
+  def __init__(self, folder: str):
+    """Reads a run.
+
+    Args:
+      folder: The run's.
+
+    Raises:
+      OSError: If a file is missing.
+      ValueError: If the run is of another task, or its files do not match.
+    """
+    self.vocabulary = vocabulary_lib.load(folder)
+    settings = _read_settings(folder)
+    fields = {f: settings[f] for f in config_lib.Config.__dataclass_fields__}
+    model_fn = stackoverflow.create_model_fn(
+        stackoverflow.SIZES[settings['model'] or stackoverflow.DEFAULT_MODEL],
+        self.vocabulary,
+        config_lib.Config(**fields).split,
+    )
+    variables = partial_model.describe(model_fn)
+    zeros = lambda personal: tff.learning.models.ModelWeights(
+        [
+            np.zeros(v.shape, v.dtype)
+            for v in variables
+            if v.personal == personal
+        ],
+        [],
+    )
+    filled = weights.fill(
+        weights.load(os.path.join(folder, experiment.WEIGHTS_FILE)),
+        variables,
+        zeros(False),
+        zeros(True),
+    )
+    self._model = model_fn()
+    self._shared, self._initial = filled.shared, filled.personal
+    self._store = personal_store.PersonalStore(
+        filled.personal, folder, read_only=True
+    )
+
+  def predict(
+      self, sentence: str, client_id: str | None = None, *, count: int = 3
+  ) -> Prediction:
+    """The likeliest words after a sentence.
+
+    Args:
+      sentence: How it begins; may be empty. Of a long one the last words count.
+      client_id: Whose model; `None` is what all start from.
+      count: How many words.
+
+    Raises:
+      ValueError: If the client has no variables of its own, naming some that
+        have.
+    """
+    personal = self._initial
+    if client_id is not None:
+      if not self._store.contains(client_id):
+        some = ', '.join(itertools.islice(self._store, 3))
+        raise ValueError(
+            'Expected a client with personal variables of its own, found'
+            f' {client_id!r}. Some that have: {some or "none"}.'
+        )
+      (personal,) = self._store.read([client_id])
+    self._model.assign(self._shared, personal)
+    words = text.to_words(sentence)[1 - stackoverflow.LENGTH :]
+    number = self.vocabulary.encode([' '.join(words)], stackoverflow.LENGTH)
+    x = number[:, : len(words) + 1]
+    logits = self._model.outputs({'x': x}, training=False)[-1].numpy()
+    odds = np.exp(logits - logits.max())
+    odds /= odds.sum()
+    # Of words alone: neither other words nor the end of the sentence.
+    odds = odds[1 : len(self.vocabulary.words) + 1]
+    return [
+        (self.vocabulary.words[i], float(odds[i]))
+        for i in np.argsort(-odds, kind='stable')[:count]
+    ]
+
+
+def _read_settings(folder: str):
+  path = os.path.join(folder, run_folder.CONFIG)
+  with open(path, encoding='utf-8') as f:
+    settings = json.load(f)['settings']
+  if settings['task'] != 'stackoverflow':
+    raise ValueError(
+        f"Expected a run of the task 'stackoverflow' in {folder}, found one of"
+        f' {settings["task"]!r}.'
+    )
+  return settings
+
+
+def main(argv: Sequence[str]) -> int:
+  if len(argv) != 2:
+    raise app.UsageError('Expected one sentence, in quotes.')
+  runtime.remove_default_context()
+  try:
+    models = NextWords(_RUN.value)
+    who = [None] if _CLIENT.value is None else [None, _CLIENT.value]
+    for client_id in who:
+      words = '  '.join(
+          f'{word} {chance:.1%}'
+          for word, chance in models.predict(argv[1], client_id)
+      )
+      print(f'{client_id or "shared"}: {words}')
+  except (ValueError, OSError) as e:
+    print(f'Error: {e}', file=sys.stderr)
+    return 1
+  return 0
+
+
+if __name__ == '__main__':
+  app.run(main)

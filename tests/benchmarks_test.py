@@ -1,0 +1,64 @@
+# Copyright 2026 The tff-partial Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""The benchmarks run, on next to nothing."""
+
+import os
+import tempfile
+
+from absl.testing import absltest
+import numpy as np
+
+from benchmarks import population
+from benchmarks import rounds
+
+
+class RoundsTest(absltest.TestCase):
+
+  def test_every_round_runs_and_is_compared(self):
+    workload = rounds.logistic_regression(
+        clients=4, clients_per_round=2, examples=6, batch_size=3
+    )
+    seconds = rounds.run(workload, num_rounds=2)
+    self.assertLen(seconds, 7)
+    for values in seconds.values():
+      self.assertLen(values, 2)
+      self.assertTrue(np.all(values > 0))
+
+  def test_ratios_are_of_the_same_turn(self):
+    # Ratios to stock: 1/2, 1/4 and 2/4 have median 0.5, where the medians, 1
+    # and 4, have ratio 0.25. FedAlt is compared with FedAlt's bare loop.
+    table = rounds.format_table(
+        'LR',
+        {
+            'tff_partial, FedAlt': np.array([1.0, 1.0, 2.0]),
+            'stock TFF, FedAvg': np.array([2.0, 4.0, 4.0]),
+            'bare loop, FedAvg': np.array([1.0, 1.0, 1.0]),
+            'bare loop, FedAlt': np.array([0.5, 0.5, 1.0]),
+        },
+    )
+    self.assertIn(
+        '| tff_partial, FedAlt | 1.0000 | 1.0000 to 1.5000 | 0.50 | 2.00 |',
+        table,
+    )
+
+
+class PopulationTest(absltest.TestCase):
+
+  def test_counts_what_is_registered_and_stored(self):
+    with tempfile.TemporaryDirectory() as folder:
+      path = os.path.join(folder, 'clients.sqlite')
+      population.write_clients(path, 30)
+      rows = [
+          population.measure(path, 3, stored, 4) for stored in (False, True)
+      ]
+    print(population.format_table(rows))
+    self.assertEqual(
+        [(row.registered, row.stored, row.cohort) for row in rows],
+        [(30, 0, 3), (30, 30, 3)],
+    )
+    for row in rows:
+      self.assertGreater(min(row[3:]), 0)
+
+
+if __name__ == '__main__':
+  absltest.main()
