@@ -86,8 +86,8 @@ flags.DEFINE_integer(
 flags.DEFINE_string(
     'init_from',
     _DEFAULTS.init_from,
-    "Start from this run's folder or safetensors file; its model is the"
-    ' baseline.',
+    "Start from this run's folder, or from weights in a .safetensors, .keras or"
+    ' .h5 file; that model is the baseline.',
 )
 flags.DEFINE_integer(
     'finetune_epochs',

@@ -17,6 +17,7 @@ os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')
 import collections
 from collections.abc import Sequence
 import concurrent.futures
+import itertools
 import multiprocessing
 import tempfile
 import time
@@ -187,45 +188,41 @@ def _fill(folder: str, personal: Any, path: str, state: Any) -> None:
     store.commit(1, state)
 
 
-def format_table(rows: Sequence[Row]) -> str:
-  """Markdown; MB and kB are powers of ten."""
-  lines = [
+def format_header() -> str:
+  """Of a Markdown table; MB and kB are powers of ten."""
+  return (
       '| registered | stored | a round | open s | round s | commit s |'
-      ' commit kB | store MB | driver MB | worker MB |',
-      '| ---: ' * len(Row._fields) + '|',
-  ]
-  for row in rows:
-    lines.append(
-        f'| {row.registered:,} | {row.stored:,} | {row.cohort}'
-        f' | {row.open_seconds:.3f} | {row.round_seconds:.3f}'
-        f' | {row.commit_seconds:.3f} | {row.commit_bytes / 1e3:,.0f}'
-        f' | {row.store_bytes / 1e6:.1f} | {row.driver_bytes / 1e6:.0f}'
-        f' | {row.worker_bytes / 1e6:.0f} |'
-    )
-  return '\n'.join(lines)
+      ' commit kB | store MB | driver MB | worker MB |\n'
+      + '| ---: ' * len(Row._fields)
+      + '|'
+  )
+
+
+def format_row(row: Row) -> str:
+  return (
+      f'| {row.registered:,} | {row.stored:,} | {row.cohort}'
+      f' | {row.open_seconds:.3f} | {row.round_seconds:.3f}'
+      f' | {row.commit_seconds:.3f} | {row.commit_bytes / 1e3:,.0f}'
+      f' | {row.store_bytes / 1e6:.1f} | {row.driver_bytes / 1e6:.0f}'
+      f' | {row.worker_bytes / 1e6:.0f} |'
+  )
 
 
 def run(
     populations: Sequence[int], cohorts: Sequence[int], num_rounds: int
-) -> list[Row]:
-  """Measures every combination, each in a process of its own."""
+) -> None:
+  """Measures every combination, each in a process of its own, and prints it."""
   runtime.remove_default_context()  # Nothing is computed in this process.
-  rows = []
   spawn = multiprocessing.get_context('spawn')  # No memory from this process.
+  print(format_header(), flush=True)
   with tempfile.TemporaryDirectory() as folder:
     for population in populations:
       path = os.path.join(folder, f'{population}.sqlite')
       write_clients(path, population)
-      for all_stored in (False, True):
-        for cohort in cohorts:
-          with concurrent.futures.ProcessPoolExecutor(1, spawn) as process:
-            rows.append(
-                process.submit(
-                    measure, path, cohort, all_stored, num_rounds
-                ).result()
-            )
-  print(format_table(rows), flush=True)
-  return rows
+      for all_stored, cohort in itertools.product((False, True), cohorts):
+        with concurrent.futures.ProcessPoolExecutor(1, spawn) as process:
+          row = process.submit(measure, path, cohort, all_stored, num_rounds)
+          print(format_row(row.result()), flush=True)
 
 
 def main(argv: Sequence[str]) -> None:

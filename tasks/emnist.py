@@ -23,6 +23,7 @@ from tasks import task
 from tasks.embedded import glyphs
 from tff_partial import adapters
 from tff_partial import examples as examples_lib
+from tff_partial import group_norm
 from tff_partial import partial_model
 from tff_partial import partition
 
@@ -112,7 +113,7 @@ def create_cnn(*, with_adapters: bool) -> tf.keras.Model:
     x = tf.keras.layers.Conv2D(channels, 3, use_bias=False, name=f'conv{i}')(x)
     if with_adapters:
       x = adapters.ConvAdapter(8, name=f'adapter{i}')(x)
-    x = tf.keras.layers.GroupNormalization(8, epsilon=1e-5, name=f'norm{i}')(x)
+    x = group_norm.GroupNorm(8, epsilon=1e-5, name=f'norm{i}')(x)
     x = tf.keras.layers.ReLU()(x)
     x = tf.keras.layers.MaxPool2D()(x)
   x = tf.keras.layers.Flatten()(x)

@@ -18,6 +18,7 @@ from absl import logging
 import tensorflow_federated as tff
 
 from tasks import config as config_lib
+from tasks import pretrained
 from tasks import run_folder
 from tasks import task as task_lib
 from tff_partial import algorithms
@@ -437,7 +438,10 @@ def _initial_weights(
   path = pathlib.Path(init_from)
   if path.is_dir():
     path /= WEIGHTS_FILE
-  filled = weights.fill(weights.load(path), variables, shared, personal)
+    values = weights.load(path)
+  else:
+    values = pretrained.load(str(path), variables)
+  filled = weights.fill(values, variables, shared, personal)
   for what, paths in (
       ('keep their initial values', filled.missing),
       ('are not used', filled.unused),

@@ -15,6 +15,7 @@ from collections.abc import Mapping, Sequence
 import tensorflow as tf
 
 from tff_partial import adapters
+from tff_partial import group_norm
 from tff_partial import partition
 
 # (channels, groups) of a stage.
@@ -122,4 +123,4 @@ def _conv(channels, size, stride, name):
 
 
 def _norm(groups, name):
-  return tf.keras.layers.GroupNormalization(groups, epsilon=1e-5, name=name)
+  return group_norm.GroupNorm(groups, epsilon=1e-5, name=name)

@@ -130,7 +130,9 @@ class Form:
       self.stored, signal = 'features', ready_made
       self.num_features = ready_made.shape[1]
       self.description = f'{self.num_features} ready-made features'
-    if not hasattr(self, 'stored') or 'transcript' not in features:
+    else:
+      signal = None
+    if signal is None or 'transcript' not in features:
       raise ValueError(
           "Expected features 'transcript' and 'audio' int16 [None] or"
           f" 'features' float32 [None, N] in {clients.path}, found"

@@ -209,9 +209,7 @@ class SqlClients:
         )
     ]
     if not names:
-      raise ValueError(
-          f'Expected clients in {self.path}, found none. {ADVICE}'
-      )
+      raise ValueError(f'Expected clients in {self.path}, found none. {ADVICE}')
     if split_name is None and len(names) == 1:
       return names[0]
     if split_name not in names:

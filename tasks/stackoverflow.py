@@ -85,9 +85,8 @@ def create_task(
     raise ValueError(f'Expected a model of {sorted(SIZES)}, found {model!r}.')
   size = SIZES[model]
   if data == 'embedded':
-    folder, words = docstrings.create_docstrings(), (
-        'docstrings of installed modules, for demonstration'
-    )
+    folder = docstrings.create_docstrings()
+    words = 'docstrings of installed modules, for demonstration'
   elif data == 'tff':
     folder, words = stackoverflow_tff.create_stackoverflow(), 'Stack Overflow'
   else:
@@ -99,7 +98,7 @@ def create_task(
   to_tokens = functools.partial(_to_tokens, vocabulary)
   return task.Task(
       name='stackoverflow',
-      data=(f'{words}; {len(vocabulary.words):,} words ({vocabulary.digest})'),
+      data=f'{words}; {len(vocabulary.words):,} words ({vocabulary.digest})',
       model=f'transformer of {size.blocks} blocks, width {size.width}',
       model_fn=functools.partial(create_model_fn, size, vocabulary),
       splits=size.splits,

@@ -78,9 +78,7 @@ class AdapterTest(parameterized.TestCase):
     adapter(x)
     adapter.conv.kernel.assign([[[[0, 1], [2, 0]]]])
     # Out of the matrix's rows -1 and 1: (2, -1).
-    np.testing.assert_allclose(
-        np.ravel(adapter(x)), [1 + 2, 5 - 1], rtol=1e-5
-    )
+    np.testing.assert_allclose(np.ravel(adapter(x)), [1 + 2, 5 - 1], rtol=1e-5)
 
 
 if __name__ == '__main__':

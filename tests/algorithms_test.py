@@ -118,9 +118,7 @@ class ContractTest(parameterized.TestCase):
   @parameterized.named_parameters(*ALGORITHMS)
   def test_gradients_are_bounded(self, create, *unused):
     # Rates are 0.1 and 0.2, and there is one step a phase.
-    w, b, _ = run(
-        create, steps=algorithms.Steps(max_steps=1, clip_norm=1e-3)
-    )
+    w, b, _ = run(create, steps=algorithms.Steps(max_steps=1, clip_norm=1e-3))
     self.assertLessEqual(abs(w - W), 0.1 * 1e-3 * (1 + 1e-3))
     self.assertLessEqual(abs(b - B), 0.2 * 1e-3 * (1 + 1e-3))
 

@@ -51,7 +51,9 @@ class PopulationTest(absltest.TestCase):
       rows = [
           population.measure(path, 3, stored, 4) for stored in (False, True)
       ]
-    print(population.format_table(rows))
+    print(population.format_header())
+    for row in rows:
+      print(population.format_row(row))
     self.assertEqual(
         [(row.registered, row.stored, row.cohort) for row in rows],
         [(30, 0, 3), (30, 30, 3)],

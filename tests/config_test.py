@@ -47,7 +47,9 @@ class ConfigTest(parameterized.TestCase):
     self.assertEqual(config.num_finetune_epochs, finetune)
 
   @parameterized.parameters(*config_lib.ALGORITHMS)
-  def test_pretraining_is_fed_avg_with_the_same_shared_settings(self, algorithm):
+  def test_pretraining_is_fed_avg_with_the_same_shared_settings(
+      self, algorithm
+  ):
     config = config_lib.Config(
         algorithm=algorithm,
         personal='input',

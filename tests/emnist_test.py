@@ -188,7 +188,9 @@ class EmnistTest(parameterized.TestCase):
       self.create(shape=(8, 8))
 
   def test_folder_without_clients(self):
-    with self.assertRaisesRegex(ValueError, 'Expected clients in .*train.sqlite, found none'):
+    with self.assertRaisesRegex(
+        ValueError, 'Expected clients in .*train.sqlite, found none'
+    ):
       self.create(clients=0)
 
   def test_folder_without_pixels(self):
@@ -197,7 +199,9 @@ class EmnistTest(parameterized.TestCase):
       features = collections.OrderedDict(text=tf.TensorSpec([], tf.string))
       with sql_writer.SqlWriter(path, features) as writer:
         writer.write('a', {'text': ['x']})
-    with self.assertRaisesRegex(ValueError, "'a': .*feature 'pixels', found text"):
+    with self.assertRaisesRegex(
+        ValueError, "'a': .*feature 'pixels', found text"
+    ):
       emnist.create_task(self.folder)
 
   def test_missing_folder(self):

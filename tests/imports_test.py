@@ -16,14 +16,14 @@ from absl.testing import parameterized
 
 _ROOT = pathlib.Path(__file__).resolve().parent.parent
 
-# From what uses to what is used; modules of one line know nothing of each other.
+# From what uses to what is used; modules in a line do not use each other.
 _LAYERS = (
     ('doctor', 'training', 'evaluation', 'report'),
     ('process', 'findings', 'plots', 'runtime', 'history'),
     ('algorithms', 'schedules', 'summary', 'formatting', 'weights'),
     ('local_update', 'client_table', 'personal_store'),
     ('partial_model', 'examples', 'clients', 'store_rows', 'adapters'),
-    ('partition',),
+    ('partition', 'group_norm'),
 )
 _WITHOUT_TENSORFLOW = (
     'tff_partial.partition',

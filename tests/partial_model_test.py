@@ -56,11 +56,13 @@ class SplitTest(parameterized.TestCase):
 
   def test_variables_that_are_not_trainable_have_their_own_list(self):
     model = build(
-        tf.keras.Sequential([
-            tf.keras.layers.InputLayer([1]),
-            tf.keras.layers.BatchNormalization(name='norm'),
-            tf.keras.layers.Dense(1, name='line'),
-        ]),
+        tf.keras.Sequential(
+            [
+                tf.keras.layers.InputLayer([1]),
+                tf.keras.layers.BatchNormalization(name='norm'),
+                tf.keras.layers.Dense(1, name='line'),
+            ]
+        ),
         partition.layers('norm'),
     )
     self.assertLen(model.personal.trainable, 2)
@@ -71,11 +73,13 @@ class SplitTest(parameterized.TestCase):
     )
 
   def test_shared_batch_norm_is_refused_by_name(self):
-    keras_model = tf.keras.Sequential([
-        tf.keras.layers.InputLayer([1]),
-        tf.keras.layers.BatchNormalization(name='norm'),
-        tf.keras.layers.Dense(1, name='line'),
-    ])
+    keras_model = tf.keras.Sequential(
+        [
+            tf.keras.layers.InputLayer([1]),
+            tf.keras.layers.BatchNormalization(name='norm'),
+            tf.keras.layers.Dense(1, name='line'),
+        ]
+    )
     with self.assertRaisesRegex(
         ValueError, "'top' shares .* norm/moving_mean, norm/moving_variance"
     ):
@@ -147,14 +151,16 @@ class ComputationTest(absltest.TestCase):
 
   def test_loss_has_regularization(self):
     model = build(
-        tf.keras.Sequential([
-            tf.keras.layers.InputLayer([1]),
-            tf.keras.layers.Dense(
-                1,
-                kernel_initializer='ones',
-                kernel_regularizer=tf.keras.regularizers.L2(0.25),
-            ),
-        ]),
+        tf.keras.Sequential(
+            [
+                tf.keras.layers.InputLayer([1]),
+                tf.keras.layers.Dense(
+                    1,
+                    kernel_initializer='ones',
+                    kernel_regularizer=tf.keras.regularizers.L2(0.25),
+                ),
+            ]
+        ),
         partition.none,
     )
     batch = collections.OrderedDict(x=tf.ones([1, 1]), y=tf.ones([1, 1]))

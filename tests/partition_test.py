@@ -7,7 +7,12 @@ from absl.testing import parameterized
 
 from tff_partial import partition
 
-PATHS = ('head/kernel', 'head/proj/bias', 'head_norm/gamma', 'block/head/kernel')
+PATHS = (
+    'head/kernel',
+    'head/proj/bias',
+    'head_norm/gamma',
+    'block/head/kernel',
+)
 
 
 def variable(path, *, personal=False, shape=(2, 3), **kwargs):
@@ -25,7 +30,9 @@ class RuleTest(parameterized.TestCase):
       ('matches', partition.matches('norm|bias$'), list(PATHS[1:3])),
       (
           'any_of',
-          partition.any_of(partition.layers('block'), partition.matches('norm')),
+          partition.any_of(
+              partition.layers('block'), partition.matches('norm')
+          ),
           list(PATHS[2:]),
       ),
   )
@@ -92,10 +99,12 @@ class CheckTest(parameterized.TestCase):
       )
 
   def test_personal_variables_need_not_be_trainable(self):
-    partition.check([
-        variable('norm/mean', personal=True, trainable=False),
-        variable('norm/gamma'),
-    ])
+    partition.check(
+        [
+            variable('norm/mean', personal=True, trainable=False),
+            variable('norm/gamma'),
+        ]
+    )
 
 
 class VariableInfoTest(absltest.TestCase):
@@ -107,10 +116,12 @@ class VariableInfoTest(absltest.TestCase):
     self.assertEqual((scalar.size, scalar.num_bytes), (1, 8))
 
   def test_format_table(self):
-    lines = partition.format_table([
-        variable('dense/kernel', shape=(2, 3)),
-        variable('head/bias', shape=(2,), personal=True),
-    ]).splitlines()
+    lines = partition.format_table(
+        [
+            variable('dense/kernel', shape=(2, 3)),
+            variable('head/bias', shape=(2,), personal=True),
+        ]
+    ).splitlines()
     # Of 8 parameters 6 are shared; 4 bytes each.
     self.assertEqual(
         [line.split() for line in lines],

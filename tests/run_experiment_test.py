@@ -183,9 +183,11 @@ class _FolderTest(parameterized.TestCase):
   def call(self, *arguments):
     """Exit status, stdout and lines of stderr of the program, called here."""
     out, err = io.StringIO(), io.StringIO()
-    with flagsaver.flagsaver(), contextlib.redirect_stdout(
-        out
-    ), contextlib.redirect_stderr(err):
+    with (
+        flagsaver.flagsaver(),
+        contextlib.redirect_stdout(out),
+        contextlib.redirect_stderr(err),
+    ):
       argv = flags.FLAGS(['run_experiment', *arguments])
       with self.assertRaises(SystemExit) as raised:
         run_experiment.main(argv)
@@ -242,7 +244,9 @@ class RunTest(_FolderTest):
         self.assertEqual(results(stopped / part), results(whole / part))
       rounds = [
           line.split(',')[0]
-          for line in (stopped / experiment.METRICS_FILE).read_text().splitlines()
+          for line in (stopped / experiment.METRICS_FILE)
+          .read_text()
+          .splitlines()
       ]
       self.assertEqual(rounds[1:], [f'{i + 1}' for i in range(_ROUNDS)])
 
@@ -448,7 +452,10 @@ class MistakeTest(_FolderTest):
 
   def test_full_disk(self):
     data = write_data(self.folder / 'data')
-    for size, file in ((100, 'config.json'), (200_000, 'personal_store.sqlite')):
+    for size, file in (
+        (100, 'config.json'),
+        (200_000, 'personal_store.sqlite'),
+    ):
       out = self.folder / f'out_{size}'
       with self.subTest(file), self.limit_files(size):
         self.assertRefused(

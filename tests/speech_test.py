@@ -85,9 +85,7 @@ class EncoderTest(parameterized.TestCase):
   )
   def test_number_of_parameters(self, model, split, personal, everything):
     size, _ = speech.MODELS[model]
-    variables = partial_model.describe(
-        speech.create_model_fn(80, size, split)
-    )
+    variables = partial_model.describe(speech.create_model_fn(80, size, split))
     self.assertEqual(sum(v.size for v in variables), everything)
     self.assertEqual(sum(v.size for v in variables if v.personal), personal)
 

@@ -119,7 +119,10 @@ class WeightsTest(parameterized.TestCase):
       ('nonsense', lambda contents: b'not weights'),
       ('empty', lambda contents: b''),
       ('cut_short', lambda contents: contents[:-3]),
-      ('damaged_header', lambda contents: contents[:9] + b'\xff' + contents[10:]),
+      (
+          'damaged_header',
+          lambda contents: contents[:9] + b'\xff' + contents[10:],
+      ),
   )
   def test_damaged_file(self, damage):
     self.save()

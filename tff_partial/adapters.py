@@ -22,6 +22,8 @@ to the features twice, and both start near the identity, not at it.
 
 import tensorflow as tf
 
+from tff_partial import group_norm
+
 
 class BottleneckAdapter(tf.keras.layers.Layer):
   """`x + up(relu(down(x)))` on the last axis; `up` starts at zero."""
@@ -69,7 +71,7 @@ class ConvAdapter(tf.keras.layers.Layer):
     self._groups = groups
 
   def build(self, input_shape):
-    self.norm = tf.keras.layers.GroupNormalization(
+    self.norm = group_norm.GroupNorm(
         self._groups, epsilon=1e-5, name='norm'
     )
     self.conv = tf.keras.layers.Conv2D(

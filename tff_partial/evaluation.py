@@ -52,10 +52,11 @@ def build_evaluation(
   Returns:
     A computation `(<shared=U@SERVER, client_work=W@SERVER,
     personal={P}@CLIENTS, train={E}@CLIENTS, test={E}@CLIENTS> ->
-    {<scores=..., personal=P, steps=int64, examples=int64>}@CLIENTS)`. `W` is a `process.ClientWorkState`; `train` and
-    the resulting `personal` are empty structures without phases. `scores` has
-    each metric's two terms for each test example in the order given, float32
-    [examples]; `steps` and `examples` are what the phases took.
+    {<scores=..., personal=P, steps=int64, examples=int64>}@CLIENTS)`. `W` is a
+    `process.ClientWorkState`; `train` and the resulting `personal` are empty
+    structures without phases. `scores` has each metric's two terms for each
+    test example in the order given, float32 [examples]; `steps` and `examples`
+    are what the phases took.
   """
   types = process.model_types(model_fn, client_examples)
   work_type = process.client_work_type(types, phases)
@@ -201,38 +202,38 @@ def evaluate(
   bar = tqdm.tqdm(
       total=len(client_ids), desc='test', unit='client', disable=not progress
   )
-  for start in range(0, len(client_ids), cohort_size):
-    cohort = list(client_ids[start : start + cohort_size])
-    value = lambda examples, client_id: client_examples.value(
-        examples, clients_lib.seed_for(seed, 'test', client_id)
-    )
-    test = [value(test_clients.read(c), c) for c in cohort]
-    train = [()] * len(cohort)
-    if any(model.phases for model in models.values()):
-      train = [
-          value(_train_examples(train_clients, test_clients, c), c)
-          for c in cohort
-      ]
-    for name, model in models.items():
-      outputs = model.evaluation(
-          model.shared,
-          process.ClientWorkState(
-              np.int32(model.round_num), model.initial_personal
-          ),
-          list(model.personal_fn(cohort)),
-          train if model.phases else [()] * len(cohort),
-          test,
+  with bar:
+    for start in range(0, len(client_ids), cohort_size):
+      cohort = list(client_ids[start : start + cohort_size])
+      value = lambda examples, client_id: client_examples.value(
+          examples, clients_lib.seed_for(seed, 'test', client_id)
       )
-      if model.keep_fn is not None:
-        model.keep_fn(cohort, outputs)
-      for output in outputs:
-        for metric, pair in output['scores'].items():
-          terms[name][metric].append(pair)
-    first = next(iter(terms.values()))
-    metric = next(iter(first))
-    test_examples.extend(len(total) for total, _ in first[metric][start:])
-    bar.update(len(cohort))
-  bar.close()
+      test = [value(test_clients.read(c), c) for c in cohort]
+      train = [()] * len(cohort)
+      if any(model.phases for model in models.values()):
+        train = [
+            value(_train_examples(train_clients, test_clients, c), c)
+            for c in cohort
+        ]
+      for name, model in models.items():
+        outputs = model.evaluation(
+            model.shared,
+            process.ClientWorkState(
+                np.int32(model.round_num), model.initial_personal
+            ),
+            list(model.personal_fn(cohort)),
+            train if model.phases else [()] * len(cohort),
+            test,
+        )
+        if model.keep_fn is not None:
+          model.keep_fn(cohort, outputs)
+        for output in outputs:
+          for metric, pair in output['scores'].items():
+            terms[name][metric].append(pair)
+      first = next(iter(terms.values()))
+      metric = next(iter(first))
+      test_examples.extend(len(total) for total, _ in first[metric][start:])
+      bar.update(len(cohort))
   join = lambda pairs, i: np.concatenate([np.atleast_1d(p[i]) for p in pairs])
   return client_table.ClientTable(
       client_ids=tuple(client_ids),

@@ -60,8 +60,11 @@ class PartialModel:
       rule_name: The rule's name in error messages.
 
     Raises:
-      ValueError: If the split cannot be trained (`partition.check`).
+      ValueError: If the split cannot be trained (`partition.check`), or if
+        there is no metric.
     """
+    if not metric_fns:
+      raise ValueError('Expected at least one metric, found none.')
     self._keras_model = keras_model
     self._loss_fn = loss_fn
     self._metric_fns = metric_fns
