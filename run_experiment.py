@@ -231,20 +231,25 @@ def main(argv: list[str]) -> None:
     sys.exit(f'run_experiment: Expected flags only, found {argv[1]!r}.')
   logging.set_verbosity(logging.WARNING)
   try:
-    sys.exit(_run())
+    status = _run()
   except (ValueError, OSError, RuntimeError) as e:
     if FLAGS.debug:
       raise
     text = ' '.join(str(e).split()) or type(e).__name__
     print(f'run_experiment: {text}', file=sys.stderr)
-    sys.exit(1)
-  except KeyboardInterrupt:
+    status = 1
+  except (KeyboardInterrupt, SystemExit) as e:  # Ctrl-C or SIGTERM.
     print(
         '\nrun_experiment: stopped. The same command goes on from the last'
         ' checkpoint.',
         file=sys.stderr,
     )
-    sys.exit(130)
+    # Everything is closed by now, but TFF's threads may be in the middle of a
+    # call, and an interpreter that ends under them aborts.
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(130 if isinstance(e, KeyboardInterrupt) else e.code)
+  sys.exit(status)
 
 
 def _parse(argv: list[str]) -> list[str]:

@@ -123,7 +123,11 @@ def keep_texts(folder: str | os.PathLike[str], texts: Mapping[str, str]):
   """Writes files to a run's folder, or checks that they are there."""
   check_texts(folder, texts)
   for name, text in texts.items():
-    (pathlib.Path(folder) / name).write_text(text, encoding='utf-8')
+    path = pathlib.Path(folder) / name
+    if not path.exists():
+      temporary = path.with_name(name + '.tmp')
+      temporary.write_text(text, encoding='utf-8')
+      os.replace(temporary, path)
 
 
 def _empty(folder: pathlib.Path) -> None:
