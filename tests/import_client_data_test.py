@@ -51,9 +51,7 @@ class ImportClientDataTest(parameterized.TestCase):
   def write(self, arrays, name='out', **kwargs):
     """The train and test readers of a folder, and the summary."""
     folder = os.path.join(self.folder, name)
-    summary = people_lib.write_folder(
-        self.read(arrays), folder, **kwargs
-    )
+    summary = people_lib.write_folder(self.read(arrays), folder, **kwargs)
     return *client_data.open_folder(folder), summary
 
   def test_every_example_goes_to_its_person_once(self):

@@ -479,6 +479,40 @@ class MistakeTest(_FolderTest):
       resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
+class DemoTest(_FolderTest):
+
+  def test_demo(self):
+    """The demonstration, shortened: drawn data, FedAvg, FedAlt, a report."""
+    run = subprocess.run(
+        [
+            *_PROGRAM,
+            '--flagfile=tasks/presets/emnist_demo.flags',
+            '--pretrain_rounds=40',
+            '--total_rounds=20',
+            f'--output_dir={self.folder}/demo',
+        ],
+        cwd=_ROOT,
+        env={**os.environ, 'TFF_PARTIAL_CACHE': f'{self.folder}/cache'},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=_SECONDS,
+    )
+    self.assertEqual(run.returncode, 0, run.stdout)
+    self.assertRegex(
+        run.stdout, r'(?s)accuracy from .* to .*% of clients are worse'
+    )
+    report = json.loads(
+        pathlib.Path(self.folder, 'demo', 'report.json').read_text()
+    )
+    models = report['groups']['participated']['models']
+    self.assertGreater(
+        models['personalized']['weighted_mean'],
+        models['non_personalized']['weighted_mean'],
+    )
+
+
 class DoctorTest(_FolderTest):
 
   def test_doctor(self):

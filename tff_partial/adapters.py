@@ -71,9 +71,7 @@ class ConvAdapter(tf.keras.layers.Layer):
     self._groups = groups
 
   def build(self, input_shape):
-    self.norm = group_norm.GroupNorm(
-        self._groups, epsilon=1e-5, name='norm'
-    )
+    self.norm = group_norm.GroupNorm(self._groups, epsilon=1e-5, name='norm')
     self.conv = tf.keras.layers.Conv2D(
         input_shape[-1],
         1,

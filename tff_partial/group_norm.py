@@ -6,7 +6,7 @@ import tensorflow as tf
 
 
 class GroupNorm(tf.keras.layers.GroupNormalization):
-  """`tf.keras.layers.GroupNormalization` for `[batch, height, width, channels]`.
+  """`tf.keras.layers.GroupNormalization` of images' features, channels last.
 
   The same function of the same variables. Keras takes moments over strided
   axes of a five-dimensional view, and a small network on a processor spends
