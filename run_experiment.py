@@ -65,7 +65,8 @@ flags.DEFINE_string(
     'personal',
     _DEFAULTS.personal,
     'Which variables are personal: input, output, adapter, norm, all, none, or'
-    ' "regex:" and an expression searched in variable paths.',
+    ' "regex:" and an expression searched in variable paths. Nothing for'
+    ' fed_avg; ditto, pfedme and apfl have a personal copy of all.',
 )
 flags.DEFINE_integer(
     'total_rounds', _DEFAULTS.total_rounds, 'Rounds of training.', lower_bound=0
@@ -152,7 +153,8 @@ flags.DEFINE_float(
 flags.DEFINE_float(
     'personal_l2',
     _DEFAULTS.personal_l2,
-    'Weight of the squared distance of personal variables from their start.',
+    'Weight of the squared distance of personal variables from their start; of'
+    ' ditto and pfedme, from the shared model.',
     lower_bound=0,
 )
 flags.DEFINE_float(
@@ -160,6 +162,20 @@ flags.DEFINE_float(
     _DEFAULTS.shared_proximal,
     "Weight of the squared distance of shared variables from the server's.",
     lower_bound=0,
+)
+
+flags.DEFINE_integer(
+    'local_rounds',
+    _DEFAULTS.local_rounds,
+    'Of pfedme: how often the shared model is pulled in a round.',
+    lower_bound=1,
+)
+flags.DEFINE_float(
+    'pull',
+    _DEFAULTS.pull,
+    'Of pfedme: which part of the way to the personal model.',
+    lower_bound=0,
+    upper_bound=1,
 )
 
 # The server.

@@ -5,7 +5,16 @@
 import dataclasses
 from typing import Optional
 
-ALGORITHMS = ('fed_avg', 'fed_sim', 'fed_alt', 'fed_recon', 'finetune')
+# Those that keep a personal copy of the whole model beside the shared one.
+FULL = ('ditto', 'pfedme', 'apfl')
+ALGORITHMS = (
+    'fed_avg',
+    'fed_sim',
+    'fed_alt',
+    'fed_recon',
+    'finetune',
+    *FULL,
+)
 SCHEDULES = ('constant', 'linear', 'staircase')
 SERVER_OPTIMIZERS = ('sgd', 'momentum', 'adam', 'adagrad', 'yogi')
 AGGREGATORS = ('mean', 'robust')
@@ -32,6 +41,8 @@ class Config:
   clip_norm: Optional[float] = None
   personal_l2: float = 0.0
   shared_proximal: float = 0.0
+  local_rounds: int = 5
+  pull: float = 0.1
   server_optimizer: str = 'sgd'
   server_learning_rate: float = 1.0
   client_weighting: str = 'num_examples'
@@ -88,8 +99,13 @@ class Config:
 
   @property
   def split(self) -> str:
-    """The split that is trained: FedAvg has nothing personal."""
-    return 'none' if self.algorithm == 'fed_avg' else self.personal
+    """How the model is divided: not, if all of it is shared or copied."""
+    undivided = ('fed_avg', *FULL)
+    return 'none' if self.algorithm in undivided else self.personal
+
+  @property
+  def split_in_words(self) -> str:
+    return 'a copy of all' if self.algorithm in FULL else self.split
 
   def for_pretraining(self) -> 'Config':
     """FedAvg with the settings of the shared variables."""

@@ -24,6 +24,7 @@ from tasks import task as task_lib
 from tff_partial import algorithms
 from tff_partial import client_table
 from tff_partial import clients as clients_lib
+from tff_partial import copied_model
 from tff_partial import evaluation
 from tff_partial import history
 from tff_partial import local_update
@@ -103,7 +104,8 @@ class _Run:
     )
     self._tested = self._choose_tested()
     self._clients = clients_lib.Without(task.train, self._unseen)
-    self._model_fn = task.model_fn(config.split)
+    self._algorithm = _create_algorithm(config)
+    self._model_fn = create_model_fn(task, config)
     self._variables = partial_model.describe(self._model_fn)
     # What the shared variables are before round 1, and the personal variables
     # of a client never seen.
@@ -111,7 +113,6 @@ class _Run:
         self._model_fn, self._variables, config.seed, init_from
     )
     self._shared = self._initial_shared
-    self._algorithm = _create_algorithm(config)
     if self._algorithm.trains_shared:
       # Raises if there are too few, while nothing is there to be lost.
       clients_lib.sample(
@@ -211,7 +212,7 @@ class _Run:
     report.write_report(
         str(self._folder),
         title=f'{self._task.name}: {self._config.algorithm},'
-        f' {self._config.split} personal',
+        f' {self._config.split_in_words} personal',
         settings={
             'task': self._task.name,
             'data': self._task.data,
@@ -250,7 +251,10 @@ class _Run:
     if self._pretrained:
       models['non_personalized'] = start
     if self._algorithm.trains_shared or not self._pretrained:
-      models['shared'] = test(shared, everyones)
+      models['shared'] = test(
+          shared,
+          lambda client_ids: [self._without_client(shared)] * len(client_ids),
+      )
     if self._algorithm.trains_shared:
       if self._algorithm.stateful:
         models['personalized'] = test(shared, self._store.read)
@@ -269,6 +273,16 @@ class _Run:
           self._after_finetuning,
       )
     return models
+
+  def _without_client(
+      self, shared: tff.learning.models.ModelWeights
+  ) -> tff.learning.models.ModelWeights:
+    """Personal variables that make a model of the shared ones alone."""
+    initial = self._initial_personal
+    if self._algorithm.model == algorithms.PART:
+      return initial
+    beyond_the_copy = initial.trainable[len(shared.trainable) :]
+    return initial._replace(trainable=[*shared.trainable, *beyond_the_copy])
 
   def _evaluation(self, phases=()) -> tff.Computation:
     """The test after these phases, which takes seconds to build: once."""
@@ -453,6 +467,19 @@ def _initial_weights(
   return filled.shared, filled.personal
 
 
+def create_model_fn(
+    task: task_lib.Task, config: config_lib.Config
+) -> partial_model.ModelFn:
+  """What makes the model that the algorithm trains."""
+  model_fn = task.model_fn(config.split)
+  model = _create_algorithm(config).model
+  if model == algorithms.COPY:
+    return lambda: copied_model.CopiedModel(model_fn)
+  if model == algorithms.MIXTURE:
+    return lambda: copied_model.MixedModel(model_fn)
+  return model_fn
+
+
 def _create_algorithm(config: config_lib.Config) -> algorithms.Algorithm:
   """The phases that the settings ask for."""
   optimizer = tff.learning.optimizers.build_sgdm(config.learning_rate)
@@ -472,6 +499,24 @@ def _create_algorithm(config: config_lib.Config) -> algorithms.Algorithm:
     return algorithms.fed_sim(shared, personal, steps=steps)
   if config.algorithm == 'finetune':
     return _create_finetuning(config)
+  if config.algorithm == 'apfl':
+    return algorithms.apfl(shared, personal, steps=steps)
+  if config.algorithm == 'pfedme':
+    return algorithms.pfedme(
+        personal,
+        penalty=config.personal_l2,
+        pull=config.pull,
+        local_rounds=config.local_rounds,
+        clip_norm=config.clip_norm,
+    )
+  if config.algorithm == 'ditto':
+    return algorithms.ditto(
+        shared,
+        personal,
+        penalty=config.personal_l2,
+        steps=steps,
+        personal_steps=personal_steps,
+    )
   create = {'fed_alt': algorithms.fed_alt, 'fed_recon': algorithms.fed_recon}
   return create[config.algorithm](
       shared, personal, steps=steps, personal_steps=personal_steps
@@ -555,7 +600,7 @@ def describe(
     task: task_lib.Task, config: config_lib.Config, output_dir: str
 ) -> str:
   """What a run is going to do, in five lines."""
-  variables = partial_model.describe(task.model_fn(config.split))
+  variables = partial_model.describe(create_model_fn(task, config))
   total = sum(v.size for v in variables)
   personal = sum(v.size for v in variables if v.personal)
   rounds = f'{config.total_rounds} rounds of {config.clients_per_round} clients'
@@ -567,8 +612,8 @@ def describe(
       [
           f'task       {task.name}: {task.model}',
           f'data       {task.data}; {len(task.train.client_ids):,} clients',
-          f'split      {config.split}: {personal:,} of {total:,} parameters'
-          f' personal ({personal / total:.2%})',
+          f'split      {config.split_in_words}: {personal:,} of {total:,}'
+          f' parameters personal ({personal / total:.2%})',
           f'algorithm  {config.algorithm}: {rounds}',
           f'output     {output_dir}',
       ]

@@ -129,6 +129,8 @@ def _parse(argv: Sequence[str]):
   common.add_argument('--seed', type=int, default=0)
   common.add_argument('--overwrite', action='store_true')
   parser = argparse_flags.ArgumentParser(
+      # Otherwise what begins like a flag of absl's is taken for it.
+      allow_abbrev=False,
       prog='python -m tasks.import_client_data',
       description="Turns people's data into a folder to train on.",
   )

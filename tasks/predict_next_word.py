@@ -19,7 +19,7 @@ os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')
 
 # pylint: disable=g-import-not-at-top
 from absl import app  # noqa: E402
-from absl import flags  # noqa: E402
+from absl.flags import argparse_flags  # noqa: E402
 import numpy as np  # noqa: E402
 import tensorflow_federated as tff  # noqa: E402
 
@@ -35,13 +35,6 @@ from tff_partial import runtime  # noqa: E402
 from tff_partial import weights  # noqa: E402
 
 # pylint: enable=g-import-not-at-top
-
-_RUN = flags.DEFINE_string('run', None, 'Folder of a run.', required=True)
-_CLIENT = flags.DEFINE_string(
-    'client',
-    None,
-    'Whose personal variables to use beside what all start from.',
-)
 
 # Words and their probabilities, the likeliest first.
 Prediction = Sequence[tuple[str, float]]
@@ -139,17 +132,32 @@ def _read_settings(folder: str):
   return settings
 
 
-def main(argv: Sequence[str]) -> int:
-  if len(argv) != 2:
-    raise app.UsageError('Expected one sentence, in quotes.')
+def _parse(argv: Sequence[str]):
+  parser = argparse_flags.ArgumentParser(
+      # Otherwise what begins like a flag of absl's is taken for it.
+      allow_abbrev=False,
+      prog='python -m tasks.predict_next_word',
+      description="The likeliest next words by everyone's and by one person's"
+      ' model.',
+  )
+  parser.add_argument('sentence', help='in quotes')
+  parser.add_argument('--run', required=True, help='folder of a run')
+  parser.add_argument(
+      '--client',
+      help='whose personal variables to use beside what all start from',
+  )
+  return parser.parse_args(argv[1:])
+
+
+def main(args) -> int:
   runtime.remove_default_context()
   try:
-    models = NextWords(_RUN.value)
-    who = [None] if _CLIENT.value is None else [None, _CLIENT.value]
+    models = NextWords(args.run)
+    who = [None] if args.client is None else [None, args.client]
     for client_id in who:
       words = '  '.join(
           f'{word} {chance:.1%}'
-          for word, chance in models.predict(argv[1], client_id)
+          for word, chance in models.predict(args.sentence, client_id)
       )
       print(f'{client_id or "shared"}: {words}')
   except (ValueError, OSError) as e:
@@ -159,4 +167,4 @@ def main(argv: Sequence[str]) -> int:
 
 
 if __name__ == '__main__':
-  app.run(main)
+  app.run(main, flags_parser=_parse)

@@ -23,12 +23,17 @@ import numpy as np
 import tensorflow as tf
 
 from tff_partial import adapters
+from tff_partial import group_norm
 from tff_partial import partition
 from tff_partial import weights
 
-_ADAPTERS = {
+_LAYERS = {
     layer.__name__: layer
-    for layer in (adapters.BottleneckAdapter, adapters.ConvAdapter)
+    for layer in (
+        adapters.BottleneckAdapter,
+        adapters.ConvAdapter,
+        group_norm.GroupNorm,
+    )
 }
 _PYTORCH = re.compile(r'^layer\d\.\d\.conv\d\.weight$')
 # In order; what matches none keeps its name and is reported as not used.
@@ -130,7 +135,7 @@ def _from_pytorch(values: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
 def _read_keras(path: str) -> dict[str, np.ndarray]:
   try:
     model = tf.keras.models.load_model(
-        path, custom_objects=_ADAPTERS, compile=False
+        path, custom_objects=_LAYERS, compile=False
     )
   # Whatever a damaged archive or a layer that is not known here leads to.
   except Exception as e:

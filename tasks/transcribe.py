@@ -98,6 +98,8 @@ class Recognizer:
 
 def _parse(argv: Sequence[str]):
   parser = argparse_flags.ArgumentParser(
+      # Otherwise what begins like a flag of absl's is taken for it.
+      allow_abbrev=False,
       prog='python -m tasks.transcribe',
       description="What a recording says, as everyone's and as one person's"
       ' model hear it.',

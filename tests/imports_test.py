@@ -22,7 +22,8 @@ _LAYERS = (
     ('process', 'findings', 'plots', 'runtime', 'history'),
     ('algorithms', 'schedules', 'summary', 'formatting', 'weights'),
     ('local_update', 'client_table', 'personal_store'),
-    ('partial_model', 'examples', 'clients', 'store_rows', 'adapters'),
+    ('copied_model', 'examples', 'clients', 'store_rows', 'adapters'),
+    ('partial_model',),
     ('partition', 'group_norm'),
 )
 _WITHOUT_TENSORFLOW = (

@@ -374,7 +374,7 @@ class MistakeTest(_FolderTest):
             f'--init_from={self.folder}/nowhere',
         ),
         (
-            'a safetensors file',
+            'a file of .*safetensors, .*train.sqlite',
             '--pretrain_rounds=0',
             f'--init_from={data}/train.sqlite',
         ),

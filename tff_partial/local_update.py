@@ -28,6 +28,7 @@ Schedule = Callable[[tf.Tensor], tf.Tensor]
 
 RECEIVED = 'received'
 INITIAL = 'initial'
+SHARED = 'shared'
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,8 +43,10 @@ class GroupTraining:
     schedule: The learning rate in a round; `None` leaves the optimizer's own.
     penalty: Weight lambda of the squared distance from the anchor.
     anchor: 'received', the group's value when the client's work began (FedProx
-      for the shared group), or 'initial', the personal variables that every
-      client starts from [1, Section 5: L2 regularization].
+      for the shared group), 'initial', the personal variables that every
+      client starts from [1, Section 5: L2 regularization], or 'shared', the
+      shared variables of which the personal ones are a copy, as they are when
+      the phase begins (Ditto, pFedMe).
   """
 
   optimizer: tff.learning.optimizers.Optimizer
@@ -54,10 +57,9 @@ class GroupTraining:
   def __post_init__(self):
     if self.penalty < 0:
       raise ValueError(f'Expected a penalty >= 0, found {self.penalty}.')
-    if self.anchor not in (RECEIVED, INITIAL):
-      raise ValueError(
-          f'Expected anchor {RECEIVED!r} or {INITIAL!r}, found {self.anchor!r}.'
-      )
+    anchors = (RECEIVED, INITIAL, SHARED)
+    if self.anchor not in anchors:
+      raise ValueError(f'Expected anchor of {anchors}, found {self.anchor!r}.')
 
 
 @dataclasses.dataclass(frozen=True)
@@ -71,6 +73,8 @@ class Phase:
     max_steps: At most so many steps over all epochs; `None` is no limit.
     clip_norm: Bound on the global norm of the gradients of the variables that
       this phase trains; the others have no part in it.
+    pull: After the phase, shared variables go this part of the way to the
+      personal variables that are a copy of them (pFedMe); 0 to 1.
   """
 
   shared: Optional[GroupTraining] = None
@@ -78,14 +82,17 @@ class Phase:
   epochs: int = 1
   max_steps: Optional[int] = None
   clip_norm: Optional[float] = None
+  pull: float = 0.0
 
   def __post_init__(self):
+    if not 0 <= self.pull <= 1:
+      raise ValueError(f'Expected pull from 0 to 1, found {self.pull}.')
     if self.shared is None and self.personal is None:
       raise ValueError('Expected a phase to train at least one group.')
-    if self.shared is not None and self.shared.anchor == INITIAL:
+    if self.shared is not None and self.shared.anchor != RECEIVED:
       raise ValueError(
           f'Expected anchor {RECEIVED!r} for shared variables, found'
-          f' {INITIAL!r}, which personal variables alone have.'
+          f' {self.shared.anchor!r}, which personal variables alone have.'
       )
     for name in ('epochs', 'max_steps', 'clip_norm'):
       value = getattr(self, name)
@@ -245,23 +252,35 @@ def run_phases(
       variables = tuple(getattr(model, name).trainable)
       if training is None or not variables:
         continue
-      anchor = (
-          initial_personal if training.anchor == INITIAL else received[name]
-      )
-      if training.penalty and anchor is None:
-        raise ValueError('Expected initial_personal for this penalty.')
-      groups.append(
-          _Group(training, variables, tuple(anchor.trainable) if anchor else ())
-      )
+      anchor = ()
+      if training.penalty:
+        anchors = {INITIAL: initial_personal, RECEIVED: received[name]}
+        anchor = anchors.get(training.anchor, model.shared)
+        if anchor is None:
+          raise ValueError('Expected initial_personal for this penalty.')
+        # Variables are read here: their values when the phase begins.
+        anchor = tuple(tf.convert_to_tensor(a) for a in anchor.trainable)
+      groups.append(_Group(name, training, variables, anchor))
     progress.append(
         _run_phase(
             model, phase, groups, examples, client_examples, round_num, number
         )
     )
+    if phase.pull:
+      _pull(model, phase.pull)
   return progress
 
 
+def _pull(model: partial_model.PartialModel, part: float) -> None:
+  """Moves shared variables towards the personal copies of them."""
+  for shared, personal in zip(model.shared.trainable, model.personal.trainable):
+    shared.assign_sub(part * (shared - personal))
+
+
 class _Group(NamedTuple):
+  """A group of variables that a phase trains."""
+
+  name: str
   training: GroupTraining
   variables: tuple[tf.Variable, ...]
   anchor: tuple[tf.Tensor, ...]
@@ -296,13 +315,8 @@ def _run_phase(
   def step(state, batch):
     """The training step."""
     optimizer_states, progress = state
-    active = [group.variables for group in groups]
-    with tf.GradientTape(watch_accessed_variables=False) as tape:
-      tape.watch(active)
-      outputs = model.outputs(batch, training=True)
-      loss = model.loss(batch, outputs)
-    gradients = tape.gradient(
-        loss, active, unconnected_gradients=tf.UnconnectedGradients.ZERO
+    loss, outputs, gradients = model.gradients(
+        batch, [group.name for group in groups]
     )
     gradients = [
         _add_penalty(group, gradient)
@@ -356,9 +370,14 @@ def _add_penalty(group: _Group, gradient: Any) -> Any:
   penalty = group.training.penalty
   if not penalty:
     return gradient
-  return tuple(
-      g + penalty * (v - a)
-      for g, v, a in zip(gradient, group.variables, group.anchor)
+  # A personal variable beyond a copy, such as a mixture weight, has no anchor.
+  count = len(group.anchor)
+  return (
+      *(
+          g + penalty * (v - a)
+          for g, v, a in zip(gradient, group.variables, group.anchor)
+      ),
+      *gradient[count:],
   )
 
 

@@ -12,7 +12,7 @@ that uses it: its variables belong to that computation's graph.
 """
 
 import collections
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 import contextlib
 import random
 from typing import Any, Optional
@@ -101,6 +101,33 @@ class PartialModel:
     """The batch's loss with Keras's regularization losses, a scalar."""
     loss = self._loss_fn(batch['y'], outputs)
     return tf.add_n([loss, *self._keras_model.losses])
+
+  def gradients(
+      self, batch: Batch, groups: Sequence[str]
+  ) -> tuple[tf.Tensor, Any, list[tuple[tf.Tensor, ...]]]:
+    """The training loss of a batch, and how it changes with some variables.
+
+    Args:
+      batch: A training batch.
+      groups: Of 'shared' and 'personal'.
+
+    Returns:
+      The loss, the outputs, and for each group the gradients with respect to
+      its trainable variables.
+    """
+    variables = [tuple(getattr(self, group).trainable) for group in groups]
+    with tf.GradientTape(watch_accessed_variables=False) as tape:
+      tape.watch(variables)
+      outputs = self.outputs(batch, training=True)
+      loss = self.loss(batch, outputs)
+    gradients = tape.gradient(
+        loss, variables, unconnected_gradients=tf.UnconnectedGradients.ZERO
+    )
+    return loss, outputs, gradients
+
+  def initial(self, group: str) -> tff.learning.models.ModelWeights:
+    """The values of a group's variables before anything is assigned."""
+    return tf.nest.map_structure(lambda v: v.read_value(), getattr(self, group))
 
   @property
   def metric_names(self) -> tuple[str, ...]:

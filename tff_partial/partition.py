@@ -21,6 +21,9 @@ import numpy as np
 
 Rule = Callable[[str], bool]  # Variable path -> is the variable personal?
 
+# Of the paths of variables of which a client has a copy (`copied_model.py`).
+COPY_PREFIX = 'personal/'
+
 
 @dataclasses.dataclass(frozen=True)
 class VariableInfo:

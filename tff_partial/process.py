@@ -150,7 +150,7 @@ def _initial(
   """The initial variables of a group, inside a computation."""
   with partial_model.seeded(seed):
     model = model_fn()
-  return tf.nest.map_structure(lambda v: v.read_value(), getattr(model, group))
+  return model.initial(group)
 
 
 def client_work_type(

@@ -88,12 +88,20 @@ def fill(
 ) -> Filled:
   """Replaces the variables that `values` has, by path.
 
+  A personal copy of a variable that the file has not starts from the variable.
+
   Raises:
     ValueError: If a variable has another shape there, or nothing matches.
   """
   by_path = dict(
       (v.path, value) for v, value in _in_order(variables, shared, personal)
   )
+  values = {
+      path: values[original]
+      for path in [*by_path, *values]
+      for original in (path.removeprefix(partition.COPY_PREFIX), path)
+      if original in values
+  }
   matched = [path for path in by_path if path in values]
   if not matched:
     raise ValueError(
