@@ -26,8 +26,8 @@ def main(folder: str) -> None:
     runs[algorithm, split][seed] = path.parent
   print(
       '| algorithm | personal | fraction | accuracy | change | hurt |'
-      ' beyond chance | against control | steps | MB sent | seconds |\n'
-      '| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |'
+      ' beyond chance | against control | steps | MB sent |\n'
+      '| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |'
   )
   for (algorithm, split), by_seed in runs.items():
     rows = [
@@ -46,7 +46,7 @@ def main(folder: str) -> None:
         f' {spread["change"]:.2f} | {mean["hurt"]:.1f}% |'
         f' {mean["beyond"]:.1f}% | {mean["control"]:+.2f} ±'
         f' {spread["control"]:.2f} | {mean["steps"]:,.0f} |'
-        f' {mean["megabytes"]:,.0f} | {mean["seconds"]:.0f} |'
+        f' {mean["megabytes"]:,.0f} |'
     )
 
 
@@ -75,7 +75,6 @@ def _row(run: pathlib.Path, control: pathlib.Path | None) -> dict[str, float]:
       'control': against,
       'steps': cost['gradient_steps'],
       'megabytes': (cost['bytes_down'] + cost['bytes_up']) / 1e6,
-      'seconds': cost['seconds'],
   }
 
 
