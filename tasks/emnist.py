@@ -11,12 +11,13 @@ worth.
 """
 
 import collections
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 import functools
 
 import numpy as np
 import tensorflow as tf
 
+from tasks import classification
 from tasks import client_data
 from tasks import resnet
 from tasks import task
@@ -24,7 +25,6 @@ from tasks.embedded import glyphs
 from tff_partial import adapters
 from tff_partial import examples as examples_lib
 from tff_partial import group_norm
-from tff_partial import partial_model
 from tff_partial import partition
 
 NUM_CLASSES = 62  # 0-9, A-Z, a-z.
@@ -87,7 +87,9 @@ def create_task(
       name='emnist',
       data=words,
       model=description,
-      model_fn=functools.partial(_model_fn, build, splits),
+      model_fn=functools.partial(
+          classification.create_model_fn, build, (*_SHAPE, 1), splits
+      ),
       splits=splits,
       train=client_data.Mapped(train, _to_xy),
       test=client_data.Mapped(test, _to_xy),
@@ -120,45 +122,6 @@ def create_cnn(*, with_adapters: bool) -> tf.keras.Model:
   x = tf.keras.layers.Dense(128, activation='relu', name='dense')(x)
   outputs = tf.keras.layers.Dense(NUM_CLASSES, name='head')(x)
   return tf.keras.Model(inputs, outputs)
-
-
-def _model_fn(
-    build: Callable[..., tf.keras.Model],
-    splits: Mapping[str, partition.Rule],
-    split: str,
-) -> partial_model.ModelFn:
-  """The models of a split; those with adapters have them for no other."""
-  rule = partition.rule_by_name(split, splits)
-  return lambda: partial_model.PartialModel(
-      build(with_adapters='adapter' in split),
-      rule,
-      loss_fn=lambda labels, logits: tf.reduce_mean(
-          _cross_entropy(labels, logits)
-      ),
-      metric_fns={
-          'loss': lambda labels, logits: (
-              _cross_entropy(labels, logits),
-              tf.ones_like(labels),
-          ),
-          'accuracy': lambda labels, logits: (
-              tf.equal(
-                  tf.argmax(logits, axis=-1, output_type=tf.int32), labels
-              ),
-              tf.ones_like(labels),
-          ),
-      },
-      input_spec=collections.OrderedDict(
-          x=tf.TensorSpec([None, *_SHAPE, 1], tf.float32),
-          y=tf.TensorSpec([None], tf.int32),
-      ),
-      rule_name=split,
-  )
-
-
-def _cross_entropy(labels, logits):
-  return tf.nn.sparse_softmax_cross_entropy_with_logits(
-      labels=labels, logits=logits
-  )
 
 
 def _prepare(batch, seed):

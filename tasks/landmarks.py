@@ -11,12 +11,13 @@ fetched or imported, and stay bytes until they are in the network.
 """
 
 import collections
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 import functools
 from typing import Any, Optional
 
 import tensorflow as tf
 
+from tasks import classification
 from tasks import client_data
 from tasks import gldv2
 from tasks import photo_folder
@@ -26,8 +27,6 @@ from tasks import sql_examples
 from tasks import task
 from tasks.embedded import scenes
 from tff_partial import examples as examples_lib
-from tff_partial import partial_model
-from tff_partial import partition
 
 # Of the colors of ImageNet's photos, which pretrained networks expect.
 _MEAN = (0.485, 0.456, 0.406)
@@ -90,7 +89,12 @@ def create_task(
       name='landmarks',
       data=f'{words}, {len(classes):,} classes',
       model=f'{description}, {image_size}x{image_size} pixels',
-      model_fn=functools.partial(_model_fn, build, image_size),
+      model_fn=functools.partial(
+          classification.create_model_fn,
+          build,
+          (image_size, image_size, 3),
+          resnet.SPLITS,
+      ),
       splits=resnet.SPLITS,
       train=sql_examples.Located(train),
       test=sql_examples.Located(test),
@@ -132,41 +136,6 @@ def _check_photos(clients: sql_clients.SqlClients) -> None:
         f' found {found}. Import photos with "python -m'
         ' tasks.import_client_data images".'
     )
-
-
-def _model_fn(
-    build: Callable[..., tf.keras.Model], image_size: int, split: str
-) -> partial_model.ModelFn:
-  """The models of a split; those with adapters have them for no other."""
-  rule = partition.rule_by_name(split, resnet.SPLITS)
-  return lambda: partial_model.PartialModel(
-      build(with_adapters='adapter' in split),
-      rule,
-      loss_fn=lambda labels, logits: tf.reduce_mean(
-          _cross_entropy(labels, logits)
-      ),
-      metric_fns={
-          'loss': lambda labels, logits: (
-              _cross_entropy(labels, logits),
-              tf.ones_like(labels),
-          ),
-          'accuracy': lambda labels, logits: (
-              tf.equal(tf.argmax(logits, -1, output_type=tf.int32), labels),
-              tf.ones_like(labels),
-          ),
-      },
-      input_spec=collections.OrderedDict(
-          x=tf.TensorSpec([None, image_size, image_size, 3], tf.float32),
-          y=tf.TensorSpec([None], tf.int32),
-      ),
-      rule_name=split,
-  )
-
-
-def _cross_entropy(labels, logits):
-  return tf.nn.sparse_softmax_cross_entropy_with_logits(
-      labels=labels, logits=logits
-  )
 
 
 def _prepare_train(

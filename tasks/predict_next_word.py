@@ -10,8 +10,6 @@ Reads the folder of a finished run of the task stackoverflow: `config.json`,
 """
 
 from collections.abc import Sequence
-import itertools
-import json
 import os
 import sys
 
@@ -21,18 +19,12 @@ os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')
 from absl import app  # noqa: E402
 from absl.flags import argparse_flags  # noqa: E402
 import numpy as np  # noqa: E402
-import tensorflow_federated as tff  # noqa: E402
 
-from tasks import config as config_lib  # noqa: E402
-from tasks import experiment  # noqa: E402
-from tasks import run_folder  # noqa: E402
+from tasks import finished_run  # noqa: E402
 from tasks import stackoverflow  # noqa: E402
 from tasks import text  # noqa: E402
 from tasks import vocabulary as vocabulary_lib  # noqa: E402
-from tff_partial import partial_model  # noqa: E402
-from tff_partial import personal_store  # noqa: E402
 from tff_partial import runtime  # noqa: E402
-from tff_partial import weights  # noqa: E402
 
 # pylint: enable=g-import-not-at-top
 
@@ -54,32 +46,15 @@ class NextWords:
       ValueError: If the run is of another task, or its files do not match.
     """
     self.vocabulary = vocabulary_lib.load(folder)
-    settings = _read_settings(folder)
-    fields = {f: settings[f] for f in config_lib.Config.__dataclass_fields__}
-    model_fn = stackoverflow.create_model_fn(
-        stackoverflow.SIZES[settings['model'] or stackoverflow.DEFAULT_MODEL],
-        self.vocabulary,
-        config_lib.Config(**fields).split,
-    )
-    variables = partial_model.describe(model_fn)
-    zeros = lambda personal: tff.learning.models.ModelWeights(
-        [
-            np.zeros(v.shape, v.dtype)
-            for v in variables
-            if v.personal == personal
-        ],
-        [],
-    )
-    filled = weights.fill(
-        weights.load(os.path.join(folder, experiment.WEIGHTS_FILE)),
-        variables,
-        zeros(False),
-        zeros(True),
-    )
-    self._model = model_fn()
-    self._shared, self._initial = filled.shared, filled.personal
-    self._store = personal_store.PersonalStore(
-        filled.personal, folder, read_only=True
+    settings = finished_run.read_settings(folder, 'stackoverflow')
+    size = settings['model'] or stackoverflow.DEFAULT_MODEL
+    self._run = finished_run.FinishedRun(
+        folder,
+        stackoverflow.create_model_fn(
+            stackoverflow.SIZES[size],
+            self.vocabulary,
+            finished_run.split_of(settings),
+        ),
     )
 
   def predict(
@@ -96,20 +71,11 @@ class NextWords:
       ValueError: If the client has no variables of its own, naming some that
         have.
     """
-    personal = self._initial
-    if client_id is not None:
-      if not self._store.contains(client_id):
-        some = ', '.join(itertools.islice(self._store, 3))
-        raise ValueError(
-            'Expected a client with personal variables of its own, found'
-            f' {client_id!r}. Some that have: {some or "none"}.'
-        )
-      (personal,) = self._store.read([client_id])
-    self._model.assign(self._shared, personal)
+    model = self._run.model(client_id)
     words = text.to_words(sentence)[1 - stackoverflow.LENGTH :]
     number = self.vocabulary.encode([' '.join(words)], stackoverflow.LENGTH)
     x = number[:, : len(words) + 1]
-    logits = self._model.outputs({'x': x}, training=False)[-1].numpy()
+    logits = model.outputs({'x': x}, training=False)[-1].numpy()
     odds = np.exp(logits - logits.max())
     odds /= odds.sum()
     # Of words alone: neither other words nor the end of the sentence.
@@ -118,18 +84,6 @@ class NextWords:
         (self.vocabulary.words[i], float(odds[i]))
         for i in np.argsort(-odds, kind='stable')[:count]
     ]
-
-
-def _read_settings(folder: str):
-  path = os.path.join(folder, run_folder.CONFIG)
-  with open(path, encoding='utf-8') as f:
-    settings = json.load(f)['settings']
-  if settings['task'] != 'stackoverflow':
-    raise ValueError(
-        f"Expected a run of the task 'stackoverflow' in {folder}, found one of"
-        f' {settings["task"]!r}.'
-    )
-  return settings
 
 
 def _parse(argv: Sequence[str]):

@@ -14,6 +14,7 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_federated as tff
 
+from tasks import classification
 from tasks import landmarks
 from tasks import resnet
 from tasks import sql_writer
@@ -42,7 +43,9 @@ class MetricsTest(absltest.TestCase):
 
   def test_metrics(self):
     with tf.Graph().as_default(), tf.compat.v1.Session() as session:
-      model = landmarks._model_fn(SMALL, 32, 'none')()
+      model = classification.create_model_fn(
+          SMALL, (32, 32, 3), resnet.SPLITS, 'none'
+      )()
       logits = tf.math.log([[0.5, 0.25, 0.25, 1e-9, 1e-9]] * 2)
       batch = {'y': tf.constant([0, 1])}
       loss, metrics = session.run(
