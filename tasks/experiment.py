@@ -243,7 +243,7 @@ class _Run:
   ) -> dict[str, evaluation.TestedModel]:
     """The models that clients are tested under, by name."""
     everyones = lambda client_ids: [self._initial_personal] * len(client_ids)
-    test = self._plain_evaluation
+    test = self._tested_model
     start = test(self._initial_shared, everyones)
     if self._config.algorithm == 'fed_avg':
       return {'initial': start, 'non_personalized': test(shared, everyones)}
@@ -260,17 +260,17 @@ class _Run:
         models['personalized'] = test(shared, self._store.read)
       else:
         # What a stateless client would have: made anew from its data.
-        models['personalized'] = self._test_after(
-            self._reconstruction.phases, shared, everyones
+        models['personalized'] = test(
+            shared, everyones, phases=self._reconstruction.phases
         )
     if self._finetuning:
       # Fine-tuning alone begins anew, also where a stopped run stored some.
       kept = self._algorithm.stateful and self._algorithm.trains_shared
-      models['finetuned'] = self._test_after(
-          self._finetuning.phases,
+      models['finetuned'] = test(
           shared,
           self._store.read if kept else everyones,
-          self._after_finetuning,
+          phases=self._finetuning.phases,
+          keep_fn=self._after_finetuning,
       )
     return models
 
@@ -284,7 +284,7 @@ class _Run:
     beyond_the_copy = initial.trainable[len(shared.trainable) :]
     return initial._replace(trainable=[*shared.trainable, *beyond_the_copy])
 
-  def _evaluation(self, phases=()) -> tff.Computation:
+  def _evaluation(self, phases) -> tff.Computation:
     """The test after these phases, which takes seconds to build: once."""
     if phases not in self._evaluations:
       self._evaluations[phases] = evaluation.build_evaluation(
@@ -294,9 +294,6 @@ class _Run:
       )
     return self._evaluations[phases]
 
-  def _plain_evaluation(self, shared, personal_fn) -> evaluation.TestedModel:
-    return evaluation.TestedModel(self._evaluation(), shared, personal_fn)
-
   def _after_finetuning(self, client_ids, outputs) -> None:
     self._finetuning_steps += sum(int(o['steps']) for o in outputs)
     self._finetuning_examples += sum(int(o['examples']) for o in outputs)
@@ -304,8 +301,8 @@ class _Run:
       # Fine-tuning alone keeps what it trained, to be exported.
       self._store.write(client_ids, [o['personal'] for o in outputs])
 
-  def _test_after(
-      self, phases, shared, personal_fn, keep_fn=None
+  def _tested_model(
+      self, shared, personal_fn, *, phases=(), keep_fn=None
   ) -> evaluation.TestedModel:
     anchored = local_update.needs_initial_personal(phases)
     return evaluation.TestedModel(
@@ -360,16 +357,6 @@ class _Run:
 
   def _cost(self, table: client_table.ClientTable) -> summary.Cost:
     """What the run took, by what its rounds counted."""
-    rounds = history.read(self._folder / METRICS_FILE)
-    total = lambda name: sum(row.get(name, 0) for row in rounds)
-    steps, examples = total('counts/steps'), total('counts/examples')
-    visits, seconds = len(rounds) * self._config.clients_per_round, total(
-        'seconds'
-    )
-    if not self._algorithm.trains_shared:  # Every client is visited once.
-      steps, examples = self._finetuning_steps, self._finetuning_examples
-      visits = len(table.client_ids)
-      seconds = self._test_seconds
     sizes = lambda personal: [
         v for v in self._variables if v.personal == personal
     ]
@@ -377,8 +364,17 @@ class _Run:
     down = num_bytes(sizes(False))
     if local_update.needs_initial_personal(self._algorithm.phases):
       down += num_bytes(sizes(True))
-    up = num_bytes(v for v in sizes(False) if v.trainable)
-    if not self._algorithm.trains_shared:
+    if self._algorithm.trains_shared:
+      rounds = history.read(self._folder / METRICS_FILE)
+      total = lambda name: sum(row.get(name, 0) for row in rounds)
+      steps, examples = total('counts/steps'), total('counts/examples')
+      seconds = total('seconds')
+      visits = len(rounds) * self._config.clients_per_round
+      up = num_bytes(v for v in sizes(False) if v.trainable)
+    else:  # Every client was visited once, in the test.
+      steps, examples = self._finetuning_steps, self._finetuning_examples
+      seconds = self._test_seconds
+      visits = len(table.client_ids)
       up = 0
     return summary.Cost(
         gradient_steps=int(steps),

@@ -2,12 +2,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """The models that a run left in its folder: everyone's and each person's."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 import itertools
 import json
 import os
 from typing import Any, Optional
 
+from absl.flags import argparse_flags
 import numpy as np
 import tensorflow_federated as tff
 
@@ -17,6 +18,30 @@ from tasks import run_folder
 from tff_partial import partial_model
 from tff_partial import personal_store
 from tff_partial import weights
+
+
+def create_parser(prog: str, description: str):
+  """A command line about a run and, if asked for, one of its clients."""
+  parser = argparse_flags.ArgumentParser(
+      # Otherwise what begins like a flag of absl's is taken for it.
+      allow_abbrev=False,
+      prog=prog,
+      description=description,
+  )
+  parser.add_argument('--run', required=True, help='folder of a run')
+  parser.add_argument(
+      '--client',
+      help='whose personal variables to use beside what all start from',
+  )
+  return parser
+
+
+def print_answers(
+    client_id: Optional[str], answer_fn: Callable[[Optional[str]], str]
+) -> None:
+  """Prints what everyone's model answers and, if asked for, a client's."""
+  for who in [None] if client_id is None else [None, client_id]:
+    print(f'{who or "shared"}: {answer_fn(who)}')
 
 
 def read_settings(folder: str, task: str) -> Mapping[str, Any]:

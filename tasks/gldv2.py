@@ -77,14 +77,7 @@ def _make(folder: str, source_dir: str, size: int) -> None:
   )
   left_out = collections.Counter()
   written = 0
-  with (
-      sql_writer.SqlWriter(
-          os.path.join(folder, 'train.sqlite'), features
-      ) as train,
-      sql_writer.SqlWriter(
-          os.path.join(folder, 'test.sqlite'), features
-      ) as test,
-  ):
+  with sql_writer.train_and_test(folder, features) as (train, test):
     for client_id in tqdm.tqdm(
         sorted(os.listdir(source)), 'Scaling photos', leave=False
     ):

@@ -96,10 +96,7 @@ def write_folder(
       )
   train_sizes, test_sizes, left_out = [], [], 0
   train_labels, test_labels = set(), set()
-  with (
-      sql_writer.SqlWriter(paths[0], people.features) as train,
-      sql_writer.SqlWriter(paths[1], people.features) as test,
-  ):
+  with sql_writer.train_and_test(output_dir, people.features) as (train, test):
     for name, examples in tqdm.tqdm(
         people.examples, 'Importing', people.num_people, leave=False
     ):

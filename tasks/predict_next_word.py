@@ -17,7 +17,6 @@ os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')
 
 # pylint: disable=g-import-not-at-top
 from absl import app  # noqa: E402
-from absl.flags import argparse_flags  # noqa: E402
 import numpy as np  # noqa: E402
 
 from tasks import finished_run  # noqa: E402
@@ -87,19 +86,11 @@ class NextWords:
 
 
 def _parse(argv: Sequence[str]):
-  parser = argparse_flags.ArgumentParser(
-      # Otherwise what begins like a flag of absl's is taken for it.
-      allow_abbrev=False,
-      prog='python -m tasks.predict_next_word',
-      description="The likeliest next words by everyone's and by one person's"
-      ' model.',
+  parser = finished_run.create_parser(
+      'python -m tasks.predict_next_word',
+      "The likeliest next words by everyone's and by one person's model.",
   )
   parser.add_argument('sentence', help='in quotes')
-  parser.add_argument('--run', required=True, help='folder of a run')
-  parser.add_argument(
-      '--client',
-      help='whose personal variables to use beside what all start from',
-  )
   return parser.parse_args(argv[1:])
 
 
@@ -107,13 +98,13 @@ def main(args) -> int:
   runtime.remove_default_context()
   try:
     models = NextWords(args.run)
-    who = [None] if args.client is None else [None, args.client]
-    for client_id in who:
-      words = '  '.join(
-          f'{word} {chance:.1%}'
-          for word, chance in models.predict(args.sentence, client_id)
-      )
-      print(f'{client_id or "shared"}: {words}')
+    finished_run.print_answers(
+        args.client,
+        lambda client_id: '  '.join(
+            f'{word} {chance:.1%}'
+            for word, chance in models.predict(args.sentence, client_id)
+        ),
+    )
   except (ValueError, OSError) as e:
     print(f'Error: {e}', file=sys.stderr)
     return 1

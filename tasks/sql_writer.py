@@ -149,3 +149,16 @@ class SqlWriter:
       yield
     except sqlite3.Error as e:
       raise OSError(f'Cannot write {self._path}: {e}.') from e
+
+
+@contextlib.contextmanager
+def train_and_test(
+    folder: str, features: example_protos.Features
+) -> Iterator[tuple[SqlWriter, SqlWriter]]:
+  """Writers of a folder's `train.sqlite` and `test.sqlite`."""
+  train, test = (
+      SqlWriter(os.path.join(folder, name), features)
+      for name in ('train.sqlite', 'test.sqlite')
+  )
+  with train, test:
+    yield train, test

@@ -17,7 +17,6 @@ os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')
 
 # pylint: disable=g-import-not-at-top
 from absl import app  # noqa: E402
-from absl.flags import argparse_flags  # noqa: E402
 import numpy as np  # noqa: E402
 import tensorflow as tf  # noqa: E402
 
@@ -97,19 +96,11 @@ class Recognizer:
 
 
 def _parse(argv: Sequence[str]):
-  parser = argparse_flags.ArgumentParser(
-      # Otherwise what begins like a flag of absl's is taken for it.
-      allow_abbrev=False,
-      prog='python -m tasks.transcribe',
-      description="What a recording says, as everyone's and as one person's"
-      ' model hear it.',
+  parser = finished_run.create_parser(
+      'python -m tasks.transcribe',
+      "What a recording says, as everyone's and as one person's model hear it.",
   )
   parser.add_argument('audio', help='WAV or FLAC, 16 kHz, one channel')
-  parser.add_argument('--run', required=True, help='folder of a run')
-  parser.add_argument(
-      '--client',
-      help='whose personal variables to use beside what all start from',
-  )
   parser.add_argument(
       '--beam_width', type=int, default=16, help='of decoding; 1 is greedy'
   )
@@ -125,10 +116,12 @@ def main(args) -> int:
       )
     audio = import_speech.read_audio(args.audio)
     recognizer = Recognizer(args.run)
-    who = [None] if args.client is None else [None, args.client]
-    for client_id in who:
-      text = recognizer.transcribe(audio, client_id, beam_width=args.beam_width)
-      print(f'{client_id or "shared"}: {text}')
+    finished_run.print_answers(
+        args.client,
+        lambda client_id: recognizer.transcribe(
+            audio, client_id, beam_width=args.beam_width
+        ),
+    )
   except (ValueError, OSError) as e:
     print(f'Error: {e}', file=sys.stderr)
     return 1

@@ -91,13 +91,9 @@ def create_docstrings(
   digest = hashlib.blake2b('\n'.join(versions).encode(), digest_size=6)
 
   def make(folder: str) -> None:
-    paths = [os.path.join(folder, f'{s}.sqlite') for s in ('train', 'test')]
     said = set()
     features = vocabulary.FEATURES
-    with (
-        sql_writer.SqlWriter(paths[0], features) as train,
-        sql_writer.SqlWriter(paths[1], features) as test,
-    ):
+    with sql_writer.train_and_test(folder, features) as (train, test):
       modules = [module for name in packages for module in _modules(name)]
       for name, path in tqdm.tqdm(
           modules, 'Reading docstrings', unit='file', leave=False

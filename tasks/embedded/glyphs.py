@@ -104,14 +104,7 @@ def create_glyphs(
 
   def make(folder: str) -> None:
     shapes = _draw_shapes()
-    with (
-        sql_writer.SqlWriter(
-            os.path.join(folder, 'train.sqlite'), FEATURES
-        ) as train,
-        sql_writer.SqlWriter(
-            os.path.join(folder, 'test.sqlite'), FEATURES
-        ) as test,
-    ):
+    with sql_writer.train_and_test(folder, FEATURES) as (train, test):
       for writer in tqdm.trange(
           num_writers, desc='Drawing glyphs', leave=False
       ):

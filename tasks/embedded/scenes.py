@@ -214,14 +214,7 @@ def create_scenes(
     )
 
   def make(folder: str) -> None:
-    with (
-        sql_writer.SqlWriter(
-            os.path.join(folder, 'train.sqlite'), FEATURES
-        ) as train,
-        sql_writer.SqlWriter(
-            os.path.join(folder, 'test.sqlite'), FEATURES
-        ) as test,
-    ):
+    with sql_writer.train_and_test(folder, FEATURES) as (train, test):
       for photographer in tqdm.trange(
           num_photographers, desc='Drawing scenes', leave=False
       ):
