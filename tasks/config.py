@@ -82,6 +82,12 @@ class Config:
           ' found 0.'
       )
 
+    if self.algorithm == 'pfedme' and not self.pull:
+      raise ValueError(
+          "Expected --pull above 0 for algorithm 'pfedme', found 0: the shared"
+          ' model would never move.'
+      )
+
   @property
   def num_pretrain_rounds(self) -> int:
     """Rounds of FedAvg before: as said, or where nothing else gives a model."""

@@ -21,6 +21,7 @@ class ConfigTest(parameterized.TestCase):
       ({'client_weighting': 'all'}, "found 'all'"),
       ({'pretrain_rounds': 3, 'init_from': 'x'}, 'or --init_from, found both'),
       ({'algorithm': 'finetune', 'finetune_epochs': 0}, 'at least 1'),
+      ({'algorithm': 'pfedme', 'pull': 0.0}, '--pull above 0'),
   )
   def test_refuses(self, settings, message):
     with self.assertRaisesRegex(ValueError, message):
