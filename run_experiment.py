@@ -55,18 +55,19 @@ flags.DEFINE_integer(
 )
 
 # The algorithm.
-flags.DEFINE_enum(
+flags.DEFINE_string(
     'algorithm',
     _DEFAULTS.algorithm,
-    list(config_lib.ALGORITHMS),
-    'How clients train.',
+    f'How clients train: {", ".join(config_lib.ALGORITHMS)}. Several with'
+    ' commas are compared.',
 )
 flags.DEFINE_string(
     'personal',
     _DEFAULTS.personal,
     'Which variables are personal: input, output, adapter, norm, all, none, or'
     ' "regex:" and an expression searched in variable paths. Nothing for'
-    ' fed_avg; ditto, pfedme and apfl have a personal copy of all.',
+    ' fed_avg; ditto, pfedme and apfl have a personal copy of all. Several'
+    ' with commas are compared, but for a "regex:".',
 )
 flags.DEFINE_integer(
     'total_rounds', _DEFAULTS.total_rounds, 'Rounds of training.', lower_bound=0
@@ -226,6 +227,11 @@ flags.DEFINE_integer(
 flags.DEFINE_integer(
     'seed', _DEFAULTS.seed, 'What all randomness depends on.', lower_bound=0
 )
+flags.DEFINE_list(
+    'seeds',
+    None,
+    'Compare over these seeds: "0,1,2" runs everything three times.',
+)
 flags.DEFINE_string('output_dir', 'out/experiment', 'Where everything goes.')
 flags.DEFINE_bool(
     'overwrite', False, 'Remove what an earlier run left in --output_dir.'
@@ -284,19 +290,20 @@ def _run() -> int:
     root = os.path.dirname(os.path.abspath(__file__))
     requirements = os.path.join(root, 'requirements.txt')
     return 0 if doctor.report(requirements, FLAGS.output_dir) else 1
-  config = config_lib.Config(
-      **{
-          field.name: FLAGS[field.name].value
-          for field in dataclasses.fields(config_lib.Config)
-      }
-  )
-  settings = {
-      'task': FLAGS.task,
-      'data': FLAGS.data,
-      'model': FLAGS.model,
-      'batch_size': FLAGS.batch_size,
-      **dataclasses.asdict(config),
+  algorithms = FLAGS.algorithm.split(',')
+  splits = [FLAGS.personal]
+  if not FLAGS.personal.startswith('regex:'):
+    splits = FLAGS.personal.split(',')
+  compared = FLAGS.seeds is not None or len(algorithms) > 1 or len(splits) > 1
+  values = {
+      field.name: FLAGS[field.name].value
+      for field in dataclasses.fields(config_lib.Config)
   }
+  values.update(algorithm=algorithms[0], personal=splits[0])
+  config = config_lib.Config(**values)
+  if compared:
+    return _compare(config, algorithms, splits)
+  settings = {**_choices(), **dataclasses.asdict(config)}
   with run_folder.claim(
       FLAGS.output_dir, settings, overwrite=FLAGS.overwrite
   ) as folder:
@@ -310,27 +317,80 @@ def _run() -> int:
   return 0
 
 
+def _choices() -> dict[str, object]:
+  """The settings that make a task."""
+  names = ('task', 'data', 'model', 'batch_size')
+  return {name: FLAGS[name].value for name in names}
+
+
+def _create_task():
+  """The task, which takes seconds to import."""
+  create_task = importlib.import_module(f'tasks.{FLAGS.task}').create_task
+  choices = {'model': FLAGS.model, 'batch_size': FLAGS.batch_size}
+  return create_task(
+      FLAGS.data, **{k: v for k, v in choices.items() if v is not None}
+  )
+
+
+def _compare(
+    config: config_lib.Config, algorithms: list[str], splits: list[str]
+) -> int:
+  """Runs all combinations; the exit status."""
+  try:
+    seeds = [int(seed) for seed in FLAGS.seeds or [FLAGS.seed]]
+  except ValueError as e:
+    raise ValueError(
+        f'Expected --seeds like 0,1,2, found {",".join(FLAGS.seeds)!r}.'
+    ) from e
+  from tasks import compare
+
+  todo = compare.combinations(
+      config, algorithms=algorithms, splits=splits, seeds=seeds
+  )
+  settings = {
+      **_choices(),
+      **dataclasses.asdict(config),
+      'algorithm': 'several',
+      'personal': 'several',
+      'seed': 'several',
+  }
+  with run_folder.claim(
+      FLAGS.output_dir, settings, overwrite=FLAGS.overwrite
+  ) as folder:
+    with _worker(folder):
+      failures = compare.run(_create_task(), _choices(), todo, str(folder.path))
+    print(f'Comparison: {folder.path / "comparison.html"}')
+  if failures:
+    print(
+        f'run_experiment: {len(failures)} of {len(todo)} runs failed:'
+        f' {", ".join(failures)}. The same command tries them again.',
+        file=sys.stderr,
+    )
+  return 1 if failures else 0
+
+
 def _train_and_report(
     config: config_lib.Config, folder: run_folder.RunFolder
 ) -> None:
-  # Flags and folder are checked before these, which take seconds to import.
+  # Flags and folder are checked before this, which takes seconds to import.
   from tasks import experiment
-  from tff_partial import runtime
 
-  runtime.remove_default_context()
-  create_task = importlib.import_module(f'tasks.{FLAGS.task}').create_task
-  choices = {'model': FLAGS.model, 'batch_size': FLAGS.batch_size}
-  task = create_task(
-      FLAGS.data, **{k: v for k, v in choices.items() if v is not None}
-  )
-  print(experiment.describe(task, config, str(folder.path)), flush=True)
-  with runtime.local_worker(
-      max_concurrent_clients=FLAGS.max_concurrent_clients,
-      log_file=str(folder.path / 'worker.log'),
-  ):
+  with _worker(folder):
+    task = _create_task()
+    print(experiment.describe(task, config, str(folder.path)), flush=True)
     experiment.run(task, config, str(folder.path))
   print(folder.headline)
   print(f'Report: {folder.path / run_folder.REPORT_PAGE}')
+
+
+def _worker(folder: run_folder.RunFolder):
+  """Where computations run."""
+  from tff_partial import runtime
+
+  return runtime.local_worker(
+      max_concurrent_clients=FLAGS.max_concurrent_clients,
+      log_file=str(folder.path / 'worker.log'),
+  )
 
 
 if __name__ == '__main__':

@@ -7,17 +7,19 @@ from typing import Optional
 
 # Those that keep a personal copy of the whole model beside the shared one.
 FULL = ('ditto', 'pfedme', 'apfl')
+# Those that divide it, and train both parts.
+DIVIDED = ('fed_sim', 'fed_alt', 'fed_recon')
 ALGORITHMS = (
     'fed_avg',
-    'fed_sim',
-    'fed_alt',
-    'fed_recon',
+    *DIVIDED,
     'finetune',
     *FULL,
 )
 SCHEDULES = ('constant', 'linear', 'staircase')
 SERVER_OPTIMIZERS = ('sgd', 'momentum', 'adam', 'adagrad', 'yogi')
 AGGREGATORS = ('mean', 'robust')
+
+_PRETRAIN_ROUNDS = 200
 
 
 @dataclasses.dataclass(frozen=True)
@@ -94,7 +96,7 @@ class Config:
     if self.pretrain_rounds is not None:
       return self.pretrain_rounds
     personalizes = self.algorithm != 'fed_avg'
-    return 200 if personalizes and self.init_from is None else 0
+    return _PRETRAIN_ROUNDS if personalizes and self.init_from is None else 0
 
   @property
   def num_finetune_epochs(self) -> int:
@@ -113,14 +115,31 @@ class Config:
   def split_in_words(self) -> str:
     return 'a copy of all' if self.algorithm in FULL else self.split
 
-  def for_pretraining(self) -> 'Config':
-    """FedAvg with the settings of the shared variables."""
+  @property
+  def pretrain_rounds_together(self) -> int:
+    """The same for runs that are compared: all of them, FedAvg too."""
+    if self.pretrain_rounds is not None:
+      return self.pretrain_rounds
+    return _PRETRAIN_ROUNDS if self.init_from is None else 0
+
+  def for_pretraining(self, rounds: int) -> 'Config':
+    """FedAvg with the settings of the shared variables, and no others."""
+    unused = (
+        'personal_epochs',
+        'personal_learning_rate',
+        'personal_l2',
+        'local_rounds',
+        'pull',
+        'eval_clients',
+        'pretrain_rounds',
+        'init_from',
+    )
+    defaults = {f.name: f.default for f in dataclasses.fields(self)}
     return dataclasses.replace(
         self,
         algorithm='fed_avg',
         personal='none',
-        total_rounds=self.num_pretrain_rounds,
-        pretrain_rounds=0,
+        total_rounds=rounds,
         finetune_epochs=0,
-        init_from=None,
+        **{name: defaults[name] for name in unused},
     )

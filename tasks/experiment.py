@@ -76,13 +76,46 @@ def run(
     run_folder.check_texts(init_from, task.texts)
   if config.num_pretrain_rounds:
     init_from = str(folder / 'pretrain')
-    with _Run(task, config.for_pretraining(), init_from, None) as pretraining:
-      pretraining.train(progress)
+    rounds = config.num_pretrain_rounds
+    pretrain(task, config.for_pretraining(rounds), init_from, progress=progress)
   with _Run(task, config, folder, init_from) as current:
     current.train(progress)
     table = current.test(progress)
     current.report(table)
   return table
+
+
+def pretrain(
+    task: task_lib.Task,
+    config: config_lib.Config,
+    output_dir: str,
+    *,
+    progress: bool = True,
+) -> None:
+  """Trains a model for others to start from, or the rest of it.
+
+  Args:
+    task: What is learnt, and from whom.
+    config: How: that of `Config.for_pretraining`.
+    output_dir: Gets what `run` writes, but for a report; once it has
+      `model.safetensors`, the model is trained.
+    progress: Whether to show a progress bar.
+  """
+  folder = pathlib.Path(output_dir)
+  folder.mkdir(parents=True, exist_ok=True)
+  run_folder.keep_texts(folder, task.texts)
+  if not (folder / WEIGHTS_FILE).exists():
+    with _Run(task, config, folder, None) as pretraining:
+      pretraining.train(progress)
+
+
+def unseen_clients(
+    task: task_lib.Task, config: config_lib.Config
+) -> frozenset[str]:
+  """The clients that are kept out of training."""
+  return frozenset(
+      _sample(task.train.client_ids, config.unseen_clients, config, 'unseen')
+  )
 
 
 class _Run:
@@ -99,9 +132,7 @@ class _Run:
     self._config = config
     self._folder = pathlib.Path(folder)
     self._pretrained = init_from is not None
-    self._unseen = frozenset(
-        _sample(task.train.client_ids, config.unseen_clients, config, 'unseen')
-    )
+    self._unseen = unseen_clients(task, config)
     self._tested = self._choose_tested()
     self._clients = clients_lib.Without(task.train, self._unseen)
     self._algorithm = _create_algorithm(config)

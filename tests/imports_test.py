@@ -18,9 +18,11 @@ _ROOT = pathlib.Path(__file__).resolve().parent.parent
 
 # From what uses to what is used; modules in a line do not use each other.
 _LAYERS = (
-    ('doctor', 'training', 'evaluation', 'report'),
-    ('process', 'findings', 'plots', 'runtime', 'history'),
-    ('algorithms', 'schedules', 'summary', 'formatting', 'weights'),
+    ('comparison_report',),
+    ('comparison_plots', 'doctor', 'training', 'evaluation', 'report'),
+    ('comparison', 'process', 'findings', 'page', 'runtime', 'history'),
+    ('algorithms', 'plots', 'run_results', 'schedules', 'summary', 'weights'),
+    ('formatting',),
     ('local_update', 'client_table', 'personal_store'),
     ('copied_model', 'examples', 'clients', 'store_rows', 'adapters'),
     ('partial_model',),
@@ -35,6 +37,11 @@ _WITHOUT_TENSORFLOW = (
     'tff_partial.summary',
     'tff_partial.report',
     'tff_partial.plots',
+    'tff_partial.page',
+    'tff_partial.run_results',
+    'tff_partial.comparison',
+    'tff_partial.comparison_plots',
+    'tff_partial.comparison_report',
     'tff_partial.findings',
     'tff_partial.formatting',
     'tff_partial.history',

@@ -203,6 +203,7 @@ class ReportTest(parameterized.TestCase):
     bob = rows[1]
     self.assertEqual(float(bob['accuracy/non_personalized']), 1)
     self.assertEqual(float(bob['accuracy/personalized']), 0.6)
+    self.assertEqual(float(bob['accuracy/weight']), 5)
     self.assertAlmostEqual(float(bob['accuracy/change']), -0.4)
     self.assertEqual(float(bob['p_hurt']), 0.25)
     self.assertEqual(rows[3]['accuracy/change'], '')

@@ -184,9 +184,15 @@ def csv_rows(table: client_table.ClientTable, question: Question) -> str:
   for model, metrics in table.scores.items():
     for metric in metrics:
       columns[f'{metric}/{model}'] = table.values(model, metric)
+      # The same under every model, which are tested on the same examples.
+      columns[f'{metric}/weight'] = table.weights(model, metric)
   columns[f'{question.metric}/change'] = comparison.changes
   columns['p_hurt'] = np.where(tested, comparison.p_hurt, np.nan)
   columns['p_helped'] = np.where(tested, comparison.p_helped, np.nan)
+  for model in question.models(table):
+    if model not in (question.baseline, question.candidate):
+      p_hurt = question.compare(table, model).p_hurt
+      columns[f'p_hurt/{model}'] = np.where(tested, p_hurt, np.nan)
   text = io.StringIO()
   writer = csv.writer(text, lineterminator='\n')
   writer.writerow(columns)

@@ -17,9 +17,9 @@ from matplotlib import figure as mpl_figure
 from matplotlib import ticker
 import numpy as np
 
-_HURT, _HELPED, _SAME = '#D55E00', '#0072B2', '#8C8C8C'
-_LINES = ('#0072B2', '#E69F00', '#009E73', '#CC79A7', '#56B4E9', '#000000')
-_INK = '#33373D'
+HURT, HELPED, SAME = '#D55E00', '#0072B2', '#8C8C8C'
+LINES = ('#0072B2', '#E69F00', '#009E73', '#CC79A7', '#56B4E9', '#000000')
+INK = '#33373D'
 
 # More points than this are drawn as one bitmap inside the vector figure, which
 # would grow by some hundred bytes a point.
@@ -48,16 +48,16 @@ def learning_curves(
     metrics: One panel each.
     percent: Those of `metrics` whose axis is marked in percent.
   """
-  figure = _figure(width=4.6 * len(metrics), height=3.4)
+  figure = new_figure(width=4.6 * len(metrics), height=3.4)
   panels = figure.subplots(1, len(metrics), squeeze=False)[0]
   for axes, metric in zip(panels, metrics):
-    _tidy(axes, x='Round', y=metric.replace('_', ' ').capitalize())
+    tidy(axes, x='Round', y=metric.replace('_', ' ').capitalize())
     axes.xaxis.set_major_locator(
         ticker.MaxNLocator(integer=True, steps=[1, 2, 5, 10])
     )
     if metric in percent:
       axes.yaxis.set_major_formatter(ticker.PercentFormatter(xmax=1))
-    _curve(axes, history, f'train/{metric}', label='training', color=_SAME)
+    _curve(axes, history, f'train/{metric}', label='training', color=SAME)
     keys = sorted(
         {
             key
@@ -72,10 +72,10 @@ def learning_curves(
           history,
           key,
           label=key.split('/')[1].replace('_', ' '),
-          color=_LINES[i % len(_LINES)],
+          color=LINES[i % len(LINES)],
           marker='o',
       )
-    _legend(axes)
+    legend(axes)
   return figure
 
 
@@ -90,9 +90,9 @@ def change_histogram(
     unit: What the changes are, for the axis.
   """
   changes = changes[np.isfinite(changes)]
-  figure = _figure(width=5.2, height=5.0)
+  figure = new_figure(width=5.2, height=5.0)
   axes = figure.subplots()
-  _tidy(axes, x=f'Change in {unit}', y='Clients')
+  tidy(axes, x=f'Change in {unit}', y='Clients')
   span = np.abs(changes).max(initial=0) or 1.0
   bins = np.clip(2 * int(np.sqrt(len(changes))), 10, 40)
   width = 2 * span / bins
@@ -121,14 +121,14 @@ def change_histogram(
     median = float(np.median(changes))
     axes.axvline(
         median,
-        color=_INK,
+        color=INK,
         linewidth=1.6,
         linestyle='--',
         label=f'median {median:+.3g}' if median else 'median 0',
         zorder=4,
     )
   axes.yaxis.set_major_locator(ticker.MaxNLocator(integer=True))
-  _legend(axes)
+  legend(axes)
   return figure
 
 
@@ -153,20 +153,20 @@ def before_after(
   """
   known = np.isfinite(before) & np.isfinite(after)
   before, after, weight = before[known], after[known], test_examples[known]
-  figure = _figure(width=5.2, height=5.0)
+  figure = new_figure(width=5.2, height=5.0)
   axes = figure.subplots()
-  _tidy(axes, x=labels[0], y=labels[1])
+  tidy(axes, x=labels[0], y=labels[1])
   _scatter(axes, before, after, after - before, weight, higher_is_better)
   both = np.concatenate([before, after])
   if len(both):
     margin = 0.04 * np.ptp(both) or 0.1
     limits = both.min() - margin, both.max() + margin
-    axes.plot(limits, limits, color=_INK, linewidth=0.9, zorder=1)
+    axes.plot(limits, limits, color=INK, linewidth=0.9, zorder=1)
     axes.set(xlim=limits, ylim=limits, aspect='equal')
   if percent:
     axes.xaxis.set_major_formatter(ticker.PercentFormatter(xmax=1))
     axes.yaxis.set_major_formatter(ticker.PercentFormatter(xmax=1))
-  _legend(axes)
+  legend(axes)
   return figure
 
 
@@ -189,13 +189,13 @@ def change_by_size(
   """
   known = np.isfinite(changes)
   changes, sizes = changes[known], train_examples[known]
-  figure = _figure(width=9.2, height=3.8)
+  figure = new_figure(width=9.2, height=3.8)
   axes = figure.subplots()
-  _tidy(axes, x='Training examples of the client', y=f'Change in {unit}')
+  tidy(axes, x='Training examples of the client', y=f'Change in {unit}')
   _scatter(
       axes, sizes, changes, changes, test_examples[known], higher_is_better
   )
-  axes.axhline(0, color=_INK, linewidth=0.9, zorder=1)
+  axes.axhline(0, color=INK, linewidth=0.9, zorder=1)
   if not changes.any():
     axes.set_ylim(-1, 1)
   if len(sizes) and sizes.min() > 0 and sizes.max() > 10 * sizes.min():
@@ -209,35 +209,35 @@ def change_by_size(
     axes.plot(
         [np.median(sizes[group]) for group in groups],
         [np.median(changes[group]) for group in groups],
-        color=_INK,
+        color=INK,
         linewidth=1.6,
         marker='o',
         markersize=4,
         label='median of each tenth',
         zorder=3,
     )
-  _legend(axes)
+  legend(axes)
   return figure
 
 
-def _figure(*, width: float, height: float) -> mpl_figure.Figure:
+def new_figure(*, width: float, height: float) -> mpl_figure.Figure:
   return mpl_figure.Figure(
       figsize=(width, height), layout='constrained', facecolor='white'
   )
 
 
-def _tidy(axes: mpl_axes.Axes, *, x: str, y: str) -> None:
+def tidy(axes: mpl_axes.Axes, *, x: str, y: str) -> None:
   """Leaves two spines, a pale grid below everything, and readable labels."""
-  axes.set_xlabel(x, fontsize=10, color=_INK)
-  axes.set_ylabel(y, fontsize=10, color=_INK)
-  axes.tick_params(labelsize=9, colors=_INK, length=3)
+  axes.set_xlabel(x, fontsize=10, color=INK)
+  axes.set_ylabel(y, fontsize=10, color=INK)
+  axes.tick_params(labelsize=9, colors=INK, length=3)
   axes.spines[['top', 'right']].set_visible(False)
   axes.spines[['left', 'bottom']].set_color('#9AA0A6')
   axes.grid(color='#E8EAED', linewidth=0.8)
   axes.set_axisbelow(True)
 
 
-def _legend(axes: mpl_axes.Axes) -> None:
+def legend(axes: mpl_axes.Axes) -> None:
   """Puts the legend above the axes, where it hides no data."""
   if axes.get_legend_handles_labels()[0]:
     axes.legend(
@@ -246,7 +246,7 @@ def _legend(axes: mpl_axes.Axes) -> None:
         ncols=4,
         frameon=False,
         fontsize=9,
-        labelcolor=_INK,
+        labelcolor=INK,
         handlelength=1.4,
         columnspacing=1.2,
         borderaxespad=0.2,
@@ -280,9 +280,9 @@ def _sides(
   """Which clients are on which side, by the side's label and colour."""
   gain = changes if higher_is_better else -changes
   return {
-      ('helped', _HELPED): gain > 0,
-      ('same', _SAME): gain == 0,
-      ('hurt', _HURT): gain < 0,
+      ('helped', HELPED): gain > 0,
+      ('same', SAME): gain == 0,
+      ('hurt', HURT): gain < 0,
   }
 
 

@@ -8,21 +8,16 @@ disagree; `clients.csv` has a row for every client. The page is one file: its
 figures are inside, it loads nothing, and it opens without a network.
 """
 
-import base64
 from collections.abc import Mapping, Sequence
 import dataclasses
-import functools
-import json
-import math
 import os
 
-import jinja2
 from matplotlib import figure as mpl_figure
-import numpy as np
 
 from tff_partial import client_table
 from tff_partial import findings
 from tff_partial import formatting
+from tff_partial import page
 from tff_partial import partition
 from tff_partial import plots
 from tff_partial import summary
@@ -74,7 +69,7 @@ def write_report(
   question = findings.Question(metric, higher_is_better, baseline, candidate)
   groups = findings.groups(table)
   main = next(iter(groups.values()))
-  contents = _plain(
+  contents = page.plain(
       {
           'title': title,
           **dataclasses.asdict(question),
@@ -95,25 +90,25 @@ def write_report(
           'notes': notes,
       }
   )
-  environment = _environment(contents['percent'])
-  page = environment.get_template('report.html.jinja').render(
+  environment = page.environment(contents['percent'])
+  html = environment.get_template('report.html.jinja').render(
       contents,
       figures={
-          name: _data_uri(figure)
+          name: page.data_uri(figure)
           for name, figure in _figures(main, question, history).items()
       },
   )
   os.makedirs(output_dir, exist_ok=True)
   path = os.path.join(output_dir, 'report.html')
-  _write(
+  page.write(
       os.path.join(output_dir, 'report.json'),
-      json.dumps(contents, indent=2, allow_nan=False) + '\n',
+      page.to_json(contents),
   )
-  _write(
+  page.write(
       os.path.join(output_dir, 'clients.csv'),
       findings.csv_rows(table, question),
   )
-  _write(path, page)
+  page.write(path, html)
   return path
 
 
@@ -197,60 +192,3 @@ def _figures(
         history, drawn, percent=[question.metric] if percent else []
     )
   return figures
-
-
-def _environment(percent: bool) -> jinja2.Environment:
-  """Where the page's template is found, and its filters for numbers."""
-  environment = jinja2.Environment(
-      loader=jinja2.FileSystemLoader(
-          os.path.join(os.path.dirname(__file__), 'templates')
-      ),
-      autoescape=True,
-      undefined=jinja2.StrictUndefined,
-      trim_blocks=True,
-      lstrip_blocks=True,
-  )
-  environment.filters.update(
-      value=functools.partial(formatting.value, percent=percent),
-      change=functools.partial(formatting.change, percent=percent),
-      signed=formatting.signed,
-      share=formatting.share,
-      p_value=formatting.p_value,
-      size=formatting.size,
-      duration=formatting.duration,
-      model=formatting.model,
-      words=formatting.words,
-      count='{:,}'.format,
-      quantity=formatting.quantity,
-  )
-  return environment
-
-
-def _data_uri(figure: mpl_figure.Figure) -> str:
-  encoded = base64.b64encode(plots.to_svg(figure)).decode('ascii')
-  return f'data:image/svg+xml;base64,{encoded}'
-
-
-def _plain(value: object) -> object:
-  """The same in types that strict JSON has; numbers that are none are null."""
-  if isinstance(value, Mapping):
-    return {str(key): _plain(item) for key, item in value.items()}
-  if isinstance(value, Sequence) and not isinstance(value, str):
-    return [_plain(item) for item in value]
-  if isinstance(value, np.generic):
-    value = value.item()
-  if isinstance(value, float) and not math.isfinite(value):
-    return None
-  if value is None or isinstance(value, (bool, int, float, str)):
-    return value
-  return str(value)
-
-
-def _write(path: str, text: str) -> None:
-  """Writes a whole file or nothing, even if the program ends in between."""
-  partial = path + '.partial'
-  with open(partial, 'w', encoding='utf-8', newline='') as f:
-    f.write(text)
-    f.flush()
-    os.fsync(f.fileno())
-  os.replace(partial, path)

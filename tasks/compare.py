@@ -1,0 +1,256 @@
+# Copyright 2026 The tff-partial Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""Combinations of algorithm, split and seed as experiments, side by side.
+
+Every combination has a folder of its own and is an ordinary run in it: the same
+command goes on where it stopped, and one with more algorithms, splits or seeds
+trains only what is new. The runs of a seed start from one pretrained model and
+train on the same cohorts, which depend on the seed and the round alone.
+"""
+
+from collections.abc import Mapping, Sequence
+import dataclasses
+import hashlib
+import json
+import pathlib
+import re
+import traceback
+from typing import Any
+
+from tasks import config as config_lib
+from tasks import experiment
+from tasks import run_folder
+from tasks import task as task_lib
+from tff_partial import comparison_report
+from tff_partial import partial_model
+from tff_partial import run_results
+
+_ERROR_FILE = 'error.txt'
+
+
+@dataclasses.dataclass(frozen=True)
+class Combination:
+  """One run of a comparison.
+
+  Attributes:
+    key: What the comparison calls it.
+    config: Its settings, without what it starts from.
+    folder: Its folder's name.
+  """
+
+  key: run_results.Key
+  config: config_lib.Config
+  folder: str
+
+
+def combinations(
+    config: config_lib.Config,
+    *,
+    algorithms: Sequence[str],
+    splits: Sequence[str],
+    seeds: Sequence[int],
+) -> list[Combination]:
+  """All runs, those of the first seed first.
+
+  Algorithms without a split are run once for a seed, and those that train
+  shared variables not with all of the model personal. Where FedAlt and FedSim
+  are both asked for, FedSim is also run with as many gradient steps as FedAlt
+  takes, which at equal epochs are twice its own.
+
+  Raises:
+    ValueError: If a setting is unknown, or nothing is to be run.
+  """
+  if not (algorithms and splits and seeds):
+    raise ValueError(
+        'Expected an algorithm, a split and a seed at least, found'
+        f' --algorithm={",".join(algorithms)} --personal={",".join(splits)}'
+        f' --seeds={",".join(map(str, seeds))}.'
+    )
+  found = {}
+  for seed in seeds:
+    for algorithm in algorithms:
+      for split in splits:
+        if split == 'all' and algorithm in config_lib.DIVIDED:
+          continue
+        one = dataclasses.replace(
+            config, algorithm=algorithm, personal=split, seed=seed
+        )
+        variants = {algorithm: one}
+        if algorithm == 'fed_sim' and 'fed_alt' in algorithms:
+          variants['fed_sim with equal steps'] = _with_equal_steps(one)
+        for name, variant in variants.items():
+          key = run_results.Key(
+              algorithm=name,
+              split=variant.split_in_words,
+              full=variant.split_in_words in ('all', 'a copy of all'),
+              seed=seed,
+          )
+          folder = re.sub(r'\W+', '_', f'{name}-{key.split}').strip('_')
+          found[key] = Combination(key, variant, f'{folder}-{seed}')
+  if not found:
+    raise ValueError(
+        f'Expected a split that leaves {" and ".join(algorithms)} something to'
+        ' share, found --personal=all. Use another split, or finetune.'
+    )
+  return list(found.values())
+
+
+def _with_equal_steps(config: config_lib.Config) -> config_lib.Config:
+  """FedSim with the steps that FedAlt's two phases take together."""
+  return dataclasses.replace(
+      config,
+      epochs=config.epochs + (config.personal_epochs or config.epochs),
+      max_steps=config.max_steps and 2 * config.max_steps,
+  )
+
+
+def run(
+    task: task_lib.Task,
+    choices: Mapping[str, Any],
+    todo: Sequence[Combination],
+    output_dir: str,
+    *,
+    progress: bool = True,
+) -> dict[str, str]:
+  """Runs what is not finished yet, and writes the comparison.
+
+  Args:
+    task: What is learnt.
+    choices: The settings that the task was made from.
+    todo: The combinations.
+    output_dir: Gets a folder for each, `pretrained/`, and `comparison.html`,
+      `.json` and `.md`, which are written anew after each combination.
+    progress: Whether to say which combination is next.
+
+  Returns:
+    What the combinations that failed said, by folder; `error.txt` there has
+    more. They are tried again when the comparison is run again.
+
+  Raises:
+    ValueError: If a model cannot be divided as asked, before anything is
+      trained, or if not one combination succeeded.
+    OSError: If the comparison cannot be written.
+  """
+  root = pathlib.Path(output_dir)
+  for config in {c.key.split: c.config for c in todo}.values():
+    partial_model.describe(experiment.create_model_fn(task, config))
+  runs, failures = {}, {}
+  for i, combination in enumerate(todo, 1):
+    folder = root / combination.folder
+    try:
+      if progress:
+        print(f'[{i}/{len(todo)}] {combination.folder}', flush=True)
+      _run_one(task, choices, combination, root)
+      runs[combination.key] = run_results.read_run(
+          folder, without=experiment.unseen_clients(task, combination.config)
+      )
+    except Exception as e:  # pylint: disable=broad-exception-caught
+      # Whatever it is, other combinations may do better.
+      failures[combination.folder] = ' '.join(str(e).split()) or repr(e)
+      folder.mkdir(parents=True, exist_ok=True)
+      (folder / _ERROR_FILE).write_text(traceback.format_exc())
+      print(f'Failed: {failures[combination.folder]}', flush=True)
+      if not runs:
+        continue
+    comparison_report.write(
+        output_dir,
+        title=f'{task.name} on {task.data}: {len(runs)} runs',
+        runs=_in_order(runs),
+        failures=failures,
+        settings={
+            **choices,
+            **_common([dataclasses.asdict(c.config) for c in todo]),
+        },
+        notes=_notes(task, combination.config),
+    )
+  if not runs:
+    raise ValueError(
+        f'Expected one run at least to succeed, found {len(failures)} that'
+        f' failed. The first: {next(iter(failures.values()))}'
+    )
+  return failures
+
+
+def _run_one(
+    task: task_lib.Task,
+    choices: Mapping[str, Any],
+    combination: Combination,
+    root: pathlib.Path,
+) -> None:
+  """Runs a combination, or the rest of it."""
+  config = combination.config
+  if config.pretrain_rounds_together:
+    config = dataclasses.replace(
+        config,
+        pretrain_rounds=None,
+        init_from=pretrain(task, choices, config, root / 'pretrained'),
+    )
+  settings = {**choices, **dataclasses.asdict(config)}
+  folder = root / combination.folder
+  (folder / _ERROR_FILE).unlink(missing_ok=True)
+  with run_folder.claim(str(folder), settings, overwrite=False) as claimed:
+    if not claimed.finished:
+      experiment.run(task, config, str(folder))
+
+
+def pretrain(
+    task: task_lib.Task,
+    choices: Mapping[str, Any],
+    config: config_lib.Config,
+    root: pathlib.Path,
+) -> str:
+  """Trains the model that runs start from, unless it is there.
+
+  Args:
+    task: What is learnt.
+    choices: The settings that the task was made from.
+    config: Of the run that needs it.
+    root: Where such models are kept, each in a folder named by a digest of the
+      settings that it depends on.
+
+  Returns:
+    The model's folder.
+  """
+  config = config.for_pretraining(config.pretrain_rounds_together)
+  settings = {**choices, **dataclasses.asdict(config)}
+  digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
+  folder = root / digest.hexdigest()[:12]
+  with run_folder.claim(str(folder), settings, overwrite=False):
+    if not (folder / experiment.WEIGHTS_FILE).exists():
+      experiment.pretrain(task, config, str(folder))
+  return str(folder)
+
+
+def _in_order(
+    runs: Mapping[run_results.Key, run_results.Run],
+) -> dict[run_results.Key, run_results.Run]:
+  """Splits together, as people compare them."""
+  splits = list(dict.fromkeys(key.split for key in runs))
+  return dict(
+      sorted(runs.items(), key=lambda item: splits.index(item[0].split))
+  )
+
+
+def _common(settings: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+  """The settings that do not differ."""
+  first, *rest = settings
+  return {
+      name: value
+      for name, value in first.items()
+      if all(other[name] == value for other in rest)
+  }
+
+
+def _notes(task: task_lib.Task, config: config_lib.Config) -> list[str]:
+  notes = []
+  if task.demonstration:
+    notes.append(
+        'The data were made for demonstration. They show what the program'
+        ' does; they say nothing about people.'
+    )
+  if not (config.pretrain_rounds_together or config.init_from):
+    notes.append(
+        'These runs did not start from a trained model, so each is compared'
+        ' with its own shared part.'
+    )
+  return notes
