@@ -167,7 +167,7 @@ def _pairs(
       add(
           f'{formatting.model(model[0])} against as trained',
           by_name[name],
-          plain,
+          trained,
       )
   # Variants of the schemes above are left out of what follows.
   plain = [s for s in schemes if len(parts[s.name]) == 2]
