@@ -60,7 +60,7 @@ class ConfigTest(parameterized.TestCase):
         unseen_clients=4,
         seed=5,
     )
-    before = config.for_pretraining()
+    before = config.for_pretraining(3)
     self.assertEqual((before.algorithm, before.split), ('fed_avg', 'none'))
     self.assertEqual((before.total_rounds, before.num_pretrain_rounds), (3, 0))
     self.assertEqual(before.num_finetune_epochs, 0)
@@ -70,7 +70,7 @@ class ConfigTest(parameterized.TestCase):
 
   def test_pretraining_after_which_fine_tuning_is_all_there_is(self):
     config = config_lib.Config(algorithm='finetune', finetune_epochs=2)
-    self.assertEqual(config.for_pretraining().num_finetune_epochs, 0)
+    self.assertEqual(config.for_pretraining(200).num_finetune_epochs, 0)
 
   def test_is_fast_to_import(self):
     program = 'import sys; from tasks import config; print(*sys.modules)'
