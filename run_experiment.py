@@ -23,6 +23,7 @@ from absl import app
 from absl import flags
 from absl import logging
 
+from tasks import combinations
 from tasks import config as config_lib
 from tasks import run_folder
 
@@ -336,15 +337,14 @@ def _compare(
     config: config_lib.Config, algorithms: list[str], splits: list[str]
 ) -> int:
   """Runs all combinations; the exit status."""
+  seeds = [FLAGS.seed] if FLAGS.seeds is None else FLAGS.seeds
   try:
-    seeds = [int(seed) for seed in FLAGS.seeds or [FLAGS.seed]]
+    seeds = [int(seed) for seed in seeds]
   except ValueError as e:
     raise ValueError(
-        f'Expected --seeds like 0,1,2, found {",".join(FLAGS.seeds)!r}.'
+        f'Expected --seeds like 0,1,2, found {",".join(seeds)!r}.'
     ) from e
-  from tasks import compare
-
-  todo = compare.combinations(
+  todo = combinations.combinations(
       config, algorithms=algorithms, splits=splits, seeds=seeds
   )
   settings = {
@@ -357,6 +357,8 @@ def _compare(
   with run_folder.claim(
       FLAGS.output_dir, settings, overwrite=FLAGS.overwrite
   ) as folder:
+    from tasks import compare  # Takes seconds to import.
+
     with _worker(folder):
       failures = compare.run(_create_task(), _choices(), todo, str(folder.path))
     print(f'Comparison: {folder.path / "comparison.html"}')

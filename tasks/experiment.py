@@ -68,6 +68,10 @@ def run(
     ValueError: If settings, data and model do not go together.
     OSError: If a file cannot be read or written.
   """
+  # What raises here does so before anything is trained.
+  tested_clients(task, config)
+  _create_algorithm(config)
+  _create_reconstruction(config)
   folder = pathlib.Path(output_dir)
   folder.mkdir(parents=True, exist_ok=True)
   run_folder.keep_texts(folder, task.texts)
@@ -102,10 +106,9 @@ def pretrain(
     progress: Whether to show a progress bar.
   """
   folder = pathlib.Path(output_dir)
-  folder.mkdir(parents=True, exist_ok=True)
-  run_folder.keep_texts(folder, task.texts)
   if not (folder / WEIGHTS_FILE).exists():
     with _Run(task, config, folder, None) as pretraining:
+      run_folder.keep_texts(folder, task.texts)
       pretraining.train(progress)
 
 
@@ -116,6 +119,16 @@ def unseen_clients(
   return frozenset(
       _sample(task.train.client_ids, config.unseen_clients, config, 'unseen')
   )
+
+
+def tested_clients(task: task_lib.Task, config: config_lib.Config) -> list[str]:
+  """The clients that are tested: all, or some and those never seen."""
+  everyone = task.test.client_ids
+  if not config.eval_clients:
+    return list(everyone)
+  client_ids = _sample(everyone, config.eval_clients, config, 'test')
+  unseen = unseen_clients(task, config) - set(client_ids)
+  return client_ids + sorted(c for c in unseen if c in everyone)
 
 
 class _Run:
@@ -133,7 +146,7 @@ class _Run:
     self._folder = pathlib.Path(folder)
     self._pretrained = init_from is not None
     self._unseen = unseen_clients(task, config)
-    self._tested = self._choose_tested()
+    self._tested = tested_clients(task, config)
     self._clients = clients_lib.Without(task.train, self._unseen)
     self._algorithm = _create_algorithm(config)
     self._model_fn = create_model_fn(task, config)
@@ -167,15 +180,6 @@ class _Run:
 
   def __exit__(self, *unused_exception):
     self._store.close()
-
-  def _choose_tested(self) -> list[str]:
-    """Who will be tested; if that cannot be, better said before training."""
-    config, everyone = self._config, self._task.test.client_ids
-    if not config.eval_clients:
-      return list(everyone)
-    client_ids = _sample(everyone, config.eval_clients, config, 'test')
-    unseen = self._unseen - set(client_ids)
-    return client_ids + sorted(c for c in unseen if c in everyone)
 
   def train(self, progress: bool) -> None:
     """Trains to the last round, and saves the weights."""

@@ -13,6 +13,7 @@ from absl.testing import absltest
 import numpy as np
 import tensorflow as tf
 
+from tasks import combinations
 from tasks import compare
 from tasks import config as config_lib
 from tasks import emnist
@@ -35,7 +36,7 @@ class CombinationsTest(absltest.TestCase):
     config = config_lib.Config(**kwargs)
     return [
         c.folder
-        for c in compare.combinations(
+        for c in combinations.combinations(
             config, algorithms=algorithms, splits=splits, seeds=seeds
         )
     ]
@@ -62,7 +63,7 @@ class CombinationsTest(absltest.TestCase):
       self._names(['fed_alt'], ['all'])
 
   def test_fed_sim_gets_the_steps_of_fed_alt(self):
-    found = compare.combinations(
+    found = combinations.combinations(
         config_lib.Config(epochs=2, personal_epochs=3, max_steps=4),
         algorithms=['fed_sim', 'fed_alt'],
         splits=['output'],
@@ -109,7 +110,7 @@ class RunTest(absltest.TestCase):
     self.out = self.folder / 'out'
 
   def _run(self, algorithms, splits, seeds, config=_CONFIG):
-    todo = compare.combinations(
+    todo = combinations.combinations(
         config, algorithms=algorithms, splits=splits, seeds=seeds
     )
     with runtime.local_worker():

@@ -45,6 +45,7 @@ _WITHOUT_TENSORFLOW = (
     'tff_partial.findings',
     'tff_partial.formatting',
     'tff_partial.history',
+    'tasks.combinations',
     'tasks.config',
     'tasks.run_folder',
 )

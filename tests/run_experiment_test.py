@@ -331,6 +331,10 @@ class MistakeTest(_FolderTest):
   @parameterized.parameters(
       ('--task=poetry', 'emnist.*landmarks'),
       ('--algorithm=sgd', 'fed_avg.*finetune'),
+      ('--algorithm=fed_alt,sgd', "fed_avg.*finetune.*found 'sgd'"),
+      ('--seeds=0,x', "like 0,1,2, found '0,x'"),
+      ('--seeds=', 'a seed at least'),
+      ('--algorithm=fed_sim,fed_alt --personal=all', 'something to share'),
       ('--clients_per_round=0', 'positive'),
       ('--total_rounds=-1', 'negative'),
       ('--batch_size=0', 'positive'),
