@@ -359,8 +359,13 @@ def _compare(
   ) as folder:
     from tasks import compare  # Takes seconds to import.
 
-    with _worker(folder):
-      failures = compare.run(_create_task(), _choices(), todo, str(folder.path))
+    failures = compare.run(
+        _create_task(),
+        _choices(),
+        todo,
+        str(folder.path),
+        worker_fn=lambda: _worker(folder),
+    )
     print(f'Comparison: {folder.path / "comparison.html"}')
   if failures:
     print(

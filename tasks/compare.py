@@ -8,7 +8,8 @@ trains only what is new. The runs of a seed start from one pretrained model and
 train on the same cohorts, which depend on the seed and the round alone.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+import contextlib
 import dataclasses
 import hashlib
 import json
@@ -34,6 +35,7 @@ def run(
     todo: Sequence[combinations.Combination],
     output_dir: str,
     *,
+    worker_fn: Callable[[], contextlib.AbstractContextManager[Any]],
     progress: bool = True,
 ) -> dict[str, str]:
   """Runs what is not finished yet, and writes the comparison.
@@ -44,6 +46,8 @@ def run(
     todo: The combinations.
     output_dir: Gets a folder for each, `pretrained/`, and `comparison.html`,
       `.json` and `.md`, which are written anew after each combination.
+    worker_fn: Where a combination's computations run. Each has a new one:
+      TFF's worker keeps what it has compiled, and would grow without end.
     progress: Whether to say which combination is next.
 
   Returns:
@@ -64,7 +68,7 @@ def run(
     try:
       if progress:
         print(f'[{i}/{len(todo)}] {combination.folder}', flush=True)
-      _run_one(task, choices, combination, root)
+      _run_one(task, choices, combination, root, worker_fn)
       runs[combination.key] = run_results.read_run(
           folder, without=experiment.unseen_clients(task, combination.config)
       )
@@ -100,21 +104,23 @@ def _run_one(
     choices: Mapping[str, Any],
     combination: combinations.Combination,
     root: pathlib.Path,
+    worker_fn: Callable[[], contextlib.AbstractContextManager[Any]],
 ) -> None:
   """Runs a combination, or the rest of it."""
   config = combination.config
   if config.pretrain_rounds_together:
+    with worker_fn():
+      init_from = pretrain(task, choices, config, root / 'pretrained')
     config = dataclasses.replace(
-        config,
-        pretrain_rounds=None,
-        init_from=pretrain(task, choices, config, root / 'pretrained'),
+        config, pretrain_rounds=None, init_from=init_from
     )
   settings = {**choices, **dataclasses.asdict(config)}
   folder = root / combination.folder
   (folder / _ERROR_FILE).unlink(missing_ok=True)
   with run_folder.claim(str(folder), settings, overwrite=False) as claimed:
     if not claimed.finished:
-      experiment.run(task, config, str(folder))
+      with worker_fn():
+        experiment.run(task, config, str(folder))
 
 
 def pretrain(

@@ -113,10 +113,14 @@ class RunTest(absltest.TestCase):
     todo = combinations.combinations(
         config, algorithms=algorithms, splits=splits, seeds=seeds
     )
-    with runtime.local_worker():
-      return compare.run(
-          self.task, {'task': 'emnist'}, todo, str(self.out), progress=False
-      )
+    return compare.run(
+        self.task,
+        {'task': 'emnist'},
+        todo,
+        str(self.out),
+        worker_fn=runtime.local_worker,
+        progress=False,
+    )
 
   def test_compares_goes_on_and_reports_failures(self):
     self.assertEmpty(self._run(['fed_avg', 'fed_alt'], ['output'], [0]))
