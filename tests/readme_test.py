@@ -134,32 +134,40 @@ class ReadmeTest(absltest.TestCase):
     return run.stdout
 
   def run_experiment(self, argv):
-    out, err = io.StringIO(), io.StringIO()
-    with (
-        flagsaver.flagsaver(),
-        contextlib.redirect_stdout(out),
-        contextlib.redirect_stderr(err),
-    ):
+    with flagsaver.flagsaver():
       flags.FLAGS(argv)
       flags.FLAGS([argv[0], *self.shortened()])
-      with self.assertRaises(SystemExit) as raised:
-        run_experiment.main([argv[0]])
-      downloads = flags.FLAGS.data == 'tff' and not flags.FLAGS.doctor
+      doctor, compared = flags.FLAGS.doctor, flags.FLAGS.seeds
+      downloads = flags.FLAGS.data == 'tff'
       output_dir = pathlib.Path(flags.FLAGS.output_dir)
-      doctor = flags.FLAGS.doctor
-    said = err.getvalue()
-    if downloads:
-      self.assertEqual(raised.exception.code, 1)
-      self.assertRegex(
-          said.splitlines()[-1],
-          r'^run_experiment: Expected .*, found (no such file|none)\b',
-      )
-      self.assertFalse((output_dir / 'report.html').exists())
-      return
-    self.assertEqual(raised.exception.code, 0, said)
-    self.assertTrue(doctor or (output_dir / 'report.html').exists())
-    if not doctor:
-      self.run_again(argv, output_dir)
+      code, out, err = self.call(argv[0])
+      if doctor:
+        self.assertEndsWith(out, 'All is well.\n')
+      elif downloads:
+        self.assertEqual(code, 1)
+        self.assertRegex(
+            err.splitlines()[-1],
+            r'^run_experiment: Expected .*, found (no such file|none)\b',
+        )
+      else:
+        self.assertEqual(code, 0, err)
+        page = 'comparison.html' if compared else 'report.html'
+        self.assertTrue((output_dir / page).exists())
+        if output_dir.name == 'adapter':  # What the README says of resuming.
+          code, out, _ = self.call(argv[0])
+          self.assertEqual(code, 0)
+          self.assertStartsWith(out, 'Finished before: ')
+
+  def call(self, program):
+    """Exit status, stdout and stderr of a run with the current flags."""
+    out, err = io.StringIO(), io.StringIO()
+    with (
+        contextlib.redirect_stdout(out),
+        contextlib.redirect_stderr(err),
+        self.assertRaises(SystemExit) as raised,
+    ):
+      run_experiment.main([program])
+    return raised.exception.code, out.getvalue(), err.getvalue()
 
   def shortened(self):
     """Flags that make the run parsed last a short one, of a small model."""
@@ -169,20 +177,11 @@ class ReadmeTest(absltest.TestCase):
       changed['data'] = 'out/mine'
     if current.task == 'speech':
       changed['model'] = 'small'
+    if current.seeds:  # One run; `compare_test.py` has others.
+      changed.update(algorithm='fed_alt', personal='output', seeds='0')
     if current.algorithm != 'fed_avg' and not current.init_from:
       changed['pretrain_rounds'] = 1
     return [f'--{name}={value}' for name, value in changed.items()]
-
-  def run_again(self, argv, output_dir):
-    """The same command again has nothing to do."""
-    out = io.StringIO()
-    with flagsaver.flagsaver(), contextlib.redirect_stdout(out):
-      flags.FLAGS(argv)
-      flags.FLAGS([argv[0], *self.shortened()])
-      with self.assertRaises(SystemExit) as raised:
-        run_experiment.main([argv[0]])
-    self.assertEqual(raised.exception.code, 0)
-    self.assertStartsWith(out.getvalue(), f'Finished before: {output_dir}')
 
   def test_says_what_the_demonstration_prints(self):
     text = _README.read_text(encoding='utf-8')
