@@ -44,6 +44,8 @@ def change(number: Optional[float], percent: bool) -> str:
     return _NOTHING
   sign = '+' if number else ''
   text = f'{100 * number:{sign}.2f}' if percent else f'{number:{sign}.3g}'
+  if text in ('+0.00', '-0.00'):
+    text = '0.00'
   return text.replace('-', '\N{MINUS SIGN}')
 
 
