@@ -233,6 +233,12 @@ flags.DEFINE_list(
     None,
     'Compare over these seeds: "0,1,2" runs everything three times.',
 )
+flags.DEFINE_bool(
+    'equal_steps',
+    True,
+    'Of a comparison with FedAlt and FedSim: run FedSim also with as many'
+    ' gradient steps as FedAlt takes.',
+)
 flags.DEFINE_string('output_dir', 'out/experiment', 'Where everything goes.')
 flags.DEFINE_bool(
     'overwrite', False, 'Remove what an earlier run left in --output_dir.'
@@ -345,7 +351,11 @@ def _compare(
         f'Expected --seeds like 0,1,2, found {",".join(seeds)!r}.'
     ) from e
   todo = combinations.combinations(
-      config, algorithms=algorithms, splits=splits, seeds=seeds
+      config,
+      algorithms=algorithms,
+      splits=splits,
+      seeds=seeds,
+      equal_steps=FLAGS.equal_steps,
   )
   settings = {
       **_choices(),

@@ -31,13 +31,21 @@ def combinations(
     algorithms: Sequence[str],
     splits: Sequence[str],
     seeds: Sequence[int],
+    equal_steps: bool = True,
 ) -> list[Combination]:
   """All runs, those of the first seed first.
 
   Algorithms without a split are run once for a seed, and those that train
-  shared variables not with all of the model personal. Where FedAlt and FedSim
-  are both asked for, FedSim is also run with as many gradient steps as FedAlt
-  takes, which at equal epochs are twice its own.
+  shared variables not with all of the model personal.
+
+  Args:
+    config: What all have in common.
+    algorithms: Their names.
+    splits: Which variables are personal.
+    seeds: Of sampling and initial values.
+    equal_steps: Where FedAlt and FedSim are both asked for, whether FedSim is
+      also run with as many gradient steps as FedAlt takes, which at equal
+      epochs are twice its own.
 
   Raises:
     ValueError: If a setting is unknown, or nothing is to be run.
@@ -58,7 +66,8 @@ def combinations(
             config, algorithm=algorithm, personal=split, seed=seed
         )
         variants = {algorithm: one}
-        if algorithm == 'fed_sim' and 'fed_alt' in algorithms:
+        both = algorithm == 'fed_sim' and 'fed_alt' in algorithms
+        if both and equal_steps:
           variants['fed_sim with equal steps'] = _with_equal_steps(one)
         for name, variant in variants.items():
           key = run_results.Key(

@@ -74,6 +74,14 @@ class CombinationsTest(absltest.TestCase):
     self.assertEqual((equal.epochs, equal.max_steps), (5, 8))
     self.assertEqual(by_folder['fed_sim_output-0'].epochs, 2)
     self.assertLen(found, 3)
+    without = combinations.combinations(
+        config_lib.Config(),
+        algorithms=['fed_sim', 'fed_alt'],
+        splits=['output'],
+        seeds=[0],
+        equal_steps=False,
+    )
+    self.assertEqual([c.key.algorithm for c in without], ['fed_sim', 'fed_alt'])
 
   def test_unknown_names(self):
     with self.assertRaisesRegex(ValueError, "found 'fed_up'"):
