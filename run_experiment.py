@@ -16,7 +16,6 @@ import os
 os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')
 
 import dataclasses
-import importlib
 import sys
 
 from absl import app
@@ -243,6 +242,12 @@ flags.DEFINE_string('output_dir', 'out/experiment', 'Where everything goes.')
 flags.DEFINE_bool(
     'overwrite', False, 'Remove what an earlier run left in --output_dir.'
 )
+flags.DEFINE_string(
+    'export_client',
+    None,
+    "After the run, write this client's model for Keras and TensorFlow Lite.",
+)
+flags.DEFINE_string('export_dir', None, 'Where --export_client writes it.')
 flags.DEFINE_integer(
     'max_concurrent_clients',
     None,
@@ -297,6 +302,10 @@ def _run() -> int:
     root = os.path.dirname(os.path.abspath(__file__))
     requirements = os.path.join(root, 'requirements.txt')
     return 0 if doctor.report(requirements, FLAGS.output_dir) else 1
+  if (FLAGS.export_client is None) != (FLAGS.export_dir is None):
+    raise ValueError(
+        'Expected --export_client and --export_dir, found only one of them.'
+    )
   algorithms = FLAGS.algorithm.split(',')
   splits = [FLAGS.personal]
   if not FLAGS.personal.startswith('regex:'):
@@ -309,6 +318,11 @@ def _run() -> int:
   values.update(algorithm=algorithms[0], personal=splits[0])
   config = config_lib.Config(**values)
   if compared:
+    if FLAGS.export_client is not None:
+      raise ValueError(
+          'Expected one run with --export_client, found several. Export from'
+          ' the folder of one: python -m tasks.export_client --help.'
+      )
     return _compare(config, algorithms, splits)
   settings = {**_choices(), **dataclasses.asdict(config)}
   with run_folder.claim(
@@ -319,9 +333,28 @@ def _run() -> int:
           f'Finished before: {folder.path}\n{folder.headline}\n'
           'Use --overwrite to run it anew, or another --output_dir.'
       )
-      return 0
-    _train_and_report(config, folder)
+    else:
+      _train_and_report(config, folder)
+    if FLAGS.export_client is not None:
+      _export(folder)
   return 0
+
+
+def _export(folder: run_folder.RunFolder) -> None:
+  """Writes a client's model, as `python -m tasks.export_client` does."""
+  import tensorflow as tf
+
+  from tasks import export_client
+  from tff_partial import runtime
+
+  runtime.remove_default_context()
+  # Imported after absl has read flags, TensorFlow does not know that it is
+  # eager outside of functions, and Keras could not build the model.
+  with tf.__internal__.eager_context.eager_mode():
+    export_client.export(
+        str(folder.path), FLAGS.export_client, FLAGS.export_dir
+    )
+  print(f'Exported: {FLAGS.export_dir}')
 
 
 def _choices() -> dict[str, object]:
@@ -332,10 +365,10 @@ def _choices() -> dict[str, object]:
 
 def _create_task():
   """The task, which takes seconds to import."""
-  create_task = importlib.import_module(f'tasks.{FLAGS.task}').create_task
-  choices = {'model': FLAGS.model, 'batch_size': FLAGS.batch_size}
-  return create_task(
-      FLAGS.data, **{k: v for k, v in choices.items() if v is not None}
+  from tasks import task as task_lib
+
+  return task_lib.create(
+      FLAGS.task, FLAGS.data, model=FLAGS.model, batch_size=FLAGS.batch_size
   )
 
 

@@ -61,7 +61,7 @@ def run(
   """
   root = pathlib.Path(output_dir)
   for config in {c.key.split: c.config for c in todo}.values():
-    partial_model.describe(experiment.create_model_fn(task, config))
+    partial_model.describe(experiment.create_model_fn(task.model_fn, config))
   runs, failures = {}, {}
   for i, combination in enumerate(todo, 1):
     folder = root / combination.folder

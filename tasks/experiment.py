@@ -8,7 +8,7 @@ Flags do not reach this far: a `config.Config` holds plain values, so that a
 notebook cell and `run_experiment.py` read alike.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 import dataclasses
 import pathlib
 import time
@@ -149,7 +149,7 @@ class _Run:
     self._tested = tested_clients(task, config)
     self._clients = clients_lib.Without(task.train, self._unseen)
     self._algorithm = _create_algorithm(config)
-    self._model_fn = create_model_fn(task, config)
+    self._model_fn = create_model_fn(task.model_fn, config)
     self._variables = partial_model.describe(self._model_fn)
     # What the shared variables are before round 1, and the personal variables
     # of a client never seen.
@@ -313,11 +313,9 @@ class _Run:
       self, shared: tff.learning.models.ModelWeights
   ) -> tff.learning.models.ModelWeights:
     """Personal variables that make a model of the shared ones alone."""
-    initial = self._initial_personal
     if self._algorithm.model == algorithms.PART:
-      return initial
-    beyond_the_copy = initial.trainable[len(shared.trainable) :]
-    return initial._replace(trainable=[*shared.trainable, *beyond_the_copy])
+      return self._initial_personal
+    return copied_model.copy_of(shared, self._initial_personal)
 
   def _evaluation(self, phases) -> tff.Computation:
     """The test after these phases, which takes seconds to build: once."""
@@ -499,10 +497,16 @@ def _initial_weights(
 
 
 def create_model_fn(
-    task: task_lib.Task, config: config_lib.Config
+    split_model_fn: Callable[[str], partial_model.ModelFn],
+    config: config_lib.Config,
 ) -> partial_model.ModelFn:
-  """What makes the model that the algorithm trains."""
-  model_fn = task.model_fn(config.split)
+  """What makes the model that the algorithm trains.
+
+  Args:
+    split_model_fn: Split name to a `ModelFn`, as a task has it.
+    config: Names algorithm and split.
+  """
+  model_fn = split_model_fn(config.split)
   model = _create_algorithm(config).model
   if model == algorithms.COPY:
     return lambda: copied_model.CopiedModel(model_fn)
@@ -631,7 +635,7 @@ def describe(
     task: task_lib.Task, config: config_lib.Config, output_dir: str
 ) -> str:
   """What a run is going to do, in five lines."""
-  variables = partial_model.describe(create_model_fn(task, config))
+  variables = partial_model.describe(create_model_fn(task.model_fn, config))
   total = sum(v.size for v in variables)
   personal = sum(v.size for v in variables if v.personal)
   rounds = f'{config.total_rounds} rounds of {config.clients_per_round} clients'

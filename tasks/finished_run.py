@@ -3,6 +3,7 @@
 """The models that a run left in its folder: everyone's and each person's."""
 
 from collections.abc import Callable, Mapping
+import dataclasses
 import itertools
 import json
 import os
@@ -15,6 +16,7 @@ import tensorflow_federated as tff
 from tasks import config as config_lib
 from tasks import experiment
 from tasks import run_folder
+from tff_partial import copied_model
 from tff_partial import partial_model
 from tff_partial import personal_store
 from tff_partial import weights
@@ -44,8 +46,12 @@ def print_answers(
     print(f'{who or "shared"}: {answer_fn(who)}')
 
 
-def read_settings(folder: str, task: str) -> Mapping[str, Any]:
-  """The settings of a run of a task, by the names of the flags.
+def read_settings(folder: str, task: Optional[str] = None) -> Mapping[str, Any]:
+  """The settings of a run, by the names of the flags.
+
+  Args:
+    folder: The run's.
+    task: What it must be a run of; `None` is any task.
 
   Raises:
     OSError: If the folder holds no run.
@@ -56,7 +62,7 @@ def read_settings(folder: str, task: str) -> Mapping[str, Any]:
     raise FileNotFoundError(f'Expected a run in {folder}, found no {path}.')
   with open(path, encoding='utf-8') as f:
     settings = json.load(f)['settings']
-  if settings['task'] != task:
+  if task is not None and settings['task'] != task:
     raise ValueError(
         f'Expected a run of the task {task!r} in {folder}, found one of'
         f' {settings["task"]!r}.'
@@ -64,10 +70,15 @@ def read_settings(folder: str, task: str) -> Mapping[str, Any]:
   return settings
 
 
-def split_of(settings: Mapping[str, Any]) -> str:
-  """The split that a run trained."""
-  fields = {f: settings[f] for f in config_lib.Config.__dataclass_fields__}
-  return config_lib.Config(**fields).split
+def config_of(settings: Mapping[str, Any]) -> config_lib.Config:
+  """The settings that are not the task's; those added since have defaults."""
+  return config_lib.Config(
+      **{
+          field.name: settings[field.name]
+          for field in dataclasses.fields(config_lib.Config)
+          if field.name in settings
+      }
+  )
 
 
 class FinishedRun:
@@ -78,7 +89,7 @@ class FinishedRun:
 
     Args:
       folder: The run's.
-      model_fn: Makes its model.
+      model_fn: Makes its model, as `experiment.create_model_fn` does.
 
     Raises:
       OSError: If a file is missing.
@@ -100,10 +111,16 @@ class FinishedRun:
         zeros(True),
     )
     self._model = model_fn()
-    self._shared, self._initial = filled.shared, filled.personal
+    self._shared, self._everyones = filled.shared, filled.personal
+    if isinstance(self._model, copied_model.CopiedModel):
+      self._everyones = copied_model.copy_of(filled.shared, filled.personal)
     self._store = personal_store.PersonalStore(
         filled.personal, folder, read_only=True
     )
+
+  def __contains__(self, client_id: str) -> bool:
+    """Whether a client has personal variables of its own."""
+    return self._store.contains(client_id)
 
   def model(
       self, client_id: Optional[str] = None
@@ -111,18 +128,21 @@ class FinishedRun:
     """The model with a person's variables; good until the next call.
 
     Args:
-      client_id: Whose; `None` is what all start from.
+      client_id: Whose; `None` is everyone's: the shared variables with the
+        personal ones that all start from, or the shared model where clients
+        have a copy of it.
 
     Raises:
       ValueError: If the client has none of its own, naming some that have.
     """
-    personal = self._initial
+    personal = self._everyones
     if client_id is not None:
-      if not self._store.contains(client_id):
+      if client_id not in self:
         some = ', '.join(itertools.islice(self._store, 3))
         raise ValueError(
-            'Expected a client with personal variables of its own, found'
-            f' {client_id!r}. Some that have: {some or "none"}.'
+            f'Expected one of {self._store.num_clients:,} clients with personal'
+            f' variables of their own, found {client_id!r}. Some that have:'
+            f' {some or "none"}.'
         )
       (personal,) = self._store.read([client_id])
     self._model.assign(self._shared, personal)

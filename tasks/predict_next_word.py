@@ -10,6 +10,7 @@ Reads the folder of a finished run of the task stackoverflow: `config.json`,
 """
 
 from collections.abc import Sequence
+import functools
 import os
 import sys
 
@@ -19,6 +20,7 @@ os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')
 from absl import app  # noqa: E402
 import numpy as np  # noqa: E402
 
+from tasks import experiment  # noqa: E402
 from tasks import finished_run  # noqa: E402
 from tasks import stackoverflow  # noqa: E402
 from tasks import text  # noqa: E402
@@ -49,10 +51,13 @@ class NextWords:
     size = settings['model'] or stackoverflow.DEFAULT_MODEL
     self._run = finished_run.FinishedRun(
         folder,
-        stackoverflow.create_model_fn(
-            stackoverflow.SIZES[size],
-            self.vocabulary,
-            finished_run.split_of(settings),
+        experiment.create_model_fn(
+            functools.partial(
+                stackoverflow.create_model_fn,
+                stackoverflow.SIZES[size],
+                self.vocabulary,
+            ),
+            finished_run.config_of(settings),
         ),
     )
 

@@ -104,6 +104,7 @@ def create_encoder(
   return tf.keras.Model(inputs, {'logits': logits, 'num_frames': length})
 
 
+@tf.keras.saving.register_keras_serializable('tff_partial')
 class Subsampling(tf.keras.layers.Layer):
   """Two convolutions of stride 2 in time, and where each frame is."""
 
@@ -131,8 +132,11 @@ class Subsampling(tf.keras.layers.Layer):
       x = conv(tf.pad(x, [[0, 0], [_KERNEL // 2] * 2, [0, 0]]))
       length = (length + _STRIDE - 1) // _STRIDE
       mask = tf.sequence_mask(length, tf.shape(x)[1])
-      x *= tf.cast(mask, x.dtype)[..., tf.newaxis]
+      x *= tf.expand_dims(tf.cast(mask, x.dtype), -1)
     return x + _positions(tf.shape(x)[1], self._width), mask, length
+
+  def get_config(self):
+    return {**super().get_config(), 'width': self._width}
 
 
 def _positions(length: tf.Tensor, width: int) -> tf.Tensor:

@@ -150,6 +150,7 @@ def create_transformer(
   return tf.keras.Model(tokens, words(real, reverse=True))
 
 
+@tf.keras.saving.register_keras_serializable('tff_partial')
 class TiedEmbedding(tf.keras.layers.Layer):
   """Tokens to vectors with their positions, and vectors back to logits."""
 
@@ -176,6 +177,13 @@ class TiedEmbedding(tf.keras.layers.Layer):
       return tf.matmul(inputs, self.embedding, transpose_b=True) + self.bias
     vectors = tf.gather(self.embedding, inputs) * self._width**0.5
     return tf.nn.relu(vectors + self.position[: tf.shape(inputs)[1]])
+
+  def get_config(self):
+    return {
+        **super().get_config(),
+        'vocabulary_size': self._vocabulary_size,
+        'width': self._width,
+    }
 
 
 def create_model_fn(

@@ -4,6 +4,8 @@
 
 from collections.abc import Callable, Mapping
 import dataclasses
+import importlib
+from typing import Optional
 
 import tensorflow as tf
 
@@ -76,3 +78,24 @@ class Task:
             f'Client {client_id!r} of {self.data} does not fit task'
             f' {self.name!r}. {e}'
         ) from e
+
+
+def create(
+    name: str, data: str, *, model: Optional[str], batch_size: Optional[int]
+) -> Task:
+  """Creates the task of that name, by its module's `create_task`.
+
+  Args:
+    name: The module's.
+    data: Where examples come from.
+    model: Which of the task's models; `None` is the task's choice.
+    batch_size: Examples a step; `None`, the same.
+
+  Raises:
+    ValueError: If the model is unknown or the data are not as expected.
+    OSError: If the data cannot be read.
+  """
+  choices = {'model': model, 'batch_size': batch_size}
+  return importlib.import_module(f'tasks.{name}').create_task(
+      data, **{k: v for k, v in choices.items() if v is not None}
+  )

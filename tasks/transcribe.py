@@ -9,6 +9,7 @@ of 16 kHz and one channel.
 """
 
 from collections.abc import Sequence
+import functools
 import os
 import sys
 from typing import Optional
@@ -58,8 +59,9 @@ class Recognizer:
     size, _ = speech.MODELS[settings['model'] or speech.DEFAULT_MODEL]
     self._run = finished_run.FinishedRun(
         folder,
-        speech.create_model_fn(
-            kernel.shape[1], size, finished_run.split_of(settings)
+        experiment.create_model_fn(
+            functools.partial(speech.create_model_fn, kernel.shape[1], size),
+            finished_run.config_of(settings),
         ),
     )
 

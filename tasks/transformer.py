@@ -19,6 +19,7 @@ from tff_partial import adapters
 _MASKED = -1e9  # Added to a score: its weight is exactly 0 in float32.
 
 
+@tf.keras.saving.register_keras_serializable('tff_partial')
 class TransformerBlock(tf.keras.layers.Layer):
   """Self-attention and a feed-forward network, each added to its input.
 
@@ -51,8 +52,11 @@ class TransformerBlock(tf.keras.layers.Layer):
       **kwargs: Keras's own: `name`, ...
     """
     super().__init__(**kwargs)
+    self._num_heads = num_heads
     self._feedforward_width = feedforward_width
+    self._causal = causal
     self._norm_first = norm_first
+    self._attention_bias = attention_bias
     self._adapter_width = adapter_width
     self._init_stddev = init_stddev
     self.attention = SelfAttention(
@@ -104,7 +108,20 @@ class TransformerBlock(tf.keras.layers.Layer):
     x = self.norm1(inputs + attend(inputs))
     return self.norm2(x + feed(x))
 
+  def get_config(self):
+    return {
+        **super().get_config(),
+        'num_heads': self._num_heads,
+        'feedforward_width': self._feedforward_width,
+        'causal': self._causal,
+        'norm_first': self._norm_first,
+        'attention_bias': self._attention_bias,
+        'adapter_width': self._adapter_width,
+        'init_stddev': self._init_stddev,
+    }
 
+
+@tf.keras.saving.register_keras_serializable('tff_partial')
 class SelfAttention(tf.keras.layers.Layer):
   """Multi-head self-attention, heads of width `width / num_heads`."""
 
@@ -159,6 +176,17 @@ class SelfAttention(tf.keras.layers.Layer):
       scores += _MASKED * (1 - seen)
     if padding_mask is not None:
       hidden = 1 - tf.cast(padding_mask, scores.dtype)
-      scores += _MASKED * hidden[:, tf.newaxis, tf.newaxis]
+      # By two steps: TensorFlow Lite has no indexing that adds two axes.
+      hidden = tf.expand_dims(tf.expand_dims(hidden, 1), 1)
+      scores += _MASKED * hidden
     mixed = tf.matmul(tf.nn.softmax(scores), value)
     return self.out(tf.reshape(tf.transpose(mixed, [0, 2, 1, 3]), shape))
+
+  def get_config(self):
+    return {
+        **super().get_config(),
+        'num_heads': self._num_heads,
+        'causal': self._causal,
+        'use_bias': self._use_bias,
+        'init_stddev': self._init_stddev,
+    }

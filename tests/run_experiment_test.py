@@ -219,6 +219,18 @@ class RunTest(_FolderTest):
       self.assertEqual((code, said), (0, []))
       self.assertStartsWith(out, f'Finished before: {whole}\n')
       self.assertEqual(contents(whole), before)
+    with self.subTest('export'):
+      client_id = results(whole)['clients'][0][0]
+      exported = self.folder / 'exported'
+      code, out, said = self.call(
+          *settings(data, whole),
+          f'--export_client={client_id}',
+          f'--export_dir={exported}',
+      )
+      self.assertEqual((code, said), (0, []))
+      self.assertEndsWith(out, f'Exported: {exported}\n')
+      self.assertTrue((exported / 'model.tflite').exists())
+      self.assertEqual(contents(whole), before)
     with self.subTest('other flags'):
       self.assertRefused(
           '--learning_rate: 0.1 there, 0.2 now; --seed: 0 there, 1 now',
@@ -342,6 +354,7 @@ class MistakeTest(_FolderTest):
       ('--colour=red', 'colour'),
       ('train', "flags only, found 'train'"),
       ('--pretrain_rounds=1 --init_from=x', 'both'),
+      ('--export_client=ann', 'only one of them'),
       ('--output_dir={file}', 'a folder to write in at .*--output_dir'),
       ('--output_dir={file}/below', 'a folder to write in at .*--output_dir'),
       ('--output_dir={folder}', 'with file and no config.json'),

@@ -23,7 +23,7 @@ ABC = vocabulary.Vocabulary(('a', 'b', 'c'))
 SENTENCES = ['a b c a b c a b', 'b c a b', 'c a b c a b']
 
 
-def _write_folder(folder, **people):
+def write_folder(folder, **people):
   for name in ('train', 'test'):
     with sql_writer.SqlWriter(
         os.path.join(folder, f'{name}.sqlite'), vocabulary.FEATURES
@@ -134,7 +134,7 @@ class TaskTest(absltest.TestCase):
     self.folder = folder.name
 
   def test_what_is_read_and_what_follows(self):
-    _write_folder(self.folder, ann=['a x', 'c'])
+    write_folder(self.folder, ann=['a x', 'c'])
     task = stackoverflow.create_task(self.folder)
     tokens = task.train.read('ann')['tokens']
     self.assertEqual(tokens.shape, (2, 21))
@@ -146,7 +146,7 @@ class TaskTest(absltest.TestCase):
     self.assertFalse(task.demonstration)
 
   def test_training_lowers_the_loss(self):
-    _write_folder(self.folder, ann=SENTENCES)
+    write_folder(self.folder, ann=SENTENCES)
     task = stackoverflow.create_task(self.folder, batch_size=3)
     model = task.model_fn('output')()
     sgd = local_update.GroupTraining(tff.learning.optimizers.build_sgdm(0.1))
@@ -181,7 +181,7 @@ class TaskTest(absltest.TestCase):
       stackoverflow.create_task(self.folder, model='large')
     with self.assertRaisesRegex(OSError, 'client data in .*train.sqlite'):
       stackoverflow.create_task(self.folder)
-    _write_folder(self.folder, ann=['a', b'\xff'])
+    write_folder(self.folder, ann=['a', b'\xff'])
     with self.assertRaisesRegex(
         ValueError, "'ann': Expected UTF-8 text in sen"
     ):

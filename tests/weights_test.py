@@ -57,6 +57,17 @@ class WeightsTest(parameterized.TestCase):
     for path, value in BY_PATH.items():
       np.testing.assert_array_equal(loaded[path], np.array(value, np.float32))
 
+  def test_a_scalar_stays_one(self):
+    weights.save(
+        self.path,
+        [partition.VariableInfo('mixture', (), 'float32', personal=True)],
+        model_weights([]),
+        model_weights([0.5]),
+    )
+    np.testing.assert_array_equal(
+        weights.load(self.path)['mixture'], np.float32(0.5), strict=True
+    )
+
   def test_saving_again_replaces_and_leaves_nothing_beside(self):
     self.path.write_bytes(b'old')
     self.save()

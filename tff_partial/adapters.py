@@ -25,6 +25,7 @@ import tensorflow as tf
 from tff_partial import group_norm
 
 
+@tf.keras.saving.register_keras_serializable('tff_partial')
 class BottleneckAdapter(tf.keras.layers.Layer):
   """`x + up(relu(down(x)))` on the last axis; `up` starts at zero."""
 
@@ -57,6 +58,7 @@ class BottleneckAdapter(tf.keras.layers.Layer):
     return {**super().get_config(), 'width': self._width}
 
 
+@tf.keras.saving.register_keras_serializable('tff_partial')
 class ConvAdapter(tf.keras.layers.Layer):
   """`x + conv(norm(x))` with a 1x1 convolution that starts at zero."""
 

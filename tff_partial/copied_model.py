@@ -24,6 +24,20 @@ from tff_partial import partition
 MIXTURE = 'personal_mixture'
 
 
+def copy_of(
+    shared: tff.learning.models.ModelWeights,
+    personal: tff.learning.models.ModelWeights,
+) -> tff.learning.models.ModelWeights:
+  """Personal variables that are a copy of the shared ones.
+
+  Args:
+    shared: What is copied.
+    personal: Gives what there is beyond the copy, such as a mixture weight.
+  """
+  beyond = personal.trainable[len(shared.trainable) :]
+  return personal._replace(trainable=[*shared.trainable, *beyond])
+
+
 class CopiedModel(partial_model.PartialModel):
   """A shared model and a personal copy of it; the copy is what predicts."""
 
@@ -62,6 +76,9 @@ class CopiedModel(partial_model.PartialModel):
 
   def outputs(self, batch: partial_model.Batch, *, training: bool) -> Any:
     return self._copy.outputs(batch, training=training)
+
+  def to_keras(self) -> tf.keras.Model:
+    return self._copy.to_keras()
 
   def loss(self, batch: partial_model.Batch, outputs: Any) -> tf.Tensor:
     return self._copy.loss(batch, outputs)
@@ -127,6 +144,10 @@ class MixedModel(CopiedModel):
   def outputs(self, batch: partial_model.Batch, *, training: bool) -> Any:
     self._mix()
     return self._mixed.outputs(batch, training=training)
+
+  def to_keras(self) -> tf.keras.Model:
+    self._mix()
+    return self._mixed.to_keras()
 
   def _personal_gradients(self, batch):
     mixture = self._mix()

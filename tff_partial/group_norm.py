@@ -5,6 +5,7 @@
 import tensorflow as tf
 
 
+@tf.keras.saving.register_keras_serializable('tff_partial')
 class GroupNorm(tf.keras.layers.GroupNormalization):
   """`tf.keras.layers.GroupNormalization` of images' features, channels last.
 

@@ -97,6 +97,10 @@ class PartialModel:
     """The Keras model's outputs for a batch."""
     return self._keras_model(batch['x'], training=training)
 
+  def to_keras(self) -> tf.keras.Model:
+    """The Keras model that predicts, with the values of the moment."""
+    return self._keras_model
+
   def loss(self, batch: Batch, outputs: Any) -> tf.Tensor:
     """The batch's loss with Keras's regularization losses, a scalar."""
     loss = self._loss_fn(batch['y'], outputs)

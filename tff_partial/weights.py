@@ -48,7 +48,7 @@ def save(
     OSError: If the file cannot be written.
   """
   arrays = {
-      v.path: np.ascontiguousarray(value)
+      v.path: np.asarray(value, order='C')
       for v, value in _in_order(variables, shared, personal)
   }
   temporary = f'{os.fspath(path)}.tmp'
