@@ -58,15 +58,17 @@ flags.DEFINE_integer(
 flags.DEFINE_string(
     'algorithm',
     _DEFAULTS.algorithm,
-    f'How clients train: {", ".join(config_lib.ALGORITHMS)}. Several with'
-    ' commas are compared.',
+    f'How clients train: {", ".join(config_lib.ALGORITHMS)}; or by names that'
+    ' stand for an algorithm and a split:'
+    f' {", ".join(config_lib.NAMES)}. Several with commas are compared.',
 )
 flags.DEFINE_string(
     'personal',
-    _DEFAULTS.personal,
+    None,
     'Which variables are personal: input, output, adapter, norm, all, none, or'
-    ' "regex:" and an expression searched in variable paths. Nothing for'
-    ' fed_avg; ditto, pfedme and apfl have a personal copy of all. Several'
+    ' "regex:" and an expression searched in variable paths; by default output,'
+    " or what the algorithm's name says. Nothing for fed_avg, all for local;"
+    ' ditto, pfedme and apfl have a personal copy of all. Several'
     ' with commas are compared, but for a "regex:".',
 )
 flags.DEFINE_integer(
@@ -95,7 +97,7 @@ flags.DEFINE_integer(
     'finetune_epochs',
     _DEFAULTS.finetune_epochs,
     'Epochs each client trains its personal variables before the last test; by'
-    ' default none, but 5 with --algorithm=finetune.',
+    ' default none, but 5 with --algorithm=finetune and 20 with local.',
     lower_bound=0,
 )
 
@@ -218,6 +220,21 @@ flags.DEFINE_integer(
     'Keep so many clients out of training, and test them apart.',
     lower_bound=0,
 )
+flags.DEFINE_string(
+    'onboarding',
+    _DEFAULTS.onboarding,
+    'What clients that never trained are tested with, of'
+    f' {",".join(config_lib.ONBOARDING)}, or none; by default initial,mean with'
+    ' --unseen_clients. Nothing for fed_avg, finetune and local.',
+)
+flags.DEFINE_float(
+    'gate',
+    _DEFAULTS.gate,
+    "Hold out this share of every client's training examples, and let it"
+    ' keep the model without personalization unless they speak for the other;'
+    ' 0 is off.',
+    lower_bound=0,
+)
 flags.DEFINE_integer(
     'rounds_per_evaluation',
     _DEFAULTS.rounds_per_evaluation,
@@ -308,7 +325,7 @@ def _run() -> int:
     )
   algorithms = FLAGS.algorithm.split(',')
   splits = [FLAGS.personal]
-  if not FLAGS.personal.startswith('regex:'):
+  if FLAGS.personal and not FLAGS.personal.startswith('regex:'):
     splits = FLAGS.personal.split(',')
   compared = FLAGS.seeds is not None or len(algorithms) > 1 or len(splits) > 1
   values = {

@@ -13,8 +13,18 @@ ALGORITHMS = (
     'fed_avg',
     *DIVIDED,
     'finetune',
+    'local',
     *FULL,
 )
+# Names that people know, as an algorithm and what is personal in it.
+NAMES = {
+    'fed_per': ('fed_sim', 'output'),  # Arivazhagan et al. 2019.
+    'fed_rep': ('fed_alt', 'output'),  # Collins et al. ICML 2021.
+    'lg_fed_avg': ('fed_sim', 'input'),  # Liang et al. 2020.
+    'fed_bn': ('fed_sim', 'norm'),  # Li et al. ICLR 2021, of batch norms.
+}
+# What a client that never trained can start from.
+ONBOARDING = ('initial', 'mean', 'reconstruct', 'finetune')
 SCHEDULES = ('constant', 'linear', 'staircase')
 SERVER_OPTIMIZERS = ('sgd', 'momentum', 'adam', 'adagrad', 'yogi')
 AGGREGATORS = ('mean', 'robust')
@@ -24,10 +34,14 @@ _PRETRAIN_ROUNDS = 200
 
 @dataclasses.dataclass(frozen=True)
 class Config:
-  """The settings of an experiment; the flags of the same names explain them."""
+  """The settings of an experiment; the flags of the same names explain them.
+
+  A name of `NAMES` becomes the algorithm and the split that it stands for, and
+  no split the default one, 'output'.
+  """
 
   algorithm: str = 'fed_alt'
-  personal: str = 'output'
+  personal: Optional[str] = None
   total_rounds: int = 100
   clients_per_round: int = 10
   pretrain_rounds: Optional[int] = None
@@ -50,6 +64,8 @@ class Config:
   client_weighting: str = 'num_examples'
   aggregator: str = 'mean'
   unseen_clients: int = 0
+  onboarding: Optional[str] = None
+  gate: float = 0.0
   eval_clients: int = 0
   rounds_per_evaluation: int = 10
   seed: int = 0
@@ -61,8 +77,9 @@ class Config:
     Raises:
       ValueError: If a name is unknown, or settings exclude each other.
     """
+    self._expand_name()
     for name, allowed in (
-        ('algorithm', ALGORITHMS),
+        ('algorithm', (*ALGORITHMS, *NAMES)),
         ('schedule', SCHEDULES),
         ('server_optimizer', SERVER_OPTIMIZERS),
         ('aggregator', AGGREGATORS),
@@ -78,17 +95,67 @@ class Config:
           'Expected --pretrain_rounds or --init_from, found both. A run starts'
           ' from one model.'
       )
-    if self.algorithm == 'finetune' and self.finetune_epochs == 0:
+    if self.trains_alone and self.finetune_epochs == 0:
       raise ValueError(
-          "Expected --finetune_epochs of at least 1 for algorithm 'finetune',"
-          ' found 0.'
+          'Expected --finetune_epochs of at least 1 for algorithm'
+          f' {self.algorithm!r}, found 0.'
       )
-
+    if not 0 <= self.gate < 1:
+      raise ValueError(
+          f'Expected --gate of at least 0 and below 1, found {self.gate}.'
+      )
+    self._check_onboarding()
     if self.algorithm == 'pfedme' and not self.pull:
       raise ValueError(
           "Expected --pull above 0 for algorithm 'pfedme', found 0: the shared"
           ' model would never move.'
       )
+
+  def _expand_name(self) -> None:
+    """Replaces a name that people know by what it stands for."""
+    algorithm, personal = NAMES.get(self.algorithm, (self.algorithm, None))
+    if personal and self.personal not in (None, personal):
+      raise ValueError(
+          f'Expected no --personal, or {personal!r}, which is what makes'
+          f' {self.algorithm!r} of {algorithm!r}, found {self.personal!r}. Use'
+          f' --algorithm={algorithm}.'
+      )
+    # A frozen dataclass has no other way to derive a field.
+    object.__setattr__(self, 'algorithm', algorithm)
+    object.__setattr__(self, 'personal', personal or self.personal or 'output')
+
+  def _check_onboarding(self) -> None:
+    if self.onboarding in (None, 'none'):
+      return
+    unknown = set(self.onboarding.split(',')) - set(ONBOARDING)
+    if unknown:
+      raise ValueError(
+          f'Expected --onboarding of {list(ONBOARDING)} or none, found'
+          f' {sorted(unknown)[0]!r}.'
+      )
+    if not self.unseen_clients:
+      raise ValueError(
+          'Expected --unseen_clients above 0 with --onboarding, found 0: nobody'
+          ' would be new.'
+      )
+
+  @property
+  def onboarding_policies(self) -> tuple[str, ...]:
+    """As said, or those that train nothing if there are unseen clients.
+
+    None where a federation leaves a newcomer nothing personal to start from.
+    """
+    if self.algorithm == 'fed_avg' or self.trains_alone:
+      return ()
+    if self.onboarding is not None:
+      asked_for = self.onboarding.split(',')
+      return tuple(policy for policy in ONBOARDING if policy in asked_for)
+    return ('initial', 'mean') if self.unseen_clients else ()
+
+  @property
+  def trains_alone(self) -> bool:
+    """Whether clients train without a server."""
+    return self.algorithm in ('finetune', 'local')
 
   @property
   def num_pretrain_rounds(self) -> int:
@@ -103,11 +170,18 @@ class Config:
     """Epochs of fine-tuning: as said, or the paper's 5 for that algorithm."""
     if self.finetune_epochs is not None:
       return self.finetune_epochs
-    return 5 if self.algorithm == 'finetune' else 0
+    return {'finetune': 5, 'local': 20}.get(self.algorithm, 0)
+
+  @property
+  def num_newcomer_epochs(self) -> int:
+    """Epochs of fine-tuning a client that never trained, the paper's 5 too."""
+    return self.finetune_epochs or 5
 
   @property
   def split(self) -> str:
     """How the model is divided: not, if all of it is shared or copied."""
+    if self.algorithm == 'local':
+      return 'all'
     undivided = ('fed_avg', *FULL)
     return 'none' if self.algorithm in undivided else self.personal
 
@@ -130,6 +204,7 @@ class Config:
         'personal_l2',
         'local_rounds',
         'pull',
+        'onboarding',
         'eval_clients',
         'pretrain_rounds',
         'init_from',

@@ -8,8 +8,9 @@ Flags do not reach this far: a `config.Config` holds plain values, so that a
 notebook cell and `run_experiment.py` read alike.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 import dataclasses
+import functools
 import pathlib
 import time
 from typing import Optional
@@ -26,6 +27,8 @@ from tff_partial import client_table
 from tff_partial import clients as clients_lib
 from tff_partial import copied_model
 from tff_partial import evaluation
+from tff_partial import formatting
+from tff_partial import gate
 from tff_partial import history
 from tff_partial import local_update
 from tff_partial import partial_model
@@ -147,7 +150,18 @@ class _Run:
     self._pretrained = init_from is not None
     self._unseen = unseen_clients(task, config)
     self._tested = tested_clients(task, config)
-    self._clients = clients_lib.Without(task.train, self._unseen)
+    self._train_clients, self._held_out = task.train, None
+    if config.gate:
+      part = functools.partial(
+          gate.Part,
+          task.train,
+          task.client_examples.take,
+          share=config.gate,
+          seed=config.seed,
+      )
+      self._train_clients = part(held_out=False)
+      self._held_out = part(held_out=True)
+    self._clients = clients_lib.Without(self._train_clients, self._unseen)
     self._algorithm = _create_algorithm(config)
     self._model_fn = create_model_fn(task.model_fn, config)
     self._variables = partial_model.describe(self._model_fn)
@@ -156,6 +170,11 @@ class _Run:
     self._initial_shared, self._initial_personal = _initial_weights(
         self._model_fn, self._variables, config.seed, init_from
     )
+    self._baseline_personal = self._initial_personal
+    if config.algorithm == 'local':
+      _, self._initial_personal = _initial_weights(
+          self._model_fn, self._variables, config.seed, None
+      )
     self._shared = self._initial_shared
     if self._algorithm.trains_shared:
       # Raises if there are too few, while nothing is there to be lost.
@@ -168,8 +187,9 @@ class _Run:
     self._reconstruction = _create_reconstruction(config)
     self._finetuning = None
     if config.num_finetune_epochs:
-      self._finetuning = _create_finetuning(config)
+      self._finetuning = _create_finetuning(config, config.num_finetune_epochs)
     self._finetuning_steps = self._finetuning_examples = 0
+    self._gate = None
     self._evaluations = {}
     self._store = personal_store.PersonalStore(
         self._initial_personal, str(self._folder)
@@ -235,7 +255,14 @@ class _Run:
   def test(self, progress: bool) -> client_table.ClientTable:
     """Tests clients under all models that the report speaks of."""
     started_at = time.monotonic()
-    table = self._evaluate(self._models(self._shared), self._tested, progress)
+    models = self._models(self._shared)
+    table = self._evaluate(
+        {**models, **self._newcomers_models(self._shared)},
+        self._tested,
+        progress,
+    )
+    if self._held_out is not None and self._config.algorithm != 'fed_avg':
+      table = self._pass_gate(models, table, progress)
     self._test_seconds = time.monotonic() - started_at
     if not self._algorithm.trains_shared:
       self._store.commit(self._store.version + 1)
@@ -263,13 +290,14 @@ class _Run:
         history=history.read(self._folder / METRICS_FILE),
         cost=self._cost(table),
         notes=self._notes(),
+        gate=self._gate,
     )
 
   def _baseline_and_candidate(self) -> tuple[str, str]:
     if self._config.algorithm == 'fed_avg':
       return 'initial', 'non_personalized'
     baseline = 'non_personalized' if self._pretrained else 'shared'
-    if self._config.algorithm == 'finetune':
+    if self._config.trains_alone:
       return baseline, 'finetuned'
     return baseline, 'personalized'
 
@@ -279,7 +307,10 @@ class _Run:
     """The models that clients are tested under, by name."""
     everyones = lambda client_ids: [self._initial_personal] * len(client_ids)
     test = self._tested_model
-    start = test(self._initial_shared, everyones)
+    start = test(
+        self._initial_shared,
+        lambda client_ids: [self._baseline_personal] * len(client_ids),
+    )
     if self._config.algorithm == 'fed_avg':
       return {'initial': start, 'non_personalized': test(shared, everyones)}
     models = {}
@@ -309,6 +340,79 @@ class _Run:
       )
     return models
 
+  def _newcomers_models(
+      self, shared: tff.learning.models.ModelWeights
+  ) -> dict[str, evaluation.TestedModel]:
+    """What a client that never trained can have, tested by those that did not.
+
+    'initial' is what every client starts from, a copy of the shared model if
+    clients have one; 'mean' the mean of what clients have by now; 'reconstruct'
+    starts from the initial values and runs one personal phase on the client's
+    training examples, 'finetune' the epochs of fine-tuning.
+    """
+    start = self._without_client(shared)
+    models = {}
+    for policy in self._config.onboarding_policies:
+      personal, phases = start, ()
+      if policy == 'mean':
+        personal = self._store.mean()
+      elif policy == 'reconstruct':
+        phases = self._reconstruction.phases
+      elif policy == 'finetune':
+        phases = _create_finetuning(
+            self._config, self._config.num_newcomer_epochs
+        ).phases
+      models[f'new_{policy}'] = dataclasses.replace(
+          self._tested_model(
+              shared,
+              lambda client_ids, personal=personal: [personal]
+              * len(client_ids),
+              phases=phases,
+              initial_personal=start,
+          ),
+          tests_fn=lambda client_id: not self._participated(client_id),
+      )
+    return models
+
+  def _pass_gate(
+      self,
+      models: Mapping[str, evaluation.TestedModel],
+      table: client_table.ClientTable,
+      progress: bool,
+  ) -> client_table.ClientTable:
+    """Adds the model of clients that choose by what they held out."""
+    baseline, candidate = self._baseline_and_candidate()
+    names = {'baseline': baseline, 'candidate': candidate}
+    takes = frozenset()
+    deciding = [
+        c
+        for c in table.client_ids
+        if c in self._held_out.client_ids and self._held_out.num_examples(c)
+    ]
+    if deciding:
+      takes = gate.helped(
+          self._evaluate(
+              {
+                  # What is kept and counted is of the test alone.
+                  name: dataclasses.replace(models[name], keep_fn=None)
+                  for name in (baseline, candidate)
+              },
+              deciding,
+              progress,
+              test_clients=self._held_out,
+          ),
+          self._task.metric,
+          higher_is_better=self._task.higher_is_better,
+          **names,
+      )
+    self._gate = {
+        'share_held_out': self._config.gate,
+        'clients': len(table.client_ids),
+        'kept_shared': len(table.client_ids) - len(takes),
+        'kept_shared_share': 1 - len(takes) / len(table.client_ids),
+    }
+    return gate.add(table, takes, **names)
+
   def _without_client(
       self, shared: tff.learning.models.ModelWeights
   ) -> tff.learning.models.ModelWeights:
@@ -335,7 +439,13 @@ class _Run:
       self._store.write(client_ids, [o['personal'] for o in outputs])
 
   def _tested_model(
-      self, shared, personal_fn, *, phases=(), keep_fn=None
+      self,
+      shared,
+      personal_fn,
+      *,
+      phases=(),
+      keep_fn=None,
+      initial_personal=None,
   ) -> evaluation.TestedModel:
     anchored = local_update.needs_initial_personal(phases)
     return evaluation.TestedModel(
@@ -344,22 +454,26 @@ class _Run:
         personal_fn,
         phases=phases,
         round_num=self._config.total_rounds,
-        initial_personal=self._initial_personal if anchored else (),
+        initial_personal=(initial_personal or self._initial_personal)
+        if anchored
+        else (),
         keep_fn=keep_fn,
     )
 
-  def _evaluate(self, models, client_ids, progress):
+  def _participated(self, client_id: str) -> bool:
+    """Whether a client had a part in training."""
     if self._algorithm.trains_shared:
-      participated = self._store.contains
-    else:
-      participated = lambda client_id: client_id not in self._unseen
+      return self._store.contains(client_id)
+    return client_id not in self._unseen
+
+  def _evaluate(self, models, client_ids, progress, *, test_clients=None):
     return evaluation.evaluate(
         models,
         client_ids=client_ids,
-        train_clients=self._task.train,
-        test_clients=self._task.test,
+        train_clients=self._train_clients,
+        test_clients=test_clients or self._task.test,
         client_examples=self._task.client_examples,
-        participated=participated,
+        participated=self._participated,
         seed=self._config.seed,
         progress=progress,
     )
@@ -447,6 +561,39 @@ class _Run:
           f' client tested, {self._finetuning_steps:,} steps that are not among'
           " the cost's."
       )
+    if self._config.algorithm == 'local':
+      notes.append(
+          'Clients train alone and from the seeded initial model; the model'
+          ' that they are compared with has no part in it.'
+      )
+    if 'finetune' in self._config.onboarding_policies:
+      notes.append(
+          'New clients are fine-tuned for'
+          f' {self._config.num_newcomer_epochs} epochs.'
+      )
+    if self._config.gate:
+      notes.append(
+          f'{formatting.share(self._config.gate)} of every client’s training'
+          ' examples were held out of all training, the pretraining included.'
+      )
+    if self._gate:
+      baseline, candidate = map(
+          formatting.model, self._baseline_and_candidate()
+      )
+      notes.append(
+          f'The gate: {formatting.model(gate.GATED).lower()}. On their held-out'
+          f' examples {self._gate["kept_shared"]:,} of'
+          f' {formatting.quantity(self._gate["clients"], "client")}'
+          f' ({formatting.share(self._gate["kept_shared_share"])}) found'
+          f' “{candidate.lower()}” no better than “{baseline.lower()}” and kept'
+          ' the latter.'
+      )
+      if self._config.init_from:
+        notes.append(
+            'The model that this run started from may have seen the held-out'
+            ' examples, which speaks for it at the gate, unless it was trained'
+            ' with the same gate and seed.'
+        )
     return notes
 
 
@@ -532,8 +679,8 @@ def _create_algorithm(config: config_lib.Config) -> algorithms.Algorithm:
     return algorithms.fed_avg(shared, steps=steps)
   if config.algorithm == 'fed_sim':
     return algorithms.fed_sim(shared, personal, steps=steps)
-  if config.algorithm == 'finetune':
-    return _create_finetuning(config)
+  if config.trains_alone:
+    return _create_finetuning(config, config.num_finetune_epochs)
   if config.algorithm == 'apfl':
     return algorithms.apfl(shared, personal, steps=steps)
   if config.algorithm == 'pfedme':
@@ -558,19 +705,19 @@ def _create_algorithm(config: config_lib.Config) -> algorithms.Algorithm:
   )
 
 
-def _create_finetuning(config: config_lib.Config) -> algorithms.Algorithm:
+def _create_finetuning(
+    config: config_lib.Config, epochs: int
+) -> algorithms.Algorithm:
+  """A personal phase before a test, at its full learning rate."""
   return algorithms.finetune(
       _personal_training(config, scheduled=False),
-      steps=_create_steps(config, config.num_finetune_epochs),
+      steps=_create_steps(config, epochs),
   )
 
 
 def _create_reconstruction(config: config_lib.Config) -> algorithms.Algorithm:
-  """The personal phase of FedRecon, for a test: at its full learning rate."""
-  return algorithms.finetune(
-      _personal_training(config, scheduled=False),
-      steps=_create_steps(config, config.personal_epochs or config.epochs),
-  )
+  """The personal phase of FedRecon, for a test."""
+  return _create_finetuning(config, config.personal_epochs or config.epochs)
 
 
 def _personal_training(
@@ -641,7 +788,7 @@ def describe(
   rounds = f'{config.total_rounds} rounds of {config.clients_per_round} clients'
   if config.num_pretrain_rounds:
     rounds = f'{config.num_pretrain_rounds} rounds of fed_avg, then {rounds}'
-  if config.algorithm == 'finetune':
+  if config.trains_alone:
     rounds = f'{config.num_finetune_epochs} epochs at every client'
   return '\n'.join(
       [

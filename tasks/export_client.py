@@ -32,6 +32,7 @@ from absl import app  # noqa: E402
 import tensorflow as tf  # noqa: E402
 import tensorflow_federated as tff  # noqa: E402
 
+from tasks import config as config_lib  # noqa: E402
 from tasks import experiment  # noqa: E402
 from tasks import finished_run  # noqa: E402
 from tasks import run_folder  # noqa: E402
@@ -100,7 +101,7 @@ def export(
       'model': task.model,
       'algorithm': config.algorithm,
       'personal': config.split_in_words,
-      'tested_as': _tested_as(client_id, config.algorithm),
+      'tested_as': _tested_as(client_id, config),
       'input': {
           name: f'{spec.dtype.name}{spec.shape}'
           for name, spec in _inputs(model).items()
@@ -154,13 +155,13 @@ def _check_client(
   run.model(client_id)  # Raises, naming clients that there are.
 
 
-def _tested_as(client_id: Optional[str], algorithm: str) -> str:
+def _tested_as(client_id: Optional[str], config: config_lib.Config) -> str:
   """What the run's report calls this model."""
-  if algorithm == 'fed_avg':
+  if config.algorithm == 'fed_avg':
     return 'non_personalized'
   if client_id is None:
     return 'shared'
-  return 'finetuned' if algorithm == 'finetune' else 'personalized'
+  return 'finetuned' if config.trains_alone else 'personalized'
 
 
 def to_tflite(model: partial_model.PartialModel) -> bytes:

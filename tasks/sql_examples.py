@@ -96,6 +96,18 @@ class SqlExamples(examples_lib.ClientExamples):
   def value(self, examples: Any, seed: np.ndarray) -> Any:
     return self.tensors.value(examples, seed)
 
+  def take(self, examples: Any, positions: np.ndarray) -> Any:
+    chosen = ', '.join(str(position) for position in positions)
+    return collections.OrderedDict(
+        file=examples['file'],
+        query=(
+            'SELECT serialized_example_proto FROM (SELECT *, ROW_NUMBER() OVER'
+            f' () - 1 AS position FROM ({examples["query"]})) WHERE position IN'
+            f' ({chosen}) ORDER BY position'
+        ),
+        num_examples=np.int64(len(positions)),
+    )
+
   def reduce(
       self,
       examples: Any,

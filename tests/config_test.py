@@ -21,6 +21,14 @@ class ConfigTest(parameterized.TestCase):
       ({'client_weighting': 'all'}, "found 'all'"),
       ({'pretrain_rounds': 3, 'init_from': 'x'}, 'or --init_from, found both'),
       ({'algorithm': 'finetune', 'finetune_epochs': 0}, 'at least 1'),
+      ({'algorithm': 'local', 'finetune_epochs': 0}, "1 for algorithm 'local'"),
+      ({'algorithm': 'fed_per', 'personal': 'input'}, "'output', which is .*"),
+      ({'gate': 1.0}, 'below 1, found 1.0'),
+      (
+          {'onboarding': 'mean,median', 'unseen_clients': 1},
+          r"'reconstruct', 'finetune'\] or none, found 'median'",
+      ),
+      ({'onboarding': 'mean'}, '--unseen_clients above 0'),
       ({'algorithm': 'pfedme', 'pull': 0.0}, '--pull above 0'),
   )
   def test_refuses(self, settings, message):
@@ -33,6 +41,38 @@ class ConfigTest(parameterized.TestCase):
   def test_nothing_is_personal_in_fed_avg(self, algorithm, split):
     config = config_lib.Config(algorithm=algorithm, personal='input')
     self.assertEqual(config.split, split)
+
+  @parameterized.parameters(
+      ('fed_per', 'fed_sim', 'output'),
+      ('fed_rep', 'fed_alt', 'output'),
+      ('lg_fed_avg', 'fed_sim', 'input'),
+      ('fed_bn', 'fed_sim', 'norm'),
+  )
+  def test_names_that_people_know(self, name, algorithm, split):
+    for given in ({}, {'personal': split}):
+      self.assertEqual(
+          config_lib.Config(algorithm=name, **given),
+          config_lib.Config(algorithm=algorithm, personal=split),
+      )
+
+  def test_default_split(self):
+    self.assertEqual(config_lib.Config().personal, 'output')
+    self.assertEqual(config_lib.Config(algorithm='local').split, 'all')
+
+  @parameterized.parameters(
+      ({}, ()),
+      ({'unseen_clients': 1}, ('initial', 'mean')),
+      ({'unseen_clients': 1, 'onboarding': 'none'}, ()),
+      (
+          {'unseen_clients': 1, 'onboarding': 'finetune,mean'},
+          ('mean', 'finetune'),
+      ),
+      ({'unseen_clients': 1, 'algorithm': 'fed_avg', 'onboarding': 'mean'}, ()),
+      ({'unseen_clients': 1, 'algorithm': 'finetune'}, ()),
+  )
+  def test_onboarding(self, settings, policies):
+    config = config_lib.Config(**settings)
+    self.assertEqual(config.onboarding_policies, policies)
 
   @parameterized.named_parameters(
       ('personalizes', {}, 200, 0),

@@ -2,6 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Testing clients under several models, against numbers worked out by hand."""
 
+import dataclasses
+
 from absl.testing import absltest
 from absl.testing import parameterized
 import numpy as np
@@ -153,6 +155,37 @@ class EvaluateTest(parameterized.TestCase):
         table.values('finetuned', 'squared_error')[1], 0, atol=1e-6
     )
     np.testing.assert_array_equal(table.train_examples, [2, 0])
+
+  def test_a_model_for_some_clients(self):
+    seen = []
+
+    def own(client_ids):
+      seen.extend(client_ids)
+      return personal_fn(client_ids)
+
+    table = evaluate(
+        {
+            'personalized': model(),
+            'new': dataclasses.replace(
+                model(),
+                personal_fn=own,
+                tests_fn=lambda client_id: client_id == 'b',
+            ),
+            'nobodys': dataclasses.replace(
+                model(), tests_fn=lambda client_id: False
+            ),
+        },
+        cohort_size=2,
+    )
+    self.assertEqual(seen, ['b'])
+    np.testing.assert_array_equal(
+        table.values('new', 'squared_error'), [np.nan, 0, np.nan]
+    )
+    np.testing.assert_array_equal(
+        table.weights('new', 'squared_error'), [0, 1, 0]
+    )
+    self.assertFalse(table.weights('nobodys', 'squared_error').any())
+    np.testing.assert_array_equal(table.test_examples, [3, 1, 1])
 
   def test_nobody_is_refused(self):
     with self.assertRaisesRegex(ValueError, 'at least one client to test'):

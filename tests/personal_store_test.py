@@ -69,6 +69,18 @@ class PersonalStoreTest(parameterized.TestCase):
 
 class ReadWriteTest(PersonalStoreTest):
 
+  def test_mean_of_stored_clients(self):
+    with self.open(default=value(9)) as store:
+      self.assertEqual(number_of(store.mean()), 9)
+      store.write(['a', 'b', 'c'], [value(1), value(2), value(6)])
+      self.assertEqual(number_of(store.mean()), 3)
+      self.assertEqual(
+          [leaf.dtype for leaf in tree.flatten(store.mean())], [np.float32] * 2
+      )
+      # 64 bits: 2**24 + 1 is no float32, so its sums would stay where they are.
+      store.write(['a', 'b', 'c'], [value(2**24), value(1), value(1)])
+      self.assertEqual(number_of(store.mean()), np.float32((2**24 + 2) / 3))
+
   @parameterized.named_parameters(
       ('float32', np.array([[1.5, -0.0, np.inf]], np.float32)),
       ('float16', np.array([1.5, 65504], np.float16)),

@@ -3,6 +3,7 @@
 """Tests of asking a run for next words, and of the words a run keeps."""
 
 import dataclasses
+import functools
 import json
 import os
 import tempfile
@@ -12,6 +13,7 @@ import numpy as np
 import tensorflow_federated as tff
 
 from tasks import config as config_lib
+from tasks import experiment
 from tasks import predict_next_word
 from tasks import run_folder
 from tasks import stackoverflow
@@ -32,26 +34,33 @@ class PredictNextWordTest(absltest.TestCase):
     self.folder = folder.name
     self.write_run()
 
-  def write_run(self, task='stackoverflow'):
+  def write_run(self, task='stackoverflow', algorithm='fed_alt'):
     """A run whose shared model says b, then a, and ann's c, then b.
 
     The last layer norm gives 0 but for its bias, so that a token's logit is its
     own bias plus what its embedding has of that bias.
     """
-    settings = dataclasses.asdict(config_lib.Config(personal='output'))
+    config = config_lib.Config(algorithm=algorithm, personal='output')
+    settings = dataclasses.asdict(config)
     settings.update(task=task, data='there', model=None, batch_size=64)
     with open(os.path.join(self.folder, 'config.json'), 'w') as f:
       json.dump({'settings': settings}, f)
     vocabulary.save(self.folder, ABC)
     variables = partial_model.describe(
-        stackoverflow.create_model_fn(
-            stackoverflow.SIZES['tiny'], ABC, 'output'
+        experiment.create_model_fn(
+            functools.partial(
+                stackoverflow.create_model_fn, stackoverflow.SIZES['tiny'], ABC
+            ),
+            config,
         )
     )
     values = {v.path: np.zeros(v.shape, np.float32) for v in variables}
     # Other words (4) and the end (6) are the likeliest, and no words.
-    values['words/bias'][:] = [0, 1, 2, 0, 8, 0, 9]
-    values['words/embedding'][3, 0] = 1
+    for path, value in values.items():
+      if path.endswith('words/bias'):
+        value[:] = [0, 1, 2, 0, 8, 0, 9]
+      if path.endswith('words/embedding'):
+        value[3, 0] = 1
     group = lambda personal: tff.learning.models.ModelWeights(
         [values[v.path] for v in variables if v.personal == personal], []
     )
@@ -65,6 +74,8 @@ class PredictNextWordTest(absltest.TestCase):
       if not store.contains('ann'):
         beta = [v.path for v in variables if v.personal].index(
             'block_1/norm2/beta'
+            if algorithm == 'fed_alt'
+            else 'personal/block_1/norm2/beta'
         )
         own = group(True)
         own.trainable[beta] = own.trainable[beta].copy()
@@ -89,6 +100,17 @@ class PredictNextWordTest(absltest.TestCase):
     )
     # The first model is not changed by it, nor is a long sentence refused.
     self.assertEqual(models.predict('a ' * 30)[0][0], 'b')
+
+  def test_run_whose_clients_have_copies(self):
+    os.remove(os.path.join(self.folder, 'personal_store.sqlite'))
+    self.write_run(algorithm='ditto')
+    models = predict_next_word.NextWords(self.folder)
+    self.assertEqual(
+        [word for word, _ in models.predict('A x')], ['b', 'a', 'c']
+    )
+    self.assertEqual(
+        [word for word, _ in models.predict('', 'ann', count=2)], ['c', 'b']
+    )
 
   def test_client_without_variables(self):
     with self.assertRaisesRegex(ValueError, "found 'bob'. Some that have: ann"):

@@ -97,6 +97,23 @@ class SqlExamplesTest(absltest.TestCase):
     for name, values in zip(PEOPLE, found):
       np.testing.assert_array_equal(values, self.clients.read(name)['label'])
 
+  def test_takes_examples_by_position(self):
+    for name, positions in (
+        ('ann', [0, 3]),
+        ("o'hara", [2]),
+        ("o'hara", []),
+        ('nobody', []),
+    ):
+      some = self.form.take(self.located.read(name), np.array(positions, int))
+      self.form.check(some, None)
+      self.assertEqual(some['num_examples'], len(positions))
+      found = tf.function(self.form._read)(some)
+      expected = self.tensors.take(
+          self.clients.read(name), np.array(positions, int)
+      )
+      for feature in FEATURES:
+        np.testing.assert_array_equal(found[feature], expected[feature])
+
   def test_knows_the_clients(self):
     self.assertEqual(list(self.located.client_ids), list(PEOPLE))
     self.assertEqual(self.located.num_examples("o'hara"), 3)

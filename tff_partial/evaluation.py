@@ -151,6 +151,8 @@ class TestedModel:
     initial_personal: The anchor, if the phases need one.
     keep_fn: Receives client ids and the computation's results for them, such
       as the personal variables that the phases trained.
+    tests_fn: Whether a client is tested under this model; `None` is all are.
+      Another client's scores under it have weight 0, which is no test.
   """
 
   __test__ = False  # Not a test case, whatever its name makes pytest think.
@@ -162,6 +164,7 @@ class TestedModel:
   round_num: int = 0
   initial_personal: Any = ()
   keep_fn: Optional[Callable[[Sequence[str], Sequence[Any]], None]] = None
+  tests_fn: Optional[Callable[[str], bool]] = None
 
 
 def evaluate(
@@ -179,7 +182,7 @@ def evaluate(
   """Tests clients under several models, on the same examples.
 
   Args:
-    models: By name.
+    models: By name; all clients are tested under the first.
     client_ids: Who is tested.
     train_clients: Their training examples, for the phases.
     test_clients: Their test examples.
@@ -215,20 +218,15 @@ def evaluate(
             value(_train_examples(train_clients, test_clients, c), c)
             for c in cohort
         ]
+      first_scores = {}
       for name, model in models.items():
-        outputs = model.evaluation(
-            model.shared,
-            process.ClientWorkState(
-                np.int32(model.round_num), model.initial_personal
-            ),
-            list(model.personal_fn(cohort)),
-            train if model.phases else [()] * len(cohort),
-            test,
-        )
-        if model.keep_fn is not None:
-          model.keep_fn(cohort, outputs)
-        for output in outputs:
-          for metric, pair in output['scores'].items():
+        scores = _test_cohort(model, cohort, train, test)
+        first_scores = first_scores or scores
+        for client_id in cohort:
+          untested = tf.nest.map_structure(
+              np.zeros_like, first_scores[client_id]
+          )
+          for metric, pair in scores.get(client_id, untested).items():
             terms[name][metric].append(pair)
       first = next(iter(terms.values()))
       metric = next(iter(first))
@@ -253,6 +251,35 @@ def evaluate(
           for name, metrics in terms.items()
       },
   )
+
+
+def _test_cohort(
+    model: TestedModel,
+    cohort: Sequence[str],
+    train: Sequence[Any],
+    test: Sequence[Any],
+) -> dict[str, Any]:
+  """Scores by client, of those that this model is for."""
+  places = [
+      i
+      for i, client_id in enumerate(cohort)
+      if model.tests_fn is None or model.tests_fn(client_id)
+  ]
+  if not places:
+    return {}
+  client_ids = [cohort[i] for i in places]
+  outputs = model.evaluation(
+      model.shared,
+      process.ClientWorkState(
+          np.int32(model.round_num), model.initial_personal
+      ),
+      list(model.personal_fn(client_ids)),
+      [train[i] if model.phases else () for i in places],
+      [test[i] for i in places],
+  )
+  if model.keep_fn is not None:
+    model.keep_fn(client_ids, outputs)
+  return {c: output['scores'] for c, output in zip(client_ids, outputs)}
 
 
 def _count(clients: clients_lib.Clients, client_id: str) -> int:

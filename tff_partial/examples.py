@@ -41,6 +41,10 @@ class ClientExamples(abc.ABC):
   def value(self, examples: Any, seed: np.ndarray) -> Any:
     """A value of `type` from a client's examples and an int32 [2] seed."""
 
+  def take(self, examples: Any, positions: np.ndarray) -> Any:
+    """Some of a client's examples, by position, in the form they have."""
+    return tf.nest.map_structure(lambda array: array[positions], examples)
+
   @abc.abstractmethod
   def reduce(
       self,
@@ -228,6 +232,12 @@ class Sequences(ClientExamples):
   def value(self, examples: Any, seed: np.ndarray) -> Any:
     del seed  # The dataset shuffles itself.
     return examples
+
+  def take(self, examples: Any, positions: np.ndarray) -> Any:
+    raise ValueError(
+        'Expected examples that can be taken by position, found a'
+        ' tf.data.Dataset. Use `Tensors`.'
+    )
 
   def reduce(
       self,

@@ -42,8 +42,17 @@ class Question:
     )
 
   def models(self, table: client_table.ClientTable) -> list[str]:
-    """The models for which the metric was measured."""
-    return [m for m, metrics in table.scores.items() if self.metric in metrics]
+    """The models for which the metric was measured, at all of the clients.
+
+    Some are only for clients that never trained (`evaluation.TestedModel`).
+    """
+    tested = lambda model: table.weights(model, self.metric) > 0
+    return [
+        model
+        for model, metrics in table.scores.items()
+        if self.metric in metrics
+        and np.array_equal(tested(model), tested(self.baseline))
+    ]
 
   def percent(self, table: client_table.ClientTable) -> bool:
     """Whether people read the metric in percent, as they do accuracy.
@@ -184,8 +193,8 @@ def csv_rows(table: client_table.ClientTable, question: Question) -> str:
   for model, metrics in table.scores.items():
     for metric in metrics:
       columns[f'{metric}/{model}'] = table.values(model, metric)
-      # The same under every model, which are tested on the same examples.
-      columns[f'{metric}/weight'] = table.weights(model, metric)
+      # The same under every model that all clients are tested under.
+      columns[f'{metric}/weight'] = table.weights(question.baseline, metric)
   columns[f'{question.metric}/change'] = comparison.changes
   columns['p_hurt'] = np.where(tested, comparison.p_hurt, np.nan)
   columns['p_helped'] = np.where(tested, comparison.p_helped, np.nan)

@@ -10,6 +10,11 @@ _MODELS = {
     'shared': 'Shared part alone',
     'personalized': 'Personalized',
     'finetuned': 'Fine-tuned',
+    'gated': 'Personalized where it helps held-out data',
+    'new_initial': 'New client: initial values',
+    'new_mean': 'New client: mean of others’',
+    'new_reconstruct': 'New client: reconstructed',
+    'new_finetune': 'New client: fine-tuned',
 }
 
 # What stands for a number that there is none of.

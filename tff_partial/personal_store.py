@@ -137,6 +137,34 @@ class PersonalStore:
       stored[row[0]] = self._decode(row[2])
     return [stored.get(client_id, self._default) for client_id in client_ids]
 
+  def mean(self) -> Any:
+    """Returns the mean over stored clients, each of whom counts alike.
+
+    One client is in memory at a time, and sums are of 64 bits. Without clients
+    it is the default.
+
+    Raises:
+      StoreError: If a value is not what was written.
+    """
+    if not self._num_clients:
+      return self._default
+    leaves = tree.flatten(self._default)
+    sums = [np.zeros(leaf.shape, np.float64) for leaf in leaves]
+    with self._errors():
+      # In one order, on which the last bits of a sum depend.
+      for row in self._connection.execute(
+          'SELECT client_id, version, data, crc FROM clients ORDER BY client_id'
+      ):
+        if not store_rows.is_intact(row):
+          raise self._damaged(f'the variables of client {row[0]!r}')
+        for total, leaf in zip(sums, tree.flatten(self._decode(row[2]))):
+          total += leaf
+    means = [
+        (total / self._num_clients).astype(leaf.dtype)
+        for total, leaf in zip(sums, leaves)
+    ]
+    return tree.unflatten_as(self._default, means)
+
   def write(
       self,
       client_ids: Sequence[str],

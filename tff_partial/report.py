@@ -11,6 +11,7 @@ figures are inside, it loads nothing, and it opens without a network.
 from collections.abc import Mapping, Sequence
 import dataclasses
 import os
+from typing import Optional
 
 from matplotlib import figure as mpl_figure
 
@@ -37,6 +38,7 @@ def write_report(
     history: Sequence[Mapping[str, float]],
     cost: summary.Cost,
     notes: Sequence[str] = (),
+    gate: Optional[Mapping[str, float]] = None,
 ) -> str:
   """Writes `report.html`, `report.json` and `clients.csv`.
 
@@ -57,6 +59,7 @@ def write_report(
       `eval/<model>/<metric>`.
     cost: What the run took.
     notes: What the reader should know, a paragraph each.
+    gate: Of a gated model, how many clients kept the shared one, and the like.
 
   Returns:
     The path of the page.
@@ -88,6 +91,7 @@ def write_report(
           'history': history,
           'settings': settings,
           'notes': notes,
+          'gate': gate,
       }
   )
   environment = page.environment(contents['percent'])

@@ -1,0 +1,122 @@
+# Copyright 2026 The tff-partial Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""Experiments with newcomers, with the gate, and of clients on their own."""
+
+import json
+import pathlib
+import tempfile
+
+from absl.testing import absltest
+import numpy as np
+
+from tasks import config as config_lib
+from tasks import emnist
+from tasks import experiment
+from tests import run_experiment_test
+from tests import worker
+from tff_partial import gate
+
+setUpModule, tearDownModule = worker.start, worker.stop
+
+ROUNDS, COHORT = 3, 3
+NEW = ('new_initial', 'new_mean', 'new_reconstruct', 'new_finetune')
+
+
+class OptionsTest(absltest.TestCase):
+
+  def setUp(self):
+    super().setUp()
+    folder = tempfile.TemporaryDirectory()
+    self.addCleanup(folder.cleanup)
+    self.folder = pathlib.Path(folder.name)
+    data = run_experiment_test.write_data(self.folder / 'data')
+    self.task = emnist.create_task(str(data), batch_size=4)
+
+  def run_one(self, name='run', **settings):
+    """Table and report of a short run; two of eight writers are kept out."""
+    config = config_lib.Config(
+        total_rounds=ROUNDS,
+        clients_per_round=COHORT,
+        rounds_per_evaluation=0,
+        unseen_clients=2,
+        **{'pretrain_rounds': 1, **settings},
+    )
+    folder = self.folder / name
+    table = experiment.run(self.task, config, str(folder), progress=False)
+    return table, json.loads((folder / 'report.json').read_text())
+
+  def test_newcomers(self):
+    table, report = self.run_one(
+        personal='output', onboarding=','.join(config_lib.ONBOARDING)
+    )
+    groups = report['groups']
+    self.assertContainsSubset(NEW, groups['never_seen']['models'])
+    self.assertNoCommonElements(NEW, groups['participated']['models'])
+    new = ~table.participated
+    self.assertGreaterEqual(new.sum(), 2)
+    loss = lambda model: table.values(model, 'loss')
+    # Nobody else is tested with what newcomers get.
+    for model in NEW:
+      np.testing.assert_array_equal(np.isfinite(loss(model)), new)
+    # What they start from by themselves is the initial values.
+    np.testing.assert_array_equal(
+        loss('new_initial')[new], loss('personalized')[new]
+    )
+    for i, model in enumerate(NEW):
+      for other in NEW[:i]:
+        self.assertFalse((loss(model) == loss(other))[new].any())
+
+  def test_newcomers_copy_the_shared_model(self):
+    table, _ = self.run_one(algorithm='ditto', personal_l2=1.0)
+    self.assertNotIn('new_reconstruct', table.scores)
+    new = ~table.participated
+    for other, same in (('shared', True), ('personalized', False)):
+      np.testing.assert_array_equal(
+          table.values('new_initial', 'loss')[new]
+          == table.values(other, 'loss')[new],
+          same,
+      )
+
+  def test_gate(self):
+    table, report = self.run_one(gate=0.3)
+    # Of 6 examples 2 are held out, also in pretraining.
+    np.testing.assert_array_equal(table.train_examples, 4)
+    self.assertEqual(
+        report['cost']['examples_processed'], ROUNDS * COHORT * 4 * 2
+    )
+    metrics = (self.folder / 'run/pretrain/metrics.csv').read_text()
+    header, row = metrics.splitlines()
+    examples = dict(zip(header.split(','), row.split(',')))['counts/examples']
+    self.assertEqual(float(examples), COHORT * 4)
+    kept = table.values(gate.GATED, 'loss') == table.values(
+        'non_personalized', 'loss'
+    )
+    taken = table.values(gate.GATED, 'loss') == table.values(
+        'personalized', 'loss'
+    )
+    np.testing.assert_array_equal(kept, ~taken)
+    found = report['gate']
+    self.assertEqual((found['clients'], found['kept_shared']), (8, kept.sum()))
+    self.assertEqual(found['kept_shared_share'], kept.mean())
+    self.assertIn(gate.GATED, report['groups']['participated']['models'])
+    self.assertIn(f'{kept.sum()} of 8 clients', ' '.join(report['notes']))
+
+  def test_clients_that_train_alone_do_not_start_from_the_baseline(self):
+    settings = {'algorithm': 'local', 'finetune_epochs': 2}
+    table, report = self.run_one('pretrained', **settings)
+    other, _ = self.run_one('not', pretrain_rounds=0, **settings)
+    np.testing.assert_array_equal(
+        table.values('finetuned', 'loss'), other.values('finetuned', 'loss')
+    )
+    self.assertEqual(report['baseline'], 'non_personalized')
+    self.assertTrue(
+        (
+            table.values('non_personalized', 'loss')
+            != other.values('shared', 'loss')
+        ).any()
+    )
+    self.assertEqual(report['cost']['shared_parameters'], 0)
+
+
+if __name__ == '__main__':
+  absltest.main()
