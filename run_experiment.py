@@ -161,6 +161,12 @@ flags.DEFINE_float(
     lower_bound=0,
 )
 flags.DEFINE_float(
+    'personal_dropout',
+    _DEFAULTS.personal_dropout,
+    "Part of personal adapters' outputs that training drops.",
+    lower_bound=0,
+)
+flags.DEFINE_float(
     'shared_proximal',
     _DEFAULTS.shared_proximal,
     "Weight of the squared distance of shared variables from the server's.",

@@ -56,6 +56,7 @@ class Config:
   staircase_rounds: int = 500
   clip_norm: Optional[float] = None
   personal_l2: float = 0.0
+  personal_dropout: float = 0.0
   shared_proximal: float = 0.0
   local_rounds: int = 5
   pull: float = 0.1
@@ -100,9 +101,20 @@ class Config:
           'Expected --finetune_epochs of at least 1 for algorithm'
           f' {self.algorithm!r}, found 0.'
       )
-    if not 0 <= self.gate < 1:
+    for name in ('gate', 'personal_dropout'):
+      if not 0 <= getattr(self, name) < 1:
+        raise ValueError(
+            f'Expected --{name} of at least 0 and below 1, found'
+            f' {getattr(self, name)}.'
+        )
+    if (
+        self.personal_dropout
+        and self.algorithm != 'fed_avg'
+        and 'adapter' not in self.split
+    ):
       raise ValueError(
-          f'Expected --gate of at least 0 and below 1, found {self.gate}.'
+          'Expected personal adapters with --personal_dropout, which is theirs,'
+          f' found {self.split_in_words}. Use --personal=adapter.'
       )
     self._check_onboarding()
     if self.algorithm == 'pfedme' and not self.pull:
@@ -202,6 +214,7 @@ class Config:
         'personal_epochs',
         'personal_learning_rate',
         'personal_l2',
+        'personal_dropout',
         'local_rounds',
         'pull',
         'onboarding',

@@ -736,7 +736,10 @@ def _personal_training(
 
 def _create_steps(config: config_lib.Config, epochs: int) -> algorithms.Steps:
   return algorithms.Steps(
-      epochs=epochs, max_steps=config.max_steps, clip_norm=config.clip_norm
+      epochs=epochs,
+      max_steps=config.max_steps,
+      clip_norm=config.clip_norm,
+      adapter_dropout=config.personal_dropout,
   )
 
 

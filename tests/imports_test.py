@@ -26,7 +26,7 @@ _LAYERS = (
     ('local_update', 'client_table', 'personal_store'),
     ('copied_model', 'examples', 'clients', 'store_rows', 'adapters'),
     ('partial_model',),
-    ('partition', 'group_norm'),
+    ('partition', 'group_norm', 'dropout'),
 )
 _WITHOUT_TENSORFLOW = (
     'tff_partial.partition',

@@ -22,6 +22,7 @@ to the features twice, and both start near the identity, not at it.
 
 import tensorflow as tf
 
+from tff_partial import dropout
 from tff_partial import group_norm
 
 
@@ -52,7 +53,7 @@ class BottleneckAdapter(tf.keras.layers.Layer):
     super().build(input_shape)
 
   def call(self, inputs):
-    return inputs + self.up(self.down(inputs))
+    return inputs + dropout.apply(self.up(self.down(inputs)))
 
   def get_config(self):
     return {**super().get_config(), 'width': self._width}
@@ -84,7 +85,7 @@ class ConvAdapter(tf.keras.layers.Layer):
     super().build(input_shape)
 
   def call(self, inputs):
-    return inputs + self.conv(self.norm(inputs))
+    return inputs + dropout.apply(self.conv(self.norm(inputs)))
 
   def get_config(self):
     return {**super().get_config(), 'groups': self._groups}

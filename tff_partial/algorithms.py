@@ -74,17 +74,19 @@ class Algorithm:
 
 @dataclasses.dataclass(frozen=True)
 class Steps:
-  """How long a phase lasts, and how its gradients are bounded.
+  """How long a phase lasts, and what its steps have in common.
 
   Attributes:
     epochs: Passes over a client's examples.
     max_steps: At most so many gradient steps; `None` is no limit.
     clip_norm: Bound on the global norm of the gradients; `None` is no bound.
+    adapter_dropout: The part of adapters' outputs that is dropped.
   """
 
   epochs: int = 1
   max_steps: Optional[int] = None
   clip_norm: Optional[float] = None
+  adapter_dropout: float = 0.0
 
 
 def _phase(

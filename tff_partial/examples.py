@@ -41,6 +41,19 @@ class ClientExamples(abc.ABC):
   def value(self, examples: Any, seed: np.ndarray) -> Any:
     """A value of `type` from a client's examples and an int32 [2] seed."""
 
+  def step_seed(self, examples: Any, phase: int, step: Any) -> Any:
+    """An int32 [2] seed for what is random in a step's model.
+
+    Args:
+      examples: A value of `type`.
+      phase: As given to `reduce`.
+      step: How many steps of the phase came before, an integer scalar.
+    """
+    fold_in = tf.random.experimental.stateless_fold_in
+    # Apart from the seeds that batches are cut and prepared with.
+    seed = fold_in(fold_in(examples['seed'], phase), -2)
+    return fold_in(seed, tf.cast(step, tf.int32))
+
   def take(self, examples: Any, positions: np.ndarray) -> Any:
     """Some of a client's examples, by position, in the form they have."""
     return tf.nest.map_structure(lambda array: array[positions], examples)
@@ -232,6 +245,12 @@ class Sequences(ClientExamples):
   def value(self, examples: Any, seed: np.ndarray) -> Any:
     del seed  # The dataset shuffles itself.
     return examples
+
+  def step_seed(self, examples: Any, phase: int, step: Any) -> Any:
+    raise ValueError(
+        'Expected examples that come with a seed for dropout, found a'
+        ' tf.data.Dataset. Use `Tensors`.'
+    )
 
   def take(self, examples: Any, positions: np.ndarray) -> Any:
     raise ValueError(

@@ -13,6 +13,7 @@ ICML 2022. https://arxiv.org/abs/2204.03809
 """
 
 import collections
+import contextlib
 from collections.abc import Callable, Sequence
 import dataclasses
 from typing import Any, NamedTuple, Optional
@@ -20,6 +21,7 @@ from typing import Any, NamedTuple, Optional
 import tensorflow as tf
 import tensorflow_federated as tff
 
+from tff_partial import dropout
 from tff_partial import examples as examples_lib
 from tff_partial import partial_model
 
@@ -73,6 +75,8 @@ class Phase:
     max_steps: At most so many steps over all epochs; `None` is no limit.
     clip_norm: Bound on the global norm of the gradients of the variables that
       this phase trains; the others have no part in it.
+    adapter_dropout: The part of adapters' outputs that is dropped in each step,
+      from 0 to below 1; no other layer drops any.
     pull: After the phase, shared variables go this part of the way to the
       personal variables that are a copy of them (pFedMe); 0 to 1.
   """
@@ -82,9 +86,15 @@ class Phase:
   epochs: int = 1
   max_steps: Optional[int] = None
   clip_norm: Optional[float] = None
+  adapter_dropout: float = 0.0
   pull: float = 0.0
 
   def __post_init__(self):
+    if not 0 <= self.adapter_dropout < 1:
+      raise ValueError(
+          'Expected adapter_dropout of at least 0 and below 1, found'
+          f' {self.adapter_dropout}.'
+      )
     if not 0 <= self.pull <= 1:
       raise ValueError(f'Expected pull from 0 to 1, found {self.pull}.')
     if self.shared is None and self.personal is None:
@@ -315,9 +325,10 @@ def _run_phase(
   def step(state, batch):
     """The training step."""
     optimizer_states, progress = state
-    loss, outputs, gradients = model.gradients(
-        batch, [group.name for group in groups]
-    )
+    with _dropout(phase, client_examples, examples, number, progress.steps):
+      loss, outputs, gradients = model.gradients(
+          batch, [group.name for group in groups]
+      )
     gradients = [
         _add_penalty(group, gradient)
         for group, gradient in zip(groups, gradients)
@@ -355,6 +366,15 @@ def _run_phase(
       phase=number,
   )
   return progress
+
+
+def _dropout(phase, client_examples, examples, number, step):
+  """The scope of a step's dropout, if the phase has any."""
+  if not phase.adapter_dropout:
+    return contextlib.nullcontext()
+  return dropout.scope(
+      phase.adapter_dropout, client_examples.step_seed(examples, number, step)
+  )
 
 
 def _choose(condition: tf.Tensor, value: Any, otherwise: Any) -> Any:
