@@ -29,6 +29,7 @@ os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')
 
 # pylint: disable=g-import-not-at-top
 from absl import app  # noqa: E402
+from absl import logging  # noqa: E402
 import tensorflow as tf  # noqa: E402
 import tensorflow_federated as tff  # noqa: E402
 
@@ -223,6 +224,7 @@ def _parse(argv: Sequence[str]):
 
 
 def main(args) -> int:
+  logging.set_verbosity(logging.WARNING)
   runtime.remove_default_context()
   try:
     export(args.run, args.client, args.export_dir)
