@@ -97,7 +97,7 @@ flags.DEFINE_integer(
     'finetune_epochs',
     _DEFAULTS.finetune_epochs,
     'Epochs each client trains its personal variables before the last test; by'
-    ' default none, but 5 with --algorithm=finetune and 20 with local.',
+    ' default none, but 5 with --algorithm=finetune and 50 with local.',
     lower_bound=0,
 )
 

@@ -179,10 +179,18 @@ class Config:
 
   @property
   def num_finetune_epochs(self) -> int:
-    """Epochs of fine-tuning: as said, or the paper's 5 for that algorithm."""
+    """Epochs of fine-tuning: as said, or the paper's 5 for that algorithm.
+
+    A client that begins alone and from nothing needs more.
+    """
     if self.finetune_epochs is not None:
       return self.finetune_epochs
-    return {'finetune': 5, 'local': 20}.get(self.algorithm, 0)
+    return {'finetune': 5, 'local': 50}.get(self.algorithm, 0)
+
+  @property
+  def finetuned_model(self) -> str:
+    """What the report calls a client's model after its last epochs."""
+    return 'trained_alone' if self.algorithm == 'local' else 'finetuned'
 
   @property
   def num_newcomer_epochs(self) -> int:

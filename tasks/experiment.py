@@ -298,7 +298,7 @@ class _Run:
       return 'initial', 'non_personalized'
     baseline = 'non_personalized' if self._pretrained else 'shared'
     if self._config.trains_alone:
-      return baseline, 'finetuned'
+      return baseline, self._config.finetuned_model
     return baseline, 'personalized'
 
   def _models(
@@ -332,7 +332,7 @@ class _Run:
     if self._finetuning:
       # Fine-tuning alone begins anew, also where a stopped run stored some.
       kept = self._algorithm.stateful and self._algorithm.trains_shared
-      models['finetuned'] = test(
+      models[self._config.finetuned_model] = test(
           shared,
           self._store.read if kept else everyones,
           phases=self._finetuning.phases,

@@ -162,7 +162,7 @@ def _tested_as(client_id: Optional[str], config: config_lib.Config) -> str:
     return 'non_personalized'
   if client_id is None:
     return 'shared'
-  return 'finetuned' if config.trains_alone else 'personalized'
+  return config.finetuned_model if config.trains_alone else 'personalized'
 
 
 def to_tflite(model: partial_model.PartialModel) -> bytes:

@@ -60,7 +60,8 @@ class ConfigTest(parameterized.TestCase):
 
   def test_default_split(self):
     self.assertEqual(config_lib.Config().personal, 'output')
-    self.assertEqual(config_lib.Config(algorithm='local').split, 'all')
+    local = config_lib.Config(algorithm='local')
+    self.assertEqual((local.split, local.num_finetune_epochs), ('all', 50))
 
   @parameterized.parameters(
       ({}, ()),

@@ -15,6 +15,7 @@ from tasks import experiment
 from tests import run_experiment_test
 from tests import worker
 from tff_partial import gate
+from tff_partial import run_results
 
 setUpModule, tearDownModule = worker.start, worker.stop
 
@@ -52,6 +53,8 @@ class OptionsTest(absltest.TestCase):
     groups = report['groups']
     self.assertContainsSubset(NEW, groups['never_seen']['models'])
     self.assertNoCommonElements(NEW, groups['participated']['models'])
+    read = run_results.read_run(self.folder / 'run', without=())
+    self.assertNoCommonElements(NEW, read.outcomes)
     new = ~table.participated
     self.assertGreaterEqual(new.sum(), 2)
     loss = lambda model: table.values(model, 'loss')
@@ -106,7 +109,8 @@ class OptionsTest(absltest.TestCase):
     table, report = self.run_one('pretrained', **settings)
     other, _ = self.run_one('not', pretrain_rounds=0, **settings)
     np.testing.assert_array_equal(
-        table.values('finetuned', 'loss'), other.values('finetuned', 'loss')
+        table.values('trained_alone', 'loss'),
+        other.values('trained_alone', 'loss'),
     )
     self.assertEqual(report['baseline'], 'non_personalized')
     self.assertTrue(

@@ -105,6 +105,7 @@ def sentence(table: client_table.ClientTable, question: Question) -> str:
   subjects = {
       'personalized': 'Personalization',
       'finetuned': 'Fine-tuning',
+      'trained_alone': 'Training alone',
       'non_personalized': 'Training',
   }
   subject = subjects.get(

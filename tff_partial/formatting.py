@@ -10,6 +10,7 @@ _MODELS = {
     'shared': 'Shared part alone',
     'personalized': 'Personalized',
     'finetuned': 'Fine-tuned',
+    'trained_alone': 'Trained alone',
     'gated': 'Personalized where it helps held-out data',
     'new_initial': 'New client: initial values',
     'new_mean': 'New client: mean of others’',

@@ -108,7 +108,9 @@ def read_run(
       model
       for group in report['groups'].values()
       for model in group['models']
+      # Without the column it is a model of clients never seen alone.
       if model not in (baseline, candidate, *_REFERENCES)
+      and f'p_hurt/{model}' in rows[0]
   ]
 
   def outcome(model: str) -> Outcome:
