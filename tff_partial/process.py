@@ -19,10 +19,14 @@ variables go into a round and come out of it as client-placed values and enter
 nothing but `local_update`; what reaches an aggregator has the shared variables'
 type. TFF's clients have no memory, so the caller hands each client its personal
 variables and keeps what comes back (`personal_store.py`).
+
+A round also comes in pieces, for cohorts that are too large for one machine:
+`partial_round` of any part of the cohort, `merge`, `finalize`
+(`sharded_round.py`). Client work is done in the first piece and only there.
 """
 
 import collections
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 import functools
 from typing import Any, NamedTuple, Optional, Union
 
@@ -55,6 +59,32 @@ class ClientWorkState(NamedTuple):
   initial_personal: Any
 
 
+class RoundPieces(NamedTuple):
+  """A round that is done part by part of the cohort, wherever each is done.
+
+  `next` is `partial_round` of the whole cohort, then `finalize`. The order of
+  floating-point sums is that of the parts and of their merging.
+
+  Attributes:
+    partial_round: `(<state=S@SERVER, personal={P}@CLIENTS,
+      examples={E}@CLIENTS> -> <{P}@CLIENTS, A@SERVER>)`, the work of some
+      clients. A is what the aggregator and the metrics sum up of them.
+    merge: `(<A,A> -> A)`, of two parts of a cohort one.
+    after_merge: `(<<S@SERVER, nothing of clients>, A@SERVER> ->
+      <S@SERVER, M@SERVER>)`; call `finalize` instead.
+  """
+
+  partial_round: tff.Computation
+  merge: tff.Computation
+  after_merge: tff.Computation
+
+  def finalize(self, state: Any, merged: Any) -> tuple[Any, Any]:
+    """The server's new state and the round's metrics."""
+    # What is the clients' in this argument was used up by `partial_round`.
+    nothing = [[] for _ in self.after_merge.type_signature.parameter[0][1:]]
+    return self.after_merge((state, *nothing), merged)
+
+
 class PartialProcess(tff.templates.IterativeProcess):
   """An iterative process whose clients keep personal variables.
 
@@ -71,10 +101,21 @@ class PartialProcess(tff.templates.IterativeProcess):
       *,
       initialize_personal: tff.Computation,
       algorithm: algorithms.Algorithm,
+      build_pieces: Callable[[], RoundPieces],
   ):
     super().__init__(initialize_fn, next_fn)
     self._initialize_personal = initialize_personal
     self._algorithm = algorithm
+    self._build_pieces = build_pieces
+
+  @functools.cached_property
+  def pieces(self) -> RoundPieces:
+    """The round in pieces; made when first asked for, which takes seconds.
+
+    Raises:
+      ValueError: If the aggregator cannot be divided.
+    """
+    return self._build_pieces()
 
   @property
   def initialize_personal(self) -> tff.Computation:
@@ -198,7 +239,8 @@ def build_partial_process(
       default the weighted mean; when no client has a weight the mean is not a
       number, and the server keeps what it had.
     distributor: Takes the shared variables from the server to clients. By
-      default a plain broadcast.
+      default a plain broadcast. A round in pieces executes it for every piece,
+      so it must depend on its state and the variables alone.
     client_weighting: By examples, or uniform as in [2]; clients that fail or
       have no examples have weight 0 either way. An unweighted aggregator
       ignores it.
@@ -289,16 +331,12 @@ def build_partial_process(
         )
     )
 
-  @tff.federated_computation(
-      initialize.type_signature.result,
-      tff.FederatedType(types.personal, tff.CLIENTS),
-      tff.FederatedType(types.examples, tff.CLIENTS),
-  )
-  def next_round(state, personal, examples):
-    distributed = distribution.next(
-        state.distributor, state.global_model_weights
-    )
-    output = tff.federated_map(
+  state_type = initialize.type_signature.result
+  output_type = client_work.type_signature.result
+  at_clients = lambda member: tff.FederatedType(member, tff.CLIENTS)
+
+  def train_clients(state, distributed, personal, examples):
+    return tff.federated_map(
         client_work,
         (
             distributed.result,
@@ -307,6 +345,8 @@ def build_partial_process(
             examples,
         ),
     )
+
+  def update_server(state, distributed, output):
     aggregated = aggregation.next(
         state.aggregator, output.update, output.weight
     )
@@ -331,14 +371,75 @@ def build_partial_process(
             finalizer=finalized.measurements,
         )
     )
+    return new_state, metrics
+
+  @tff.federated_computation(
+      state_type, at_clients(types.personal), at_clients(types.examples)
+  )
+  def next_round(state, personal, examples):
+    distributed = distribution.next(
+        state.distributor, state.global_model_weights
+    )
+    output = train_clients(state, distributed, personal, examples)
+    new_state, metrics = update_server(state, distributed, output)
     return new_state, output.personal, metrics
+
+  def build_pieces():
+    # All results are the server's: with the sums at hand no client is needed.
+    @tff.federated_computation(
+        state_type,
+        at_clients(output_type.update),
+        at_clients(output_type.weight),
+        at_clients(output_type.metrics),
+        at_clients(output_type.counts),
+    )
+    def server_step(state, update, weight, metrics, counts):
+      # For state and measurements. The broadcast itself went out with each
+      # part, from this same state.
+      distributed = distribution.next(
+          state.distributor, state.global_model_weights
+      )
+      return update_server(
+          state,
+          distributed,
+          local_update.ClientOutput(update, weight, (), metrics, counts),
+      )
+
+    divided = _divide(server_step)
+
+    @tff.federated_computation(
+        state_type, at_clients(types.personal), at_clients(types.examples)
+    )
+    def partial_round(state, personal, examples):
+      distributed = distribution.next(
+          state.distributor, state.global_model_weights
+      )
+      output = train_clients(state, distributed, personal, examples)
+      return output.personal, divided.up_to_merge(
+          state, output.update, output.weight, output.metrics, output.counts
+      )
+
+    return RoundPieces(partial_round, divided.merge, divided.after_merge)
 
   return PartialProcess(
       initialize,
       next_round,
       initialize_personal=initial_personal,
       algorithm=algorithm,
+      build_pieces=build_pieces,
   )
+
+
+def _divide(server_step: tff.Computation) -> Any:
+  """Splits a computation where it sums: TFF's `MergeableCompForm`."""
+  try:
+    return tff.backends.native.compile_to_mergeable_comp_form(server_step)
+  except ValueError as e:
+    raise ValueError(
+        'Expected an aggregator whose sums over clients do not depend on one'
+        ' another, found one of another kind, so a round cannot be done in'
+        " parts. Use TFF's MeanFactory or robust_aggregator, or do it in one."
+    ) from e
 
 
 def _build_client_work(
