@@ -52,7 +52,7 @@ def in_pieces(p, state, personal, sizes):
   for size in sizes:
     part = slice(start, start + size)
     values, sums = p.pieces.partial_round(
-        state, personal[part], examples()[part]
+        p.pieces.for_clients(state), personal[part], examples()[part]
     )
     trained.extend(values)
     merged = sums if merged is None else p.pieces.merge(merged, sums)

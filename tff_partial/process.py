@@ -59,30 +59,43 @@ class ClientWorkState(NamedTuple):
   initial_personal: Any
 
 
-class RoundPieces(NamedTuple):
+class RoundPieces:
   """A round that is done part by part of the cohort, wherever each is done.
 
   `next` is `partial_round` of the whole cohort, then `finalize`. The order of
   floating-point sums is that of the parts and of their merging.
 
   Attributes:
-    partial_round: `(<state=S@SERVER, personal={P}@CLIENTS,
+    partial_round: `(<state=S'@SERVER, personal={P}@CLIENTS,
       examples={E}@CLIENTS> -> <{P}@CLIENTS, A@SERVER>)`, the work of some
-      clients. A is what the aggregator and the metrics sum up of them.
+      clients. S' is `for_clients` of the state; A is what the aggregator and
+      the metrics sum up of clients.
     merge: `(<A,A> -> A)`, of two parts of a cohort one.
-    after_merge: `(<<S@SERVER, nothing of clients>, A@SERVER> ->
-      <S@SERVER, M@SERVER>)`; call `finalize` instead.
   """
 
-  partial_round: tff.Computation
-  merge: tff.Computation
-  after_merge: tff.Computation
+  def __init__(
+      self,
+      partial_round: tff.Computation,
+      merge: tff.Computation,
+      last_step: tff.Computation,
+  ):
+    self.partial_round = partial_round
+    self.merge = merge
+    self._last_step = last_step
 
-  def finalize(self, state: Any, merged: Any) -> tuple[Any, Any]:
-    """The server's new state and the round's metrics."""
-    # What is the clients' in this argument was used up by `partial_round`.
-    nothing = [[] for _ in self.after_merge.type_signature.parameter[0][1:]]
-    return self.after_merge((state, *nothing), merged)
+  def for_clients(
+      self, state: tff.learning.templates.LearningAlgorithmState
+  ) -> tff.learning.templates.LearningAlgorithmState:
+    """The state without the server's optimizer's, which may be large."""
+    return state._replace(finalizer=())
+
+  def finalize(
+      self, state: tff.learning.templates.LearningAlgorithmState, merged: Any
+  ) -> tuple[tff.learning.templates.LearningAlgorithmState, Any]:
+    """The server's new state, and the metrics, of a state and an A."""
+    # TFF keeps the parameters that the sums were made of; no client is left.
+    nothing = [[] for _ in self._last_step.type_signature.parameter[2:]]
+    return self._last_step(state, merged, *nothing)
 
 
 class PartialProcess(tff.templates.IterativeProcess):
@@ -332,8 +345,10 @@ def build_partial_process(
     )
 
   state_type = initialize.type_signature.result
-  output_type = client_work.type_signature.result
   at_clients = lambda member: tff.FederatedType(member, tff.CLIENTS)
+
+  def distribute(state):
+    return distribution.next(state.distributor, state.global_model_weights)
 
   def train_clients(state, distributed, personal, examples):
     return tff.federated_map(
@@ -346,28 +361,36 @@ def build_partial_process(
         ),
     )
 
-  def update_server(state, distributed, output):
-    aggregated = aggregation.next(
-        state.aggregator, output.update, output.weight
+  def aggregate(aggregator_state, update, weight, metrics, counts):
+    aggregated = aggregation.next(aggregator_state, update, weight)
+    return (
+        aggregated.state,
+        aggregated.result,
+        aggregated.measurements,
+        tff.federated_sum(metrics),
+        tff.federated_sum(counts),
     )
+
+  def update_server(state, distributed, aggregate_output):
+    aggregator_state, update, measurements, totals, counts = aggregate_output
     finalized = finalizer.next(
-        state.finalizer, state.global_model_weights, aggregated.result
+        state.finalizer, state.global_model_weights, update
     )
     new_state = tff.federated_zip(
         tff.learning.templates.LearningAlgorithmState(
             global_model_weights=finalized.result,
             distributor=distributed.state,
             client_work=tff.federated_map(next_client_work, state.client_work),
-            aggregator=aggregated.state,
+            aggregator=aggregator_state,
             finalizer=finalized.state,
         )
     )
     metrics = tff.federated_zip(
         collections.OrderedDict(
-            train=tff.federated_map(ratios, tff.federated_sum(output.metrics)),
-            counts=tff.federated_sum(output.counts),
+            train=tff.federated_map(ratios, totals),
+            counts=counts,
             distributor=distributed.measurements,
-            aggregator=aggregated.measurements,
+            aggregator=measurements,
             finalizer=finalized.measurements,
         )
     )
@@ -377,49 +400,57 @@ def build_partial_process(
       state_type, at_clients(types.personal), at_clients(types.examples)
   )
   def next_round(state, personal, examples):
-    distributed = distribution.next(
-        state.distributor, state.global_model_weights
-    )
+    distributed = distribute(state)
     output = train_clients(state, distributed, personal, examples)
-    new_state, metrics = update_server(state, distributed, output)
+    aggregated = aggregate(state.aggregator, *_to_be_summed(output))
+    new_state, metrics = update_server(state, distributed, aggregated)
     return new_state, output.personal, metrics
 
   def build_pieces():
-    # All results are the server's: with the sums at hand no client is needed.
-    @tff.federated_computation(
-        state_type,
-        at_clients(output_type.update),
-        at_clients(output_type.weight),
-        at_clients(output_type.metrics),
-        at_clients(output_type.counts),
+    sent_types = [
+        at_clients(part)
+        for part in _to_be_summed(client_work.type_signature.result)
+    ]
+    divided = _divide(
+        tff.federated_computation(
+            aggregate, aggregation.state_type, *sent_types
+        )
     )
-    def server_step(state, update, weight, metrics, counts):
-      # For state and measurements. The broadcast itself went out with each
-      # part, from this same state.
-      distributed = distribution.next(
-          state.distributor, state.global_model_weights
-      )
-      return update_server(
-          state,
-          distributed,
-          local_update.ClientOutput(update, weight, (), metrics, counts),
-      )
-
-    divided = _divide(server_step)
+    whole = state_type.member
+    state_for_clients = tff.learning.templates.LearningAlgorithmState(
+        global_model_weights=whole.global_model_weights,
+        distributor=whole.distributor,
+        client_work=whole.client_work,
+        aggregator=whole.aggregator,
+        finalizer=(),
+    )
 
     @tff.federated_computation(
-        state_type, at_clients(types.personal), at_clients(types.examples)
+        tff.FederatedType(state_for_clients, tff.SERVER),
+        at_clients(types.personal),
+        at_clients(types.examples),
     )
     def partial_round(state, personal, examples):
-      distributed = distribution.next(
-          state.distributor, state.global_model_weights
-      )
-      output = train_clients(state, distributed, personal, examples)
+      output = train_clients(state, distribute(state), personal, examples)
       return output.personal, divided.up_to_merge(
-          state, output.update, output.weight, output.metrics, output.counts
+          state.aggregator, *_to_be_summed(output)
       )
 
-    return RoundPieces(partial_round, divided.merge, divided.after_merge)
+    @tff.federated_computation(
+        state_type, partial_round.type_signature.result[1], *sent_types
+    )
+    def last_step(state, merged, update, weight, metrics, counts):
+      # To have the distributor's next state. Its broadcast went out with each
+      # part of the cohort, from this same state.
+      return update_server(
+          state,
+          distribute(state),
+          divided.after_merge(
+              (state.aggregator, update, weight, metrics, counts), merged
+          ),
+      )
+
+    return RoundPieces(partial_round, divided.merge, last_step)
 
   return PartialProcess(
       initialize,
@@ -428,6 +459,11 @@ def build_partial_process(
       algorithm=algorithm,
       build_pieces=build_pieces,
   )
+
+
+def _to_be_summed(output: Any) -> tuple[Any, Any, Any, Any]:
+  """Of a `ClientOutput`, what goes to the server: not personal variables."""
+  return output.update, output.weight, output.metrics, output.counts
 
 
 def _divide(server_step: tff.Computation) -> Any:
