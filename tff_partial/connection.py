@@ -1,0 +1,120 @@
+# Copyright 2026 The tff-partial Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""A TFF context that computes in a worker at the other end of a gRPC channel.
+
+Made of TFF's own parts, but for one thing: a call that fails fails at once. TFF
+repeats on two status codes without end, of which one is also what TensorFlow
+says of a mistake in a computation.
+"""
+
+from collections.abc import Callable
+import contextlib
+import functools
+import threading
+from typing import Any
+
+import grpc
+import tensorflow_federated as tff
+
+CHANNEL_OPTIONS = (
+    ('grpc.max_receive_message_length', -1),
+    ('grpc.max_send_message_length', -1),
+    # Workers are this machine or on a private network, where $http_proxy is
+    # none.
+    ('grpc.enable_http_proxy', 0),
+)
+
+
+class CallError(grpc.RpcError):
+  """A call failed with a status on which TFF would have repeated it."""
+
+  def __init__(self, status: grpc.StatusCode, details: str):
+    super().__init__(details)
+    self._status = status
+
+  def code(self) -> grpc.StatusCode:
+    return self._status
+
+
+class Compiler:
+  """Compiles computations for workers, each once, from any thread."""
+
+  def __init__(self):
+    self._lock = threading.Lock()
+    self._compile = functools.lru_cache()(
+        tff.backends.native.desugar_and_transform_to_native
+    )
+
+  def __call__(self, comp: Any) -> Any:
+    with self._lock:
+      return self._compile(comp)
+
+
+def create_context(
+    channel: grpc.Channel, compiler: Compiler
+) -> tff.framework.SyncExecutionContext:
+  """Joins the parts of TFF's native context, which cannot be given a worker."""
+  stub = _Stub(_UnwatchedChannel(channel))
+
+  def create_executor(cardinalities):
+    executor = tff.framework.RemoteExecutor(stub)
+    executor.set_cardinalities({tff.CLIENTS: 0, **cardinalities})
+    return executor
+
+  return tff.framework.SyncExecutionContext(
+      tff.framework.ResourceManagingExecutorFactory(create_executor),
+      compiler,
+      transform_args=tff.tensorflow.transform_args,
+      transform_result=tff.tensorflow.transform_result,
+  )
+
+
+class _UnwatchedChannel:
+  """What a stub needs of a channel, without its subscription to the state.
+
+  The thread that would watch the state prints a traceback when the channel is
+  closed; whoever opened the channel has seen to it that there is a worker.
+  """
+
+  def __init__(self, channel: grpc.Channel):
+    self.unary_unary = channel.unary_unary
+
+  def subscribe(self, callback, try_to_connect):
+    pass
+
+
+def _no_retry(name: str) -> Callable[[Any, Any], Any]:
+  """A call that fails once and for all, where TFF's would be repeated."""
+  method = getattr(tff.framework.RemoteExecutorGrpcStub, name)
+
+  def call(self, request):
+    try:
+      return method(self, request)
+    except tff.framework.RetryableError as error:
+      raise CallError(error.code(), error.details()) from error
+
+  return call
+
+
+class _Stub(tff.framework.RemoteExecutorGrpcStub):
+  """TFF's calls to a worker, without its repetitions."""
+
+  get_executor = _no_retry('get_executor')
+  create_value = _no_retry('create_value')
+  create_struct = _no_retry('create_struct')
+  create_call = _no_retry('create_call')
+  create_selection = _no_retry('create_selection')
+  compute = _no_retry('compute')
+
+  def dispose(self, request):
+    # Called by destructors, also after the worker is gone with all it held.
+    with contextlib.suppress(
+        grpc.RpcError, tff.framework.RetryableError, ValueError
+    ):
+      super().dispose(request)
+
+  def dispose_executor(self, request):
+    with contextlib.suppress(
+        grpc.RpcError, tff.framework.RetryableError, ValueError
+    ):
+      super().dispose_executor(request)
