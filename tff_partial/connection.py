@@ -30,10 +30,13 @@ class CallError(grpc.RpcError):
 
   def __init__(self, status: grpc.StatusCode, details: str):
     super().__init__(details)
-    self._status = status
+    self._status, self._details = status, details
 
   def code(self) -> grpc.StatusCode:
     return self._status
+
+  def details(self) -> str:
+    return self._details
 
 
 class Compiler:

@@ -17,6 +17,7 @@ import collections
 from collections.abc import Callable, Iterable, Mapping
 import concurrent.futures
 import dataclasses
+import functools
 import time
 from typing import Any, Optional
 
@@ -26,9 +27,11 @@ import tensorflow_federated as tff
 import tqdm
 
 from tff_partial import clients as clients_lib
+from tff_partial import dispatcher as dispatcher_lib
 from tff_partial import examples as examples_lib
 from tff_partial import personal_store
 from tff_partial import process as process_lib
+from tff_partial import sharded_round
 
 # (round, state) -> numbers by name, to be released with the round's metrics.
 EvaluationFn = Callable[[int, Any], Mapping[str, float]]
@@ -46,6 +49,8 @@ class Settings:
       rounds and after the last; 0 is never.
     seconds_per_checkpoint: Commit when so much time has passed since the last
       commit; the last round is always committed. 0 commits every round.
+    clients_per_shard: Compute so many clients of a cohort at a time, which
+      bounds memory; None for the whole cohort in one computation.
   """
 
   total_rounds: int
@@ -53,6 +58,7 @@ class Settings:
   seed: int = 0
   rounds_per_evaluation: int = 0
   seconds_per_checkpoint: float = 30.0
+  clients_per_shard: Optional[int] = None
 
   def __post_init__(self):
     for name, least in (('total_rounds', 0), ('clients_per_round', 1)):
@@ -61,6 +67,11 @@ class Settings:
             f'Expected {name} of at least {least}, found'
             f' {getattr(self, name)}.'
         )
+    if self.clients_per_shard is not None and self.clients_per_shard < 1:
+      raise ValueError(
+          'Expected clients_per_shard of at least 1, found'
+          f' {self.clients_per_shard}.'
+      )
 
 
 def train(
@@ -72,6 +83,7 @@ def train(
     client_examples: examples_lib.ClientExamples,
     initial_state: Any,
     initial_personal: Any,
+    dispatcher: Optional[dispatcher_lib.Dispatcher] = None,
     release_managers: Iterable[tff.program.ReleaseManager] = (),
     evaluation_fn: Optional[EvaluationFn] = None,
     progress: bool = True,
@@ -87,6 +99,8 @@ def train(
     initial_state: The server's state before round 1.
     initial_personal: What a client starts each round from if the algorithm is
       not stateful.
+    dispatcher: Computes shards if there are any; by default this thread's
+      context, one after the other.
     release_managers: Receive each round's metrics; the key is the number of the
       round, from 1.
     evaluation_fn: Adds to the metrics of some rounds.
@@ -100,6 +114,38 @@ def train(
     personal_store.StoreError: If a checkpoint cannot be read or written.
     OSError: If metrics cannot be written.
   """
+
+  def read(round_num, client_ids):
+    if process.algorithm.stateful:
+      personal = store.read(client_ids)
+    else:
+      personal = [initial_personal] * len(client_ids)
+    examples = [
+        client_examples.value(
+            clients.read(client_id),
+            clients_lib.seed_for(settings.seed, round_num, client_id),
+        )
+        for client_id in client_ids
+    ]
+    return personal, examples
+
+  def run_round(round_num, state, cohort):
+    write = functools.partial(store.write, version=round_num + 1)
+    if settings.clients_per_shard is None:
+      personal, examples = read(round_num, cohort)
+      state, personal, metrics = process.next(state, personal, examples)
+      write(cohort, personal)
+      return state, metrics
+    return sharded_round.run_round(
+        process,
+        state,
+        cohort,
+        clients_per_shard=settings.clients_per_shard,
+        dispatcher=dispatcher or dispatcher_lib.Dispatcher(),
+        read_fn=functools.partial(read, round_num),
+        write_fn=write,
+    )
+
   version, state = store.restore(initial_state)
   release = _Releases(release_managers)
   committed_at = time.monotonic()
@@ -119,19 +165,7 @@ def train(
           seed=settings.seed,
           round_num=round_num,
       )
-      if process.algorithm.stateful:
-        personal = store.read(cohort)
-      else:
-        personal = [initial_personal] * len(cohort)
-      examples = [
-          client_examples.value(
-              clients.read(client_id),
-              clients_lib.seed_for(settings.seed, round_num, client_id),
-          )
-          for client_id in cohort
-      ]
-      state, personal, metrics = process.next(state, personal, examples)
-      store.write(cohort, personal, version=round_num + 1)
+      state, metrics = run_round(round_num, state, cohort)
       row = _flatten(metrics)
       row['seconds'] = time.monotonic() - started_at
       done = round_num + 1

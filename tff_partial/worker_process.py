@@ -40,6 +40,10 @@ class WorkerError(RuntimeError):
   """The worker does not run; the message says how it ended and what to do."""
 
 
+class WorkerLost(WorkerError):
+  """A worker is gone or does not answer; another one may do the work."""
+
+
 def binary() -> pathlib.Path:
   """The worker that came with TFF, found without importing TFF."""
   package = importlib.util.find_spec('tensorflow_federated').origin
