@@ -15,6 +15,7 @@ import os
 # Before TensorFlow is imported: it would print notes about GPUs.
 os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')
 
+import contextlib
 import dataclasses
 import sys
 
@@ -277,6 +278,20 @@ flags.DEFINE_integer(
     'Clients that compute at the same time; by default one per core.',
     lower_bound=1,
 )
+flags.DEFINE_integer(
+    'clients_per_shard',
+    None,
+    'Compute so many clients of a round or of the test at a time, which bounds'
+    ' memory; by default all of a round, or an eighth of it with --workers.',
+    lower_bound=1,
+)
+flags.DEFINE_list(
+    'workers',
+    [],
+    'Compute on these workers, as host:port,host:port. Start each with "python'
+    ' -m tff_partial.serve_worker". The protocol knows no passwords: use a'
+    ' private network or a tunnel.',
+)
 flags.DEFINE_bool('doctor', False, 'Check this installation, and do no more.')
 flags.DEFINE_bool('debug', False, 'Show where in the program an error arose.')
 
@@ -448,22 +463,36 @@ def _train_and_report(
   # Flags and folder are checked before this, which takes seconds to import.
   from tasks import experiment
 
-  with _worker(folder):
+  with _worker(folder) as sharding:
     task = _create_task()
     print(experiment.describe(task, config, str(folder.path)), flush=True)
-    experiment.run(task, config, str(folder.path))
+    experiment.run(task, config, str(folder.path), sharding=sharding)
   print(folder.headline)
   print(f'Report: {folder.path / run_folder.REPORT_PAGE}')
 
 
+@contextlib.contextmanager
 def _worker(folder: run_folder.RunFolder):
-  """Where computations run."""
+  """Where computations run, and how cohorts are cut for that."""
+  from tff_partial import dispatcher as dispatcher_lib
+  from tff_partial import remote_workers
   from tff_partial import runtime
+  from tff_partial import sharded_round
 
-  return runtime.local_worker(
-      max_concurrent_clients=FLAGS.max_concurrent_clients,
-      log_file=str(folder.path / 'worker.log'),
-  )
+  with contextlib.ExitStack() as stack:
+    workers, clients_per_shard = (), FLAGS.clients_per_shard
+    if FLAGS.workers:
+      workers = stack.enter_context(remote_workers.connect(FLAGS.workers))
+      clients_per_shard = clients_per_shard or -(-FLAGS.clients_per_round // 8)
+    else:
+      stack.enter_context(
+          runtime.local_worker(
+              max_concurrent_clients=FLAGS.max_concurrent_clients,
+              log_file=str(folder.path / 'worker.log'),
+          )
+      )
+    dispatcher = stack.enter_context(dispatcher_lib.Dispatcher(workers))
+    yield sharded_round.Sharding(dispatcher, clients_per_shard)
 
 
 if __name__ == '__main__':

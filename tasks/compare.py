@@ -15,7 +15,7 @@ import hashlib
 import json
 import pathlib
 import traceback
-from typing import Any
+from typing import Any, Optional
 
 from tasks import combinations
 from tasks import config as config_lib
@@ -25,6 +25,7 @@ from tasks import task as task_lib
 from tff_partial import comparison_report
 from tff_partial import partial_model
 from tff_partial import run_results
+from tff_partial import sharded_round
 
 _ERROR_FILE = 'error.txt'
 
@@ -46,7 +47,8 @@ def run(
     todo: The combinations.
     output_dir: Gets a folder for each, `pretrained/`, and `comparison.html`,
       `.json` and `.md`, which are written anew after each combination.
-    worker_fn: Where a combination's computations run. Each has a new one:
+    worker_fn: Where a combination's computations run; gives the
+      `sharded_round.Sharding` for it. Each has a new one:
       TFF's worker keeps what it has compiled, and would grow without end.
     progress: Whether to say which combination is next.
 
@@ -109,8 +111,10 @@ def _run_one(
   """Runs a combination, or the rest of it."""
   config = combination.config
   if config.pretrain_rounds_together:
-    with worker_fn():
-      init_from = pretrain(task, choices, config, root / 'pretrained')
+    with worker_fn() as sharding:
+      init_from = pretrain(
+          task, choices, config, root / 'pretrained', sharding=sharding
+      )
     config = dataclasses.replace(
         config, pretrain_rounds=None, init_from=init_from
     )
@@ -119,8 +123,8 @@ def _run_one(
   (folder / _ERROR_FILE).unlink(missing_ok=True)
   with run_folder.claim(str(folder), settings, overwrite=False) as claimed:
     if not claimed.finished:
-      with worker_fn():
-        experiment.run(task, config, str(folder))
+      with worker_fn() as sharding:
+        experiment.run(task, config, str(folder), sharding=sharding)
 
 
 def pretrain(
@@ -128,6 +132,8 @@ def pretrain(
     choices: Mapping[str, Any],
     config: config_lib.Config,
     root: pathlib.Path,
+    *,
+    sharding: Optional[sharded_round.Sharding] = None,
 ) -> str:
   """Trains the model that runs start from, unless it is there.
 
@@ -137,6 +143,7 @@ def pretrain(
     config: Of the run that needs it.
     root: Where such models are kept, each in a folder named by a digest of the
       settings that it depends on.
+    sharding: As in `experiment.run`.
 
   Returns:
     The model's folder.
@@ -147,7 +154,7 @@ def pretrain(
   folder = root / digest.hexdigest()[:12]
   with run_folder.claim(str(folder), settings, overwrite=False):
     if not (folder / experiment.WEIGHTS_FILE).exists():
-      experiment.pretrain(task, config, str(folder))
+      experiment.pretrain(task, config, str(folder), sharding=sharding)
   return str(folder)
 
 

@@ -37,6 +37,7 @@ from tff_partial import personal_store
 from tff_partial import process as process_lib
 from tff_partial import report
 from tff_partial import schedules
+from tff_partial import sharded_round
 from tff_partial import summary
 from tff_partial import training
 from tff_partial import weights
@@ -44,6 +45,7 @@ from tff_partial import weights
 METRICS_FILE = 'metrics.csv'
 WEIGHTS_FILE = 'model.safetensors'
 _CURVE_CLIENTS = 100  # Tested while training, for the learning curves.
+_TEST_COHORT = 50  # Clients tested at a time.
 
 
 def run(
@@ -51,6 +53,7 @@ def run(
     config: config_lib.Config,
     output_dir: str,
     *,
+    sharding: Optional[sharded_round.Sharding] = None,
     progress: bool = True,
 ) -> client_table.ClientTable:
   """Runs an experiment, or the rest of it, and writes its report.
@@ -62,6 +65,8 @@ def run(
       variables), `metrics.csv`, `tensorboard/`, `model.safetensors` (the
       trained shared and the initial personal variables), `report.html`,
       `report.json`, `clients.csv`, and `pretrain/` with the like.
+    sharding: How many clients are computed at a time, and by whom; by default
+      a whole cohort, by this thread's context.
     progress: Whether to show progress bars.
 
   Returns:
@@ -81,11 +86,18 @@ def run(
   init_from = config.init_from
   if init_from is not None:
     run_folder.check_texts(init_from, task.texts)
+  sharding = sharding or sharded_round.Sharding()
   if config.num_pretrain_rounds:
     init_from = str(folder / 'pretrain')
     rounds = config.num_pretrain_rounds
-    pretrain(task, config.for_pretraining(rounds), init_from, progress=progress)
-  with _Run(task, config, folder, init_from) as current:
+    pretrain(
+        task,
+        config.for_pretraining(rounds),
+        init_from,
+        sharding=sharding,
+        progress=progress,
+    )
+  with _Run(task, config, folder, init_from, sharding) as current:
     current.train(progress)
     table = current.test(progress)
     current.report(table)
@@ -97,6 +109,7 @@ def pretrain(
     config: config_lib.Config,
     output_dir: str,
     *,
+    sharding: Optional[sharded_round.Sharding] = None,
     progress: bool = True,
 ) -> None:
   """Trains a model for others to start from, or the rest of it.
@@ -106,11 +119,13 @@ def pretrain(
     config: How: that of `Config.for_pretraining`.
     output_dir: Gets what `run` writes, but for a report; once it has
       `model.safetensors`, the model is trained.
+    sharding: As in `run`.
     progress: Whether to show a progress bar.
   """
   folder = pathlib.Path(output_dir)
   if not (folder / WEIGHTS_FILE).exists():
-    with _Run(task, config, folder, None) as pretraining:
+    sharding = sharding or sharded_round.Sharding()
+    with _Run(task, config, folder, None, sharding) as pretraining:
       run_folder.keep_texts(folder, task.texts)
       pretraining.train(progress)
 
@@ -143,8 +158,10 @@ class _Run:
       config: config_lib.Config,
       folder: str | pathlib.Path,
       init_from: Optional[str],
+      sharding: sharded_round.Sharding,
   ):
     self._task = task
+    self._sharding = sharding
     self._config = config
     self._folder = pathlib.Path(folder)
     self._pretrained = init_from is not None
@@ -227,12 +244,14 @@ class _Run:
               clients_per_round=config.clients_per_round,
               seed=config.seed,
               rounds_per_evaluation=config.rounds_per_evaluation,
+              clients_per_shard=self._sharding.clients_per_shard,
           ),
           client_examples=self._task.client_examples,
           initial_state=process.start_from(
               process.initialize(), self._initial_shared, self._initial_personal
           ),
           initial_personal=self._initial_personal,
+          dispatcher=self._sharding.dispatcher,
           release_managers=[
               tff.program.CSVFileReleaseManager(
                   metrics_file, key_fieldname=history.KEY
@@ -475,6 +494,8 @@ class _Run:
         client_examples=self._task.client_examples,
         participated=self._participated,
         seed=self._config.seed,
+        cohort_size=self._sharding.clients_per_shard or _TEST_COHORT,
+        dispatcher=self._sharding.dispatcher,
         progress=progress,
     )
 

@@ -3,6 +3,7 @@
 """Comparisons as users run them, from flags to the page."""
 
 import collections
+import contextlib
 import json
 import os
 import pathlib
@@ -19,6 +20,7 @@ from tasks import config as config_lib
 from tasks import emnist
 from tasks import sql_writer
 from tff_partial import runtime
+from tff_partial import sharded_round
 
 _CONFIG = config_lib.Config(
     total_rounds=1,
@@ -28,6 +30,12 @@ _CONFIG = config_lib.Config(
     max_steps=1,
     finetune_epochs=1,
 )
+
+
+@contextlib.contextmanager
+def _local_worker():
+  with runtime.local_worker():
+    yield sharded_round.Sharding()
 
 
 class CombinationsTest(absltest.TestCase):
@@ -126,7 +134,7 @@ class RunTest(absltest.TestCase):
         {'task': 'emnist'},
         todo,
         str(self.out),
-        worker_fn=runtime.local_worker,
+        worker_fn=_local_worker,
         progress=False,
     )
 

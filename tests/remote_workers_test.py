@@ -4,6 +4,7 @@
 
 from concurrent import futures
 import contextlib
+import os
 import signal
 import tempfile
 import threading
@@ -13,7 +14,6 @@ from absl.testing import absltest
 from absl.testing import parameterized
 import grpc
 import numpy as np
-import psutil
 import tensorflow as tf
 import tensorflow_federated as tff
 
@@ -45,7 +45,9 @@ class Workers:
   def __init__(self, test, count):
     self.ports = [worker_process.unused_port() for _ in range(count)]
     self._log = test.enter_context(tempfile.TemporaryFile())
-    self._processes = [self.start(test, port) for port in self.ports]
+    self._processes = {}
+    for port in self.ports:
+      self.start(test, port)
 
   @property
   def addresses(self):
@@ -56,15 +58,14 @@ class Workers:
         port, max_concurrent_clients=1, log=self._log, variables={}
     )
     test.addCleanup(process.stop)
-    return process
+    self._processes[port] = process
 
   def send(self, number, *workers):
-    """Sends a signal to workers; all if none is named."""
+    """Sends a signal to workers that run; to all if none is named."""
     for worker in workers or range(len(self.ports)):
-      port = f'--port={self.ports[worker]}'
-      for child in psutil.Process().children():
-        if child.is_running() and port in child.cmdline():
-          child.send_signal(number)
+      process = self._processes[self.ports[worker]]
+      if not process.has_ended(0):
+        os.kill(process.pid, number)
 
 
 @tff.tensorflow.computation(np.int32)
@@ -243,26 +244,26 @@ class RemoteWorkersTest(parameterized.TestCase):
       arguments = [1000, 1000, 200_000_000, 1000]
       asked = []
 
-      def argument(i):
+      def task(i):
         asked.append(i)
-        return (1000 if asked.count(i) > 1 else arguments[i],)
+        return count_to, [1000 if asked.count(i) > 1 else arguments[i]]
 
       started_at = time.monotonic()
-      found = list(dispatcher.compute(count_to, 4, argument))
+      found = list(dispatcher.compute(4, task))
       self.assertLess(time.monotonic() - started_at, 20)
       self.assertEqual(found, [1000] * 4)
       # The slow one is still at it; its late answer is nobody's.
       self.assertEqual(
-          list(dispatcher.compute(count_to, 3, lambda i: (i,))), [0, 1, 2]
+          list(dispatcher.compute(3, lambda i: (count_to, [i]))), [0, 1, 2]
       )
 
   def test_mistake_in_a_computation_is_not_tried_elsewhere(self):
     workers = Workers(self, 2)
     with dispatcher_of(workers.addresses) as dispatcher:
       with self.assertRaisesRegex(grpc.RpcError, 'assertion failed'):
-        list(dispatcher.compute(fail_unless_zero, 5, lambda i: (i,)))
+        list(dispatcher.compute(5, lambda i: (fail_unless_zero, [i])))
       self.assertEqual(
-          list(dispatcher.compute(fail_unless_zero, 2, lambda i: (0,))), [0, 0]
+          list(dispatcher.compute(2, lambda i: (fail_unless_zero, [0]))), [0, 0]
       )
 
   def test_task_that_loses_every_worker(self):
@@ -283,7 +284,7 @@ class RemoteWorkersTest(parameterized.TestCase):
         with self.assertRaisesRegex(
             worker_process.WorkerError, '3 workers were lost'
         ):
-          list(dispatcher.compute(count_to, 1, lambda i: (10**9,)))
+          list(dispatcher.compute(1, lambda i: (count_to, [10**9])))
       finally:
         stop.set()
         thread.join()

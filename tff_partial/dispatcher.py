@@ -68,17 +68,16 @@ class Dispatcher:
 
   def compute(
       self,
-      computation: tff.Computation,
       num_tasks: int,
-      argument_fn: Callable[[int], Sequence[Any]],
+      task_fn: Callable[[int], tuple[tff.Computation, Sequence[Any]]],
   ) -> Iterator[Any]:
-    """Yields `computation(*argument_fn(i))` for each i, in order.
+    """Yields each task's result, in order.
 
     Args:
-      computation: What is computed. It must be a function of its arguments.
-      num_tasks: How often.
-      argument_fn: Called in this thread when a worker is free; once more for
-        each task that is given to another worker.
+      num_tasks: How many there are.
+      task_fn: The number of a task to a computation and its arguments, on
+        which alone the result must depend. Called in this thread when a worker
+        is free, and once more for a task that is given to another worker.
 
     Yields:
       The results. Few are kept at a time, however many tasks there are.
@@ -89,14 +88,15 @@ class Dispatcher:
     """
     if not self._hands:
       for i in range(num_tasks):
-        yield computation(*argument_fn(i))
+        computation, arguments = task_fn(i)
+        yield computation(*arguments)
       return
     tasks = _Tasks(num_tasks, _RESULTS_PER_WORKER * len(self._hands))
     last_available = time.monotonic()
     while not tasks.all_given:
       for hand in self._hands:
         if hand.is_free and (task := tasks.take()) is not None:
-          hand.start(tasks, task, computation, argument_fn(task))
+          hand.start(tasks, task, *task_fn(task))
       if tasks.next_is_ready:
         yield tasks.give()
         continue
@@ -247,9 +247,11 @@ class _Hand:
   def is_free(self) -> bool:
     return not self._is_busy and self.worker.is_available
 
-  def start(self, tasks: _Tasks, task: int, computation: Any, argument: Any):
+  def start(
+      self, tasks: _Tasks, task: int, computation: Any, arguments: Sequence[Any]
+  ):
     self._is_busy = True
-    self._jobs.put((tasks, task, computation, argument))
+    self._jobs.put((tasks, task, computation, arguments))
 
   def end(self):
     self._jobs.put(None)
@@ -257,15 +259,15 @@ class _Hand:
   def _work(self):
     tff.framework.set_default_context(self.worker.context)
     while (job := self._jobs.get()) is not None:
-      tasks, task, computation, argument = job
+      tasks, task, computation, arguments = job
       try:
         answer = _Answer(
-            tasks, task, self.worker, result=computation(*argument)
+            tasks, task, self.worker, result=computation(*arguments)
         )
       except BaseException as error:
         answer = _Answer(tasks, task, self.worker, error=error)
       # Nothing of the cohort is kept by a thread that waits.
-      del job, tasks, computation, argument
+      del job, tasks, computation, arguments
       self._is_busy = False
       self._answers.put(answer)
       del answer

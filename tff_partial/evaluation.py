@@ -21,7 +21,7 @@ import collections
 from collections.abc import Callable, Mapping, Sequence
 import dataclasses
 import functools
-from typing import Any, Optional
+from typing import Any, NamedTuple, Optional
 
 import numpy as np
 import tensorflow as tf
@@ -30,6 +30,7 @@ import tqdm
 
 from tff_partial import client_table
 from tff_partial import clients as clients_lib
+from tff_partial import dispatcher as dispatcher_lib
 from tff_partial import examples as examples_lib
 from tff_partial import local_update
 from tff_partial import partial_model
@@ -177,6 +178,7 @@ def evaluate(
     participated: Callable[[str], bool],
     seed: int = 0,
     cohort_size: int = 50,
+    dispatcher: Optional[dispatcher_lib.Dispatcher] = None,
     progress: bool = True,
 ) -> client_table.ClientTable:
   """Tests clients under several models, on the same examples.
@@ -190,6 +192,7 @@ def evaluate(
     participated: Whether a client took part in training.
     seed: Of the order of training examples.
     cohort_size: Clients in memory at a time.
+    dispatcher: Computes the cohorts; by default this thread's context does.
     progress: Whether to show a progress bar.
 
   Returns:
@@ -200,38 +203,73 @@ def evaluate(
   """
   if not client_ids:
     raise ValueError('Expected at least one client to test, found none.')
-  terms = {name: collections.defaultdict(list) for name in models}
-  test_examples = []
+  cohorts = [
+      list(client_ids[start : start + cohort_size])
+      for start in range(0, len(client_ids), cohort_size)
+  ]
+  jobs = [
+      _Job(i, name, tested)
+      for i, cohort in enumerate(cohorts)
+      for name, model in models.items()
+      if (tested := _positions_of_tested(model, cohort))
+  ]
+  value = lambda examples, client_id: client_examples.value(
+      examples, clients_lib.seed_for(seed, 'test', client_id)
+  )
+
+  # A cohort's models come one after the other, and read it once.
+  @functools.lru_cache(maxsize=1)
+  def read(cohort_number):
+    cohort = cohorts[cohort_number]
+    train = None
+    if any(model.phases for model in models.values()):
+      train = [
+          value(_train_examples(train_clients, test_clients, c), c)
+          for c in cohort
+      ]
+    return train, [value(test_clients.read(c), c) for c in cohort]
+
+  def members(job):
+    return [cohorts[job.cohort][i] for i in job.positions]
+
+  def task(i):
+    job = jobs[i]
+    model = models[job.model]
+    train, test = read(job.cohort)
+    client_work = process.ClientWorkState(
+        np.int32(model.round_num), model.initial_personal
+    )
+    return model.evaluation, (
+        model.shared,
+        client_work,
+        list(model.personal_fn(members(job))),
+        [train[i] if model.phases else () for i in job.positions],
+        [test[i] for i in job.positions],
+    )
+
   bar = tqdm.tqdm(
       total=len(client_ids), desc='test', unit='client', disable=not progress
   )
+  results = (dispatcher or dispatcher_lib.Dispatcher()).compute(len(jobs), task)
+  last_of_cohort = {job.cohort: job for job in jobs}
+  scores = {name: {} for name in models}
   with bar:
-    for start in range(0, len(client_ids), cohort_size):
-      cohort = list(client_ids[start : start + cohort_size])
-      value = lambda examples, client_id: client_examples.value(
-          examples, clients_lib.seed_for(seed, 'test', client_id)
-      )
-      test = [value(test_clients.read(c), c) for c in cohort]
-      train = [()] * len(cohort)
-      if any(model.phases for model in models.values()):
-        train = [
-            value(_train_examples(train_clients, test_clients, c), c)
-            for c in cohort
-        ]
-      first_scores = {}
-      for name, model in models.items():
-        scores = _test_cohort(model, cohort, train, test)
-        first_scores = first_scores or scores
-        for client_id in cohort:
-          untested = tf.nest.map_structure(
-              np.zeros_like, first_scores[client_id]
-          )
-          for metric, pair in scores.get(client_id, untested).items():
-            terms[name][metric].append(pair)
-      first = next(iter(terms.values()))
-      metric = next(iter(first))
-      test_examples.extend(len(total) for total, _ in first[metric][start:])
-      bar.update(len(cohort))
+    for job, outputs in zip(jobs, results):
+      if models[job.model].keep_fn is not None:
+        models[job.model].keep_fn(members(job), outputs)
+      for client_id, output in zip(members(job), outputs):
+        scores[job.model][client_id] = output['scores']
+      if job is last_of_cohort[job.cohort]:
+        bar.update(len(cohorts[job.cohort]))
+  first = next(iter(scores.values()))
+  terms = {name: collections.defaultdict(list) for name in models}
+  for name, by_client in scores.items():
+    for client_id in client_ids:
+      untested = tf.nest.map_structure(np.zeros_like, first[client_id])
+      for metric, pair in by_client.get(client_id, untested).items():
+        terms[name][metric].append(pair)
+  metric = next(iter(terms[next(iter(models))]))
+  test_examples = [len(first[c][metric][0]) for c in client_ids]
   join = lambda pairs, i: np.concatenate([np.atleast_1d(p[i]) for p in pairs])
   return client_table.ClientTable(
       client_ids=tuple(client_ids),
@@ -253,33 +291,22 @@ def evaluate(
   )
 
 
-def _test_cohort(
-    model: TestedModel,
-    cohort: Sequence[str],
-    train: Sequence[Any],
-    test: Sequence[Any],
-) -> dict[str, Any]:
-  """Scores by client, of those that this model is for."""
-  places = [
+class _Job(NamedTuple):
+  """A cohort, by its number, under a model: some of its clients."""
+
+  cohort: int
+  model: str
+  positions: list[int]
+
+
+def _positions_of_tested(
+    model: TestedModel, cohort: Sequence[str]
+) -> list[int]:
+  return [
       i
       for i, client_id in enumerate(cohort)
       if model.tests_fn is None or model.tests_fn(client_id)
   ]
-  if not places:
-    return {}
-  client_ids = [cohort[i] for i in places]
-  outputs = model.evaluation(
-      model.shared,
-      process.ClientWorkState(
-          np.int32(model.round_num), model.initial_personal
-      ),
-      list(model.personal_fn(client_ids)),
-      [train[i] if model.phases else () for i in places],
-      [test[i] for i in places],
-  )
-  if model.keep_fn is not None:
-    model.keep_fn(client_ids, outputs)
-  return {c: output['scores'] for c, output in zip(client_ids, outputs)}
 
 
 def _count(clients: clients_lib.Clients, client_id: str) -> int:

@@ -8,7 +8,8 @@ result has the same bits whoever computed what and finished first.
 """
 
 from collections.abc import Callable, Sequence
-from typing import Any
+import dataclasses
+from typing import Any, Optional
 
 import tensorflow as tf
 
@@ -21,6 +22,21 @@ _MAX_MESSAGE_BYTES = 2**31 - 1  # Protocol buffers', whatever gRPC allows.
 ReadFn = Callable[[Sequence[str]], tuple[Sequence[Any], Sequence[Any]]]
 # Takes client ids and their new personal variables.
 WriteFn = Callable[[Sequence[str], Sequence[Any]], None]
+
+
+@dataclasses.dataclass(frozen=True)
+class Sharding:
+  """How many clients are computed at a time, and by whom.
+
+  Attributes:
+    dispatcher: By whom; by default by the thread's context.
+    clients_per_shard: How many; None for a whole cohort.
+  """
+
+  dispatcher: dispatcher_lib.Dispatcher = dataclasses.field(
+      default_factory=dispatcher_lib.Dispatcher
+  )
+  clients_per_shard: Optional[int] = None
 
 
 def run_round(
@@ -57,14 +73,17 @@ def run_round(
   state_for_clients = pieces.for_clients(state)
   shards = cut(cohort, clients_per_shard)
 
-  def argument(i: int) -> tuple[Any, Any, Any]:
+  def task(i):
     personal, examples = read_fn(shards[i])
     _check_size(personal)
     _check_size(examples)
-    return state_for_clients, list(personal), list(examples)
+    return (
+        pieces.partial_round,
+        (state_for_clients, list(personal), list(examples)),
+    )
 
   merged = None
-  results = dispatcher.compute(pieces.partial_round, len(shards), argument)
+  results = dispatcher.compute(len(shards), task)
   for shard, (personal, sums) in zip(shards, results):
     write_fn(shard, personal)
     del personal  # Not to be held while the next shard is awaited.

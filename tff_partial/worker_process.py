@@ -97,6 +97,14 @@ class WorkerProcess:
       self.stop()
       raise
 
+  @property
+  def pid(self) -> int:
+    return self._process.pid
+
+  def wait(self) -> None:
+    """Returns when the process has ended."""
+    self._process.wait()
+
   def has_ended(self, within_seconds: float) -> bool:
     """Whether the process has ended, or does so in that time."""
     try:
