@@ -26,6 +26,7 @@ from absl import logging
 from tasks import combinations
 from tasks import config as config_lib
 from tasks import run_folder
+from tff_partial import worker_process
 
 _DEFAULTS = config_lib.Config()
 
@@ -344,6 +345,8 @@ def _run() -> int:
     raise ValueError(
         'Expected --export_client and --export_dir, found only one of them.'
     )
+  if FLAGS.workers:
+    worker_process.check_addresses(FLAGS.workers)
   algorithms = FLAGS.algorithm.split(',')
   splits = [FLAGS.personal]
   if FLAGS.personal and not FLAGS.personal.startswith('regex:'):

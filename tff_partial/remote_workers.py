@@ -88,7 +88,7 @@ def connect(
     ValueError: If an address is not one, or comes twice.
     worker_process.WorkerError: If a worker is not there or not the right one.
   """
-  _check_addresses(addresses)
+  worker_process.check_addresses(addresses)
   with contextlib.ExitStack() as stack:
     stack.enter_context(runtime.exit_on_sigterm())
     runtime.remove_default_context()
@@ -360,21 +360,6 @@ def _check(name: str, channel: grpc.Channel, timing: Timing) -> Optional[str]:
         ' requirements.txt there.'
     )
   return None
-
-
-def _check_addresses(addresses: Sequence[str]):
-  for address in addresses:
-    host, _, port = address.rpartition(':')
-    if not host or not port.isdigit() or not 0 < int(port) < 2**16:
-      raise ValueError(
-          f'Expected workers as host:port, found {address!r}. Separate several'
-          ' by commas.'
-      )
-  if len(set(addresses)) < len(addresses) or not addresses:
-    raise ValueError(
-        f'Expected each worker once, found {", ".join(addresses) or "none"}.'
-        ' Name other addresses.'
-    )
 
 
 def _words(error: Exception) -> str:

@@ -7,7 +7,7 @@ flag for less. Its protocol knows no passwords: whoever reaches the port can run
 computations.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent import futures
 import contextlib
 import importlib.util
@@ -54,6 +54,22 @@ def unused_port() -> int:
   with socket.socket() as listener:
     listener.bind(('localhost', 0))
     return listener.getsockname()[1]
+
+
+def check_addresses(addresses: Sequence[str]) -> None:
+  """Raises ValueError if an address is not one, or comes twice."""
+  for address in addresses:
+    host, _, port = address.rpartition(':')
+    if not host or not port.isdigit() or not 0 < int(port) < 2**16:
+      raise ValueError(
+          f'Expected workers as host:port, found {address!r}. Separate several'
+          ' by commas.'
+      )
+  if len(set(addresses)) < len(addresses) or not addresses:
+    raise ValueError(
+        f'Expected each worker once, found {", ".join(addresses) or "none"}.'
+        ' Name other addresses.'
+    )
 
 
 class WorkerProcess:
