@@ -14,6 +14,7 @@ OSDI 2004. Section 3.6.
 
 import collections
 from collections.abc import Callable, Iterator, Sequence
+import contextlib
 import dataclasses
 import queue
 import statistics
@@ -109,7 +110,7 @@ class Dispatcher:
             f' within {self._patience:.0f} s, found none. Start workers, and'
             ' run the same command again: it goes on from the last checkpoint.'
         )
-      self._take_answers()
+      self._take_answers(tasks)
 
   def close(self) -> None:
     """Lets the threads end, after what they are doing."""
@@ -122,17 +123,13 @@ class Dispatcher:
   def __exit__(self, *unused_exception):
     self.close()
 
-  def _take_answers(self):
-    """Waits a moment for an answer, and notes all there are."""
-    try:
+  def _take_answers(self, tasks: '_Tasks'):
+    """Waits a moment for an answer, and notes it."""
+    with contextlib.suppress(queue.Empty):
       answer = self._answers.get(timeout=_POLL_SECONDS)
-      while True:
-        # An answer to an earlier round's task, by a slow worker, says nothing
-        # to this one's.
-        answer.tasks.note(answer)
-        answer = self._answers.get_nowait()
-    except queue.Empty:
-      pass
+      # What a slow worker answers to an earlier call is of no use any more.
+      if answer.tasks is tasks:
+        tasks.note(answer)
 
 
 @dataclasses.dataclass(frozen=True)

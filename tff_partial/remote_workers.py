@@ -33,22 +33,22 @@ from tff_partial import connection
 from tff_partial import runtime
 from tff_partial import worker_process
 
-# Any method would do: that the worker does not know it is an answer.
-_PING = '/tff_partial.Worker/Ping'
+# With an empty request: to let go of no values. Only a TFF worker agrees to it,
+# not a proxy that answers for a machine that it cannot reach.
+_PING = '/tensorflow_federated.v0.ExecutorGroup/Dispose'
 _OPTIONS = (
     *connection.CHANNEL_OPTIONS,
     # Otherwise channels to one address share a connection, and the new one that
     # is made because the old one hangs would be the old one.
     ('grpc.use_local_subchannel_pool', 1),
 )
-_NO_ANSWER = (
+_LOST = (
     grpc.StatusCode.UNAVAILABLE,
     grpc.StatusCode.DEADLINE_EXCEEDED,
     grpc.StatusCode.CANCELLED,
+    # A worker that was started anew does not know what was there before.
+    grpc.StatusCode.FAILED_PRECONDITION,
 )
-# A worker that was started anew says FAILED_PRECONDITION: it does not know what
-# was there before.
-_LOST = (*_NO_ANSWER, grpc.StatusCode.FAILED_PRECONDITION)
 _CHECKED_BYTES = 4096  # With the ELF headers and the build id.
 
 
@@ -202,12 +202,13 @@ class RemoteWorker:
       self._look_now.clear()
 
   def _ping(self) -> Optional[grpc.RpcError]:
-    """The error, if the worker does not answer at all."""
+    """The error, if the worker does not answer."""
     with grpc.insecure_channel(self.name, _OPTIONS) as channel:
       try:
         channel.unary_unary(_PING)(b'', timeout=self._timing.ping_seconds)
       except grpc.RpcError as error:
-        return error if error.code() in _NO_ANSWER else None
+        return error
+    return None
 
   def _open(self):
     """Connects, checks, and makes the worker available."""
