@@ -46,7 +46,7 @@ from tff_partial import training
 _FEATURES = collections.OrderedDict(
     x=tf.TensorSpec([8], tf.float32), y=tf.TensorSpec([1], tf.float32)
 )
-_EXAMPLES = 4
+EXAMPLES = 4  # Of each client.
 _CLIENTS_PER_WRITE = 1000
 _WARM_UP = 2  # Rounds that are not counted.
 
@@ -82,7 +82,7 @@ class Row(NamedTuple):
 def write_clients(path: str, num_clients: int) -> None:
   """Makes a file of clients, all with the same few examples."""
   examples = {
-      name: np.zeros([_EXAMPLES, *spec.shape], np.float32)
+      name: np.zeros([EXAMPLES, *spec.shape], np.float32)
       for name, spec in _FEATURES.items()
   }
   with sql_writer.SqlWriter(path, _FEATURES) as writer:
@@ -95,10 +95,10 @@ def measure(path: str, cohort: int, all_stored: bool, num_rounds: int) -> Row:
   logging.set_verbosity(logging.WARNING)
   folder = tempfile.TemporaryDirectory()
   with folder as name, runtime.local_worker():
-    form = examples_lib.Tensors(batch_size=_EXAMPLES)
+    form = examples_lib.Tensors(batch_size=EXAMPLES)
     sgd = local_update.GroupTraining(tff.learning.optimizers.build_sgdm(0.01))
     process = process_lib.build_partial_process(
-        _model_fn, algorithms.fed_sim(sgd, sgd), client_examples=form
+        model_fn, algorithms.fed_sim(sgd, sgd), client_examples=form
     )
     state, personal = process.initialize(), process.initialize_personal()
     if all_stored:
@@ -154,7 +154,7 @@ class _Seconds(tff.program.ReleaseManager):
     self.values.append(value['seconds'])
 
 
-def _model_fn() -> partial_model.PartialModel:
+def model_fn() -> partial_model.PartialModel:
   """A linear model: 8 shared weights and 1 personal bias."""
 
   def squared_error(labels, outputs):

@@ -60,7 +60,9 @@ def create_context(
   stub = _Stub(_UnwatchedChannel(channel))
 
   def create_executor(cardinalities):
-    executor = tff.framework.RemoteExecutor(stub)
+    # A value leaves the worker when it is let go of here. By default TFF would
+    # keep up to twenty there, which may be whole models and cohorts.
+    executor = tff.framework.RemoteExecutor(stub, dispose_batch_size=1)
     executor.set_cardinalities({tff.CLIENTS: 0, **cardinalities})
     return executor
 

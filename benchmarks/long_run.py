@@ -1,0 +1,136 @@
+# Copyright 2026 The tff-partial Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""Whether memory grows over many rounds.
+
+  python -m benchmarks.long_run --rounds=2000
+
+Trains FedSim on a tiny model, round after round, and fits a line to the
+resident memory of the driver and of TFF's worker. The first quarter of the
+rounds is left out: caches fill there.
+"""
+
+import os
+
+os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')
+
+from collections.abc import Sequence
+import tempfile
+from typing import NamedTuple, Optional
+
+from absl import app
+from absl import flags
+from absl import logging
+import numpy as np
+import psutil
+import tensorflow_federated as tff
+
+from benchmarks import population
+from tasks import sql_clients
+from tff_partial import algorithms
+from tff_partial import examples as examples_lib
+from tff_partial import local_update
+from tff_partial import personal_store
+from tff_partial import process as process_lib
+from tff_partial import runtime
+from tff_partial import training
+
+_CLIENTS = 1000
+_ROUNDS_PER_SAMPLE = 10
+
+
+class Growth(NamedTuple):
+  """Memory of one process.
+
+  Attributes:
+    first_bytes: After the rounds that are left out.
+    last_bytes: After the last round.
+    bytes_per_round: The slope of the line between.
+  """
+
+  first_bytes: int
+  last_bytes: int
+  bytes_per_round: float
+
+
+class _Memory(tff.program.ReleaseManager):
+  """Looks at the memory of this process and its children after rounds."""
+
+  def __init__(self):
+    self.rounds, self.driver, self.worker = [], [], []
+
+  async def release(self, value, key):
+    if key % _ROUNDS_PER_SAMPLE:
+      return
+    this = psutil.Process()
+    self.rounds.append(key)
+    self.driver.append(this.memory_info().rss)
+    self.worker.append(sum(c.memory_info().rss for c in this.children()))
+
+
+def measure(
+    num_rounds: int, cohort: int, clients_per_shard: Optional[int] = None
+) -> dict[str, Growth]:
+  """Trains so many rounds; growth by process."""
+  memory = _Memory()
+  with tempfile.TemporaryDirectory() as folder, runtime.local_worker():
+    path = os.path.join(folder, 'clients.sqlite')
+    population.write_clients(path, _CLIENTS)
+    form = examples_lib.Tensors(batch_size=population.EXAMPLES)
+    sgd = local_update.GroupTraining(tff.learning.optimizers.build_sgdm(0.01))
+    process = process_lib.build_partial_process(
+        population.model_fn, algorithms.fed_sim(sgd, sgd), client_examples=form
+    )
+    personal = process.initialize_personal()
+    with personal_store.PersonalStore(personal, folder) as store:
+      training.train(
+          process,
+          sql_clients.SqlClients(path),
+          store,
+          training.Settings(
+              num_rounds, cohort, clients_per_shard=clients_per_shard
+          ),
+          client_examples=form,
+          initial_state=process.initialize(),
+          initial_personal=personal,
+          release_managers=[memory],
+          progress=False,
+      )
+  start = len(memory.rounds) // 4
+  return {
+      name: Growth(
+          values[start],
+          values[-1],
+          float(np.polyfit(memory.rounds[start:], values[start:], 1)[0]),
+      )
+      for name, values in (('driver', memory.driver), ('worker', memory.worker))
+  }
+
+
+def main(argv: Sequence[str]) -> None:
+  if len(argv) > 1:
+    raise app.UsageError(f'Expected flags only, found {argv[1]!r}.')
+  logging.set_verbosity(logging.WARNING)
+  runtime.remove_default_context()
+  found = measure(
+      FLAGS.rounds, FLAGS.clients_per_round, FLAGS.clients_per_shard
+  )
+  print(
+      '| process | MB after a quarter | MB at the end | MB per 1,000 rounds |'
+  )
+  print('| --- | ---: | ---: | ---: |')
+  for name, growth in found.items():
+    print(
+        f'| {name} | {growth.first_bytes / 1e6:.1f}'
+        f' | {growth.last_bytes / 1e6:.1f}'
+        f' | {growth.bytes_per_round * 1000 / 1e6:.2f} |'
+    )
+
+
+if __name__ == '__main__':
+  flags.DEFINE_integer('rounds', 2000, 'Rounds to train.', lower_bound=80)
+  flags.DEFINE_integer('clients_per_round', 10, 'Size of a cohort.')
+  flags.DEFINE_integer(
+      'clients_per_shard', None, 'Computed at a time; by default all.'
+  )
+  FLAGS = flags.FLAGS
+  app.run(main)
