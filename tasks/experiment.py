@@ -308,7 +308,7 @@ class _Run:
         candidate=candidate,
         history=history.read(self._folder / METRICS_FILE),
         cost=self._cost(table),
-        notes=self._notes(),
+        notes=[*self._notes(), *self._sample_notes(table)],
         gate=self._gate,
     )
 
@@ -556,6 +556,21 @@ class _Run:
         personal_parameters=sum(v.size for v in sizes(True)),
         shared_parameters=sum(v.size for v in sizes(False)),
     )
+
+  def _sample_notes(self, table: client_table.ClientTable) -> list[str]:
+    """How far the numbers are off because not everyone was tested."""
+    if not self._config.eval_clients:
+      return []
+    metric = self._task.metric
+    error = lambda name: summary.summarize(table, name, metric).weighted_error
+    words = ', '.join(
+        f'{error(name):.2g} ({name.replace("_", "-")})' for name in table.scores
+    )
+    return [
+        f'{len(table.client_ids):,} of {len(self._task.test.client_ids):,}'
+        f' clients were tested, drawn by the seed. The standard error of their'
+        f' {metric} is {words}.'
+    ]
 
   def _notes(self) -> list[str]:
     notes = []

@@ -41,6 +41,24 @@ def _compare(table, higher_is_better=True):
 
 class SummarizeTest(parameterized.TestCase):
 
+  def test_standard_error_is_the_spread_of_means_of_samples(self):
+    rng = np.random.default_rng(0)
+    weights = rng.integers(1, 20, 5000).astype(float)
+    values = rng.normal(size=5000) + weights / 10
+    means, errors = [], []
+    for _ in range(1000):
+      chosen = rng.choice(5000, 50, replace=False)
+      found = summary._summarize(values[chosen], weights[chosen])
+      means.append(found.weighted_mean)
+      errors.append(found.weighted_error)
+    # The standard deviation of 1,000 numbers is known to 2%, the formula for 50
+    # clients is 2% too small or so.
+    self.assertAlmostEqual(np.mean(errors) / np.std(means), 1, delta=0.08)
+
+  def test_one_client_has_no_standard_error(self):
+    found = summary._summarize(np.ones(1), np.ones(1))
+    self.assertTrue(math.isnan(found.weighted_error))
+
   def test_means_deviation_and_quantiles_by_hand(self):
     # Values 1 (weight 1) and 1/3 (weight 3); the third client has no data.
     table = _table(model=[[1], [1, 0, 0], []])

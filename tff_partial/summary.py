@@ -38,17 +38,23 @@ class Summary:
     clients: n, the clients with test data.
     left_out: Clients without.
     weighted_mean: sum_i w_i x_i / sum_i w_i.
+    weighted_error: Its standard error, if these clients are a small sample of
+      many: sqrt(n / (n - 1) sum_i w_i^2 (x_i - weighted_mean)^2) / sum_i w_i,
+      as of a ratio of two means [2]; NaN for one client.
     uniform_mean: sum_i x_i / n.
     deviation: sqrt(sum_i (x_i - uniform_mean)^2 / n).
     weighted_quantiles: By q in `QUANTILES`, the smallest x such that clients
       with x_i <= x hold more than q of the weight; where they hold exactly q,
       the middle between x and the next value.
     uniform_quantiles: The same with all w_i = 1.
+
+  [2] Cochran. Sampling Techniques, 3rd edition, section 6.4. Wiley, 1977.
   """
 
   clients: int
   left_out: int
   weighted_mean: float
+  weighted_error: float
   uniform_mean: float
   deviation: float
   weighted_quantiles: Mapping[float, float]
@@ -245,10 +251,17 @@ def _check_scored(
 def _summarize(values: np.ndarray, weights: np.ndarray) -> Summary:
   measured = weights > 0
   x, w = values[measured], weights[measured]
+  n, mean = len(x), np.average(x, weights=w)
+  squares = np.square(w * (x - mean)).sum()
   return Summary(
-      clients=len(x),
-      left_out=len(values) - len(x),
-      weighted_mean=float(np.average(x, weights=w)),
+      clients=n,
+      left_out=len(values) - n,
+      weighted_mean=float(mean),
+      weighted_error=(
+          math.sqrt(n / (n - 1) * squares) / float(w.sum())
+          if n > 1
+          else math.nan
+      ),
       uniform_mean=float(x.mean()),
       deviation=float(x.std()),
       weighted_quantiles=_quantiles(x, w),
