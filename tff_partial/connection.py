@@ -9,7 +9,9 @@ says of a mistake in a computation.
 
 from collections.abc import Callable
 import contextlib
+import ctypes
 import functools
+import gc
 import threading
 from typing import Any
 
@@ -44,13 +46,29 @@ class Compiler:
 
   def __init__(self):
     self._lock = threading.Lock()
-    self._compile = functools.lru_cache()(
-        tff.backends.native.desugar_and_transform_to_native
-    )
+    self._compile = functools.lru_cache()(_compile)
 
   def __call__(self, comp: Any) -> Any:
     with self._lock:
       return self._compile(comp)
+
+
+def _compile(comp: Any) -> Any:
+  """Compiles, and leaves nothing behind.
+
+  What TFF's compiler makes on its way is hundreds of MB for a large model, in
+  circles that would wait for Python's collector, and then in C's free lists.
+  """
+  compiled = tff.backends.native.desugar_and_transform_to_native(comp)
+  gc.collect()
+  give_back_memory()
+  return compiled
+
+
+def give_back_memory() -> None:
+  """Returns memory that was freed to the system, where C's library can."""
+  with contextlib.suppress(OSError, AttributeError):
+    ctypes.CDLL(None).malloc_trim(0)
 
 
 def create_context(

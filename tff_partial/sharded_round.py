@@ -13,6 +13,7 @@ from typing import Any, Optional
 
 import tensorflow as tf
 
+from tff_partial import connection
 from tff_partial import dispatcher as dispatcher_lib
 from tff_partial import process as process_lib
 
@@ -88,6 +89,8 @@ def run_round(
     write_fn(shard, personal)
     del personal  # Not to be held while the next shard is awaited.
     merged = sums if merged is None else pieces.merge(merged, sums)
+    del sums
+    connection.give_back_memory()
   return pieces.finalize(state, merged)
 
 
