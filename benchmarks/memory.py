@@ -33,6 +33,7 @@ from tasks import landmarks
 from tasks import photo_folder
 from tasks import sql_writer
 from tff_partial import runtime
+from tff_partial import sharded_round
 
 _CLASSES = 2028
 _STORED_SIZE = 256
@@ -125,7 +126,9 @@ def main(argv: Sequence[str]) -> None:
           task,
           config,
           str(pathlib.Path(folder) / 'run'),
-          clients_per_shard=FLAGS.clients_per_shard,
+          sharding=sharded_round.Sharding(
+              clients_per_shard=FLAGS.clients_per_shard
+          ),
           progress=False,
       )
   print(
