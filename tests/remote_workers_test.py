@@ -32,7 +32,7 @@ FORM = examples_lib.Tensors(batch_size=2)
 QUICK = remote_workers.Timing(
     ping_seconds=0.2, lost_seconds=1.0, start_seconds=30.0
 )
-PATIENCE_SECONDS = 2.0
+PATIENCE_SECONDS = 10.0
 
 
 def setUpModule():
@@ -267,24 +267,25 @@ class RemoteWorkersTest(parameterized.TestCase):
       )
 
   def test_task_that_loses_every_worker(self):
-    workers = Workers(self, 1)
+    processes = Workers(self, 1)
     stop = threading.Event()
 
-    def kill_and_start():
-      while not stop.is_set():
-        workers.send(signal.SIGKILL)
-        with contextlib.suppress(worker_process.WorkerError):
-          workers.start(self, workers.ports[0])
-        stop.wait(1.5)
+    def kill_and_start(worker):
+      while not stop.wait(0.1):
+        if worker.is_available:
+          stop.wait(1)  # It has the task by now.
+          processes.send(signal.SIGKILL)
+          processes.start(self, processes.ports[0])
 
-    with dispatcher_of(workers.addresses) as dispatcher:
-      thread = threading.Thread(target=kill_and_start)
+    with remote_workers.connect(processes.addresses, timing=QUICK) as workers:
+      thread = threading.Thread(target=kill_and_start, args=workers)
       thread.start()
       try:
-        with self.assertRaisesRegex(
-            worker_process.WorkerError, '3 workers were lost'
-        ):
-          list(dispatcher.compute(1, lambda i: (count_to, [10**9])))
+        with dispatcher_lib.Dispatcher(workers) as dispatcher:
+          with self.assertRaisesRegex(
+              worker_process.WorkerError, '3 workers were lost'
+          ):
+            list(dispatcher.compute(1, lambda i: (count_to, [10**9])))
       finally:
         stop.set()
         thread.join()
