@@ -5,7 +5,7 @@ JOBS ?= 2
 VENV = .venv
 RUN = $(VENV)/bin/python
 
-.PHONY: demo test check format lock clean help
+.PHONY: demo test bazel-test check format build-files lock clean help
 help:  ## Says what there is to make.
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/:/' | column -ts:
 
@@ -15,13 +15,24 @@ demo: $(VENV)/installed  ## FedAvg, then FedAlt, on drawn handwriting.
 test: $(VENV)/installed  ## Every test.
 	TF_CPP_MIN_LOG_LEVEL=3 $(RUN) -m pytest --numprocesses=$(JOBS) --dist=loadfile
 
-check: $(VENV)/installed  ## Formatter and linter.
+bazel-test: $(VENV)/installed  ## Every test, by Bazel, which is installed if need be.
+	@command -v bazel >/dev/null || { apt-get update && apt-get install --yes \
+	  bazel-bootstrap; } || { echo "Expected bazel on the PATH, found none, and \
+	apt-get could not install it. Install Debian's bazel-bootstrap as root, or \
+	Bazelisk under the name bazel." >&2; exit 1; }
+	bazel test --local_test_jobs=$(JOBS) //...
+
+check: $(VENV)/installed  ## Formatter, linter and type checker.
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/pyink --quiet --check .
+	$(VENV)/bin/mypy
 
 format: $(VENV)/installed  ## Formats the code.
 	$(VENV)/bin/ruff check --fix .
 	$(VENV)/bin/pyink --quiet .
+
+build-files: $(VENV)/installed  ## Writes BUILD files from the imports.
+	$(RUN) -m tools.update_build_files
 
 # A second call finds the stamp; one that was interrupted goes on.
 $(VENV)/installed: requirements.txt requirements-dev.txt
@@ -36,13 +47,15 @@ $(VENV)/installed: requirements.txt requirements-dev.txt
 	  --requirement requirements.txt --requirement requirements-dev.txt
 	touch $@
 
-lock:  ## Resolves requirements.in and requirements-dev.in anew; needs uv.
+lock:  ## Resolves pyproject.toml and requirements-dev.in anew; needs uv.
 	uv pip compile --quiet --python-version 3.11 --override overrides.in \
-	  --generate-hashes --no-header --no-emit-index-url --no-emit-find-links \
-	  --output-file requirements.txt requirements.in
+	  --all-extras --generate-hashes --no-header --no-emit-index-url \
+	  --no-emit-find-links --output-file requirements.txt pyproject.toml
 	uv pip compile --quiet --python-version 3.11 --generate-hashes --no-header \
 	  --no-emit-index-url --no-emit-find-links \
 	  --output-file requirements-dev.txt requirements-dev.in
 
-clean:  ## Removes .venv and out.
-	rm -rf $(VENV) out
+clean:  ## Removes everything that was made here.
+	command -v bazel >/dev/null && bazel clean --expunge || true
+	rm -rf $(VENV) out build dist *.egg-info .mypy_cache .ruff_cache bazel-*
+	find . -name __pycache__ -prune -exec rm -rf {} +

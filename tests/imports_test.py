@@ -14,7 +14,9 @@ import pathlib
 from absl.testing import absltest
 from absl.testing import parameterized
 
-_ROOT = pathlib.Path(__file__).resolve().parent.parent
+# BUILD: data = ["//:sources"]
+# BUILD: size = "small"
+_ROOT = pathlib.Path(__file__).absolute().parent.parent
 
 # From what uses to what is used; modules in a line do not use each other.
 _LAYERS = (

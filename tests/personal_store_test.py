@@ -23,7 +23,7 @@ from tff_partial import personal_store
 
 StoreError = personal_store.StoreError
 
-_ROOT = pathlib.Path(__file__).resolve().parent.parent
+_ROOT = pathlib.Path(__file__).absolute().parent.parent
 
 
 @attrs.define

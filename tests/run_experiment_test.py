@@ -38,7 +38,7 @@ from tasks import experiment
 from tasks import run_folder
 from tasks import sql_writer
 
-_ROOT = pathlib.Path(__file__).resolve().parent.parent
+_ROOT = pathlib.Path(__file__).absolute().parent.parent
 _PROGRAM = (sys.executable, str(_ROOT / 'run_experiment.py'))
 _ROUNDS = 60  # Enough to be stopped in.
 _SECONDS = 300  # After which a run that does not get there is given up.

@@ -136,7 +136,7 @@ class RunFolderTest(parameterized.TestCase):
         [sys.executable, '-c', _HOLD, str(self.folder)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
-        cwd=pathlib.Path(__file__).resolve().parent.parent,
+        cwd=pathlib.Path(__file__).absolute().parent.parent,
     )
     try:
       self.assertEqual(holder.stdout.readline(), b'claimed\n')

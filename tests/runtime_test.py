@@ -23,7 +23,7 @@ import tensorflow_federated as tff
 
 from tff_partial import runtime
 
-_ROOT = pathlib.Path(__file__).resolve().parent.parent
+_ROOT = pathlib.Path(__file__).absolute().parent.parent
 _LONG = 10**9  # Some minutes.
 
 

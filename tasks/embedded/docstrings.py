@@ -32,6 +32,12 @@ from tasks import vocabulary
 from tasks.embedded import made_once
 
 _VERSION = 1  # Of the data: to be raised with any change to what is taken.
+# BUILD: deps = ["@pip//fonttools", "@pip//jax", "@pip//jinja2", "@pip//keras"]
+# BUILD: deps = ["@pip//mpmath", "@pip//pillow", "@pip//scikit_learn"]
+# BUILD: deps = ["@pip//matplotlib", "@pip//numpy", "@pip//scipy"]
+# BUILD: deps = ["@pip//sqlalchemy", "@pip//tensorflow"]
+# BUILD: deps = ["@pip//tensorflow_datasets", "@pip//tensorflow_estimator"]
+# BUILD: deps = ["@pip//tensorflow_federated", "@pip//tensorflow_probability"]
 # Package to the distribution that says which version it is. Where one package
 # repeats another it comes after it.
 PACKAGES: Mapping[str, str] = {

@@ -1,0 +1,137 @@
+# Copyright 2026 The tff-partial Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""BUILD files say what Python files import, and how they come to say it."""
+
+import pathlib
+import re
+import tempfile
+
+from absl.testing import absltest
+from absl.testing import parameterized
+
+from tools import update_build_files
+
+# BUILD: data = ["//:sources"]
+
+
+def target(content, name):
+  """One target of a BUILD file."""
+  return re.search(rf'\w+\(\n    name = "{name}",.*?\n\)\n', content, re.S)[0]
+
+
+class BuildFilesTest(parameterized.TestCase):
+
+  def setUp(self):
+    super().setUp()
+    folder = tempfile.TemporaryDirectory()
+    self.addCleanup(folder.cleanup)
+    self.root = pathlib.Path(folder.name)
+    self.write('requirements.txt', 'numpy==1.0\nabsl-py==2.0\n')
+
+  def write(self, path, content=''):
+    (self.root / path).parent.mkdir(parents=True, exist_ok=True)
+    (self.root / path).write_text(content, encoding='utf-8')
+
+  def build_file(self, folder):
+    return update_build_files.build_files(self.root)[f'{folder}/BUILD']
+
+  @parameterized.parameters(*update_build_files.FOLDERS)
+  def test_are_up_to_date(self, folder):
+    path = update_build_files.ROOT / folder / 'BUILD'
+    self.assertMultiLineEqual(
+        path.read_text(encoding='utf-8'),
+        update_build_files.build_files(update_build_files.ROOT)[
+            f'{folder}/BUILD'.lstrip('/')
+        ],
+        'Run `make build-files`.',
+    )
+
+  def test_imports_become_deps(self):
+    self.write('tff_partial/__init__.py')
+    self.write('tff_partial/a.py', 'import os\nimport numpy as np\n')
+    self.write('tff_partial/b.py', 'def f():\n  from tff_partial import a\n')
+    self.write('tasks/c.py', 'from tff_partial.b import f\nimport absl.flags\n')
+    self.assertEqual(
+        target(self.build_file('tff_partial'), 'b'),
+        'py_library(\n    name = "b",\n    srcs = ["b.py"],\n    deps = [\n'
+        '        ":a",\n        ":tff_partial",\n    ],\n)\n',
+    )
+    self.assertEqual(
+        target(self.build_file('tasks'), 'c'),
+        'py_library(\n    name = "c",\n    srcs = ["c.py"],\n    deps = [\n'
+        '        "//tff_partial:b",\n        "@pip//absl_py",\n    ],\n)\n',
+    )
+
+  def test_what_a_test_starts(self):
+    self.write('tasks/a.py')
+    self.write('tasks/b.py')
+    self.write('tasks/c.py', "print('Try -m tasks.a')\n")
+    self.write('run_experiment.py', "if __name__ == '__main__':\n  pass\n")
+    self.write(
+        'tests/a_test.py',
+        '"""Of tasks.b."""\n'
+        "print('-c', 'from tasks import a; print(a)', '-m', 'tasks.c')\n",
+    )
+    self.write('tests/b_test.py', "print(ROOT / 'run_experiment.py')\n")
+    content = self.build_file('tests')
+    self.assertIn(
+        'deps = [\n        "//tasks:a",\n        "//tasks:c",\n    ]',
+        target(content, 'a_test'),
+    )
+    self.assertIn('["//:run_experiment"]', target(content, 'b_test'))
+    self.assertNotIn('deps', target(self.build_file('tasks'), 'c'))
+
+  def test_any_module_of_a_package(self):
+    self.write('tasks/a.py')
+    self.write('tasks/b.py')
+    self.write('tasks/c.py', "names = ['a', 'z']\nf'tasks.{names[0]}'.split()")
+    self.assertIn('deps = [":a"],', target(self.build_file('tasks'), 'c'))
+
+  def test_data(self):
+    self.write('tff_partial/templates/page.html')
+    self.write('tff_partial/a.py', "print('templates')\n")
+    self.write('tests/a_test.py', "print('--flag=tasks/presets/x.flags')\n")
+    self.write('tasks/presets/x.flags')
+    self.write('tasks/a.py')
+    self.assertIn(
+        'data = [":templates/page.html"],',
+        target(self.build_file('tff_partial'), 'a'),
+    )
+    self.assertIn(
+        'data = ["//tasks:presets/x.flags"],',
+        target(self.build_file('tests'), 'a_test'),
+    )
+    self.assertIn(
+        'exports_files(["presets/x.flags"])', self.build_file('tasks')
+    )
+
+  def test_sizes_and_settings(self):
+    self.write('requirements.txt', 'tensorflow==2.14.1\n')
+    self.write('tasks/a.py', 'import tensorflow as tf\n')
+    self.write('run_experiment.py')
+    self.write('tests/a_test.py', 'import os\n')
+    self.write('tests/b_test.py', 'from tasks import a\n')
+    self.write('tests/c_test.py', 'import run_experiment\n')
+    self.write(
+        'tests/d_test.py', '# BUILD: size = "large"\n# BUILD: data = [":x"]'
+    )
+    content = self.build_file('tests')
+    for name, size in zip('abcd', ('small', 'medium', 'large', 'large')):
+      self.assertIn(f'size = "{size}"', target(content, f'{name}_test'))
+    self.assertIn('data = [":x"],', target(content, 'd_test'))
+
+  def test_unknown_package(self):
+    self.write('tasks/a.py', 'import pandas\n')
+    with self.assertRaisesRegex(
+        ValueError, "package of requirements.txt, found 'pandas' in tasks/a.py"
+    ):
+      self.build_file('tasks')
+
+  def test_unknown_folder(self):
+    self.write('other/a.py')
+    with self.assertRaisesRegex(ValueError, "Python files in 'other'"):
+      self.build_file('other')
+
+
+if __name__ == '__main__':
+  absltest.main()

@@ -1,0 +1,378 @@
+# Copyright 2026 The tff-partial Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""Writes the BUILD files: one target for each Python file, with true deps.
+
+  python -m tools.update_build_files
+
+Run it after adding a file or an import; a test says when that was forgotten. A
+target depends on
+
+* what its file imports, anywhere in it: our modules by their targets, others by
+  their packages in requirements.txt;
+* if it is a test, modules that its strings name, since it starts them
+  (`run_experiment.py`, `-m tasks.import_text`, a program for `python -c`);
+* after an f-string like f'tasks.{name}', modules of `tasks` whose names are
+  strings of the file;
+* files and folders of data that are named in its strings, from the root or from
+  the file's own folder (`README.md`, `templates`).
+
+A test is small if it reaches no TensorFlow, large if it runs the whole program,
+and otherwise medium. What cannot be read off is said in the file, where lists
+are added to what was found:
+
+  # BUILD: data = ["//:sources"]
+  # BUILD: shard_count = 4
+"""
+
+import ast
+from collections.abc import Collection, Iterator
+import dataclasses
+import json
+import os
+import pathlib
+import re
+import sys
+from typing import Any, Optional
+
+ROOT = pathlib.Path(__file__).absolute().parent.parent
+
+# Folders with Python files, and who may use their targets: Bazel refuses imports
+# in any other direction.
+FOLDERS = {
+    '': ('tests',),
+    'benchmarks': ('tests',),
+    'results': ('tests',),
+    'tasks': ('', 'benchmarks', 'results', 'tasks/embedded', 'tests'),
+    'tasks/embedded': ('tasks', 'tests'),
+    'tests': (),
+    'tff_partial': (
+        *('', 'benchmarks', 'results', 'tasks', 'tasks/embedded', 'tests'),
+    ),
+    'tools': ('tests',),
+}
+
+# Packages whose names are not those of their modules.
+_PACKAGES = {
+    'PIL': 'pillow',
+    'absl': 'absl_py',
+    'google': 'protobuf',
+    'grpc': 'grpcio',
+    'tree': 'dm_tree',
+}
+_TENSORFLOW = {'tensorflow', 'tensorflow_federated'}
+_PROGRAM = 'run_experiment'
+
+_NO_SOURCES = re.compile(
+    r'\.|bazel-|(__pycache__|build|dist|external|out)$|.*\.egg-info$'
+)
+_SETTING = re.compile(r'^# BUILD: (\w+) = (.+)$', re.MULTILINE)
+_PIN = re.compile(r'^([\w.-]+)==', re.MULTILINE)
+_IMPORT = re.compile(r'\bfrom ([\w.]+) import (\w+)')
+_DOTTED = re.compile(r'\b\w+(?:\.\w+)+')
+_ANY_OF = re.compile(r'\b(\w+(?:\.\w+)*)\.{}$')
+_PATH = re.compile(r'(?<![\w./-])\w[\w./-]*')
+
+
+@dataclasses.dataclass(frozen=True)
+class _Source:
+  """A Python file.
+
+  Attributes:
+    path: Its path from the root.
+    imports: Names of modules, or of things in modules, that it imports.
+    strings: Its strings, but for docstrings; braces stand for what an f-string
+      puts in.
+    is_program: Whether it does something when executed.
+    settings: What it says of its own target.
+  """
+
+  path: pathlib.PurePath
+  imports: frozenset[str]
+  strings: frozenset[str]
+  is_program: bool
+  settings: tuple[tuple[str, Any], ...]
+
+  @property
+  def folder(self) -> str:
+    return self.path.parent.as_posix().removeprefix('.')
+
+  @property
+  def module(self) -> str:
+    return '.'.join(self.path.with_suffix('').parts).removesuffix('.__init__')
+
+  @property
+  def package(self) -> str:
+    return self.folder.replace('/', '.')
+
+  @property
+  def name(self) -> str:
+    """The target's name; a package's is that of its folder."""
+    return self.module.rpartition('.')[2]
+
+  @property
+  def target(self) -> str:
+    return f'{self.folder}/{self.name}'.lstrip('/')
+
+  @property
+  def rule(self) -> str:
+    if self.name.endswith('_test'):
+      return 'py_test'
+    return 'py_binary' if self.is_program else 'py_library'
+
+
+class _Project:
+  """The Python files below a folder, and what each of them needs."""
+
+  def __init__(self, root: pathlib.Path):
+    self._root = root
+    self._sources = {source.module: source for source in _sources(root)}
+    self._locked = {
+        _target_name(name)
+        for name in _PIN.findall((root / 'requirements.txt').read_text())
+    }
+    self._folders = sorted({s.folder for s in self._sources.values()})
+    for folder in self._folders:
+      if folder not in FOLDERS:
+        raise ValueError(
+            f'Expected the folders {sorted(FOLDERS)}, found Python files in'
+            f' {folder!r}. Add it to FOLDERS, with who may use it.'
+        )
+    self._data = {s.module: self._named_data(s) for s in self._sources.values()}
+
+  def build_files(self) -> dict[str, str]:
+    return {
+        f'{folder}/BUILD'.lstrip('/'): self._build_file(folder)
+        for folder in self._folders
+    }
+
+  def _build_file(self, folder: str) -> str:
+    sources = [s for s in self._sources.values() if s.folder == folder]
+    data = sorted(
+        path.removeprefix(f'{folder}/')
+        for path in set().union(*self._data.values())
+        if self._owner(path) == folder
+    )
+    parts = {'BUILD', *data, *(source.path.name for source in sources)}
+    if not folder:
+      parts.update(f'//{other}:sources' for other in self._folders if other)
+    rules = ', '.join(f'"{rule}"' for rule in sorted({s.rule for s in sources}))
+    users = [f'//{user}:__pkg__' for user in FOLDERS[folder]]
+    return '\n'.join(
+        (
+            '# Written by tools/update_build_files.py.\n',
+            f'load("@rules_python//python:defs.bzl", {rules})\n',
+            _call(
+                'package', default_visibility=users or ['//visibility:private']
+            ),
+            *([f'exports_files({_value(data, indent=4)})\n'] if data else []),
+            _call(
+                'filegroup',
+                name='sources',
+                srcs=parts,
+                visibility=['//:__pkg__', '//tests:__pkg__'],
+            ),
+            *(self._target(source) for source in sources),
+        )
+    )
+
+  def _target(self, source: _Source) -> str:
+    uses = self._uses(source)
+    attributes = {'name': source.name}
+    if source.rule == 'py_test':
+      attributes['size'] = 'medium'
+      if _PROGRAM in uses:
+        attributes['size'] = 'large'
+      elif not self._reached(source) & _TENSORFLOW:
+        attributes['size'] = 'small'
+    attributes['srcs'] = [source.path.name]
+    attributes['data'] = [
+        self._label(path, source.folder) for path in self._data[source.module]
+    ]
+    attributes['deps'] = [
+        *(self._label(self._sources[m].target, source.folder) for m in uses),
+        *(f'@pip//{name}' for name in self._foreign(source)),
+    ]
+    for key, value in source.settings:
+      if isinstance(value, list):
+        value = {*attributes.get(key, ()), *value}
+      attributes[key] = value
+    return _call(source.rule, **attributes)
+
+  def _uses(self, source: _Source) -> set[str]:
+    """Our modules that a file imports or names."""
+    names = {*source.imports, source.package}
+    for string in source.strings:
+      if source.rule == 'py_test':
+        names.update('.'.join(match) for match in _IMPORT.findall(string))
+        names.update(_DOTTED.findall(string))
+        names.update(
+            path.removesuffix('.py').replace('/', '.')
+            for path in _PATH.findall(string)
+            if path.endswith('.py')
+        )
+      for package in _ANY_OF.findall(string):
+        names.update(
+            other.module
+            for other in self._sources.values()
+            if other.package == package and other.name in source.strings
+        )
+    return {self._module(name) for name in names} - {None, source.module}
+
+  def _module(self, name: str) -> Optional[str]:
+    """Our module that a dotted name begins with."""
+    while name and name not in self._sources:
+      name = name.rpartition('.')[0]
+    return name or None
+
+  def _foreign(self, source: _Source) -> set[str]:
+    """Packages of others that a file imports."""
+    found = set()
+    for name in source.imports:
+      top = name.partition('.')[0]
+      if self._module(name) or top in sys.stdlib_module_names:
+        continue
+      package = _PACKAGES.get(top, _target_name(top))
+      if package not in self._locked:
+        raise ValueError(
+            f'Expected a package of requirements.txt, found {top!r} in'
+            f' {source.path}. Add it to the dependencies or to an extra in'
+            ' pyproject.toml and run `make lock`, or name its package in'
+            ' _PACKAGES.'
+        )
+      found.add(package)
+    return found
+
+  def _reached(self, source: _Source) -> set[str]:
+    """Packages of others that a file needs by itself or by what it uses."""
+    seen, waiting, found = set(), {source.module}, set()
+    while waiting:
+      current = self._sources[waiting.pop()]
+      seen.add(current.module)
+      found |= self._foreign(current)
+      waiting |= self._uses(current) - seen
+    return found
+
+  def _named_data(self, source: _Source) -> set[str]:
+    """Paths, from the root, of the files of data that a file names."""
+    found = set()
+    for path in {p for s in source.strings for p in _PATH.findall(s)}:
+      for base in (self._root, self._root / source.folder):
+        named = base / path
+        if named.is_file() and named.suffix not in ('', '.py'):
+          found.add(named)
+        elif named.is_dir() and not any(named.rglob('*.py')):
+          found.update(p for p in named.rglob('*') if p.is_file())
+    return {path.relative_to(self._root).as_posix() for path in found}
+
+  def _owner(self, path: str) -> str:
+    """The innermost folder with a BUILD file that a file is in."""
+    folder = os.path.dirname(path)
+    while folder not in self._folders:
+      folder = os.path.dirname(folder)
+    return folder
+
+  def _label(self, path: str, folder: str) -> str:
+    """A file or target as it is written in the BUILD file of a folder."""
+    owner = self._owner(path)
+    name = path.removeprefix(f'{owner}/')
+    if owner == folder:
+      return f':{name}'
+    is_package = name == os.path.basename(owner)
+    return f'//{owner}' if is_package else f'//{owner}:{name}'
+
+
+def build_files(root: pathlib.Path) -> dict[str, str]:
+  """What the BUILD files below a folder should contain.
+
+  Args:
+    root: The folder, with requirements.txt.
+
+  Returns:
+    Contents by path from the root.
+
+  Raises:
+    ValueError: If a file imports what is neither ours nor in requirements.txt,
+      or is in a folder that nobody may use.
+  """
+  return _Project(root).build_files()
+
+
+def _sources(root: pathlib.Path) -> Iterator[_Source]:
+  for folder, folders, files in os.walk(root):
+    folders[:] = sorted(f for f in folders if not _NO_SOURCES.match(f))
+    for name in sorted(files):
+      if name.endswith('.py'):
+        yield _read(root, pathlib.Path(folder, name).relative_to(root))
+
+
+def _read(root: pathlib.Path, path: pathlib.Path) -> _Source:
+  text = (root / path).read_text(encoding='utf-8')
+  imports, strings, docstrings = set(), set(), set()
+  for node in ast.walk(ast.parse(text)):
+    if isinstance(node, ast.Import):
+      imports.update(alias.name for alias in node.names)
+    elif isinstance(node, ast.ImportFrom):
+      imports.update(f'{node.module}.{alias.name}' for alias in node.names)
+    elif isinstance(node, ast.Expr):  # Comes before the string in it.
+      docstrings.add(node.value)
+    elif isinstance(node, ast.JoinedStr):
+      strings.add(
+          ''.join(
+              part.value if isinstance(part, ast.Constant) else '{}'
+              for part in node.values
+          )
+      )
+    elif isinstance(node, ast.Constant) and node not in docstrings:
+      strings.add(str(node.value))
+  return _Source(
+      path=path,
+      imports=frozenset(imports),
+      strings=frozenset(strings),
+      is_program="__name__ == '__main__'" in text,
+      settings=tuple(
+          (k, ast.literal_eval(v)) for k, v in _SETTING.findall(text)
+      ),
+  )
+
+
+def _target_name(package: str) -> str:
+  """A package's target in rules_python's repository."""
+  return re.sub(r'[-_.]+', '_', package).lower()
+
+
+def _call(rule: str, **attributes: Any) -> str:
+  lines = [
+      f'    {name} = {_value(value)},\n'
+      for name, value in attributes.items()
+      if value
+  ]
+  return f'{rule}(\n{"".join(lines)})\n'
+
+
+def _value(value: Any, *, indent: int = 8) -> str:
+  """A string, number or list as buildifier formats it."""
+  if not isinstance(value, Collection) or isinstance(value, str):
+    return json.dumps(value)
+  items = [json.dumps(item) for item in sorted(value, key=_order)]
+  if len(items) == 1:
+    return f'[{items[0]}]'
+  lines = (f'{" " * indent}{item},\n' for item in items)
+  return f'[\n{"".join(lines)}{" " * (indent - 4)}]'
+
+
+def _order(label: str) -> tuple[int, list[str]]:
+  """Targets of the same folder, then of others, then of packages."""
+  rank = 1 + (':', '//', '@').index(re.match('(:|//|@)?', label)[0] or ':')
+  return rank, re.split('[:.]', label)
+
+
+def main() -> None:
+  for name, content in build_files(ROOT).items():
+    path = ROOT / name
+    if not path.exists() or path.read_text(encoding='utf-8') != content:
+      path.write_text(content, encoding='utf-8')
+      print(f'Wrote {name}.')
+
+
+if __name__ == '__main__':
+  main()
