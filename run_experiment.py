@@ -321,7 +321,8 @@ def main(argv: list[str]) -> None:
     # call, and an interpreter that ends under them aborts.
     sys.stdout.flush()
     sys.stderr.flush()
-    os._exit(130 if isinstance(e, KeyboardInterrupt) else e.code)
+    code = 130 if isinstance(e, KeyboardInterrupt) else e.code
+    os._exit(code if isinstance(code, int) else 1)
   sys.exit(status)
 
 

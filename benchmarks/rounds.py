@@ -107,7 +107,7 @@ class Workload:
     )
 
 
-def logistic_regression(**sizes: int) -> Workload:
+def logistic_regression(**sizes: Any) -> Workload:
   """1,000 clients x 60 examples of 784 floats; the bias can be personal."""
 
   def keras_model():
@@ -134,7 +134,7 @@ def logistic_regression(**sizes: int) -> Workload:
   )
 
 
-def cnn(**sizes: int) -> Workload:
+def cnn(**sizes: Any) -> Workload:
   """10 clients x 100 images, 62 classes; the last layer can be personal."""
 
   def keras_model():

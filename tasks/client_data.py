@@ -32,7 +32,7 @@ class Mapped:
   def __init__(
       self,
       clients: clients_lib.Clients,
-      map_fn: Callable[[Mapping[str, np.ndarray]], Mapping[str, np.ndarray]],
+      map_fn: Callable[[Mapping[str, np.ndarray]], Mapping[str, Any]],
   ):
     """Initializes the view.
 

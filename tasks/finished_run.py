@@ -42,7 +42,7 @@ def print_answers(
     client_id: Optional[str], answer_fn: Callable[[Optional[str]], str]
 ) -> None:
   """Prints what everyone's model answers and, if asked for, a client's."""
-  for who in [None] if client_id is None else [None, client_id]:
+  for who in dict.fromkeys((None, client_id)):
     print(f'{who or "shared"}: {answer_fn(who)}')
 
 

@@ -92,7 +92,7 @@ def _lines(path: str) -> Iterator[tuple[int, bytes]]:
   """Numbered lines, from 1, but for empty ones."""
   if not os.path.isfile(path):
     raise FileNotFoundError(f'Expected a file {path}, found none.')
-  with (gzip.open if path.endswith('.gz') else open)(path, 'rb') as f:
+  with gzip.open(path) if path.endswith('.gz') else open(path, 'rb') as f:
     try:
       for number, line in enumerate(f, start=1):
         if line.strip():

@@ -3,10 +3,10 @@
 """People and their examples, and the folder that holds both for training."""
 
 import collections
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 import dataclasses
 import os
-from typing import Optional
+from typing import Any, Optional
 
 import numpy as np
 import tqdm
@@ -37,7 +37,7 @@ class People:
 
   features: example_protos.Features
   num_people: int
-  examples: Iterable[tuple[str, Mapping[str, Sequence]]]
+  examples: Iterable[tuple[str, Mapping[str, Any]]]
   labels: str = ''
   left_out: collections.Counter[str] = dataclasses.field(
       default_factory=collections.Counter
@@ -167,9 +167,7 @@ def _choose_test(
   return np.isin(piece_of, order[: min(taken, len(sizes) - 1)])
 
 
-def _take(
-    examples: Mapping[str, Sequence], rows: np.ndarray
-) -> dict[str, Sequence]:
+def _take(examples: Mapping[str, Any], rows: np.ndarray) -> dict[str, Any]:
   """Some of a person's examples, in their original order."""
   return {
       name: values[rows]

@@ -188,7 +188,7 @@ class SqlClients:
     except ValueError as e:
       raise ValueError(f'Client {client_id!r} of {self.path}: {e}.') from e
 
-  def _position(self, client_id: str) -> int:
+  def _position(self, client_id: object) -> int:
     rows = self._query(
         self._find_client, client_id=client_id, split_name=self.split_name
     )
@@ -212,7 +212,7 @@ class SqlClients:
       raise ValueError(f'Expected clients in {self.path}, found none. {ADVICE}')
     if split_name is None and len(names) == 1:
       return names[0]
-    if split_name not in names:
+    if split_name is None or split_name not in names:
       raise ValueError(
           f'Expected a split of {sorted(names)} in {self.path}, found'
           f' {split_name!r}.'
@@ -298,10 +298,12 @@ class _ClientIds(Sequence):
 
   def __getitem__(self, index: Union[int, slice]) -> Union[str, list[str]]:
     if isinstance(index, slice):
-      return [self[i] for i in range(*index.indices(len(self)))]
-    row = int(self._clients._rows[index])
+      return [self._id(row) for row in self._clients._rows[index]]
+    return self._id(self._clients._rows[index])
+
+  def _id(self, row: int) -> str:
     sql = 'SELECT client_id FROM client_metadata WHERE rowid = :row'
-    return self._clients._query(sql, row=row)[0][0]
+    return self._clients._query(sql, row=int(row))[0][0]
 
   def index(self, client_id: str, *unused_bounds: int) -> int:
     return self._clients._position(client_id)

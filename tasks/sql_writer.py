@@ -9,11 +9,12 @@ example holds: in the file itself, where data and description cannot be
 separated.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 import contextlib
 import json
 import os
 import sqlite3
+from typing import Any
 import uuid
 
 from tasks import example_protos
@@ -82,7 +83,7 @@ class SqlWriter:
       )
     return self
 
-  def write(self, client_id: str, examples: Mapping[str, Sequence]) -> None:
+  def write(self, client_id: str, examples: Mapping[str, Any]) -> None:
     """Adds a client with all its examples.
 
     Args:

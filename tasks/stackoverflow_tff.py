@@ -64,8 +64,8 @@ def create_stackoverflow(
         for client_id in tqdm.tqdm(
             clients.client_ids, f'Copying users to {name}', leave=False
         ):
-          tokens = clients.read(client_id)['tokens']
-          tokens = [sentence for sentence in tokens if sentence.strip()]
+          stored = clients.read(client_id)['tokens']
+          tokens = [sentence for sentence in stored if sentence.strip()]
           writer.write(client_id, {'tokens': tokens[:_MAX_EXAMPLES]})
     vocabulary.save(folder, vocabulary.Vocabulary(tuple(words)))
 

@@ -80,7 +80,9 @@ class Vocabulary:
     return {word: i + 1 for i, word in enumerate(self.words)}
 
   def encode(
-      self, sentences: Sequence[Union[str, bytes]], length: int
+      self,
+      sentences: Union[Sequence[Union[str, bytes]], np.ndarray],
+      length: int,
   ) -> np.ndarray:
     """Sentences as numbers: start, at most `length` words, and the end.
 

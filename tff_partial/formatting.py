@@ -3,7 +3,7 @@
 """Numbers and names as people read them: `81.2%`, `3.4 MB`, `2 min 5 s`."""
 
 import math
-from typing import Optional
+from typing import Optional, TypeGuard
 
 _MODELS = {
     'non_personalized': 'Non-personalized',
@@ -93,5 +93,5 @@ def duration(seconds: float) -> str:
   return f'{minutes // 60} h {minutes % 60} min'
 
 
-def _known(number: Optional[float]) -> bool:
+def _known(number: Optional[float]) -> TypeGuard[float]:
   return number is not None and math.isfinite(number)

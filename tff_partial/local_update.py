@@ -262,7 +262,7 @@ def run_phases(
       variables = tuple(getattr(model, name).trainable)
       if training is None or not variables:
         continue
-      anchor = ()
+      anchor: Any = ()
       if training.penalty:
         anchors = {INITIAL: initial_personal, RECEIVED: received[name]}
         anchor = anchors.get(training.anchor, model.shared)

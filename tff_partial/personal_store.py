@@ -114,7 +114,10 @@ class PersonalStore:
           ' personal.'
       )
     self._read_only = read_only
-    self._path = directory and pathlib.Path(directory).absolute() / FILE_NAME
+    self._path = (
+        pathlib.Path(directory).absolute() / FILE_NAME if directory else None
+    )
+    self._version = self._num_clients = self._ids_crc = 0
     self._connection = self._lock = None
     try:
       with self._errors():

@@ -101,7 +101,8 @@ def change_histogram(
   edges = width * (np.arange(bins + 1) - bins / 2)
   for (label, color), members in _sides(changes, higher_is_better).items():
     if label == 'same':
-      heights, lefts, widths = [members.sum()], [0.0], 0.5 * width
+      heights, lefts = np.array([members.sum()]), np.zeros(1)
+      widths = 0.5 * width
     else:
       heights, _ = np.histogram(changes[members], edges)
       lefts, widths = edges[:-1] + width / 2, 0.94 * width

@@ -64,15 +64,16 @@ def local_worker(
     log = stack.enter_context(
         open(log_file, 'a+b') if log_file else tempfile.TemporaryFile()
     )
-    if max_concurrent_clients is None:
-      max_concurrent_clients = os.cpu_count() or 1
+    num_clients = (
+        (os.cpu_count() or 1)
+        if max_concurrent_clients is None
+        else max_concurrent_clients
+    )
 
     compiler = connection.Compiler()
 
     def start() -> _Worker:
-      return _Worker(
-          max_concurrent_clients, log, dict(environment or {}), compiler
-      )
+      return _Worker(num_clients, log, dict(environment or {}), compiler)
 
     remove_default_context()
     context = _WorkerContext(start)

@@ -202,8 +202,9 @@ def _flatten(metrics: Any) -> collections.OrderedDict[str, float]:
 
 def _postfix(row: Mapping[str, float]) -> dict[str, str]:
   """What the progress bar says after a round."""
-  shown = {'loss': row['train/loss']} if 'train/loss' in row else {}
-  shown = {name: f'{value:.4f}' for name, value in shown.items()}
+  shown = {}
+  if 'train/loss' in row:
+    shown['loss'] = f'{row["train/loss"]:.4f}'
   shown['examples/s'] = f'{row["counts/examples"] / row["seconds"]:,.0f}'
   for name in ('non_finite', 'empty'):
     if row[f'counts/{name}']:

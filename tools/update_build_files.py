@@ -36,8 +36,8 @@ from typing import Any, Optional
 
 ROOT = pathlib.Path(__file__).absolute().parent.parent
 
-# Folders with Python files, and who may use their targets: Bazel refuses imports
-# in any other direction.
+# Folders with Python files, and who may use them: Bazel refuses imports in any
+# other direction.
 FOLDERS = {
     '': ('tests',),
     'benchmarks': ('tests',),
@@ -177,7 +177,7 @@ class _Project:
 
   def _target(self, source: _Source) -> str:
     uses = self._uses(source)
-    attributes = {'name': source.name}
+    attributes: dict[str, Any] = {'name': source.name}
     if source.rule == 'py_test':
       attributes['size'] = 'medium'
       if _PROGRAM in uses:
@@ -216,7 +216,8 @@ class _Project:
             for other in self._sources.values()
             if other.package == package and other.name in source.strings
         )
-    return {self._module(name) for name in names} - {None, source.module}
+    modules = {module for name in names if (module := self._module(name))}
+    return modules - {source.module}
 
   def _module(self, name: str) -> Optional[str]:
     """Our module that a dotted name begins with."""
@@ -362,7 +363,7 @@ def _value(value: Any, *, indent: int = 8) -> str:
 
 def _order(label: str) -> tuple[int, list[str]]:
   """Targets of the same folder, then of others, then of packages."""
-  rank = 1 + (':', '//', '@').index(re.match('(:|//|@)?', label)[0] or ':')
+  rank = label.startswith('//') + 2 * label.startswith('@')
   return rank, re.split('[:.]', label)
 
 

@@ -125,6 +125,7 @@ def create_docstrings(
 def _modules(package: str) -> Iterator[tuple[str, str]]:
   """Names and files of a package's modules, in the order of their names."""
   spec = importlib.util.find_spec(package)  # Imports nothing of it.
+  assert spec and spec.origin, package  # Its version was asked before.
   root = os.path.dirname(spec.origin)
   for folder, folders, files in os.walk(root):
     folders[:] = sorted(set(folders) - _SKIPPED)

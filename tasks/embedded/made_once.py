@@ -9,7 +9,7 @@ from typing import Optional
 
 
 def made_once(
-    name: str, make: Callable[[str], None], *, cache_dir: Optional[str] = None
+    name: str, make: Callable[[str], object], *, cache_dir: Optional[str] = None
 ) -> str:
   """Returns a folder of the cache, after making it if it is not there.
 
@@ -47,7 +47,8 @@ def made_once(
 
 def cache_folder(cache_dir: Optional[str] = None) -> str:
   """`cache_dir`, or `$TFF_PARTIAL_CACHE`, or `~/.cache/tff_partial`."""
-  return cache_dir or os.environ.get(
-      'TFF_PARTIAL_CACHE',
-      os.path.join(os.path.expanduser('~'), '.cache', 'tff_partial'),
+  return (
+      cache_dir
+      or os.environ.get('TFF_PARTIAL_CACHE')
+      or os.path.join(os.path.expanduser('~'), '.cache', 'tff_partial')
   )
