@@ -26,11 +26,14 @@ class BuildFilesTest(parameterized.TestCase):
     folder = tempfile.TemporaryDirectory()
     self.addCleanup(folder.cleanup)
     self.root = pathlib.Path(folder.name)
-    self.write('requirements.txt', 'numpy==1.0\nabsl-py==2.0\n')
+    self.write_packages('numpy', 'absl-py')
 
   def write(self, path, content=''):
     (self.root / path).parent.mkdir(parents=True, exist_ok=True)
     (self.root / path).write_text(content, encoding='utf-8')
+
+  def write_packages(self, *names):
+    self.write('pyproject.toml', f'[project]\ndependencies = {list(names)}')
 
   def build_file(self, folder):
     return update_build_files.build_files(self.root)[f'{folder}/BUILD']
@@ -106,7 +109,7 @@ class BuildFilesTest(parameterized.TestCase):
     )
 
   def test_sizes_and_settings(self):
-    self.write('requirements.txt', 'tensorflow==2.14.1\n')
+    self.write_packages('tensorflow==2.14.1')
     self.write('tasks/a.py', 'import tensorflow as tf\n')
     self.write('run_experiment.py')
     self.write('tests/a_test.py', 'import os\n')
@@ -123,7 +126,7 @@ class BuildFilesTest(parameterized.TestCase):
   def test_unknown_package(self):
     self.write('tasks/a.py', 'import pandas\n')
     with self.assertRaisesRegex(
-        ValueError, "package of requirements.txt, found 'pandas' in tasks/a.py"
+        ValueError, "package of pyproject.toml, found 'pandas' in tasks/a.py"
     ):
       self.build_file('tasks')
 

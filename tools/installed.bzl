@@ -1,4 +1,4 @@
-"""Lets Bazel 4 to 6 build with what is installed here, and download nothing."""
+"""Lets Bazel before 7 build with what is installed here, and download nothing."""
 
 # What Bazel and our BUILD files load from other repositories, by files of each.
 # In these versions of Bazel all of it is built in, under `native`.

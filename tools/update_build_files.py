@@ -8,7 +8,7 @@ Run it after adding a file or an import; a test says when that was forgotten. A
 target depends on
 
 * what its file imports, anywhere in it: our modules by their targets, others by
-  their packages in requirements.txt;
+  their packages, which pyproject.toml must name;
 * if it is a test, modules that its strings name, since it starts them
   (`run_experiment.py`, `-m tasks.import_text`, a program for `python -c`);
 * after an f-string like f'tasks.{name}', modules of `tasks` whose names are
@@ -32,6 +32,7 @@ import os
 import pathlib
 import re
 import sys
+import tomllib
 from typing import Any, Optional
 
 ROOT = pathlib.Path(__file__).absolute().parent.parent
@@ -62,11 +63,11 @@ _PACKAGES = {
 _TENSORFLOW = {'tensorflow', 'tensorflow_federated'}
 _PROGRAM = 'run_experiment'
 
-_NO_SOURCES = re.compile(
+_IGNORED = re.compile(
     r'\.|bazel-|(__pycache__|build|dist|external|out)$|.*\.egg-info$'
-)
+).match
 _SETTING = re.compile(r'^# BUILD: (\w+) = (.+)$', re.MULTILINE)
-_PIN = re.compile(r'^([\w.-]+)==', re.MULTILINE)
+_REQUIREMENT = re.compile(r'[\w.-]+')
 _IMPORT = re.compile(r'\bfrom ([\w.]+) import (\w+)')
 _DOTTED = re.compile(r'\b\w+(?:\.\w+)+')
 _ANY_OF = re.compile(r'\b(\w+(?:\.\w+)*)\.{}$')
@@ -126,9 +127,15 @@ class _Project:
   def __init__(self, root: pathlib.Path):
     self._root = root
     self._sources = {source.module: source for source in _sources(root)}
-    self._locked = {
-        _target_name(name)
-        for name in _PIN.findall((root / 'requirements.txt').read_text())
+    with open(root / 'pyproject.toml', 'rb') as f:
+      project = tomllib.load(f)['project']
+    self._packages = {
+        _target_name(_REQUIREMENT.findall(requirement)[0])
+        for requirements in (
+            project['dependencies'],
+            *project.get('optional-dependencies', {}).values(),
+        )
+        for requirement in requirements
     }
     self._folders = sorted({s.folder for s in self._sources.values()})
     for folder in self._folders:
@@ -233,12 +240,11 @@ class _Project:
       if self._module(name) or top in sys.stdlib_module_names:
         continue
       package = _PACKAGES.get(top, _target_name(top))
-      if package not in self._locked:
+      if package not in self._packages:
         raise ValueError(
-            f'Expected a package of requirements.txt, found {top!r} in'
-            f' {source.path}. Add it to the dependencies or to an extra in'
-            ' pyproject.toml and run `make lock`, or name its package in'
-            ' _PACKAGES.'
+            f'Expected a package of pyproject.toml, found {top!r} in'
+            f' {source.path}. Add it to the dependencies or to an extra and run'
+            ' `make lock`, or name its package in _PACKAGES.'
         )
       found.add(package)
     return found
@@ -263,7 +269,8 @@ class _Project:
           found.add(named)
         elif named.is_dir() and not any(named.rglob('*.py')):
           found.update(p for p in named.rglob('*') if p.is_file())
-    return {path.relative_to(self._root).as_posix() for path in found}
+    paths = {path.relative_to(self._root) for path in found}
+    return {p.as_posix() for p in paths if not any(map(_IGNORED, p.parts))}
 
   def _owner(self, path: str) -> str:
     """The innermost folder with a BUILD file that a file is in."""
@@ -286,21 +293,21 @@ def build_files(root: pathlib.Path) -> dict[str, str]:
   """What the BUILD files below a folder should contain.
 
   Args:
-    root: The folder, with requirements.txt.
+    root: The folder, with pyproject.toml.
 
   Returns:
     Contents by path from the root.
 
   Raises:
-    ValueError: If a file imports what is neither ours nor in requirements.txt,
-      or is in a folder that nobody may use.
+    ValueError: If a file imports what is neither ours nor in pyproject.toml, or
+      is in a folder that FOLDERS does not have.
   """
   return _Project(root).build_files()
 
 
 def _sources(root: pathlib.Path) -> Iterator[_Source]:
   for folder, folders, files in os.walk(root):
-    folders[:] = sorted(f for f in folders if not _NO_SOURCES.match(f))
+    folders[:] = sorted(f for f in folders if not _IGNORED(f))
     for name in sorted(files):
       if name.endswith('.py'):
         yield _read(root, pathlib.Path(folder, name).relative_to(root))
