@@ -14,7 +14,8 @@ target depends on
 * after an f-string like f'tasks.{name}', modules of `tasks` whose names are
   strings of the file;
 * files and folders of data that are named in its strings, from the root or from
-  the file's own folder (`README.md`, `templates`).
+  the file's own folder (`README.md`, `templates`), and if it is a test, what is
+  named in documents among these.
 
 A test is small if it reaches no TensorFlow, large if it runs the whole program,
 and otherwise medium. What cannot be read off is said in the file, where lists
@@ -37,20 +38,9 @@ from typing import Any, Optional
 
 ROOT = pathlib.Path(__file__).absolute().parent.parent
 
-# Folders with Python files, and who may use them: Bazel refuses imports in any
-# other direction.
-FOLDERS = {
-    '': ('tests',),
-    'benchmarks': ('tests',),
-    'results': ('tests',),
-    'tasks': ('', 'benchmarks', 'results', 'tasks/embedded', 'tests'),
-    'tasks/embedded': ('tasks', 'tests'),
-    'tests': (),
-    'tff_partial': (
-        *('', 'benchmarks', 'results', 'tasks', 'tasks/embedded', 'tests'),
-    ),
-    'tools': ('tests',),
-}
+# A folder is used by others like it and by those further down, where programs
+# are between these and tests. Bazel refuses imports in any other direction.
+_LAYERS = ('tff_partial', 'tasks')
 
 # Packages whose names are not those of their modules.
 _PACKAGES = {
@@ -62,13 +52,14 @@ _PACKAGES = {
 }
 _TENSORFLOW = {'tensorflow', 'tensorflow_federated'}
 _PROGRAM = 'run_experiment'
+_DOCUMENTS = ('.flags', '.ipynb', '.md', '.sh')
 
 _IGNORED = re.compile(
     r'\.|bazel-|(__pycache__|build|dist|external|out)$|.*\.egg-info$'
 ).match
 _SETTING = re.compile(r'^# BUILD: (\w+) = (.+)$', re.MULTILINE)
 _REQUIREMENT = re.compile(r'[\w.-]+')
-_IMPORT = re.compile(r'\bfrom ([\w.]+) import (\w+)')
+_IMPORT = re.compile(r'\bfrom ([\w.]+) import (\w+(?:, \w+)*)')
 _DOTTED = re.compile(r'\b\w+(?:\.\w+)+')
 _ANY_OF = re.compile(r'\b(\w+(?:\.\w+)*)\.{}$')
 _PATH = re.compile(r'(?<![\w./-])\w[\w./-]*')
@@ -137,14 +128,18 @@ class _Project:
         )
         for requirement in requirements
     }
-    self._folders = sorted({s.folder for s in self._sources.values()})
-    for folder in self._folders:
-      if folder not in FOLDERS:
-        raise ValueError(
-            f'Expected the folders {sorted(FOLDERS)}, found Python files in'
-            f' {folder!r}. Add it to FOLDERS, with who may use it.'
-        )
+    self._folders = sorted({'', *(s.folder for s in self._sources.values())})
     self._data = {s.module: self._named_data(s) for s in self._sources.values()}
+    for name, source in self._sources.items():
+      if source.rule == 'py_test':  # It may do what a document says.
+        texts = {
+            (root / path).read_text(encoding='utf-8')
+            for path in self._data[name]
+            if path.endswith(_DOCUMENTS)
+        }
+        strings = source.strings | texts
+        self._sources[name] = dataclasses.replace(source, strings=strings)
+        self._data[name] = self._named_data(self._sources[name])
 
   def build_files(self) -> dict[str, str]:
     return {
@@ -162,12 +157,16 @@ class _Project:
     parts = {'BUILD', *data, *(source.path.name for source in sources)}
     if not folder:
       parts.update(f'//{other}:sources' for other in self._folders if other)
-    rules = ', '.join(f'"{rule}"' for rule in sorted({s.rule for s in sources}))
-    users = [f'//{user}:__pkg__' for user in FOLDERS[folder]]
+    rules = ''.join(f', "{rule}"' for rule in sorted({s.rule for s in sources}))
+    users = [
+        f'//{other}:__pkg__'
+        for other in self._folders
+        if other != folder and _layer(other) >= _layer(folder)
+    ]
     return '\n'.join(
         (
             '# Written by tools/update_build_files.py.\n',
-            f'load("@rules_python//python:defs.bzl", {rules})\n',
+            f'load("@rules_python//python:defs.bzl"{rules})\n' if rules else '',
             _call(
                 'package', default_visibility=users or ['//visibility:private']
             ),
@@ -210,7 +209,8 @@ class _Project:
     names = {*source.imports, source.package}
     for string in source.strings:
       if source.rule == 'py_test':
-        names.update('.'.join(match) for match in _IMPORT.findall(string))
+        for package, imported in _IMPORT.findall(string):
+          names.update(f'{package}.{name}' for name in imported.split(', '))
         names.update(_DOTTED.findall(string))
         names.update(
             path.removesuffix('.py').replace('/', '.')
@@ -299,8 +299,7 @@ def build_files(root: pathlib.Path) -> dict[str, str]:
     Contents by path from the root.
 
   Raises:
-    ValueError: If a file imports what is neither ours nor in pyproject.toml, or
-      is in a folder that FOLDERS does not have.
+    ValueError: If a file imports what is neither ours nor in pyproject.toml.
   """
   return _Project(root).build_files()
 
@@ -330,6 +329,8 @@ def _read(root: pathlib.Path, path: pathlib.Path) -> _Source:
               for part in node.values
           )
       )
+    elif isinstance(node, (ast.BinOp, ast.Call)):
+      strings.add(_joined(node))
     elif isinstance(node, ast.Constant) and node not in docstrings:
       strings.add(str(node.value))
   return _Source(
@@ -340,6 +341,24 @@ def _read(root: pathlib.Path, path: pathlib.Path) -> _Source:
       settings=tuple(
           (k, ast.literal_eval(v)) for k, v in _SETTING.findall(text)
       ),
+  )
+
+
+def _layer(folder: str) -> int:
+  top = folder.partition('/')[0]
+  if top in _LAYERS:
+    return _LAYERS.index(top)
+  return len(_LAYERS) + (top == 'tests')
+
+
+def _joined(node: ast.AST) -> str:
+  """The end of `root / 'a' / 'b'` or `os.path.join(root, 'a', 'b')`: `a/b`."""
+  parts: list[ast.AST] = list(node.args) if isinstance(node, ast.Call) else []
+  while isinstance(node, ast.BinOp):
+    parts.insert(0, node.right)
+    node = node.left
+  return '/'.join(
+      str(part.value) for part in parts if isinstance(part, ast.Constant)
   )
 
 
