@@ -3,7 +3,7 @@
 """The settings of an experiment, checked before anything slow is imported."""
 
 import dataclasses
-from typing import Optional
+from typing import Any, Optional
 
 # Those that keep a personal copy of the whole model beside the shared one.
 FULL = ('ditto', 'pfedme', 'apfl')
@@ -230,7 +230,9 @@ class Config:
         'pretrain_rounds',
         'init_from',
     )
-    defaults = {f.name: f.default for f in dataclasses.fields(self)}
+    defaults: dict[str, Any] = {
+        f.name: f.default for f in dataclasses.fields(self)
+    }
     return dataclasses.replace(
         self,
         algorithm='fed_avg',

@@ -134,10 +134,12 @@ class Scheme:
 
   def change(self) -> Difference:
     """Against the baseline of its own runs."""
-    return self._difference(
+    difference = self._difference(
         {s: o.baseline[self._metric] for s, o in self.outcomes.items()},
         {s: o.client_ids for s, o in self.outcomes.items()},
     )
+    assert difference is not None  # A run has clients in common with itself.
+    return difference
 
   def minus(self, other: 'Scheme') -> Optional[Difference]:
     """Against another scheme, over the seeds that both have; None without."""
@@ -297,5 +299,5 @@ def best_full(
 
 
 def _over_seeds(values: Sequence[float]) -> tuple[float, float]:
-  deviation = np.std(values, ddof=1) if len(values) > 1 else math.nan
-  return float(np.mean(values)), float(deviation)
+  deviation = float(np.std(values, ddof=1)) if len(values) > 1 else math.nan
+  return float(np.mean(values)), deviation

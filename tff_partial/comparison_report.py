@@ -10,6 +10,8 @@ from collections.abc import Mapping, Sequence
 import dataclasses
 import os
 
+from matplotlib import figure as mpl_figure
+
 from tff_partial import comparison
 from tff_partial import comparison_plots
 from tff_partial import formatting
@@ -186,7 +188,7 @@ def _pairs(
 
 def _figures(
     schemes: Sequence[comparison.Scheme], run: run_results.Run
-) -> dict[str, object]:
+) -> dict[str, mpl_figure.Figure]:
   scale, unit = 1.0, formatting.words(run.metric)
   if run.percent:
     scale, unit = 100.0, f'{unit} (percentage points)'

@@ -8,6 +8,7 @@ import functools
 import json
 import math
 import os
+from typing import Any
 
 import jinja2
 from matplotlib import figure as mpl_figure
@@ -50,7 +51,7 @@ def data_uri(figure: mpl_figure.Figure) -> str:
   return f'data:image/svg+xml;base64,{encoded}'
 
 
-def plain(value: object) -> object:
+def plain(value: Any) -> Any:
   """The same in types that strict JSON has; numbers that are none are null."""
   if isinstance(value, Mapping):
     return {str(key): plain(item) for key, item in value.items()}
