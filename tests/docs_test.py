@@ -19,6 +19,7 @@ import run_experiment
 from tasks import config as config_lib
 from tests import markdown
 
+# BUILD: tags = ["external"]
 _NAMES = [markdown.name(path) for path in markdown.PAGES]
 
 

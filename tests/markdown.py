@@ -7,6 +7,8 @@ import pathlib
 import re
 import shlex
 
+# The folder itself: pages lead to files of every kind. Tests of pages have the
+# tag "external", with which Bazel runs them whether or not it sees a change.
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 PAGES = sorted(
     [

@@ -25,6 +25,7 @@ import soundfile
 import run_experiment
 from tests import markdown
 
+# BUILD: tags = ["external"]
 _README = markdown.ROOT / 'README.md'
 _FLAGS = {
     'batch_size': 4,

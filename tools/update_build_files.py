@@ -9,13 +9,13 @@ target depends on
 
 * what its file imports, anywhere in it: our modules by their targets, others by
   their packages, which pyproject.toml must name;
-* if it is a test, modules that its strings name, since it starts them
+* if it is in tests/, modules that its strings name, since it starts them
   (`run_experiment.py`, `-m tasks.import_text`, a program for `python -c`);
 * after an f-string like f'tasks.{name}', modules of `tasks` whose names are
   strings of the file;
 * files and folders of data that are named in its strings, from the root or from
-  the file's own folder (`README.md`, `templates`), and if it is a test, what is
-  named in documents among these.
+  the file's own folder (`README.md`, `templates`), and if it is in tests/, what
+  documents among these name.
 
 A test is small if it reaches no TensorFlow, large if it runs the whole program,
 and otherwise medium. What cannot be read off is said in the file, where lists
@@ -38,8 +38,8 @@ from typing import Any, Optional
 
 ROOT = pathlib.Path(__file__).absolute().parent.parent
 
-# A folder is used by others like it and by those further down, where programs
-# are between these and tests. Bazel refuses imports in any other direction.
+# From what is used to what uses it; programs and then tests come after these.
+# Bazel refuses imports in the other direction.
 _LAYERS = ('tff_partial', 'tasks')
 
 # Packages whose names are not those of their modules.
@@ -52,6 +52,7 @@ _PACKAGES = {
 }
 _TENSORFLOW = {'tensorflow', 'tensorflow_federated'}
 _PROGRAM = 'run_experiment'
+_TESTS = 'tests'
 _DOCUMENTS = ('.flags', '.ipynb', '.md', '.sh')
 
 _IGNORED = re.compile(
@@ -131,7 +132,7 @@ class _Project:
     self._folders = sorted({'', *(s.folder for s in self._sources.values())})
     self._data = {s.module: self._named_data(s) for s in self._sources.values()}
     for name, source in self._sources.items():
-      if source.rule == 'py_test':  # It may do what a document says.
+      if source.folder == _TESTS:  # They may do what a document says.
         texts = {
             (root / path).read_text(encoding='utf-8')
             for path in self._data[name]
@@ -198,17 +199,18 @@ class _Project:
         *(self._label(self._sources[m].target, source.folder) for m in uses),
         *(f'@pip//{name}' for name in self._foreign(source)),
     ]
-    for key, value in source.settings:
+    for key, value in sorted(source.settings):
       if isinstance(value, list):
         value = {*attributes.get(key, ()), *value}
       attributes[key] = value
+    attributes['deps'] = attributes.pop('deps')  # Where buildifier has it.
     return _call(source.rule, **attributes)
 
   def _uses(self, source: _Source) -> set[str]:
     """Our modules that a file imports or names."""
     names = {*source.imports, source.package}
     for string in source.strings:
-      if source.rule == 'py_test':
+      if source.folder == _TESTS:
         for package, imported in _IMPORT.findall(string):
           names.update(f'{package}.{name}' for name in imported.split(', '))
         names.update(_DOTTED.findall(string))
@@ -224,7 +226,8 @@ class _Project:
             if other.package == package and other.name in source.strings
         )
     modules = {module for name in names if (module := self._module(name))}
-    return modules - {source.module}
+    tests = {name for name in modules if self._sources[name].rule == 'py_test'}
+    return modules - tests - {source.module}
 
   def _module(self, name: str) -> Optional[str]:
     """Our module that a dotted name begins with."""
@@ -348,7 +351,7 @@ def _layer(folder: str) -> int:
   top = folder.partition('/')[0]
   if top in _LAYERS:
     return _LAYERS.index(top)
-  return len(_LAYERS) + (top == 'tests')
+  return len(_LAYERS) + (top == _TESTS)
 
 
 def _joined(node: ast.AST) -> str:
