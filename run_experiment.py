@@ -350,7 +350,7 @@ def _run() -> int:
     worker_process.check_addresses(FLAGS.workers)
   algorithms = FLAGS.algorithm.split(',')
   splits = [FLAGS.personal]
-  if FLAGS.personal and not FLAGS.personal.startswith('regex:'):
+  if FLAGS.personal is not None and not FLAGS.personal.startswith('regex:'):
     splits = FLAGS.personal.split(',')
   compared = FLAGS.seeds is not None or len(algorithms) > 1 or len(splits) > 1
   values = {

@@ -5,6 +5,7 @@
 from collections.abc import Sequence
 import dataclasses
 import re
+from typing import Optional
 
 from tasks import config as config_lib
 from tff_partial import run_results
@@ -29,12 +30,13 @@ def combinations(
     config: config_lib.Config,
     *,
     algorithms: Sequence[str],
-    splits: Sequence[str],
+    splits: Sequence[Optional[str]],
     seeds: Sequence[int],
     equal_steps: bool = True,
 ) -> list[Combination]:
   """All runs, those of the first seed first.
 
+  The split `None` is what an algorithm's name says, or the default one.
   Algorithms without a split are run once for a seed, and those that train
   shared variables not with all of the model personal.
 
@@ -53,7 +55,8 @@ def combinations(
   if not (algorithms and splits and seeds):
     raise ValueError(
         'Expected an algorithm, a split and a seed at least, found'
-        f' --algorithm={",".join(algorithms)} --personal={",".join(splits)}'
+        f' --algorithm={",".join(algorithms)}'
+        f' --personal={",".join(filter(None, splits))}'
         f' --seeds={",".join(map(str, seeds))}.'
     )
   found = {}

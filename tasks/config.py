@@ -134,7 +134,8 @@ class Config:
       )
     # A frozen dataclass has no other way to derive a field.
     object.__setattr__(self, 'algorithm', algorithm)
-    object.__setattr__(self, 'personal', personal or self.personal or 'output')
+    if personal or self.personal is None:
+      object.__setattr__(self, 'personal', personal or 'output')
 
   def _check_onboarding(self) -> None:
     if self.onboarding in (None, 'none'):
