@@ -15,6 +15,7 @@ import os
 # Before TensorFlow is imported: it would print notes about GPUs.
 os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')
 
+from collections.abc import Sequence
 import contextlib
 import dataclasses
 import sys
@@ -484,7 +485,8 @@ def _worker(folder: run_folder.RunFolder):
   from tff_partial import sharded_round
 
   with contextlib.ExitStack() as stack:
-    workers, clients_per_shard = (), FLAGS.clients_per_shard
+    workers: Sequence[remote_workers.RemoteWorker] = ()
+    clients_per_shard = FLAGS.clients_per_shard
     if FLAGS.workers:
       workers = stack.enter_context(remote_workers.connect(FLAGS.workers))
       clients_per_shard = clients_per_shard or -(-FLAGS.clients_per_round // 8)

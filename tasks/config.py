@@ -204,7 +204,7 @@ class Config:
     if self.algorithm == 'local':
       return 'all'
     undivided = ('fed_avg', *FULL)
-    return 'none' if self.algorithm in undivided else self.personal
+    return 'none' if self.algorithm in undivided else self.personal or 'output'
 
   @property
   def split_in_words(self) -> str:

@@ -206,7 +206,7 @@ class _Run:
     if config.num_finetune_epochs:
       self._finetuning = _create_finetuning(config, config.num_finetune_epochs)
     self._finetuning_steps = self._finetuning_examples = 0
-    self._gate = None
+    self._gate: Optional[dict[str, float]] = None
     self._evaluations = {}
     self._store = personal_store.PersonalStore(
         self._initial_personal, str(self._folder)
@@ -372,7 +372,8 @@ class _Run:
     start = self._without_client(shared)
     models = {}
     for policy in self._config.onboarding_policies:
-      personal, phases = start, ()
+      personal = start
+      phases: Sequence[local_update.Phase] = ()
       if policy == 'mean':
         personal = self._store.mean()
       elif policy == 'reconstruct':

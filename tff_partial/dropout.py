@@ -16,11 +16,13 @@ from collections.abc import Iterator
 import contextlib
 import contextvars
 import itertools
-from typing import Any
+from typing import Any, Optional
 
 import tensorflow as tf
 
-_scope = contextvars.ContextVar('scope', default=None)
+_scope: contextvars.ContextVar[Optional[tuple[float, Any, Iterator[int]]]] = (
+    contextvars.ContextVar('scope', default=None)
+)
 
 
 @contextlib.contextmanager
@@ -44,9 +46,10 @@ def apply(features: tf.Tensor) -> tf.Tensor:
 
   Every call in a scope drops another part.
   """
-  if _scope.get() is None:
+  current = _scope.get()
+  if current is None:
     return features
-  rate, seed, number = _scope.get()
+  rate, seed, number = current
   return tf.nn.experimental.stateless_dropout(
       features,
       rate,

@@ -255,8 +255,9 @@ def evaluate(
   scores = {name: {} for name in models}
   with bar:
     for job, outputs in zip(jobs, results):
-      if models[job.model].keep_fn is not None:
-        models[job.model].keep_fn(members(job), outputs)
+      keep = models[job.model].keep_fn
+      if keep is not None:
+        keep(members(job), outputs)
       for client_id, output in zip(members(job), outputs):
         scores[job.model][client_id] = output['scores']
       if job is last_of_cohort[job.cohort]:

@@ -115,9 +115,10 @@ class RemoteWorker:
     self.context = _WorkerContext(self)
     self._compiler = compiler
     self._timing = timing
-    self._link = None
+    self._link: Optional[_Link] = None
     self._why = 'it has not answered yet.'
-    self._mistake = None  # Why it must not be used, if it must not.
+    # Why it must not be used, if it must not.
+    self._mistake: Optional[str] = None
     self._changed = threading.Condition()
     self._look_now = threading.Event()
     self._closed = False
@@ -223,7 +224,7 @@ class RemoteWorker:
       with self._changed:
         self._changed.notify_all()
     if self._mistake or self._closed:
-      self._why = self._mistake
+      self._why = self._mistake or self._why
       link.close()
       return
     with self._changed:

@@ -28,6 +28,7 @@ import struct
 import sys
 import tempfile
 import threading
+from typing import Optional
 
 from absl import app
 from absl import flags
@@ -91,7 +92,7 @@ def serve(host: str, port: int, max_concurrent_clients: int) -> None:
 
 def _enter_private_network() -> None:
   """Gives this process and its children a network with loopback only."""
-  error = 'this is not Linux'
+  error: Optional[str] = 'this is not Linux'
   if sys.platform == 'linux':
     libc = ctypes.CDLL(None, use_errno=True)
     error = None
@@ -147,7 +148,9 @@ def main(argv: Sequence[str]) -> None:
   signal.signal(signal.SIGTERM, lambda *unused: sys.exit(0))
   try:
     serve(
-        FLAGS.host, FLAGS.port, FLAGS.max_concurrent_clients or os.cpu_count()
+        FLAGS.host,
+        FLAGS.port,
+        FLAGS.max_concurrent_clients or os.cpu_count() or 1,
     )
   except (OSError, worker_process.WorkerError) as e:
     print(f'serve_worker: {" ".join(str(e).split())}', file=sys.stderr)

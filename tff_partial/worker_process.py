@@ -46,8 +46,13 @@ class WorkerLost(WorkerError):
 
 def binary() -> pathlib.Path:
   """The worker that came with TFF, found without importing TFF."""
-  package = importlib.util.find_spec('tensorflow_federated').origin
-  return pathlib.Path(package).parent / 'data' / 'worker_binary'
+  spec = importlib.util.find_spec('tensorflow_federated')
+  if spec is None or spec.origin is None:
+    raise WorkerError(
+        'Expected TensorFlow Federated to be installed, found no such package.'
+        ' Install requirements.txt.'
+    )
+  return pathlib.Path(spec.origin).parent / 'data' / 'worker_binary'
 
 
 def unused_port() -> int:
