@@ -14,17 +14,15 @@ import os
 os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')
 
 from collections.abc import Sequence
-import contextlib
 import pathlib
+import resource
 import tempfile
-import threading
 import time
 
 from absl import app
 from absl import flags
 from absl import logging
 import numpy as np
-import psutil
 import tensorflow as tf
 
 from tasks import config as config_lib
@@ -38,7 +36,6 @@ from tff_partial import sharded_round
 _CLASSES = 2028
 _STORED_SIZE = 256
 _FEW_PHOTOS = 2
-_SAMPLE_SECONDS = 0.02
 
 
 def write_data(
@@ -69,33 +66,6 @@ def write_data(
   )
 
 
-class Peak:
-  """The most memory that this process and its children had at one time."""
-
-  def __init__(self):
-    self.driver = self.worker = self.together = 0
-    self._stop = threading.Event()
-    self._thread = threading.Thread(target=self._watch)
-
-  def __enter__(self) -> 'Peak':
-    self._thread.start()
-    return self
-
-  def __exit__(self, *unused_exception):
-    self._stop.set()
-    self._thread.join()
-
-  def _watch(self):
-    this = psutil.Process()
-    while not self._stop.wait(_SAMPLE_SECONDS):
-      driver, worker = this.memory_info().rss, 0
-      with contextlib.suppress(psutil.NoSuchProcess):
-        worker = sum(c.memory_info().rss for c in this.children())
-      self.driver = max(self.driver, driver)
-      self.worker = max(self.worker, worker)
-      self.together = max(self.together, driver + worker)
-
-
 def main(argv: Sequence[str]) -> None:
   if len(argv) > 1:
     raise app.UsageError(f'Expected flags only, found {argv[1]!r}.')
@@ -121,7 +91,7 @@ def main(argv: Sequence[str]) -> None:
         server_optimizer='adam',
     )
     started_at = time.monotonic()
-    with Peak() as peak, runtime.local_worker(max_concurrent_clients=1):
+    with runtime.local_worker(max_concurrent_clients=1):
       experiment.run(
           task,
           config,
@@ -131,10 +101,16 @@ def main(argv: Sequence[str]) -> None:
           ),
           progress=False,
       )
+  # What the kernel has seen: a thread that looks misses what happens while
+  # another holds the interpreter. The worker is the largest process waited for.
+  driver, worker = (
+      resource.getrusage(who).ru_maxrss * 1024
+      for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
+  )
   print(
       f'| {FLAGS.clients} | {FLAGS.clients_per_shard or "all"} |'
-      f' {FLAGS.batch_size} | {peak.driver / 1e9:.2f} |'
-      f' {peak.worker / 1e9:.2f} | {peak.together / 1e9:.2f} |'
+      f' {FLAGS.batch_size} | {driver / 2**30:.2f} | {worker / 2**30:.2f} |'
+      f' {(driver + worker) / 2**30:.2f} |'
       f' {time.monotonic() - started_at:.0f} |'
   )
 
