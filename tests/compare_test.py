@@ -166,6 +166,9 @@ class RunTest(absltest.TestCase):
     html = (self.out / 'comparison.html').read_text()
     self.assertIn('fed_alt_output-1', html)
     self.assertIn('fed_alt_output-1', (self.out / 'comparison.md').read_text())
+    for name in ('changes', 'fraction', 'clients'):
+      figure = (self.out / f'comparison_{name}.svg').read_text()
+      self.assertIn('</svg>', figure)
     # Repaired, the same command finishes.
     shutil.rmtree(broken)
     self.assertEmpty(self._run(['fed_avg', 'fed_alt'], ['output'], [0, 1]))

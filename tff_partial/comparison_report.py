@@ -1,6 +1,6 @@
 # Copyright 2026 The tff-partial Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""The page that compares schemes: `comparison.html`, `.json` and `.md`.
+"""The page that compares schemes: `comparison.html`, `.json`, `.md`, figures.
 
 As in `report`, one dictionary holds every number, and the page and the Markdown
 tables are that dictionary laid out.
@@ -16,6 +16,7 @@ from tff_partial import comparison
 from tff_partial import comparison_plots
 from tff_partial import formatting
 from tff_partial import page
+from tff_partial import plots
 from tff_partial import run_results
 
 # (in words, first, second): schemes whose names differ in nothing else.
@@ -41,7 +42,7 @@ def write(
     settings: Mapping[str, object],
     notes: Sequence[str] = (),
 ) -> str:
-  """Writes the comparison of some runs.
+  """Writes the comparison of some runs, and its figures as SVG files too.
 
   Args:
     output_dir: Where to write.
@@ -82,12 +83,10 @@ def write(
       }
   )
   environment = page.environment(first.percent)
+  figures = _figures(schemes, first)
   html = environment.get_template('comparison.html.jinja').render(
       contents,
-      figures={
-          name: page.data_uri(figure)
-          for name, figure in _figures(schemes, first).items()
-      },
+      figures={name: page.data_uri(f) for name, f in figures.items()},
   )
   # Markdown has nothing to escape here but what is in names.
   text = environment.get_template('comparison.md.jinja').render(contents)
@@ -97,6 +96,11 @@ def write(
       os.path.join(output_dir, 'comparison.json'), page.to_json(contents)
   )
   page.write(os.path.join(output_dir, 'comparison.md'), text)
+  for name, figure in figures.items():
+    page.write(
+        os.path.join(output_dir, f'comparison_{name}.svg'),
+        plots.to_svg(figure).decode(),
+    )
   page.write(path, html)
   return path
 
