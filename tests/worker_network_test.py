@@ -7,6 +7,7 @@ virtual devices as the link. That takes Linux, root and `ip`; without, the tests
 say what is missing and are skipped.
 """
 
+import itertools
 import os
 import pathlib
 import shutil
@@ -21,6 +22,7 @@ from tff_partial import runtime
 
 _ROOT = pathlib.Path(__file__).resolve().parent.parent
 _PORT = 8000
+_LINKS = itertools.count()
 
 
 def setUpModule():
@@ -31,8 +33,9 @@ class Link:
   """A worker at the other end of a link."""
 
   def __init__(self, test, number):
-    # No longer than the 15 letters that Linux allows.
-    self._name = f'tffp{os.getpid() % 10**6}x{number}'
+    # No longer than the 15 letters that Linux allows; of each test its own, as
+    # a namespace is gone only some time after it was deleted.
+    self._name = f'tffp{os.getpid() % 10**6}x{next(_LINKS)}'
     # Addresses for benchmarks (RFC 2544), four for each link.
     here, self._there = (f'198.18.{number}.{i}' for i in (1, 2))
     self._ip('netns', 'add', self._name)

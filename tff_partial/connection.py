@@ -13,6 +13,7 @@ import ctypes
 import functools
 import gc
 import threading
+import time
 from typing import Any
 
 import grpc
@@ -25,6 +26,10 @@ CHANNEL_OPTIONS = (
     # none.
     ('grpc.enable_http_proxy', 0),
 )
+
+
+# After a shorter compilation, collecting would take longer than that itself.
+_LONG_SECONDS = 2.0
 
 
 class CallError(grpc.RpcError):
@@ -59,9 +64,11 @@ def _compile(comp: Any) -> Any:
   What TFF's compiler makes on its way is hundreds of MB for a large model, in
   circles that would wait for Python's collector, and then in C's free lists.
   """
+  started_at = time.monotonic()
   compiled = tff.backends.native.desugar_and_transform_to_native(comp)
-  gc.collect()
-  give_back_memory()
+  if time.monotonic() - started_at > _LONG_SECONDS:
+    gc.collect()
+    give_back_memory()
   return compiled
 
 
