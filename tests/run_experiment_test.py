@@ -41,7 +41,8 @@ from tasks import sql_writer
 _ROOT = pathlib.Path(__file__).absolute().parent.parent
 _PROGRAM = (sys.executable, str(_ROOT / 'run_experiment.py'))
 _ROUNDS = 60  # Enough to be stopped in.
-_SECONDS = 300  # After which a run that does not get there is given up.
+# BUILD: shard_count = 4
+_SECONDS = 900  # After which a run that does not get there is given up.
 _FEATURES = collections.OrderedDict(
     pixels=tf.TensorSpec([28, 28], tf.uint8), label=tf.TensorSpec([], tf.int32)
 )
