@@ -84,6 +84,14 @@ class BuildFilesTest(parameterized.TestCase):
     self.assertIn('["//:run_experiment"]', target(content, 'b_test'))
     self.assertNotIn('deps', target(self.build_file('tasks'), 'c'))
 
+  def test_tests_are_imported_but_not_started(self):
+    self.write('tests/a_test.py')
+    self.write('tests/b_test.py', 'from tests import a_test\n')
+    self.write('tests/c_test.py', "print('tests/a_test.py')\n")
+    content = self.build_file('tests')
+    self.assertIn('deps = [":a_test"]', target(content, 'b_test'))
+    self.assertNotIn('deps', target(content, 'c_test'))
+
   def test_any_module_of_a_package(self):
     self.write('tasks/a.py')
     self.write('tasks/b.py')

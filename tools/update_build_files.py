@@ -225,9 +225,11 @@ class _Project:
             for other in self._sources.values()
             if other.package == package and other.name in source.strings
         )
-    modules = {module for name in names if (module := self._module(name))}
-    tests = {name for name in modules if self._sources[name].rule == 'py_test'}
-    return modules - tests - {source.module}
+    found = {module for name in names if (module := self._module(name))}
+    # Documents name tests, which are not for running; files do import some.
+    imported = {self._module(name) for name in source.imports}
+    tests = {name for name in found if self._sources[name].rule == 'py_test'}
+    return found - (tests - imported) - {source.module}
 
   def _module(self, name: str) -> Optional[str]:
     """Our module that a dotted name begins with."""
