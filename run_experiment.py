@@ -29,6 +29,7 @@ from tasks import config as config_lib
 from tasks import run_folder
 from tff_partial import worker_process
 
+# BUILD: deps = ["//tasks:every_task"]
 _DEFAULTS = config_lib.Config()
 
 flags.DEFINE_enum(

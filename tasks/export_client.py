@@ -44,6 +44,7 @@ from tff_partial import weights  # noqa: E402
 
 # pylint: enable=g-import-not-at-top
 
+# BUILD: deps = [":every_task"]
 KERAS, TFLITE = 'model.keras', 'model.tflite'
 PERSONAL, DESCRIPTION = 'personal.safetensors', 'export.json'
 

@@ -92,11 +92,13 @@ class BuildFilesTest(parameterized.TestCase):
     self.assertIn('deps = [":a_test"]', target(content, 'b_test'))
     self.assertNotIn('deps', target(content, 'c_test'))
 
-  def test_any_module_of_a_package(self):
-    self.write('tasks/a.py')
+  def test_every_task(self):
+    self.write('tasks/a.py', 'def create_task(data):\n  return data\n')
     self.write('tasks/b.py')
-    self.write('tasks/c.py', "names = ['a', 'z']\nf'tasks.{names[0]}'.split()")
-    self.assertIn('deps = [":a"],', target(self.build_file('tasks'), 'c'))
+    self.write('tasks/c.py', '# BUILD: deps = [":every_task"]\n')
+    content = self.build_file('tasks')
+    self.assertIn('deps = [":a"],', target(content, 'every_task'))
+    self.assertIn('deps = [":every_task"],', target(content, 'c'))
 
   def test_data(self):
     self.write('tff_partial/templates/page.html')

@@ -11,8 +11,6 @@ target depends on
   their packages, which pyproject.toml must name;
 * if it is in tests/, modules that its strings name, since it starts them
   (`run_experiment.py`, `-m tasks.import_text`, a program for `python -c`);
-* after an f-string like f'tasks.{name}', modules of `tasks` whose names are
-  strings of the file;
 * files and folders of data that are named in its strings, from the root or from
   the file's own folder (`README.md`, `templates`), and if it is in tests/, what
   documents among these name.
@@ -23,6 +21,9 @@ are added to what was found:
 
   # BUILD: data = ["//:sources"]
   # BUILD: shard_count = 4
+  # BUILD: deps = ["//tasks:every_task"]
+
+The last is for what imports tasks by name: all modules with a `create_task`.
 """
 
 import ast
@@ -53,6 +54,7 @@ _PACKAGES = {
 _TENSORFLOW = {'tensorflow', 'tensorflow_federated'}
 _PROGRAM = 'run_experiment'
 _TESTS = 'tests'
+_EVERY_TASK = 'every_task'
 _DOCUMENTS = ('.flags', '.ipynb', '.md', '.sh')
 
 _IGNORED = re.compile(
@@ -62,7 +64,6 @@ _SETTING = re.compile(r'^# BUILD: (\w+) = (.+)$', re.MULTILINE)
 _REQUIREMENT = re.compile(r'[\w.-]+')
 _IMPORT = re.compile(r'\bfrom ([\w.]+) import (\w+(?:, \w+)*)')
 _DOTTED = re.compile(r'\b\w+(?:\.\w+)+')
-_ANY_OF = re.compile(r'\b(\w+(?:\.\w+)*)\.{}$')
 _PATH = re.compile(r'(?<![\w./-])\w[\w./-]*')
 
 
@@ -73,8 +74,8 @@ class _Source:
   Attributes:
     path: Its path from the root.
     imports: Names of modules, or of things in modules, that it imports.
-    strings: Its strings, but for docstrings; braces stand for what an f-string
-      puts in.
+    strings: Its strings, but for docstrings.
+    is_task: Whether it has a `create_task`.
     is_program: Whether it does something when executed.
     settings: What it says of its own target.
   """
@@ -82,6 +83,7 @@ class _Source:
   path: pathlib.PurePath
   imports: frozenset[str]
   strings: frozenset[str]
+  is_task: bool
   is_program: bool
   settings: tuple[tuple[str, Any], ...]
 
@@ -159,6 +161,7 @@ class _Project:
     if not folder:
       parts.update(f'//{other}:sources' for other in self._folders if other)
     rules = ''.join(f', "{rule}"' for rule in sorted({s.rule for s in sources}))
+    tasks = [f':{source.name}' for source in sources if source.is_task]
     users = [
         f'//{other}:__pkg__'
         for other in self._folders
@@ -177,6 +180,11 @@ class _Project:
                 name='sources',
                 srcs=parts,
                 visibility=['//:__pkg__', '//tests:__pkg__'],
+            ),
+            *(
+                [_call('py_library', name=_EVERY_TASK, deps=tasks)]
+                if tasks
+                else []
             ),
             *(self._target(source) for source in sources),
         )
@@ -209,22 +217,15 @@ class _Project:
   def _uses(self, source: _Source) -> set[str]:
     """Our modules that a file imports or names."""
     names = {*source.imports, source.package}
-    for string in source.strings:
-      if source.folder == _TESTS:
-        for package, imported in _IMPORT.findall(string):
-          names.update(f'{package}.{name}' for name in imported.split(', '))
-        names.update(_DOTTED.findall(string))
-        names.update(
-            path.removesuffix('.py').replace('/', '.')
-            for path in _PATH.findall(string)
-            if path.endswith('.py')
-        )
-      for package in _ANY_OF.findall(string):
-        names.update(
-            other.module
-            for other in self._sources.values()
-            if other.package == package and other.name in source.strings
-        )
+    for string in source.strings if source.folder == _TESTS else ():
+      for package, imported in _IMPORT.findall(string):
+        names.update(f'{package}.{name}' for name in imported.split(', '))
+      names.update(_DOTTED.findall(string))
+      names.update(
+          path.removesuffix('.py').replace('/', '.')
+          for path in _PATH.findall(string)
+          if path.endswith('.py')
+      )
     found = {module for name in names if (module := self._module(name))}
     # Documents name tests, which are not for running; files do import some.
     imported = {self._module(name) for name in source.imports}
@@ -320,20 +321,14 @@ def _sources(root: pathlib.Path) -> Iterator[_Source]:
 def _read(root: pathlib.Path, path: pathlib.Path) -> _Source:
   text = (root / path).read_text(encoding='utf-8')
   imports, strings, docstrings = set(), set(), set()
-  for node in ast.walk(ast.parse(text)):
+  module = ast.parse(text)
+  for node in ast.walk(module):
     if isinstance(node, ast.Import):
       imports.update(alias.name for alias in node.names)
     elif isinstance(node, ast.ImportFrom):
       imports.update(f'{node.module}.{alias.name}' for alias in node.names)
     elif isinstance(node, ast.Expr):  # Comes before the string in it.
       docstrings.add(node.value)
-    elif isinstance(node, ast.JoinedStr):
-      strings.add(
-          ''.join(
-              part.value if isinstance(part, ast.Constant) else '{}'
-              for part in node.values
-          )
-      )
     elif isinstance(node, (ast.BinOp, ast.Call)):
       strings.add(_joined(node))
     elif isinstance(node, ast.Constant) and node not in docstrings:
@@ -342,6 +337,10 @@ def _read(root: pathlib.Path, path: pathlib.Path) -> _Source:
       path=path,
       imports=frozenset(imports),
       strings=frozenset(strings),
+      is_task=any(
+          isinstance(node, ast.FunctionDef) and node.name == 'create_task'
+          for node in module.body
+      ),
       is_program="__name__ == '__main__'" in text,
       settings=tuple(
           (k, ast.literal_eval(v)) for k, v in _SETTING.findall(text)
