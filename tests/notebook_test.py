@@ -89,6 +89,12 @@ class NotebookTest(absltest.TestCase):
     self.assertTrue(
         pathlib.Path(self.folder, 'runs/fed_alt/report.html').exists()
     )
+    # The exported model reads as the one it was exported from.
+    last = {
+        line.split()[0]: line.split()[-1] for line in text.splitlines() if line
+    }
+    (writer,) = [name for name in last if name.startswith('writer_')]
+    self.assertEqual(last['exported'], last[writer])
 
   def test_cells_run_under_another_kernel(self):
     cells = [
