@@ -72,7 +72,7 @@ def run(
         print(f'[{i}/{len(todo)}] {combination.folder}', flush=True)
       _run_one(task, choices, combination, root, worker_fn)
       runs[combination.key] = run_results.read_run(
-          folder, without=experiment.unseen_clients(task, combination.config)
+          folder, unseen=experiment.unseen_clients(task, combination.config)
       )
     except Exception as e:  # pylint: disable=broad-exception-caught
       # Whatever it is, other combinations may do better.

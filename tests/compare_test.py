@@ -4,6 +4,7 @@
 
 import collections
 import contextlib
+import dataclasses
 import json
 import os
 import pathlib
@@ -172,6 +173,30 @@ class RunTest(absltest.TestCase):
     # Repaired, the same command finishes.
     shutil.rmtree(broken)
     self.assertEmpty(self._run(['fed_avg', 'fed_alt'], ['output'], [0, 1]))
+
+  def test_policies_for_newcomers_side_by_side(self):
+    config = dataclasses.replace(
+        _CONFIG,
+        clients_per_round=2,
+        unseen_clients=1,
+        onboarding='mean,initial',
+    )
+    self.assertEmpty(self._run(['fed_sim', 'fed_alt'], ['output'], [0], config))
+    found = json.loads((self.out / 'comparison.json').read_text())
+    self.assertEqual(
+        [s['name'] for s in found['newcomers']],
+        [
+            f'{algorithm}, output, new_{policy}'
+            for algorithm in ('fed_sim', 'fed_sim with equal steps', 'fed_alt')
+            for policy in ('initial', 'mean')
+        ],
+    )
+    for scheme in found['newcomers']:
+      self.assertEqual(scheme['change']['clients'], 1)
+    for scheme in found['schemes']:
+      self.assertEqual(scheme['change']['clients'], 2)
+    for page in ('comparison.html', 'comparison.md'):
+      self.assertIn('new_mean', (self.out / page).read_text())
 
   def test_bad_split_is_found_before_anything_is_trained(self):
     with self.assertRaisesRegex(ValueError, 'head'):

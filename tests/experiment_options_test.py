@@ -53,9 +53,17 @@ class OptionsTest(absltest.TestCase):
     groups = report['groups']
     self.assertContainsSubset(NEW, groups['never_seen']['models'])
     self.assertNoCommonElements(NEW, groups['participated']['models'])
-    read = run_results.read_run(self.folder / 'run', without=())
-    self.assertNoCommonElements(NEW, read.outcomes)
     new = ~table.participated
+    unseen = [c for c, is_new in zip(table.client_ids, new) if is_new]
+    read = run_results.read_run(self.folder / 'run', unseen=unseen)
+    self.assertNoCommonElements(NEW, read.outcomes)
+    self.assertCountEqual(read.newcomers, NEW)
+    for model, outcome in read.newcomers.items():
+      self.assertEqual(outcome.client_ids, tuple(unseen))
+      np.testing.assert_allclose(
+          outcome.values['loss'], table.values(model, 'loss')[new]
+      )
+      self.assertTrue(np.isfinite(outcome.p_hurt).all())
     self.assertGreaterEqual(new.sum(), 2)
     loss = lambda model: table.values(model, 'loss')
     # Nobody else is tested with what newcomers get.

@@ -269,11 +269,21 @@ def share_of_full(
 
 def schemes(runs: Mapping[run_results.Key, run_results.Run]) -> list[Scheme]:
   """All schemes of some runs, in the order of the runs."""
+  return _schemes(runs, lambda run: run.outcomes, plain=True)
+
+
+def newcomers(runs: Mapping[run_results.Key, run_results.Run]) -> list[Scheme]:
+  """The same for clients kept out of training: one of every policy."""
+  return _schemes(runs, lambda run: run.newcomers, plain=False)
+
+
+def _schemes(runs, outcomes_fn, *, plain: bool) -> list[Scheme]:
+  """By name over seeds; if plain, a run's first model goes without its name."""
   found = {}
   for key, run in runs.items():
-    for i, (model, outcome) in enumerate(run.outcomes.items()):
+    for i, (model, outcome) in enumerate(outcomes_fn(run).items()):
       name = f'{key.algorithm}, {key.split}'
-      if i:
+      if i or not plain:
         name += f', {model}'
       found.setdefault((name, key.full), {})[key.seed] = outcome
   run = next(iter(runs.values()))

@@ -76,6 +76,10 @@ def write(
           'seeds': sorted({key.seed for key in runs}),
           'full': full.name if full else None,
           'schemes': [_numbers(scheme, full, first) for scheme in schemes],
+          'newcomers': [
+              _numbers(scheme, None, first)
+              for scheme in comparison.newcomers(runs)
+          ],
           'pairs': _pairs(schemes, full),
           'failures': failures,
           'settings': settings,

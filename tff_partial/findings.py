@@ -199,10 +199,16 @@ def csv_rows(table: client_table.ClientTable, question: Question) -> str:
   columns[f'{question.metric}/change'] = comparison.changes
   columns['p_hurt'] = np.where(tested, comparison.p_hurt, np.nan)
   columns['p_helped'] = np.where(tested, comparison.p_helped, np.nan)
-  for model in question.models(table):
-    if model not in (question.baseline, question.candidate):
-      p_hurt = question.compare(table, model).p_hurt
-      columns[f'p_hurt/{model}'] = np.where(tested, p_hurt, np.nan)
+  p_hurt: dict[str, np.ndarray] = {}
+  # Some models are only for clients that never trained.
+  for members in groups(table).values():
+    rows = np.isin(table.client_ids, members.client_ids)
+    for model in question.models(members):
+      if model not in (question.baseline, question.candidate):
+        column = p_hurt.setdefault(model, np.full(len(tested), np.nan))
+        column[rows] = question.compare(members, model).p_hurt
+  for model, column in p_hurt.items():
+    columns[f'p_hurt/{model}'] = np.where(tested, column, np.nan)
   text = io.StringIO()
   writer = csv.writer(text, lineterminator='\n')
   writer.writerow(columns)

@@ -13,6 +13,8 @@ import numpy as np
 
 # Models that are not a scheme's result but what it is compared with.
 _REFERENCES = ('initial', 'shared')
+# What a client that never trained can have is called so, and its policy.
+_NEWCOMER = 'new_'
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,23 +65,26 @@ class Run:
     metric: That decides who gains and who is hurt.
     higher_is_better: Whether more of it is good.
     percent: Whether people read it in percent.
-    outcomes: By the model's name; the run's candidate first.
+    outcomes: By the model's name, for clients that could take part; the run's
+      candidate first.
+    newcomers: By the policy's name, for clients kept out of training.
   """
 
   metric: str
   higher_is_better: bool
   percent: bool
   outcomes: Mapping[str, Outcome]
+  newcomers: Mapping[str, Outcome] = dataclasses.field(default_factory=dict)
 
 
 def read_run(
-    folder: str | os.PathLike[str], *, without: Collection[str] = ()
+    folder: str | os.PathLike[str], *, unseen: Collection[str] = ()
 ) -> Run:
   """Reads a finished run.
 
   Args:
     folder: The run's output.
-    without: Clients to leave out, such as those kept out of training.
+    unseen: The clients that were kept out of training.
 
   Raises:
     OSError: If a file is not there.
@@ -87,49 +92,58 @@ def read_run(
   """
   folder = pathlib.Path(folder)
   report = json.loads((folder / 'report.json').read_text(encoding='utf-8'))
-  metric, baseline = report['metric'], report['baseline']
-  candidate = report['candidate']
+  metric, candidate = report['metric'], report['candidate']
+  tested, new = [], []
   with open(folder / 'clients.csv', newline='', encoding='utf-8') as f:
-    rows = [
-        row
-        for row in csv.DictReader(f)
-        if row['client_id'] not in without and float(row[f'{metric}/weight'])
-    ]
-  if not rows:
+    for row in csv.DictReader(f):
+      if float(row[f'{metric}/weight']):
+        (new if row['client_id'] in unseen else tested).append(row)
+  if not tested:
     raise ValueError(
         f'Expected clients with test data in {folder}, found none that were in'
         ' training. Test more clients.'
     )
-  metrics = [c.removesuffix('/weight') for c in rows[0] if '/weight' in c]
-  metrics.sort(key=lambda name: name != metric)
-  column = lambda name: np.array([float(row[name] or 'nan') for row in rows])
-  by_metric = lambda name: {m: column(f'{m}/{name}') for m in metrics}
-  models = [
-      model
-      for group in report['groups'].values()
-      for model in group['models']
-      # Without the column it is a model of clients never seen alone.
-      if model not in (baseline, candidate, *_REFERENCES)
-      and f'p_hurt/{model}' in rows[0]
-  ]
-
-  def outcome(model: str) -> Outcome:
-    name = 'p_hurt' if model == candidate else f'p_hurt/{model}'
-    return Outcome(
-        client_ids=tuple(row['client_id'] for row in rows),
-        train_examples=column('train_examples'),
-        values=by_metric(model),
-        weights=by_metric('weight'),
-        baseline=by_metric(baseline),
-        p_hurt=column(name),
-        cost=report['cost'],
-    )
-
+  models = dict.fromkeys([candidate, *_compared_models(tested, report)])
   return Run(
       metric=metric,
       higher_is_better=report['higher_is_better'],
       percent=report['percent'],
       outcomes={
-          model: outcome(model) for model in dict.fromkeys([candidate, *models])
+          model: _outcome(tested, model, report)
+          for model in models
+          if not model.startswith(_NEWCOMER)
       },
+      newcomers={
+          model: _outcome(new, model, report)
+          for model in _compared_models(new, report)
+          if model.startswith(_NEWCOMER)
+      },
+  )
+
+
+def _compared_models(rows, report) -> list[str]:
+  """Models with a test against the baseline at every one of the clients."""
+  models = [
+      column.removeprefix('p_hurt/')
+      for column in (rows[0] if rows else ())
+      if column.startswith('p_hurt/') and all(row[column] for row in rows)
+  ]
+  return [m for m in models if m not in (report['baseline'], *_REFERENCES)]
+
+
+def _outcome(rows, model: str, report) -> Outcome:
+  metric = report['metric']
+  metrics = [c.removesuffix('/weight') for c in rows[0] if '/weight' in c]
+  metrics.sort(key=lambda name: name != metric)
+  column = lambda name: np.array([float(row[name] or 'nan') for row in rows])
+  by_metric = lambda name: {m: column(f'{m}/{name}') for m in metrics}
+  p_hurt = 'p_hurt' if model == report['candidate'] else f'p_hurt/{model}'
+  return Outcome(
+      client_ids=tuple(row['client_id'] for row in rows),
+      train_examples=column('train_examples'),
+      values=by_metric(model),
+      weights=by_metric('weight'),
+      baseline=by_metric(report['baseline']),
+      p_hurt=column(p_hurt),
+      cost=report['cost'],
   )
