@@ -190,4 +190,6 @@ def _notes(task: task_lib.Task, config: config_lib.Config) -> list[str]:
         'These runs did not start from a trained model, so each is compared'
         ' with its own shared part.'
     )
+  if config.gate and config.init_from:
+    notes.append(experiment.GATED_INIT_NOTE)
   return notes

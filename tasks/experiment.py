@@ -44,6 +44,11 @@ from tff_partial import weights
 
 METRICS_FILE = 'metrics.csv'
 WEIGHTS_FILE = 'model.safetensors'
+GATED_INIT_NOTE = (
+    'The model that training started from may have seen the examples held out'
+    ' for the gate, which speaks for it there, unless it was trained with the'
+    ' same gate and seed.'
+)
 _CURVE_CLIENTS = 100  # Tested while training, for the learning curves.
 _TEST_COHORT = 50  # Clients tested at a time.
 
@@ -626,11 +631,7 @@ class _Run:
           ' the latter.'
       )
       if self._config.init_from:
-        notes.append(
-            'The model that this run started from may have seen the held-out'
-            ' examples, which speaks for it at the gate, unless it was trained'
-            ' with the same gate and seed.'
-        )
+        notes.append(GATED_INIT_NOTE)
     return notes
 
 
