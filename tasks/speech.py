@@ -182,25 +182,6 @@ class Form:
     )
 
 
-def padding_share(client_examples: examples_lib.Tensors, examples) -> float:
-  """How much of a client's training batches is padding, a fraction.
-
-  Args:
-    client_examples: How batches are cut.
-    examples: All of a client's examples, a value of its type.
-  """
-
-  def step(state, batch):
-    padded = tf.reduce_prod(tf.shape(batch['x']['features'])[:2])
-    real = tf.reduce_sum(batch['x']['num_frames'])
-    return state[0] + real, state[1] + padded
-
-  real, padded = client_examples.reduce(
-      tf.nest.map_structure(tf.constant, examples), (0, 0), step
-  )
-  return 1 - real.numpy() / padded.numpy()
-
-
 def create_model_fn(
     num_features: int,
     size: speech_encoder.Size,

@@ -11,6 +11,7 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_federated as tff
 
+from benchmarks import padding
 from tasks import ctc
 from tasks import people as people_lib
 from tasks import speech
@@ -136,15 +137,12 @@ class DataTest(absltest.TestCase):
     self.assertEqual(x['length'].tolist(), sorted(x['length']))
 
   def test_batches_are_cut_to_their_longest(self):
-    task = speech.create_task(make_features(self, utterances=20), batch_size=2)
-    examples = task.client_examples.value(
-        task.train.read('s0'), np.array([0, 1], np.int32)
-    )
-    lengths = examples['examples']['x']['length']
-    whole = 1 - lengths.mean() / lengths.max()
-    self.assertLess(speech.padding_share(task.client_examples, examples), whole)
-    one = speech.create_task(make_features(self, utterances=20), batch_size=1)
-    self.assertEqual(speech.padding_share(one.client_examples, examples), 0)
+    folder = make_features(self, utterances=20)
+    bucketed, mixed = padding.measure(folder, 2)
+    self.assertBetween(bucketed[1], 0, mixed[1], bucketed)
+    self.assertLess(bucketed[1], mixed[1])
+    for _, mean, most in padding.measure(folder, 1):
+      self.assertEqual((mean, most), (0, 0))
 
   def test_audio_becomes_energies(self):
     noise = np.random.default_rng(0).integers(-999, 999, [5, 8000])
