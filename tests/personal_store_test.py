@@ -3,6 +3,7 @@
 """Tests for personal_store.py: what was committed comes back, or an error."""
 
 import collections
+import json
 import os
 import pathlib
 import resource
@@ -20,6 +21,7 @@ import numpy as np
 import tree
 
 from tff_partial import personal_store
+from tff_partial import store_rows
 
 StoreError = personal_store.StoreError
 
@@ -468,19 +470,44 @@ class DamageTest(PersonalStoreTest):
     train(self.folder, 2)
     self.good = self.path.read_bytes()
 
-  def outcome(self) -> tuple:
-    """All that a program could read, or the error's message."""
+  def outcomes(self) -> list[tuple]:
+    """All that a program could read, in several ways, or errors' messages."""
+    ids = ['', *(f'client {i}' for i in range(3)), 'client 1 and', 'dan']
+    looks = (
+        lambda store: map(number_of, store.read(ids)),
+        list,
+        lambda store: [number_of(store.mean())],
+    )
     try:
       with personal_store.PersonalStore(value(0), self.folder) as store:
         version, state = store.restore(value(0))
-        values = store.read([f'client {i}' for i in range(3)])
-        return version, number_of(state), *map(number_of, values), *store
+        outcomes = [(version, number_of(state))]
+        # Each by itself, so that no error hides what another way would read.
+        for look in looks:
+          try:
+            outcomes.append(tuple(look(store)))
+          except StoreError as error:
+            outcomes.append((str(error),))
+        return outcomes
     except StoreError as error:
-      return (str(error),)
+      return [(str(error),)]
+
+  def execute(self, sql, *values):
+    with sqlite3.connect(self.path) as connection:
+      connection.execute(sql, values)
+    connection.close()
 
   def test_flipped_byte(self):
-    right = self.outcome()
-    self.assertEqual(right[:5], (2, 2, 2, 2, 2))
+    right = self.outcomes()
+    self.assertEqual(
+        right,
+        [
+            (2, 2),
+            (0, 2, 2, 2, 0, 0),
+            ('client 0', 'client 1', 'client 2'),
+            (2,),
+        ],
+    )
     # Zeros are unused; beside the others, some positions of each page.
     used = [i for i, byte in enumerate(self.good) if byte]
     self.assertGreater(len(used), 700)
@@ -490,61 +517,150 @@ class DamageTest(PersonalStoreTest):
         damaged = bytearray(self.good)
         damaged[position] ^= mask
         self.path.write_bytes(damaged)
-        outcome = self.outcome()
-        if outcome != right:
-          errors += 1
-          self.assertLen(outcome, 1, f'byte {position}: {outcome}')
-          self.assertRegex(outcome[0], r'personal_store.sqlite.*\. \w[^.]+\.$')
-          self.assertNotIn('\n', outcome[0])
+        for outcome, expected in zip(self.outcomes(), right):
+          if outcome != expected:
+            errors += 1
+            self.assertLen(outcome, 1, f'byte {position}: {outcome}')
+            self.assertRegex(
+                outcome[0], r'personal_store.sqlite.*\. \w[^.]+\.$'
+            )
+            self.assertNotIn('\n', outcome[0])
     self.assertGreater(errors, 900)
+
+  def test_stored_client_that_is_not_found_is_no_new_one(self):
+    # As if an id had been damaged, or the index that finds it.
+    self.execute("DELETE FROM clients WHERE client_id = 'client 1'")
+    store = self.open()
+    self.assertEqual(number_of(store.read(['client 2'])[0]), 2)
+    for look in (
+        lambda: store.read(['client 1']),
+        lambda: store.contains('client 1'),
+        lambda: list(store),
+        store.mean,
+        lambda: store.write(['client 1'], [value(1)]),
+    ):
+      with self.assertRaisesRegex(StoreError, 'damaged: its client ids. Rest'):
+        look()
+
+  @parameterized.parameters(
+      ("DELETE FROM ids WHERE client_id = 'client 1'", 'client 1'),
+      ("DELETE FROM ids WHERE client_id = 'client 1'", 'client 11'),
+      ("UPDATE ids SET next = 'client 2' WHERE client_id = 0", 'client'),
+      ('DELETE FROM ids WHERE client_id = 0', 'a'),
+  )
+  def test_broken_chain(self, sql, client_id):
+    self.execute(sql)
+    self.execute('DELETE FROM clients WHERE client_id = ?', client_id)
+    store = self.open()
+    with self.assertRaisesRegex(StoreError, 'damaged: its client ids. Restore'):
+      store.read([client_id])
 
   @parameterized.parameters(0, 1, 99, 100, 4096, 16384, 16385, 0.5, 0.99)
   def test_file_cut_short(self, length):
     if length < 1:
       length = int(length * len(self.good))
+    right = self.outcomes()
     self.path.write_bytes(self.good[:length])
-    self.assertRegex(self.outcome()[0], 'from a copy, or start in a new folder')
+    # Nothing can be read, or not what was in the last page.
+    wrong = [o for o, r in zip(self.outcomes(), right) if o != r]
+    self.assertNotEmpty(wrong)
+    for outcome in wrong:
+      self.assertLen(outcome, 1)
+      self.assertRegex(outcome[0], 'from a copy, or start in a new folder')
     self.assertLen(self.path.read_bytes(), length)
 
   def test_not_a_store(self):
     self.path.write_bytes(b'some text ' * 5000)
-    self.assertRegex(self.outcome()[0], 'file is not a database. Restore')
+    self.assertRegex(self.outcomes()[0][0], 'file is not a database. Restore')
     self.path.unlink()
     connection = sqlite3.connect(self.path)
     connection.execute('CREATE TABLE other (x)')
     connection.close()
-    self.assertRegex(self.outcome()[0], 'if it is a personal store at all')
+    self.assertRegex(self.outcomes()[0][0], 'if it is a personal store at all')
 
   def test_made_for_another_model(self):
     with self.assertRaisesRegex(
         StoreError, r"Expected float32\[2\] at '' .* found float32\[3\] at"
     ):
       self.open(np.zeros([2], np.float32))
-    self.assertEqual(self.outcome()[0], 2)
+    self.assertEqual(self.outcomes()[0][0], 2)
+
+
+class FirstFormatTest(PersonalStoreTest):
+  """A store made before there was a chain of ids."""
+
+  def setUp(self):
+    super().setUp()
+    train(self.folder, 2)
+    with sqlite3.connect(self.path) as connection:
+      connection.execute('DROP TABLE ids')
+      [header] = connection.execute('SELECT * FROM store')
+      schema = json.dumps([1, json.loads(header[0])[1]])
+      connection.execute('DELETE FROM store')
+      connection.execute(
+          'INSERT INTO store VALUES (?, ?, ?, ?, ?, ?)',
+          store_rows.row(schema, *header[1:-1]),
+      )
+    connection.close()
+
+  def test_goes_on(self):
+    train(self.folder, 3, population=5)
+    store = self.open(read_only=True)
+    self.assertEqual(store.num_clients, 5)
+    found = store.read(['client 0', 'client 4', 'client 5'])
+    self.assertEqual([number_of(v) for v in found], [3, 3, 0])
+
+  def test_ids_are_checked_when_it_is_opened(self):
+    with sqlite3.connect(self.path) as connection:
+      connection.execute("DELETE FROM clients WHERE client_id = 'client 1'")
+    connection.close()
+    for read_only in (False, True):
+      with self.assertRaisesRegex(StoreError, 'damaged: its client ids. Rest'):
+        self.open(read_only=read_only)
 
 
 class PopulationTest(PersonalStoreTest):
 
-  def test_cost_of_a_cohort_does_not_grow_with_the_population(self):
-    # In steps of SQLite's virtual machine, which unlike seconds are exact.
-    cost = {}
-    for population in (1000, 100_000):
-      with tempfile.TemporaryDirectory() as folder:
-        train(folder, 1, population)
-        store = self.open(directory=folder, read_only=True)
-        steps = 0
+  def steps(self, population: int) -> list[int]:
+    """Of opening, of reading those stored and others, and of storing others.
 
-        def count():
-          nonlocal steps
-          steps += 1
+    In steps of SQLite's virtual machine, which unlike seconds are exact.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+      train(folder, 1, population)
+      connect = sqlite3.connect
+      steps = 0
 
-        store._connection.set_progress_handler(count, 1)
-        store.read(
-            [f'client {i}' for i in range(0, population, population // 10)]
-        )
-        cost[population] = steps
-        store.close()
-    self.assertEqual(cost[1000], cost[100_000])
+      def count():
+        nonlocal steps
+        steps += 1
+
+      def connect_and_count(*args, **kwargs):
+        connection = connect(*args, **kwargs)
+        connection.set_progress_handler(count, 1)
+        return connection
+
+      self.addCleanup(setattr, sqlite3, 'connect', connect)
+      sqlite3.connect = connect_and_count
+      store = self.open(directory=folder)
+      sqlite3.connect = connect
+      store.restore(value(0))
+      found = [steps]
+      some = range(0, population, population // 10)
+      new = [f'client {i} and' for i in some]
+      store.read([f'client {i}' for i in some])
+      found.append(steps)
+      store.read(new)
+      found.append(steps)
+      store.write(new, [value(0)] * len(new))
+      found.append(steps)
+      store.close()
+      return found
+
+  def test_cost_does_not_grow_with_the_population(self):
+    few, many = self.steps(1000), self.steps(20_000)
+    self.assertEqual(few, many)
+    self.assertGreater(few[0], 0)
 
 
 if __name__ == '__main__':

@@ -16,8 +16,11 @@ Why the file can be trusted:
     or cut short is never taken for a new store.
 *   SQLite does not notice a flipped byte inside a value. Every row has a CRC-32
     of all its columns (which finds any damage within four bytes, and took a
-    quarter of BLAKE2b's time), and so has the set of client ids, so that a
-    damaged id cannot pass for a client never seen.
+    quarter of BLAKE2b's time).
+*   A damaged id must not pass for a client never seen. The table `ids` is a
+    chain: each id, in order, with the one after it. That a client is not stored
+    is believed only if a link of the chain leads over its id, so nothing has to
+    be gone through when the store is opened.
 
 Values are the raw bytes of the arrays; nothing is pickled. No TensorFlow here.
 """
@@ -46,12 +49,21 @@ _CREATE = (
     ' crc INTEGER)',
     'CREATE TABLE clients (client_id TEXT PRIMARY KEY, version INTEGER,'
     ' data BLOB, crc INTEGER)',
+    # BLOB leaves values as they are: the chain begins at the integer 0, which
+    # SQLite orders before all text, and ends at NULL.
+    'CREATE TABLE ids (client_id BLOB PRIMARY KEY, next BLOB, crc INTEGER)'
+    ' WITHOUT ROWID',
 )
 _UPSERT_CLIENT = (
     'INSERT INTO clients VALUES (?, ?, ?, ?) ON CONFLICT (client_id) DO UPDATE'
     ' SET version = excluded.version, data = excluded.data, crc = excluded.crc'
 )
-_FORMAT_VERSION = 1  # To be raised when the same tables come to mean another.
+_FIND_LINK = (
+    'SELECT client_id, next, crc FROM ids WHERE client_id <= ?'
+    ' ORDER BY client_id DESC LIMIT 1'
+)
+_FORMAT_VERSION = 2  # To be raised when the same tables come to mean another.
+_WITHOUT_CHAIN = 1  # A format that is still used as it is, and opened slowly.
 _PAGE_BYTES = 16384
 _IDS_PER_QUERY = 500  # Some builds of SQLite allow 999 parameters in a query.
 _MAX_VALUE_BYTES = 10**9  # SQLite's own limit for one value.
@@ -153,6 +165,7 @@ class PersonalStore:
       return self._default
     leaves = tree.flatten(self._default)
     sums = [np.zeros(leaf.shape, np.float64) for leaf in leaves]
+    count = crcs = 0
     with self._errors():
       # In one order, on which the last bits of a sum depend.
       for row in self._connection.execute(
@@ -160,8 +173,11 @@ class PersonalStore:
       ):
         if not store_rows.is_intact(row):
           raise self._damaged(f'the variables of client {row[0]!r}')
+        count += 1
+        crcs += store_rows.crc(row[0])
         for total, leaf in zip(sums, tree.flatten(self._decode(row[2]))):
           total += leaf
+    self._check_ids(count, crcs)
     means = [
         (total / self._num_clients).astype(leaf.dtype)
         for total, leaf in zip(sums, leaves)
@@ -211,6 +227,7 @@ class PersonalStore:
     )
     with self._writing():
       self._connection.executemany(_UPSERT_CLIENT, rows)
+      self._put_into_chain(new)
     self._num_clients += len(new)
     self._ids_crc += store_rows.sum_of_crcs(new)
 
@@ -301,10 +318,18 @@ class PersonalStore:
   def __iter__(self) -> Iterator[str]:
     """Stored client ids by the order of their UTF-8 bytes, a page at a time."""
     query = 'SELECT client_id FROM clients {} ORDER BY client_id LIMIT 1000'
+    before = self._num_clients
+    count = crcs = 0
     page = self._run(query.format(''))
-    while page:
-      yield from (row[0] for row in page)
+    # Where ids are damaged, pages may go round in a circle.
+    while page and count <= self._num_clients:
+      for (client_id,) in page:
+        count += 1
+        crcs += store_rows.crc(client_id)
+        yield client_id
       page = self._run(query.format('WHERE client_id > ?'), page[-1])
+    if self._num_clients == before:  # Else some came while we were at it.
+      self._check_ids(count, crcs)
 
   @property
   def num_clients(self) -> int:
@@ -375,14 +400,16 @@ class PersonalStore:
     self._run('BEGIN')
     for statement in _CREATE:
       self._run(statement)
+    self._run('INSERT INTO ids VALUES (?, ?, ?)', store_rows.row(0, None))
     self._num_clients = self._ids_crc = 0
+    self._format = _FORMAT_VERSION
     self._put_header(version=0, state_crc=store_rows.crc())
     self._run('COMMIT')
     return self._connection
 
   def _put_header(self, version: int, state_crc: int):
     """Replaces the one row that says what the rest of the file must be."""
-    schema = json.dumps([_FORMAT_VERSION, self._schema])
+    schema = json.dumps([self._format, self._schema])
     row = store_rows.row(
         schema, version, self._num_clients, self._ids_crc, state_crc
     )
@@ -390,39 +417,71 @@ class PersonalStore:
     self._run('INSERT INTO store VALUES (?, ?, ?, ?, ?, ?)', row)
 
   def _load(self):
-    """Reads the header, and checks the tables and the client ids against it."""
+    """Reads the header, and checks the tables against it."""
     if self._read_only:
       self._run('BEGIN')  # What is read from now on stays as it is now.
     tables = self._run(
         'SELECT sql FROM sqlite_master WHERE sql NOT NULL ORDER BY rowid'
     )
-    if tables != [(statement,) for statement in _CREATE]:
+    statements = [(statement,) for statement in _CREATE]
+    if tables not in (statements, statements[:-1]):
       raise self._damaged('its tables, if it is a personal store at all')
     rows = self._run('SELECT * FROM store')
     if len(rows) != 1 or not store_rows.is_intact(rows[0]):
       raise self._damaged('its header')
     schema, self._version, self._num_clients, self._ids_crc, *rest = rows[0]
     self._state_crc = rest[0]
-    format_version, found = json.loads(schema)
-    if format_version != _FORMAT_VERSION:
+    self._format, found = json.loads(schema)
+    if self._format not in (_WITHOUT_CHAIN, _FORMAT_VERSION):
       raise StoreError(
           f'Expected format {_FORMAT_VERSION} of {self._path}, found'
-          f' {format_version}. Use the program that wrote it.'
+          f' {self._format}. Use the program that wrote it.'
       )
+    if (self._format == _WITHOUT_CHAIN) != (tables != statements):
+      raise self._damaged('its tables')
     found = [tuple(pair) for pair in found]
     self._compare('the personal variables', self._schema, found)
-    count = crcs = 0
-    with self._errors():
-      for row in self._connection.execute(
-          'SELECT client_id FROM clients ORDER BY client_id'
-      ):
-        count += 1
-        crcs += store_rows.sum_of_crcs(row)
+    if self._format == _WITHOUT_CHAIN:
+      for _ in self:  # Which checks them: without a chain, now or never.
+        pass
+
+  def _check_ids(self, count: int, crcs: int):
+    """Checks that so many ids, with this sum, are all that are stored."""
     if (count, crcs) != (self._num_clients, self._ids_crc):
       raise self._damaged('its client ids')
 
+  def _link_over(self, client_id: str) -> tuple:
+    """Returns the ids between which one is that is not stored.
+
+    Raises:
+      StoreError: If the chain does not say that it is not.
+    """
+    for row in self._run(_FIND_LINK, [client_id]):
+      before, after, _ = row
+      if store_rows.is_intact(row) and before != client_id:
+        if after is None or client_id < after:
+          return before, after
+    raise self._damaged('its client ids')
+
+  def _put_into_chain(self, client_ids: Sequence[str]):
+    if self._format == _WITHOUT_CHAIN:
+      return
+    for client_id in client_ids:
+      before, after = self._link_over(client_id)
+      self._connection.executemany(
+          'REPLACE INTO ids VALUES (?, ?, ?)',
+          [
+              store_rows.row(before, client_id),
+              store_rows.row(client_id, after),
+          ],
+      )
+
   def _select(self, columns: str, client_ids: Sequence[str]) -> Iterator[tuple]:
-    """Yields the stored clients' rows, in any order."""
+    """Yields the stored clients' rows, in any order, the id first.
+
+    Raises:
+      StoreError: If one is not found that is stored.
+    """
     ids = list(client_ids)
     if isinstance(client_ids, str) or not all(isinstance(i, str) for i in ids):
       raise ValueError(
@@ -432,10 +491,15 @@ class PersonalStore:
     for start in range(0, len(ids), _IDS_PER_QUERY):
       chunk = ids[start : start + _IDS_PER_QUERY]
       marks = ', '.join('?' * len(chunk))
-      with self._errors():
-        yield from self._connection.execute(
-            f'SELECT {columns} FROM clients WHERE client_id IN ({marks})', chunk
-        )
+      not_found = set(chunk)
+      for row in self._run(
+          f'SELECT {columns} FROM clients WHERE client_id IN ({marks})', chunk
+      ):
+        not_found.discard(row[0])
+        yield row
+      if self._format != _WITHOUT_CHAIN:
+        for client_id in not_found:
+          self._link_over(client_id)
 
   def _run(self, statement: str, parameters: Sequence[Any] = ()) -> list[tuple]:
     with self._errors():
