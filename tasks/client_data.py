@@ -20,6 +20,7 @@ from tasks import example_protos
 from tasks import sql_clients
 from tff_partial import clients as clients_lib
 
+_LOOKED_UP = 1000  # Test clients, and up to twice as many, in the other file.
 _EMNIST_FEATURES = collections.OrderedDict(
     pixels=tf.TensorSpec([28, 28], tf.float32),
     label=tf.TensorSpec([], tf.int32),
@@ -129,20 +130,23 @@ def open_folder(
         f' {example_protos.format_features(test.features)} in test.sqlite.'
         ' Import them together.'
     )
-  known = len(train.rows_shared_with(test))
-  clients = len(test.client_ids)
-  if 2 * known < clients:
+  # Of very many, some: opening should not take longer the more there are.
+  every = max(1, len(test.client_ids) // _LOOKED_UP)
+  some = test.client_ids[::every]
+  known = sum(client_id in train.client_ids for client_id in some)
+  if 2 * known < len(some):
     raise ValueError(
         f'Expected the same people in both files of {folder}, found {known} of'
-        f' {clients} test clients among the training clients. A personal part'
+        f' {len(some)} test clients among the training clients. A personal part'
         ' is tested on the person it was trained for: split the examples of'
         ' each person, not the people.'
     )
-  if known < clients:
+  if known < len(some):
     logging.warning(
-        '%d of %d test clients of %s have no training examples.',
-        clients - known,
-        clients,
+        '%d of %d test clients of %s that were looked up have no training'
+        ' examples.',
+        len(some) - known,
+        len(some),
         folder,
     )
   return train, test

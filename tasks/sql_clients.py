@@ -5,11 +5,13 @@
 `tff.simulation.datasets.SqlClientData` reads the same files as a dataset a
 client, which takes about 5 ms to start. Here a client's rows are fetched and
 parsed at once, and the population is never listed: there may be millions of
-clients, of which a round reads a few.
+clients, of which a round reads a few. A file by `sql_writer.SqlWriter` says how
+many there are; another one is gone through once, when it is opened.
 """
 
+import bisect
 import collections
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 import contextlib
 import copy
 import json
@@ -38,8 +40,9 @@ ADVICE = (
 class SqlClients:
   """Clients of one split of a file, in the file's order.
 
-  Memory is 8 bytes for each registered client, and the cache. Safe to use from
-  several threads. Satisfies `tff_partial.clients.Clients`.
+  Memory is the cache, and 8 bytes a client where their rows do not follow each
+  other, as in a view of some. Safe to use from several threads. Satisfies
+  `tff_partial.clients.Clients`.
 
   Attributes:
     path: The file.
@@ -86,15 +89,10 @@ class SqlClients:
             f'Expected a table {table!r} with columns {list(columns)} in'
             f' {self.path}, found {found}. {ADVICE}'
         )
-    self.split_name = self._choose_split(split_name)
+    counts = self._read_counts()
+    self.split_name = self._choose_split(split_name, sorted(counts))
     self.features = self._choose_features(features)
-    with self._reading() as connection:
-      rows = connection.execute(
-          'SELECT rowid FROM client_metadata WHERE split_name = ?'
-          ' ORDER BY rowid',
-          [self.split_name],
-      )
-      self._rows = np.fromiter((row for row, in rows), np.int64)
+    self._rows = self._find_rows(counts)
     self._find_client = self._make_findable('client_metadata')
     self._find_examples = self._make_findable('examples')
 
@@ -168,7 +166,7 @@ class SqlClients:
         rows = np.fromiter(found, np.dtype((np.int64, 2)))
       finally:
         connection.execute('DETACH other')
-    both = np.isin(rows[:, 0], self._rows) & np.isin(rows[:, 1], other._rows)
+    both = _isin(rows[:, 0], self._rows) & _isin(rows[:, 1], other._rows)
     return rows[both]
 
   @property
@@ -193,7 +191,7 @@ class SqlClients:
         self._find_client, client_id=client_id, split_name=self.split_name
     )
     if rows:
-      position = int(np.searchsorted(self._rows, rows[0][0]))
+      position = bisect.bisect_left(self._rows, rows[0][0])
       if position < len(self._rows) and self._rows[position] == rows[0][0]:
         return position
     raise ValueError(
@@ -201,8 +199,16 @@ class SqlClients:
         f' {client_id!r}.'
     )
 
-  def _choose_split(self, split_name: Optional[str]) -> str:
-    names = [
+  def _read_counts(self) -> dict[str, int]:
+    """The clients of each split, if the file says it and it can be so."""
+    if not self._query('PRAGMA table_info(splits)'):
+      return {}
+    counts = dict(self._query('SELECT split_name, num_clients FROM splits'))
+    [(last,)] = self._query('SELECT max(rowid) FROM client_metadata')
+    return counts if sum(counts.values()) == last else {}
+
+  def _choose_split(self, split_name: Optional[str], names: list[str]) -> str:
+    names = names or [
         name
         for name, in self._query(
             'SELECT DISTINCT split_name FROM client_metadata'
@@ -218,6 +224,18 @@ class SqlClients:
           f' {split_name!r}.'
       )
     return split_name
+
+  def _find_rows(self, counts: Mapping[str, int]) -> Union[range, np.ndarray]:
+    """The clients' rows, in order; all there are if the file says so."""
+    if list(counts) == [self.split_name]:
+      return range(1, counts[self.split_name] + 1)
+    with self._reading() as connection:
+      rows = connection.execute(
+          'SELECT rowid FROM client_metadata WHERE split_name = ?'
+          ' ORDER BY rowid',
+          [self.split_name],
+      )
+      return np.fromiter((row for row, in rows), np.int64)
 
   def _choose_features(
       self, expected: Optional[example_protos.Features]
@@ -303,7 +321,13 @@ class _ClientIds(Sequence):
 
   def _id(self, row: int) -> str:
     sql = 'SELECT client_id FROM client_metadata WHERE rowid = :row'
-    return self._clients._query(sql, row=int(row))[0][0]
+    found = self._clients._query(sql, row=int(row))
+    if not found:
+      raise ValueError(
+          f'Expected a client in row {row} of {self._clients.path}, as the file'
+          ' says, found none. Delete it and make it again.'
+      )
+    return found[0][0]
 
   def index(self, client_id: str, *unused_bounds: int) -> int:
     return self._clients._position(client_id)
@@ -314,6 +338,13 @@ class _ClientIds(Sequence):
     except ValueError:
       return False
     return True
+
+
+def _isin(rows: np.ndarray, some: Union[range, np.ndarray]) -> np.ndarray:
+  """Which of the rows are among some, without listing a range."""
+  if isinstance(some, range):
+    return (rows >= some.start) & (rows < some.stop)
+  return np.isin(rows, some)
 
 
 class _Cache:

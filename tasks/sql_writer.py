@@ -4,7 +4,8 @@
 
 The file has the two tables of `tff.simulation.datasets.SqlClientData`. Beyond
 what TFF asks for it holds an index, since without one every read scans all
-examples, and a table `features` with the name, type and shape of what an
+examples, a table `splits` with the number of clients, so that nobody has to
+count them, and a table `features` with the name, type and shape of what an
 example holds: in the file itself, where data and description cannot be
 separated.
 """
@@ -33,6 +34,7 @@ _SCHEMA = """
         split_name TEXT NOT NULL,
         num_examples INTEGER NOT NULL);
     CREATE TABLE features (name TEXT, dtype TEXT, shape TEXT);
+    CREATE TABLE splits (split_name TEXT, num_clients INTEGER);
     CREATE UNIQUE INDEX client ON client_metadata (client_id);
 """
 
@@ -133,6 +135,10 @@ class SqlWriter:
           # Made last, it is built by one sort.
           self._connection.execute(
               'CREATE INDEX examples_of_client ON examples (client_id)'
+          )
+          self._connection.execute(
+              'INSERT INTO splits SELECT ?, count(*) FROM client_metadata',
+              [self._split_name],
           )
           self._connection.commit()
           self._connection.close()

@@ -233,6 +233,24 @@ class SqlClientsTest(_FolderTest):
     with self.assertRaisesRegex(ValueError, 'Expected a table "features"'):
       sql_clients.SqlClients(path, split_name='train')
 
+  def test_file_that_does_not_say_how_many_there_are(self):
+    path = self.write({'z': 3, 'a': 0, 'b': 2})
+    self.execute(path, 'DROP TABLE splits')
+    self.execute(path, "DELETE FROM client_metadata WHERE client_id = 'a'")
+    clients = sql_clients.SqlClients(path)
+    self.assertEqual(list(clients.client_ids), ['z', 'b'])
+    self.assertNotIn('a', clients.client_ids)
+    self.assertEqual(clients.num_examples('b'), 2)
+
+  def test_file_that_says_more_than_there_are(self):
+    path = self.write({'z': 3, 'a': 0, 'b': 2})
+    self.execute(path, "DELETE FROM client_metadata WHERE client_id = 'a'")
+    with self.assertRaisesRegex(ValueError, 'client in row 2 of .*found none'):
+      list(sql_clients.SqlClients(path).client_ids)
+    # Of fewer rows than it says nothing is believed.
+    self.execute(path, "DELETE FROM client_metadata WHERE client_id = 'b'")
+    self.assertEqual(list(sql_clients.SqlClients(path).client_ids), ['z'])
+
   def test_reads_from_threads(self):
     path = self.write({str(i): i for i in range(20)})
     clients = sql_clients.SqlClients(path, cache_bytes=200)
@@ -383,6 +401,38 @@ class FolderTest(_FolderTest):
     self.write({'ann': 2, 'eve': 2, 'joe': 2}, 'test.sqlite')
     with self.assertRaisesRegex(ValueError, '1 of 3 test clients'):
       client_data.open_folder(self.folder)
+
+  def test_opening_takes_as_long_however_many_there_are(self):
+    # In steps of SQLite's virtual machine, which unlike seconds are exact.
+    connect = sqlite3.connect
+    self.addCleanup(setattr, sqlite3, 'connect', connect)
+    steps = {2000: 0, 5000: 0}
+
+    def connect_and_count(*args, **kwargs):
+      connection = connect(*args, **kwargs)
+      connection.set_progress_handler(count, 1)
+      return connection
+
+    def count():
+      steps[population] += 1
+
+    for population in steps:
+      for name in ('train.sqlite', 'test.sqlite'):
+        self.write({f'client {i}': 0 for i in range(population)}, name)
+      sqlite3.connect = connect_and_count
+      train, _ = client_data.open_folder(self.folder)
+      self.assertLen(train.client_ids, population)
+      sqlite3.connect = connect
+    self.assertEqual(steps[2000], steps[5000])
+    self.assertGreater(steps[2000], 0)
+
+  def test_some_test_clients_without_training_examples(self):
+    self.write({f'client {i}': 0 for i in range(1000, 3000)})
+    self.write({f'client {i}': 0 for i in range(3000)}, 'test.sqlite')
+    with self.assertLogs(level='WARNING') as log:
+      client_data.open_folder(self.folder)
+    # Every third is looked up.
+    self.assertIn('334 of 1000 test clients', log.output[0])
 
   def test_missing_test_file(self):
     self.write({'ann': 2})
