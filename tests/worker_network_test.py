@@ -1,27 +1,36 @@
 # Copyright 2026 The tff-partial Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""Workers with addresses of their own, on links that are cut and slowed.
+"""Workers on links that are cut, and on one that is slow.
 
-Each is served by the command in a network namespace of its own, with a pair of
-virtual devices as the link. That takes Linux, root and `ip`; without, the tests
-say what is missing and are skipped.
+Those that are cut off have addresses of their own: each is served by the
+command in a network namespace of its own, with a pair of virtual devices as the
+link. That takes Linux, root and `ip`; without, the tests say what is missing
+and are skipped. The slow link is a relay that holds bytes back.
 """
 
+import contextlib
 import itertools
 import os
 import pathlib
 import shutil
 import signal
+import socket
 import subprocess
 import sys
+import threading
+import time
 
 from absl.testing import absltest
 
 from tests import remote_workers_test
+from tff_partial import dispatcher as dispatcher_lib
+from tff_partial import remote_workers
 from tff_partial import runtime
 
 _ROOT = pathlib.Path(__file__).resolve().parent.parent
 _PORT = 8000
+_PIECE_BYTES = 512
+_UNLIMITED_BYTES = 4096  # Of each connection: a question whether one is there.
 _LINKS = itertools.count()
 
 
@@ -68,17 +77,6 @@ class Link:
   def set(self, state):
     """Makes the link 'up' or 'down'."""
     self._ip('link', 'set', self._name, state)
-
-  def slow(self, test):
-    """Delays what is sent, or skips the test where Linux cannot."""
-    done = subprocess.run(
-        ['tc', 'qdisc', 'add', 'dev', self._name, 'root', 'netem']
-        + ['delay', '50ms', 'rate', '20mbit'],
-        capture_output=True,
-        text=True,
-    )
-    if done.returncode:
-      test.skipTest(f'Links cannot be slowed down here: {done.stderr}')
 
   def kill(self):
     self._server.send_signal(signal.SIGKILL)
@@ -131,11 +129,79 @@ class WorkerNetworkTest(absltest.TestCase):
     links[0].set('up')
     self.assert_same(self.train([links[0], links[2]]), expected)
 
-  def test_slow_link(self):
-    links = [Link(self, i) for i in range(2)]
-    expected = self.train(links)
-    links[0].slow(self)
-    self.assert_same(self.train(links), expected)
+
+class SlowLink:
+  """Relays what comes to its address to a worker on this machine.
+
+  Attributes:
+    bytes_per_second: On each connection, each way; None for all that comes.
+    num_bytes: How many went to the worker.
+  """
+
+  def __init__(self, test, port):
+    self.bytes_per_second = None
+    self.num_bytes = 0
+    self._port = port
+    self._listener = socket.create_server(('127.0.0.1', 0))
+    test.addCleanup(self._listener.close)
+    threading.Thread(target=self._accept, daemon=True).start()
+
+  @property
+  def address(self):
+    return f'localhost:{self._listener.getsockname()[1]}'
+
+  def _accept(self):
+    with contextlib.suppress(OSError):  # Closed at the end of the test.
+      while True:
+        here, _ = self._listener.accept()
+        there = socket.create_connection(('127.0.0.1', self._port))
+        for source, sink in ((here, there), (there, here)):
+          threading.Thread(
+              target=self._copy, args=(source, sink, sink is there), daemon=True
+          ).start()
+
+  def _copy(self, source, sink, to_worker):
+    copied = 0
+    with contextlib.suppress(OSError), source, sink:
+      while data := source.recv(_PIECE_BYTES):
+        copied += len(data)
+        if self.bytes_per_second and copied > _UNLIMITED_BYTES:
+          time.sleep(len(data) / self.bytes_per_second)
+        self.num_bytes += len(data) * to_worker
+        sink.sendall(data)
+
+
+class SlowLinkTest(absltest.TestCase):
+
+  def test_slow_link_does_not_stall_the_rest(self):
+    workers = remote_workers_test.Workers(self, 2)
+    link = SlowLink(self, workers.ports[1])
+
+    def train():
+      before, started_at = link.num_bytes, time.monotonic()
+      reads = []
+      found = remote_workers_test.train(
+          dispatcher, total_rounds=1, during_shard=reads.append
+      )
+      seconds = time.monotonic() - started_at
+      return found, seconds, link.num_bytes - before, len(reads)
+
+    addresses = [workers.addresses[0], link.address]
+    with remote_workers.connect(addresses) as connected:
+      with dispatcher_lib.Dispatcher(connected) as dispatcher:
+        expected, seconds, num_bytes, _ = train()
+        # Of four shards it had three at the most: each will take so long.
+        least_seconds = max(30.0, 10 * seconds)
+        link.bytes_per_second = num_bytes / 3 / least_seconds
+        with self.assertNoLogs('absl', 'WARNING'):  # It is not lost, either.
+          found, seconds, _, reads = train()
+    self.assertEqual(
+        [leaf.tobytes() for leaf in found[0]],
+        [leaf.tobytes() for leaf in expected[0]],
+    )
+    self.assertEqual(found[1:], expected[1:])
+    self.assertGreater(reads, 7)  # Its shard was given to the other as well.
+    self.assertLess(seconds, least_seconds)
 
 
 if __name__ == '__main__':
