@@ -186,9 +186,14 @@ class LocalWorkerTest(parameterized.TestCase):
         self.fail('The worker takes numbers only.')
 
   def test_environment_reaches_the_worker(self):
-    with runtime.local_worker(environment={'TF_NUM_INTRAOP_THREADS': '3'}):
+    with runtime.local_worker():
+      [worker] = workers()
+      self.assertEqual(worker.environ()['MALLOC_ARENA_MAX'], '1')
+    variables = {'TF_NUM_INTRAOP_THREADS': '3', 'MALLOC_ARENA_MAX': '4'}
+    with runtime.local_worker(environment=variables):
       [worker] = workers()
       self.assertEqual(worker.environ()['TF_NUM_INTRAOP_THREADS'], '3')
+      self.assertEqual(worker.environ()['MALLOC_ARENA_MAX'], '4')
 
 
 _PROGRAM = """
