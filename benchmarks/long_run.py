@@ -95,15 +95,17 @@ def measure(
           release_managers=[memory],
           progress=False,
       )
-  start = len(memory.rounds) // 4
   return {
-      name: Growth(
-          values[start],
-          values[-1],
-          float(np.polyfit(memory.rounds[start:], values[start:], 1)[0]),
-      )
-      for name, values in (('driver', memory.driver), ('worker', memory.worker))
+      'driver': fit(memory.rounds, memory.driver),
+      'worker': fit(memory.rounds, memory.worker),
   }
+
+
+def fit(rounds: Sequence[int], num_bytes: Sequence[int]) -> Growth:
+  """Fits a line to memory after rounds, without the first quarter of them."""
+  start = len(rounds) // 4
+  slope, _ = np.polyfit(rounds[start:], num_bytes[start:], 1)
+  return Growth(num_bytes[start], num_bytes[-1], float(slope))
 
 
 def main(argv: Sequence[str]) -> None:

@@ -8,8 +8,11 @@ import tempfile
 from absl.testing import absltest
 import numpy as np
 
+from benchmarks import long_run
+from benchmarks import memory
 from benchmarks import population
 from benchmarks import rounds
+from tasks import client_data
 
 
 class RoundsTest(absltest.TestCase):
@@ -60,6 +63,47 @@ class PopulationTest(absltest.TestCase):
     )
     for row in rows:
       self.assertGreater(min(row[3:]), 0)
+
+
+class LongRunTest(absltest.TestCase):
+
+  def test_line_without_the_first_quarter(self):
+    rounds = range(10, 90, 10)
+    first, rest = [10**9, 0], [7000 + 3 * r for r in rounds[2:]]
+    growth = long_run.fit(rounds, first + rest)
+    self.assertEqual(growth[:2], (7090, 7240))
+    self.assertAlmostEqual(growth.bytes_per_round, 3)
+
+  def test_measures_driver_and_worker(self):
+    found = long_run.measure(num_rounds=40, cohort=2, clients_per_shard=1)
+    self.assertCountEqual(found, ['driver', 'worker'])
+    for growth in found.values():
+      self.assertGreater(growth.first_bytes, 2**24)
+      self.assertGreater(growth.last_bytes, 2**24)
+
+
+class MemoryTest(absltest.TestCase):
+
+  def test_some_clients_have_many_photos(self):
+    with tempfile.TemporaryDirectory() as folder:
+      memory.write_data(folder, num_clients=3, num_full=1, photos=5)
+      train, test = client_data.open_folder(folder)
+      for clients, sizes in ((train, [5, 2, 2]), (test, [2, 2, 2])):
+        found = [clients.num_examples(c) for c in clients.client_ids]
+        self.assertEqual(found, sizes)
+
+  def test_measures_driver_and_worker(self):
+    most = memory.measure(
+        num_clients=2,
+        num_full=1,
+        batch_size=3,
+        clients_per_shard=1,
+        model='resnet8',
+        image_size=16,
+    )
+    self.assertGreater(most.driver_bytes, 2**24)
+    self.assertGreater(most.worker_bytes, 2**24)
+    self.assertGreater(most.seconds, 0)
 
 
 if __name__ == '__main__':
