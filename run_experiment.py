@@ -251,6 +251,13 @@ flags.DEFINE_integer(
     'Test some clients every so many rounds, for the curves; 0 is never.',
     lower_bound=0,
 )
+flags.DEFINE_float(
+    'seconds_per_checkpoint',
+    _DEFAULTS.seconds_per_checkpoint,
+    'Make a checkpoint every so many seconds of training, and at its end; 0 is'
+    ' after every round.',
+    lower_bound=0,
+)
 flags.DEFINE_integer(
     'seed', _DEFAULTS.seed, 'What all randomness depends on.', lower_bound=0
 )
@@ -368,7 +375,7 @@ def _run() -> int:
           ' the folder of one: python -m tasks.export_client --help.'
       )
     return _compare(config, algorithms, splits)
-  settings = {**_choices(), **dataclasses.asdict(config)}
+  settings = {**_choices(), **config.settings}
   with run_folder.claim(
       FLAGS.output_dir, settings, overwrite=FLAGS.overwrite
   ) as folder:
@@ -436,7 +443,7 @@ def _compare(
   )
   settings = {
       **_choices(),
-      **dataclasses.asdict(config),
+      **config.settings,
       'algorithm': 'several',
       'personal': 'several',
       'seed': 'several',

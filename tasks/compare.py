@@ -89,7 +89,7 @@ def run(
         failures=failures,
         settings={
             **choices,
-            **_common([dataclasses.asdict(c.config) for c in todo]),
+            **_common([c.config.settings for c in todo]),
         },
         notes=_notes(task, combination.config),
     )
@@ -118,7 +118,7 @@ def _run_one(
     config = dataclasses.replace(
         config, pretrain_rounds=None, init_from=init_from
     )
-  settings = {**choices, **dataclasses.asdict(config)}
+  settings = {**choices, **config.settings}
   folder = root / combination.folder
   (folder / _ERROR_FILE).unlink(missing_ok=True)
   with run_folder.claim(str(folder), settings, overwrite=False) as claimed:
@@ -149,7 +149,7 @@ def pretrain(
     The model's folder.
   """
   config = config.for_pretraining(config.pretrain_rounds_together)
-  settings = {**choices, **dataclasses.asdict(config)}
+  settings = {**choices, **config.settings}
   digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
   folder = root / digest.hexdigest()[:12]
   with run_folder.claim(str(folder), settings, overwrite=False):

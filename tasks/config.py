@@ -69,6 +69,7 @@ class Config:
   gate: float = 0.0
   eval_clients: int = 0
   rounds_per_evaluation: int = 10
+  seconds_per_checkpoint: float = 30.0
   seed: int = 0
   init_from: Optional[str] = None
 
@@ -209,6 +210,13 @@ class Config:
   @property
   def split_in_words(self) -> str:
     return 'a copy of all' if self.algorithm in FULL else self.split
+
+  @property
+  def settings(self) -> dict[str, Any]:
+    """What results depend on, which a run that goes on must have again."""
+    settings = dataclasses.asdict(self)
+    del settings['seconds_per_checkpoint']
+    return settings
 
   @property
   def pretrain_rounds_together(self) -> int:

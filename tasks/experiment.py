@@ -144,11 +144,13 @@ def unseen_clients(
   )
 
 
-def tested_clients(task: task_lib.Task, config: config_lib.Config) -> list[str]:
+def tested_clients(
+    task: task_lib.Task, config: config_lib.Config
+) -> Sequence[str]:
   """The clients that are tested: all, or some and those never seen."""
   everyone = task.test.client_ids
   if not config.eval_clients:
-    return list(everyone)
+    return everyone
   client_ids = _sample(everyone, config.eval_clients, config, 'test')
   unseen = unseen_clients(task, config) - set(client_ids)
   return client_ids + sorted(c for c in unseen if c in everyone)
@@ -249,6 +251,7 @@ class _Run:
               clients_per_round=config.clients_per_round,
               seed=config.seed,
               rounds_per_evaluation=config.rounds_per_evaluation,
+              seconds_per_checkpoint=config.seconds_per_checkpoint,
               clients_per_shard=self._sharding.clients_per_shard,
           ),
           client_examples=self._task.client_examples,
@@ -303,7 +306,7 @@ class _Run:
             'task': self._task.name,
             'data': self._task.data,
             'model': self._task.model,
-            **dataclasses.asdict(self._config),
+            **self._config.settings,
         },
         split=self._variables,
         table=table,

@@ -38,6 +38,12 @@ class ConfigTest(parameterized.TestCase):
     with self.assertRaisesRegex(ValueError, message):
       config_lib.Config(**settings)
 
+  def test_what_changes_no_result_may_be_another_when_a_run_goes_on(self):
+    often = config_lib.Config(seconds_per_checkpoint=0)
+    self.assertEqual(often.settings, config_lib.Config().settings)
+    self.assertNotEqual(config_lib.Config(seed=1).settings, often.settings)
+    self.assertEqual(often.for_pretraining(2).seconds_per_checkpoint, 0)
+
   @parameterized.parameters(
       ('fed_avg', 'none'), ('fed_alt', 'input'), ('finetune', 'input')
   )

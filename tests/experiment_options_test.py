@@ -2,8 +2,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """Experiments with newcomers, with the gate, and of clients on their own."""
 
+import contextlib
+import dataclasses
 import json
 import pathlib
+import sqlite3
 import tempfile
 
 from absl.testing import absltest
@@ -15,12 +18,34 @@ from tasks import experiment
 from tests import run_experiment_test
 from tests import worker
 from tff_partial import gate
+from tff_partial import personal_store
 from tff_partial import run_results
 
 setUpModule, tearDownModule = worker.start, worker.stop
 
 ROUNDS, COHORT = 3, 3
 NEW = ('new_initial', 'new_mean', 'new_reconstruct', 'new_finetune')
+
+
+class _Stopping:
+  """Clients who can be read so many times, and no more."""
+
+  def __init__(self, clients, reads):
+    self._clients = clients
+    self._reads = reads
+
+  @property
+  def client_ids(self):
+    return self._clients.client_ids
+
+  def num_examples(self, client_id):
+    return self._clients.num_examples(client_id)
+
+  def read(self, client_id):
+    if not self._reads:
+      raise OSError('The disk is gone.')
+    self._reads -= 1
+    return self._clients.read(client_id)
 
 
 class OptionsTest(absltest.TestCase):
@@ -111,6 +136,42 @@ class OptionsTest(absltest.TestCase):
     self.assertEqual(found['kept_shared_share'], kept.mean())
     self.assertIn(gate.GATED, report['groups']['participated']['models'])
     self.assertIn(f'{kept.sum()} of 8 clients', ' '.join(report['notes']))
+
+  def test_sample_of_clients_and_its_standard_error(self):
+    table, report = self.run_one(eval_clients=4)
+    self.assertLen(set(table.client_ids), len(table.client_ids))
+    # Those never seen are tested whether they were drawn or not.
+    self.assertBetween(len(table.client_ids), 4, 6)
+    self.assertEqual((~table.participated).sum(), 2)
+    again, _ = self.run_one('again', eval_clients=4)
+    self.assertEqual(again.client_ids, table.client_ids)
+    other, _ = self.run_one('other', eval_clients=4, seed=1)
+    self.assertNotEqual(other.client_ids, table.client_ids)
+    [note] = [n for n in report['notes'] if 'standard error' in n]
+    self.assertStartsWith(note, f'{len(table.client_ids)} of 8 clients were')
+    weights = table.weights('personalized', 'accuracy')
+    values = table.values('personalized', 'accuracy')
+    mean = np.average(values, weights=weights)
+    size = len(values)
+    error = np.sqrt(
+        size / (size - 1) * np.sum((weights * (values - mean)) ** 2)
+    ) / np.sum(weights)
+    self.assertIn(f'{error:.2g} (personalized)', note)
+
+  def test_seconds_per_checkpoint(self):
+    train = self.task.train
+    for seconds, version in ((0.0, ROUNDS - 1), (1e6, 0)):
+      # A task looks at its first client.
+      clients = _Stopping(train, reads=1 + (ROUNDS - 1) * COHORT)
+      self.task = dataclasses.replace(self.task, train=clients)
+      with self.assertRaisesRegex(OSError, 'disk is gone'):
+        self.run_one(
+            f'{seconds}', pretrain_rounds=0, seconds_per_checkpoint=seconds
+        )
+      store = self.folder / f'{seconds}' / personal_store.FILE_NAME
+      with contextlib.closing(sqlite3.connect(store)) as connection:
+        found = connection.execute('SELECT version FROM store').fetchall()
+      self.assertEqual(found, [(version,)])
 
   def test_clients_that_train_alone_do_not_start_from_the_baseline(self):
     settings = {'algorithm': 'local', 'finetune_epochs': 2}
