@@ -62,8 +62,7 @@ _FIND_LINK = (
     'SELECT client_id, next, crc FROM ids WHERE client_id <= ?'
     ' ORDER BY client_id DESC LIMIT 1'
 )
-_FORMAT_VERSION = 2  # To be raised when the same tables come to mean another.
-_WITHOUT_CHAIN = 1  # A format that is still used as it is, and opened slowly.
+_FORMAT_VERSION = 1  # To be raised when the same tables come to mean another.
 _PAGE_BYTES = 16384
 _IDS_PER_QUERY = 500  # Some builds of SQLite allow 999 parameters in a query.
 _MAX_VALUE_BYTES = 10**9  # SQLite's own limit for one value.
@@ -402,14 +401,13 @@ class PersonalStore:
       self._run(statement)
     self._run('INSERT INTO ids VALUES (?, ?, ?)', store_rows.row(0, None))
     self._num_clients = self._ids_crc = 0
-    self._format = _FORMAT_VERSION
     self._put_header(version=0, state_crc=store_rows.crc())
     self._run('COMMIT')
     return self._connection
 
   def _put_header(self, version: int, state_crc: int):
     """Replaces the one row that says what the rest of the file must be."""
-    schema = json.dumps([self._format, self._schema])
+    schema = json.dumps([_FORMAT_VERSION, self._schema])
     row = store_rows.row(
         schema, version, self._num_clients, self._ids_crc, state_crc
     )
@@ -423,27 +421,21 @@ class PersonalStore:
     tables = self._run(
         'SELECT sql FROM sqlite_master WHERE sql NOT NULL ORDER BY rowid'
     )
-    statements = [(statement,) for statement in _CREATE]
-    if tables not in (statements, statements[:-1]):
-      raise self._damaged('its tables, if it is a personal store at all')
+    if tables != [(statement,) for statement in _CREATE]:
+      raise self._damaged('its tables, if it is such a store at all')
     rows = self._run('SELECT * FROM store')
     if len(rows) != 1 or not store_rows.is_intact(rows[0]):
       raise self._damaged('its header')
     schema, self._version, self._num_clients, self._ids_crc, *rest = rows[0]
     self._state_crc = rest[0]
-    self._format, found = json.loads(schema)
-    if self._format not in (_WITHOUT_CHAIN, _FORMAT_VERSION):
+    format_version, found = json.loads(schema)
+    if format_version != _FORMAT_VERSION:
       raise StoreError(
           f'Expected format {_FORMAT_VERSION} of {self._path}, found'
-          f' {self._format}. Use the program that wrote it.'
+          f' {format_version}. Use the program that wrote it.'
       )
-    if (self._format == _WITHOUT_CHAIN) != (tables != statements):
-      raise self._damaged('its tables')
     found = [tuple(pair) for pair in found]
     self._compare('the personal variables', self._schema, found)
-    if self._format == _WITHOUT_CHAIN:
-      for _ in self:  # Which checks them: without a chain, now or never.
-        pass
 
   def _check_ids(self, count: int, crcs: int):
     """Checks that so many ids, with this sum, are all that are stored."""
@@ -464,8 +456,6 @@ class PersonalStore:
     raise self._damaged('its client ids')
 
   def _put_into_chain(self, client_ids: Sequence[str]):
-    if self._format == _WITHOUT_CHAIN:
-      return
     for client_id in client_ids:
       before, after = self._link_over(client_id)
       self._connection.executemany(
@@ -497,9 +487,8 @@ class PersonalStore:
       ):
         not_found.discard(row[0])
         yield row
-      if self._format != _WITHOUT_CHAIN:
-        for client_id in not_found:
-          self._link_over(client_id)
+      for client_id in not_found:
+        self._link_over(client_id)
 
   def _run(self, statement: str, parameters: Sequence[Any] = ()) -> list[tuple]:
     with self._errors():
