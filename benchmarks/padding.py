@@ -45,6 +45,7 @@ def measure(data: str, batch_size: int) -> list[tuple[str, float, float]]:
   """(how batches are cut, mean over clients, the worst client)."""
   task = speech.create_task(data, batch_size=batch_size)
   by_length = task.client_examples
+  assert isinstance(by_length, examples_lib.Tensors)  # As speech makes them.
   rows = []
   for name, client_examples in (
       ('utterances of like length', by_length),

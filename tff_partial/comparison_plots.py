@@ -89,7 +89,10 @@ def gain_by_fraction(
     )
   axes.axhline(0, color=plots.INK, linewidth=0.9, zorder=1)
   axes.set_xscale('log')
-  axes.xaxis.set_major_formatter(ticker.PercentFormatter(xmax=1))
+  # Parts of a decade have labels too: all points may be within one.
+  axes.xaxis.set_major_locator(ticker.LogLocator(subs=(1, 2, 5)))
+  axes.xaxis.set_major_formatter(lambda x, _: f'{100 * x:g}%')
+  axes.xaxis.set_minor_formatter(ticker.NullFormatter())
   plots.legend(axes)
   return figure
 
