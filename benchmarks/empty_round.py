@@ -1,0 +1,58 @@
+# Copyright 2026 The tff-partial Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""What TFF takes for itself: everything goes to the clients and back.
+
+Shared and personal variables and examples to the worker and back, through
+TFF's runtime, and no training.
+"""
+
+import time
+
+import tensorflow_federated as tff
+
+from benchmarks import turns
+from benchmarks import workload as workload_lib
+from tff_partial import clients as clients_lib
+from tff_partial import process as process_lib
+
+
+def create(workload: workload_lib.Workload) -> turns.Round:
+  """A round of FedAlt without its steps."""
+  form = workload.client_examples
+  model_fn = workload.model_fn(workload.split)
+  types = process_lib.model_types(model_fn, form)
+  shared, personal = process_lib.build_initial_weights(model_fn, seed=0)()
+
+  @tff.tensorflow.computation(types.shared, types.personal, types.examples)
+  def client_work(shared, personal, examples):
+    del examples  # Received, and that is all.
+    return shared, personal
+
+  @tff.federated_computation(
+      tff.FederatedType(types.shared, tff.SERVER),
+      tff.FederatedType(types.personal, tff.CLIENTS),
+      tff.FederatedType(types.examples, tff.CLIENTS),
+  )
+  def next_round(shared, personal, examples):
+    output = tff.federated_map(
+        client_work, (tff.federated_broadcast(shared), personal, examples)
+    )
+    return tff.federated_mean(output[0]), output[1]
+
+  def run(round_num):
+    started_at = time.monotonic()
+    cohort = workload.cohort(round_num)
+    next_round(
+        shared,
+        [personal] * len(cohort),
+        [
+            form.value(
+                workload.clients.read(client_id),
+                clients_lib.seed_for(0, round_num, client_id),
+            )
+            for client_id in cohort
+        ],
+    )
+    return time.monotonic() - started_at
+
+  return run

@@ -1,0 +1,76 @@
+# Copyright 2026 The tff-partial Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""What `training.train` reports as a round's seconds.
+
+That includes sampling, reading examples, and reading and writing the store.
+Commits, which are made every 30 s and not every round, are not in it.
+"""
+
+from typing import Any, Optional
+
+import tensorflow_federated as tff
+
+from benchmarks import workload as workload_lib
+from tff_partial import dispatcher as dispatcher_lib
+from tff_partial import personal_store
+from tff_partial import training
+
+
+class LibraryRound:
+  """Rounds of this library, one after the other.
+
+  Attributes:
+    state: The server's state after the last one.
+  """
+
+  def __init__(
+      self,
+      workload: workload_lib.Workload,
+      algorithm: str,
+      *,
+      clients_per_shard: Optional[int] = None,
+      dispatcher: Optional[dispatcher_lib.Dispatcher] = None,
+  ):
+    """Builds the round and begins a store in memory.
+
+    Args:
+      workload: What is trained.
+      algorithm: As `Workload.create_process` takes it.
+      clients_per_shard: As `training.Settings` has it.
+      dispatcher: Computes the shards.
+    """
+    self._workload = workload
+    self._clients_per_shard = clients_per_shard
+    self._dispatcher = dispatcher
+    self._process = workload.create_process(algorithm)
+    self._initial_personal = self._process.initialize_personal()
+    self._store = personal_store.PersonalStore(self._initial_personal)
+    self.state = self._process.initialize()
+
+  def __call__(self, round_num: int) -> float:
+    last = _Last()
+    self.state = training.train(
+        self._process,
+        self._workload.clients,
+        self._store,
+        training.Settings(
+            total_rounds=round_num + 1,
+            clients_per_round=self._workload.clients_per_round,
+            clients_per_shard=self._clients_per_shard,
+        ),
+        client_examples=self._workload.client_examples,
+        initial_state=self.state,
+        initial_personal=self._initial_personal,
+        dispatcher=self._dispatcher,
+        release_managers=[last],
+        progress=False,
+    )
+    return last.row['seconds']
+
+
+class _Last(tff.program.ReleaseManager):
+  """Keeps the metrics of the last round."""
+
+  async def release(self, value: Any, key: Any):
+    del key
+    self.row = value

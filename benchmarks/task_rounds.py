@@ -1,0 +1,83 @@
+# Copyright 2026 The tff-partial Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""Seconds that rounds of the tasks take, beside no framework at all.
+
+  taskset -c 0,1 python -m benchmarks.task_rounds
+  python -m benchmarks.task_rounds --task=landmarks --image_size=224
+
+FedAlt with the models of the tasks, on made-up data (`task_workloads.py`): this
+library, the bare loop, and the empty round take turns in one program, which
+keeps to the cores that `taskset` gives it.
+"""
+
+import os
+
+os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')
+
+from collections.abc import Sequence
+import tempfile
+
+from absl import app
+from absl import flags
+from absl import logging
+import numpy as np
+
+from benchmarks import bare_loop
+from benchmarks import empty_round
+from benchmarks import library_round
+from benchmarks import task_workloads
+from benchmarks import turns
+from benchmarks import workload as workload_lib
+from tff_partial import runtime
+
+_BARE = 'bare loop'
+
+
+def run(
+    workload: workload_lib.Workload, num_rounds: int
+) -> dict[str, np.ndarray]:
+  """Measures, and prints the table."""
+  with runtime.local_worker():
+    seconds = turns.measure(
+        {
+            'tff_partial': library_round.LibraryRound(workload, 'fed_alt'),
+            _BARE: bare_loop.BareLoop(workload, alternating=True),
+            'empty round': empty_round.create(workload),
+        },
+        num_rounds,
+    )
+  print(
+      turns.format_table(
+          f'{workload.name}, {num_rounds} rounds, {turns.num_cores()} cores',
+          seconds,
+          {_BARE: lambda kind: _BARE},
+      )
+      + '\n',
+      flush=True,
+  )
+  return seconds
+
+
+def main(argv: Sequence[str]) -> None:
+  if len(argv) > 1:
+    raise app.UsageError(f'Expected flags only, found {argv[1]!r}.')
+  logging.set_verbosity(logging.WARNING)
+  for name in FLAGS.task:
+    sizes = {'image_size': FLAGS.image_size} if name == 'landmarks' else {}
+    with tempfile.TemporaryDirectory() as folder:
+      run(task_workloads.CREATE[name](folder, **sizes), FLAGS.rounds)
+
+
+if __name__ == '__main__':
+  flags.DEFINE_multi_enum(
+      'task',
+      list(task_workloads.CREATE),
+      list(task_workloads.CREATE),
+      'What to measure.',
+  )
+  flags.DEFINE_integer('rounds', 10, 'Rounds of each kind.', lower_bound=1)
+  flags.DEFINE_integer(
+      'image_size', 112, 'Pixels a side of a photo.', lower_bound=16
+  )
+  FLAGS = flags.FLAGS
+  app.run(main)

@@ -1,0 +1,149 @@
+# Copyright 2026 The tff-partial Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""The tasks, with the paper's models and made-up data of the right shapes.
+
+Noise trains like photos as far as time goes. It is in files, read as a run
+reads them.
+"""
+
+import os
+import pathlib
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from benchmarks import workload as workload_lib
+from tasks import client_data
+from tasks import emnist
+from tasks import landmarks
+from tasks import photo_folder
+from tasks import sql_examples
+from tasks import sql_writer
+from tasks import stackoverflow
+from tasks import task as task_lib
+from tasks import vocabulary as vocabulary_lib
+
+_LANDMARKS = 2028  # The paper's classes.
+
+
+def create_emnist(
+    folder: str, *, clients: int = 10, examples: int = 100, batch_size: int = 32
+) -> workload_lib.Workload:
+  """The CNN with adapters; every client has the paper's fewest examples."""
+
+  def draw(rng):
+    return {
+        'pixels': rng.integers(0, 256, [examples, 28, 28], np.uint8),
+        'label': rng.integers(0, emnist.NUM_CLASSES, examples, np.int32),
+    }
+
+  features = {
+      'pixels': tf.TensorSpec([28, 28], tf.uint8),
+      'label': tf.TensorSpec([], tf.int32),
+  }
+  _write(folder, features, clients, draw)
+  task = emnist.create_task(folder, batch_size=batch_size)
+  return _workload('EMNIST CNN', task, 'adapter')
+
+
+def create_landmarks(
+    folder: str,
+    *,
+    image_size: int = 112,
+    clients: int = 4,
+    examples: int = 32,
+    batch_size: int = 16,
+) -> workload_lib.Workload:
+  """ResNet-18 with adapters; the paper's photos have 224 pixels a side."""
+  stored = round(image_size * 8 / 7)
+
+  def draw(rng):
+    shape = [examples, stored, stored, 3]
+    return {
+        'pixels': rng.integers(0, 256, shape, np.uint8),
+        'label': rng.integers(0, _LANDMARKS, examples, np.int32),
+    }
+
+  features = {
+      'pixels': tf.TensorSpec([stored, stored, 3], tf.uint8),
+      'label': tf.TensorSpec([], tf.int32),
+  }
+  _write(folder, features, clients, draw)
+  (pathlib.Path(folder) / photo_folder.CLASSES).write_text(
+      photo_folder.format_classes([f'landmark {i}' for i in range(_LANDMARKS)]),
+      encoding='utf-8',
+  )
+  task = landmarks.create_task(
+      folder, model='resnet18', batch_size=batch_size, image_size=image_size
+  )
+  return _workload(
+      f'ResNet-18, {image_size} pixels',
+      task,
+      'adapter',
+      # The task's clients only say where their photos are.
+      arrays=client_data.open_folder(folder)[0],
+  )
+
+
+def create_stackoverflow(
+    folder: str,
+    *,
+    model: str = 'mini',
+    words: int = 10_000,
+    clients: int = 4,
+    examples: int = 128,
+    batch_size: int = 64,
+) -> workload_lib.Workload:
+  """The transformer with a personal last block; sentences of 1 to 20 words."""
+  vocabulary = vocabulary_lib.Vocabulary(tuple(f'w{i}' for i in range(words)))
+
+  def draw(rng):
+    lengths = rng.integers(1, stackoverflow.LENGTH, examples, endpoint=True)
+    return {
+        'tokens': [
+            ' '.join(rng.choice(vocabulary.words, length)) for length in lengths
+        ]
+    }
+
+  _write(folder, vocabulary_lib.FEATURES, clients, draw)
+  vocabulary_lib.save(folder, vocabulary)
+  task = stackoverflow.create_task(folder, model=model, batch_size=batch_size)
+  return _workload(
+      'Stack Overflow transformer', task, 'output', clip_norm=0.25
+  )
+
+
+# By the task's name.
+CREATE = {
+    'emnist': create_emnist,
+    'landmarks': create_landmarks,
+    'stackoverflow': create_stackoverflow,
+}
+
+
+def _write(folder: str, features: Any, clients: int, draw: Any) -> None:
+  for part, name in enumerate(('train', 'test')):
+    path = os.path.join(folder, f'{name}.sqlite')
+    with sql_writer.SqlWriter(path, features) as writer:
+      for i in range(clients):
+        writer.write(f'client_{i:03}', draw(np.random.default_rng([part, i])))
+
+
+def _workload(
+    name: str, task: task_lib.Task, split: str, **kwargs: Any
+) -> workload_lib.Workload:
+  arrays, tensors = kwargs.pop('arrays', task.train), task.client_examples
+  if isinstance(tensors, sql_examples.SqlExamples):
+    tensors = tensors.tensors
+  return workload_lib.Workload(
+      name=name,
+      model_fn=task.model_fn,
+      split=split,
+      clients=task.train,
+      client_examples=task.client_examples,
+      arrays=arrays,
+      tensors=tensors,
+      clients_per_round=len(task.train.client_ids),
+      **kwargs,
+  )

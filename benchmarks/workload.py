@@ -1,0 +1,96 @@
+# Copyright 2026 The tff-partial Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""What is trained in a round, on how much, and how."""
+
+import collections
+from collections.abc import Callable, Mapping, Sequence
+import dataclasses
+from typing import Any, Optional
+
+import numpy as np
+import tensorflow_federated as tff
+
+from tff_partial import algorithms
+from tff_partial import clients as clients_lib
+from tff_partial import examples as examples_lib
+from tff_partial import local_update
+from tff_partial import partial_model
+from tff_partial import process as process_lib
+
+
+@dataclasses.dataclass(frozen=True)
+class Workload:
+  """What is trained in a round, on how much, and how.
+
+  All clients have equally many examples.
+
+  Attributes:
+    name: For the table.
+    model_fn: Split name to a `ModelFn`, as a task has it.
+    split: What FedSim and FedAlt make personal.
+    clients: As `training.train` takes them.
+    client_examples: The form in which they enter computations.
+    arrays: The same clients, whose examples are read as arrays.
+    tensors: How the arrays are cut into batches.
+    clients_per_round: Size of a cohort.
+    learning_rate: Of SGD, for both groups.
+    clip_norm: Bound on the global norm of a step's gradients.
+  """
+
+  name: str
+  model_fn: Callable[[str], partial_model.ModelFn]
+  split: str
+  clients: clients_lib.Clients
+  client_examples: examples_lib.ClientExamples
+  arrays: clients_lib.Clients
+  tensors: examples_lib.Tensors
+  clients_per_round: int
+  learning_rate: float = 0.01
+  clip_norm: Optional[float] = None
+
+  def cohort(self, round_num: int) -> list[str]:
+    """The same as `training.train` draws."""
+    return clients_lib.sample(
+        self.clients.client_ids,
+        self.clients_per_round,
+        seed=0,
+        round_num=round_num,
+    )
+
+  def create_process(self, algorithm: str) -> process_lib.PartialProcess:
+    """A round of 'fed_avg', 'fed_sim' or 'fed_alt'."""
+    sgd = local_update.GroupTraining(
+        tff.learning.optimizers.build_sgdm(self.learning_rate)
+    )
+    steps = algorithms.Steps(clip_norm=self.clip_norm)
+    split, phases = {
+        'fed_avg': ('none', algorithms.fed_avg(sgd, steps=steps)),
+        'fed_sim': (self.split, algorithms.fed_sim(sgd, sgd, steps=steps)),
+        'fed_alt': (self.split, algorithms.fed_alt(sgd, sgd, steps=steps)),
+    }[algorithm]
+    return process_lib.build_partial_process(
+        self.model_fn(split),
+        phases,
+        client_examples=self.client_examples,
+        client_weighting=tff.learning.ClientWeighting.UNIFORM,
+    )
+
+
+class ClientsInMemory:
+  """Clients whose examples are arrays in memory."""
+
+  def __init__(self, examples: Mapping[str, Mapping[str, np.ndarray]]):
+    self._examples = {
+        client_id: collections.OrderedDict(arrays)
+        for client_id, arrays in examples.items()
+    }
+
+  @property
+  def client_ids(self) -> Sequence[str]:
+    return list(self._examples)
+
+  def num_examples(self, client_id: str) -> int:
+    return len(next(iter(self._examples[client_id].values())))
+
+  def read(self, client_id: str) -> Any:
+    return self._examples[client_id]
