@@ -285,7 +285,8 @@ flags.DEFINE_string('export_dir', None, 'Where --export_client writes it.')
 flags.DEFINE_integer(
     'max_concurrent_clients',
     None,
-    'Clients that compute at the same time; by default one per core.',
+    'Clients that compute at the same time, among whom the cores are divided;'
+    ' by default one per core, but no more than compute together.',
     lower_bound=1,
 )
 flags.DEFINE_integer(
@@ -491,6 +492,7 @@ def _worker(folder: run_folder.RunFolder):
   from tff_partial import remote_workers
   from tff_partial import runtime
   from tff_partial import sharded_round
+  from tff_partial import worker_process
 
   with contextlib.ExitStack() as stack:
     workers: Sequence[remote_workers.RemoteWorker] = ()
@@ -499,9 +501,14 @@ def _worker(folder: run_folder.RunFolder):
       workers = stack.enter_context(remote_workers.connect(FLAGS.workers))
       clients_per_shard = clients_per_shard or -(-FLAGS.clients_per_round // 8)
     else:
+      # No more than there are, so that cores without a client help the others.
+      at_once = FLAGS.max_concurrent_clients or min(
+          worker_process.usable_cores(),
+          clients_per_shard or FLAGS.clients_per_round,
+      )
       stack.enter_context(
           runtime.local_worker(
-              max_concurrent_clients=FLAGS.max_concurrent_clients,
+              max_concurrent_clients=at_once,
               log_file=str(folder.path / 'worker.log'),
           )
       )

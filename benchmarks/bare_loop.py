@@ -108,8 +108,6 @@ class BareLoop:
       loss = self._model.loss(batch, self._model.outputs(batch, training=True))
     gradients = tape.gradient(loss, variables)
     if self._workload.clip_norm is not None:
-      gradients, _ = tf.clip_by_global_norm(
-          gradients, self._workload.clip_norm
-      )
+      gradients, _ = tf.clip_by_global_norm(gradients, self._workload.clip_norm)
     for variable, gradient in zip(variables, gradients):
       variable.assign_sub(self._workload.learning_rate * gradient)

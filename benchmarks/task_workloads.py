@@ -6,9 +6,10 @@ Noise trains like photos as far as time goes. It is in files, read as a run
 reads them.
 """
 
+from collections.abc import Callable, Mapping
 import os
 import pathlib
-from typing import Any
+from typing import Any, Optional
 
 import numpy as np
 import tensorflow as tf
@@ -23,6 +24,8 @@ from tasks import sql_writer
 from tasks import stackoverflow
 from tasks import task as task_lib
 from tasks import vocabulary as vocabulary_lib
+from tff_partial import clients as clients_lib
+from tff_partial import examples as examples_lib
 
 _LANDMARKS = 2028  # The paper's classes.
 
@@ -52,7 +55,7 @@ def create_landmarks(
     *,
     image_size: int = 112,
     clients: int = 4,
-    examples: int = 32,
+    examples: int = 16,
     batch_size: int = 16,
 ) -> workload_lib.Workload:
   """ResNet-18 with adapters; the paper's photos have 224 pixels a side."""
@@ -109,13 +112,11 @@ def create_stackoverflow(
   _write(folder, vocabulary_lib.FEATURES, clients, draw)
   vocabulary_lib.save(folder, vocabulary)
   task = stackoverflow.create_task(folder, model=model, batch_size=batch_size)
-  return _workload(
-      'Stack Overflow transformer', task, 'output', clip_norm=0.25
-  )
+  return _workload('Stack Overflow transformer', task, 'output', clip_norm=0.25)
 
 
 # By the task's name.
-CREATE = {
+CREATE: Mapping[str, Callable[..., workload_lib.Workload]] = {
     'emnist': create_emnist,
     'landmarks': create_landmarks,
     'stackoverflow': create_stackoverflow,
@@ -131,19 +132,25 @@ def _write(folder: str, features: Any, clients: int, draw: Any) -> None:
 
 
 def _workload(
-    name: str, task: task_lib.Task, split: str, **kwargs: Any
+    name: str,
+    task: task_lib.Task,
+    split: str,
+    *,
+    arrays: Optional[clients_lib.Clients] = None,
+    clip_norm: Optional[float] = None,
 ) -> workload_lib.Workload:
-  arrays, tensors = kwargs.pop('arrays', task.train), task.client_examples
-  if isinstance(tensors, sql_examples.SqlExamples):
-    tensors = tensors.tensors
+  """The task's training, by all its clients; `arrays` is by default theirs."""
+  form = task.client_examples
+  tensors = form.tensors if isinstance(form, sql_examples.SqlExamples) else form
+  assert isinstance(tensors, examples_lib.Tensors)
   return workload_lib.Workload(
       name=name,
       model_fn=task.model_fn,
       split=split,
       clients=task.train,
-      client_examples=task.client_examples,
-      arrays=arrays,
+      client_examples=form,
+      arrays=arrays or task.train,
       tensors=tensors,
       clients_per_round=len(task.train.client_ids),
-      **kwargs,
+      clip_norm=clip_norm,
   )

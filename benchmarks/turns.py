@@ -41,7 +41,7 @@ def format_table(
   Args:
     title: What the rounds are of.
     seconds: By kind of round, what `measure` gives.
-    columns: By the column's name, kind of round to the kind it is compared with.
+    columns: By the column's name, kind of round to what it is compared with.
   """
   names = ''.join(f' / {name} |' for name in columns)
   lines = [
@@ -54,9 +54,7 @@ def format_table(
         f' {np.median(values / seconds[other(kind)]):.2f} |'
         for other in columns.values()
     )
-    lines.append(
-        f'| {kind} | {median:.4f} | {low:.4f} to {high:.4f} |{ratios}'
-    )
+    lines.append(f'| {kind} | {median:.4f} | {low:.4f} to {high:.4f} |{ratios}')
   return '\n'.join(lines)
 
 

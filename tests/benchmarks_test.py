@@ -6,13 +6,21 @@ import os
 import tempfile
 
 from absl.testing import absltest
+from absl.testing import parameterized
 import numpy as np
 
+from benchmarks import bare_loop
+from benchmarks import library_round
 from benchmarks import long_run
 from benchmarks import memory
 from benchmarks import population
 from benchmarks import rounds
+from benchmarks import task_rounds
+from benchmarks import task_workloads
+from benchmarks import turns
+from benchmarks import workers
 from tasks import client_data
+from tff_partial import runtime
 
 
 class RoundsTest(absltest.TestCase):
@@ -30,19 +38,85 @@ class RoundsTest(absltest.TestCase):
   def test_ratios_are_of_the_same_turn(self):
     # Ratios to stock: 1/2, 1/4 and 2/4 have median 0.5, where the medians, 1
     # and 4, have ratio 0.25. FedAlt is compared with FedAlt's bare loop.
-    table = rounds.format_table(
+    table = turns.format_table(
         'LR',
         {
-            'tff_partial, FedAlt': np.array([1.0, 1.0, 2.0]),
-            'stock TFF, FedAvg': np.array([2.0, 4.0, 4.0]),
-            'bare loop, FedAvg': np.array([1.0, 1.0, 1.0]),
-            'bare loop, FedAlt': np.array([0.5, 0.5, 1.0]),
+            'ours, FedAlt': np.array([1.0, 1.0, 2.0]),
+            'stock': np.array([2.0, 4.0, 4.0]),
+            'bare, FedAlt': np.array([0.5, 0.5, 1.0]),
         },
+        {'stock': lambda kind: 'stock', 'bare': lambda kind: 'bare, FedAlt'},
     )
-    self.assertIn(
-        '| tff_partial, FedAlt | 1.0000 | 1.0000 to 1.5000 | 0.50 | 2.00 |',
-        table,
+    self.assertEqual(
+        table.splitlines()[:3],
+        [
+            '| LR | seconds | quartiles | / stock | / bare |',
+            '| --- | ---: | ---: | ---: | ---: |',
+            '| ours, FedAlt | 1.0000 | 1.0000 to 1.5000 | 0.50 | 2.00 |',
+        ],
     )
+
+
+class TaskRoundsTest(parameterized.TestCase):
+
+  def setUp(self):
+    super().setUp()
+    self.folder = self.enter_context(tempfile.TemporaryDirectory())
+
+  @parameterized.parameters(
+      ('emnist', {}),
+      ('landmarks', {'image_size': 16}),
+      ('stackoverflow', {'model': 'tiny', 'words': 20}),
+  )
+  def test_bare_loop_takes_the_same_steps(self, task, sizes):
+    workload = task_workloads.CREATE[task](
+        self.folder, clients=2, examples=5, batch_size=3, **sizes
+    )
+    with runtime.local_worker():
+      library = library_round.LibraryRound(workload, 'fed_alt')
+      bare = bare_loop.BareLoop(workload, alternating=True)
+      initial = [np.copy(value) for value in bare.shared]
+      for round_num in range(2):
+        library(round_num)
+        bare(round_num)
+    trained = library.state.global_model_weights.trainable
+    self.assertGreater(_distance(trained, initial), 1e-3)
+    # Equal but for rounding, also where the two have other threads.
+    self.assertLess(
+        _distance(trained, bare.shared), 1e-3 * _distance(trained, initial)
+    )
+
+  def test_every_round_is_in_the_table(self):
+    workload = task_workloads.create_emnist(
+        self.folder, clients=2, examples=4, batch_size=2
+    )
+    seconds = task_rounds.run(workload, num_rounds=2)
+    self.assertLen(seconds, 3)
+    for values in seconds.values():
+      self.assertLen(values, 2)
+      self.assertTrue(np.all(values > 0))
+
+
+def _distance(some, others):
+  return sum(np.sum((a - b) ** 2) for a, b in zip(some, others)) ** 0.5
+
+
+class WorkersTest(absltest.TestCase):
+
+  def test_one_and_two_workers(self):
+    cores = os.sched_getaffinity(0)
+    if len(cores) < 2:
+      self.skipTest('Needs two cores.')
+    with tempfile.TemporaryDirectory() as folder:
+      workload = task_workloads.create_emnist(
+          folder, clients=2, examples=4, batch_size=2
+      )
+      seconds = workers.run(workload, clients_per_shard=1, num_rounds=2)
+    self.assertLen(seconds, 2)
+    for values in seconds.values():
+      self.assertLen(values, 2)
+      self.assertTrue(np.all(values > 0))
+    self.assertEqual(os.sched_getaffinity(0), cores)
 
 
 class PopulationTest(absltest.TestCase):

@@ -47,7 +47,12 @@ class RunOnWorkersTest(absltest.TestCase):
 
   def test_same_bits_and_same_tests(self):
     workers = remote_workers_test.Workers(self, 2)
-    here = self.run_program('here', '--clients_per_shard=2')
+    here = self.run_program(
+        # As many threads for a client as it has in those workers.
+        'here',
+        '--clients_per_shard=2',
+        '--max_concurrent_clients=1',
+    )
     self.assertEqual(here.returncode, 0, here.stderr)
     there = self.run_program(
         'there',

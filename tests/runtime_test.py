@@ -182,18 +182,28 @@ class LocalWorkerTest(parameterized.TestCase):
         runtime.WorkerError,
         'did not start: exit status 1. Its log ends: .*Illegal value.*--doctor',
     ):
-      with runtime.local_worker(max_concurrent_clients='many'):
-        self.fail('The worker takes numbers only.')
+      with runtime.local_worker(max_concurrent_clients=2**31):
+        self.fail('The worker takes numbers of 32 bits.')
 
   def test_environment_reaches_the_worker(self):
     with runtime.local_worker():
       [worker] = workers()
-      self.assertEqual(worker.environ()['MALLOC_ARENA_MAX'], '1')
+      cores = str(len(os.sched_getaffinity(0)))
+      self.assertEqual(worker.environ()['MALLOC_ARENA_MAX'], cores)
     variables = {'TF_NUM_INTRAOP_THREADS': '3', 'MALLOC_ARENA_MAX': '4'}
     with runtime.local_worker(environment=variables):
       [worker] = workers()
       self.assertEqual(worker.environ()['TF_NUM_INTRAOP_THREADS'], '3')
       self.assertEqual(worker.environ()['MALLOC_ARENA_MAX'], '4')
+
+  def test_clients_share_the_cores(self):
+    cores = len(os.sched_getaffinity(0))
+    for clients, threads in ((None, '1'), (1, str(cores)), (0, None)):
+      with runtime.local_worker(max_concurrent_clients=clients):
+        [worker] = workers()
+        self.assertEqual(
+            worker.environ().get('TF_NUM_INTRAOP_THREADS'), threads
+        )
 
 
 _PROGRAM = """

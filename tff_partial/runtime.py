@@ -16,7 +16,6 @@ log. If it dies during a call it is started again and the call is repeated once.
 
 from collections.abc import Callable, Iterator, Mapping
 import contextlib
-import os
 import signal
 import sys
 import tempfile
@@ -51,7 +50,7 @@ def local_worker(
       own memory; None for one per core, 0 for the whole cohort.
     log_file: Where to append what the worker prints; None for a temporary file.
     environment: Variables to set for the worker, such as
-      `TF_NUM_INTRAOP_THREADS`.
+      `TF_NUM_INTRAOP_THREADS`, by default the cores that a client has.
 
   Yields:
     The context, which is this thread's default until the block ends.
@@ -65,7 +64,7 @@ def local_worker(
         open(log_file, 'a+b') if log_file else tempfile.TemporaryFile()
     )
     num_clients = (
-        (os.cpu_count() or 1)
+        worker_process.usable_cores()
         if max_concurrent_clients is None
         else max_concurrent_clients
     )

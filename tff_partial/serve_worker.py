@@ -150,7 +150,7 @@ def main(argv: Sequence[str]) -> None:
     serve(
         FLAGS.host,
         FLAGS.port,
-        FLAGS.max_concurrent_clients or os.cpu_count() or 1,
+        FLAGS.max_concurrent_clients or worker_process.usable_cores(),
     )
   except (OSError, worker_process.WorkerError) as e:
     print(f'serve_worker: {" ".join(str(e).split())}', file=sys.stderr)

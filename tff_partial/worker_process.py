@@ -24,9 +24,6 @@ from typing import BinaryIO
 _START_SECONDS = 60.0
 _POLL_SECONDS = 0.01
 _LOG_TAIL_BYTES = 2000
-# With an arena for each of its many threads, as glibc has it, a worker's memory
-# grows over thousands of rounds though it holds no more values than before.
-_ONE_ARENA = {'MALLOC_ARENA_MAX': '1'}  # Unless the user says otherwise.
 # Asks the kernel to kill this process when its parent ends, then becomes the
 # worker. Not a `preexec_fn`: that is unsafe in a program with threads. If the
 # parent ended before the request, nobody would be told, hence the check.
@@ -64,6 +61,31 @@ def unused_port() -> int:
     return listener.getsockname()[1]
 
 
+def usable_cores() -> int:
+  """Cores that this program may use; `taskset` and containers allow fewer."""
+  if hasattr(os, 'sched_getaffinity'):  # Not on macOS.
+    return len(os.sched_getaffinity(0))
+  return os.cpu_count() or 1
+
+
+def _defaults(max_concurrent_clients: int) -> dict[str, str]:
+  """Variables by which clients share the cores, where users set no others.
+
+  TensorFlow would take a thread per core for each client that computes. They
+  get in each other's way, and the order of sums, hence their last bits, would
+  depend on the machine also where there is a client for every core.
+
+  glibc would have an arena for each of the worker's many threads, and its
+  memory would grow over thousands of rounds though it holds no more values.
+  """
+  cores = usable_cores()
+  variables = {'MALLOC_ARENA_MAX': str(cores)}
+  if max_concurrent_clients:
+    threads = -(-cores // max_concurrent_clients)
+    variables['TF_NUM_INTRAOP_THREADS'] = str(threads)
+  return variables
+
+
 def check_addresses(addresses: Sequence[str]) -> None:
   """Raises ValueError if an address is not one, or comes twice."""
   for address in addresses:
@@ -95,7 +117,8 @@ class WorkerProcess:
 
     Args:
       port: Where it listens.
-      max_concurrent_clients: Clients that compute at the same time; 0 for all.
+      max_concurrent_clients: Clients that compute at the same time, among whom
+        the cores are divided; 0 for all.
       log: Gets what it prints.
       variables: Added to its environment, which is this program's.
 
@@ -114,7 +137,7 @@ class WorkerProcess:
         stderr=log,
         start_new_session=True,  # Ctrl-C is for this program alone.
         env={
-            **_ONE_ARENA,
+            **_defaults(max_concurrent_clients),
             **os.environ,
             'TF_CPP_MIN_LOG_LEVEL': '2',
             **variables,
