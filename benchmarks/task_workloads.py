@@ -55,7 +55,7 @@ def create_landmarks(
     *,
     image_size: int = 112,
     clients: int = 4,
-    examples: int = 16,
+    examples: int = 32,
     batch_size: int = 16,
 ) -> workload_lib.Workload:
   """ResNet-18 with adapters; the paper's photos have 224 pixels a side."""
