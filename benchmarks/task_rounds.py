@@ -64,6 +64,8 @@ def main(argv: Sequence[str]) -> None:
   logging.set_verbosity(logging.WARNING)
   for name in FLAGS.task:
     sizes = {'image_size': FLAGS.image_size} if name == 'landmarks' else {}
+    if FLAGS.examples is not None:
+      sizes['examples'] = FLAGS.examples
     with tempfile.TemporaryDirectory() as folder:
       run(task_workloads.CREATE[name](folder, **sizes), FLAGS.rounds)
 
@@ -76,6 +78,9 @@ if __name__ == '__main__':
       'What to measure.',
   )
   flags.DEFINE_integer('rounds', 10, 'Rounds of each kind.', lower_bound=1)
+  flags.DEFINE_integer(
+      'examples', None, "Of each client; by default each task's.", lower_bound=1
+  )
   flags.DEFINE_integer(
       'image_size', 112, 'Pixels a side of a photo.', lower_bound=16
   )
