@@ -40,7 +40,6 @@ from benchmarks import workload as workload_lib
 from tff_partial import examples as examples_lib
 from tff_partial import partial_model
 from tff_partial import partition
-from tff_partial import runtime
 
 _FEATURES = 784
 _CLASSES = 10
@@ -150,39 +149,31 @@ def run(
     workload: workload_lib.Workload, num_rounds: int
 ) -> dict[str, np.ndarray]:
   """Measures, and prints the table."""
-  with runtime.local_worker():
-    seconds = turns.measure(
-        {
-            'tff_partial, FedAvg': library_round.LibraryRound(
-                workload, 'fed_avg'
-            ),
-            'tff_partial, FedSim': library_round.LibraryRound(
-                workload, 'fed_sim'
-            ),
-            'tff_partial, FedAlt': library_round.LibraryRound(
-                workload, 'fed_alt'
-            ),
-            _STOCK: _create_stock(workload),
-            _BARE: bare_loop.BareLoop(workload, alternating=False),
-            _BARE_ALT: bare_loop.BareLoop(workload, alternating=True),
-            'empty round': empty_round.create(workload),
-        },
-        num_rounds,
-    )
-  print(
-      turns.format_table(
-          f'{workload.name}, {num_rounds} rounds, {turns.num_cores()} cores',
-          seconds,
-          {
-              'stock': lambda kind: _STOCK,
-              'bare loop': lambda kind: (
-                  _BARE_ALT if kind.endswith('FedAlt') else _BARE
-              ),
-          },
-      ),
-      flush=True,
+  return turns.run(
+      workload.name,
+      lambda: {
+          'tff_partial, FedAvg': library_round.LibraryRound(
+              workload, 'fed_avg'
+          ),
+          'tff_partial, FedSim': library_round.LibraryRound(
+              workload, 'fed_sim'
+          ),
+          'tff_partial, FedAlt': library_round.LibraryRound(
+              workload, 'fed_alt'
+          ),
+          _STOCK: _create_stock(workload),
+          _BARE: bare_loop.BareLoop(workload, alternating=False),
+          _BARE_ALT: bare_loop.BareLoop(workload, alternating=True),
+          'empty round': empty_round.create(workload),
+      },
+      num_rounds,
+      {
+          'stock': lambda kind: _STOCK,
+          'bare loop': lambda kind: (
+              _BARE_ALT if kind.endswith('FedAlt') else _BARE
+          ),
+      },
   )
-  return seconds
 
 
 def main(argv: Sequence[str]) -> None:

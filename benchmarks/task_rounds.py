@@ -28,7 +28,6 @@ from benchmarks import library_round
 from benchmarks import task_workloads
 from benchmarks import turns
 from benchmarks import workload as workload_lib
-from tff_partial import runtime
 
 _BARE = 'bare loop'
 
@@ -37,25 +36,16 @@ def run(
     workload: workload_lib.Workload, num_rounds: int
 ) -> dict[str, np.ndarray]:
   """Measures, and prints the table."""
-  with runtime.local_worker():
-    seconds = turns.measure(
-        {
-            'tff_partial': library_round.LibraryRound(workload, 'fed_alt'),
-            _BARE: bare_loop.BareLoop(workload, alternating=True),
-            'empty round': empty_round.create(workload),
-        },
-        num_rounds,
-    )
-  print(
-      turns.format_table(
-          f'{workload.name}, {num_rounds} rounds, {turns.num_cores()} cores',
-          seconds,
-          {_BARE: lambda kind: _BARE},
-      )
-      + '\n',
-      flush=True,
+  return turns.run(
+      workload.name,
+      lambda: {
+          'tff_partial': library_round.LibraryRound(workload, 'fed_alt'),
+          _BARE: bare_loop.BareLoop(workload, alternating=True),
+          'empty round': empty_round.create(workload),
+      },
+      num_rounds,
+      {_BARE: lambda kind: _BARE},
   )
-  return seconds
 
 
 def main(argv: Sequence[str]) -> None:

@@ -7,9 +7,11 @@ seconds cannot.
 """
 
 from collections.abc import Callable, Mapping
-import os
 
 import numpy as np
+
+from tff_partial import runtime
+from tff_partial import worker_process
 
 # Runs round `round_num`, with the cohort that belongs to it; its seconds.
 Round = Callable[[int], float]
@@ -58,6 +60,23 @@ def format_table(
   return '\n'.join(lines)
 
 
-def num_cores() -> int:
-  """Cores this program, and what it starts, may use: `taskset` says which."""
-  return len(os.sched_getaffinity(0))
+def run(
+    name: str,
+    create_rounds: Callable[[], Mapping[str, Round]],
+    num_rounds: int,
+    columns: Mapping[str, Callable[[str], str]],
+) -> dict[str, np.ndarray]:
+  """Measures in a worker of TFF's, and prints the table.
+
+  Args:
+    name: Of what the rounds train.
+    create_rounds: Gives the rounds, once there is a worker.
+    num_rounds: How many of each are counted.
+    columns: As `format_table` takes them.
+  """
+  with runtime.local_worker():
+    seconds = measure(create_rounds(), num_rounds)
+  cores = worker_process.usable_cores()  # `taskset` says which.
+  title = f'{name}, {num_rounds} rounds, {cores} cores'
+  print(format_table(title, seconds, columns) + '\n', flush=True)
+  return seconds

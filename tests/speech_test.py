@@ -138,6 +138,14 @@ class DataTest(absltest.TestCase):
 
   def test_batches_are_cut_to_their_longest(self):
     folder = make_features(self, utterances=20)
+    task = speech.create_task(folder, batch_size=2)
+    examples = task.client_examples.value(
+        task.train.read('s0'), np.array([0, 1], np.int32)
+    )
+    lengths = examples['examples']['x']['length']
+    whole = 1 - lengths.mean() / lengths.max()
+    share = padding.padding_share(task.client_examples, examples)
+    self.assertLess(share, whole)
     bucketed, mixed = padding.measure(folder, 2)
     self.assertBetween(bucketed[1], 0, mixed[1], bucketed)
     self.assertLess(bucketed[1], mixed[1])
