@@ -29,7 +29,7 @@ _LAYERS = (
     ('local_update', 'client_table', 'personal_store', 'connection'),
     ('copied_model', 'examples', 'clients', 'store_rows', 'adapters'),
     ('partial_model',),
-    ('partition', 'group_norm', 'dropout', 'worker_process'),
+    ('partition', 'group_norm', 'dropout', 'worker_process', 'messages'),
 )
 _WITHOUT_TENSORFLOW = (
     'tff_partial.partition',

@@ -2,10 +2,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """A TFF context that computes in a worker at the other end of a gRPC channel.
 
-Made of TFF's own parts, but for one thing: a call that fails fails at once. TFF
-repeats on two status codes without end, of which one is also what TensorFlow
-says of a mistake in a computation.
-"""
+Made of TFF's own parts, but for two things. A call that fails fails at once:
+TFF repeats on two status codes without end, of which one is also what
+TensorFlow X"""
 
 from collections.abc import Callable
 import contextlib
@@ -18,6 +17,10 @@ from typing import Any
 
 import grpc
 import tensorflow_federated as tff
+from tensorflow_federated.proto.v0 import executor_pb2
+from tensorflow_federated.python.core.impl.executors import remote_executor
+
+from tff_partial import messages
 
 CHANNEL_OPTIONS = (
     ('grpc.max_receive_message_length', -1),
@@ -87,7 +90,7 @@ def create_context(
   def create_executor(cardinalities):
     # A value leaves the worker when it is let go of here. By default TFF would
     # keep up to twenty there, which may be whole models and cohorts.
-    executor = tff.framework.RemoteExecutor(stub, dispose_batch_size=1)
+    executor = _Executor(stub, dispose_batch_size=1)
     executor.set_cardinalities({tff.CLIENTS: 0, **cardinalities})
     return executor
 
@@ -97,6 +100,18 @@ def create_context(
       transform_args=tff.tensorflow.transform_args,
       transform_result=tff.tensorflow.transform_result,
   )
+
+
+class _Executor(tff.framework.RemoteExecutor):
+  """TFF's, but for how values are written; the messages are the same."""
+
+  async def create_value(self, value, type_spec=None):
+    if not isinstance(type_spec, (tff.StructType, tff.FederatedType)):
+      return await super().create_value(value, type_spec)
+    request = executor_pb2.CreateValueRequest(executor=self._executor_id)
+    messages.write(request.value, value, type_spec)
+    response = self._stub.create_value(request)
+    return remote_executor.RemoteValue(response.value_ref, type_spec, self)
 
 
 class _UnwatchedChannel:
