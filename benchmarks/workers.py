@@ -10,6 +10,9 @@ shards. `tff_partial.serve_worker` is started on two cores; rounds with one of
 the two and rounds with both take turns. Efficiency is the time with one over
 twice the time with two, and 1 would be perfect. The driver is kept to the same
 two cores: beside one worker it has a core to itself, beside two it has not.
+
+Bare loops of the same steps take turns with them, on one core and on both
+(`pinned_loops.py`). Their efficiency is what these two cores have to give.
 """
 
 import os
@@ -18,6 +21,7 @@ os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')
 
 from collections.abc import Callable, Iterator, Sequence
 import contextlib
+import functools
 import subprocess
 import sys
 import tempfile
@@ -29,23 +33,29 @@ from absl import logging
 import numpy as np
 
 from benchmarks import library_round
+from benchmarks import pinned_loops
 from benchmarks import task_workloads
 from benchmarks import turns
-from benchmarks import workload as workload_lib
 from tff_partial import dispatcher as dispatcher_lib
 from tff_partial import remote_workers
 from tff_partial import worker_process
 
 _ONE, _TWO = '1 worker', '2 workers'
+_BARE_ONE, _BARE_TWO = 'bare loop, 1 core', 'bare loops, 2 cores'
+
+
+def _two_cores() -> list[int]:
+  cores = sorted(os.sched_getaffinity(0))[:2]
+  if len(cores) < 2:
+    raise ValueError(f'Expected two cores or more, found {len(cores)}.')
+  return cores
 
 
 @contextlib.contextmanager
 def pinned_workers() -> Iterator[list[str]]:
   """Serves workers on the first two cores; their addresses."""
   before = os.sched_getaffinity(0)
-  cores = sorted(before)[:2]
-  if len(cores) < 2:
-    raise ValueError(f'Expected two cores or more, found {len(cores)}.')
+  cores = _two_cores()
   with contextlib.ExitStack() as stack:
     addresses = []
     stack.callback(os.sched_setaffinity, 0, before)
@@ -70,15 +80,24 @@ def pinned_workers() -> Iterator[list[str]]:
 
 
 def run(
-    workload: workload_lib.Workload, clients_per_shard: int, num_rounds: int
+    clients: int, examples: int, clients_per_shard: int, num_rounds: int
 ) -> dict[str, np.ndarray]:
   """Measures, and prints the table."""
+  create = functools.partial(task_workloads.create_emnist, examples=examples)
   driver_seconds = {_ONE: [], _TWO: []}
   with contextlib.ExitStack() as stack:
+    workload = create(
+        stack.enter_context(tempfile.TemporaryDirectory()), clients=clients
+    )
+    by_one, by_all = stack.enter_context(
+        pinned_loops.rounds(
+            functools.partial(create, clients=clients // 2), _two_cores()
+        )
+    )
     addresses = stack.enter_context(pinned_workers())
     workers = stack.enter_context(remote_workers.connect(addresses))
 
-    def create(name: str, some: Sequence[remote_workers.RemoteWorker]):
+    def create_round(name: str, some: Sequence[remote_workers.RemoteWorker]):
       run_round = library_round.LibraryRound(
           workload,
           'fed_alt',
@@ -88,25 +107,32 @@ def run(
       return _count_cpu(run_round, driver_seconds[name])
 
     seconds = turns.measure(
-        {_ONE: create(_ONE, workers[:1]), _TWO: create(_TWO, workers)},
+        {
+            _ONE: create_round(_ONE, workers[:1]),
+            _TWO: create_round(_TWO, workers),
+            _BARE_ONE: by_one,
+            _BARE_TWO: by_all,
+        },
         num_rounds,
     )
   print(
-      f'| {workload.name}, {workload.clients_per_round} clients in shards of'
-      f' {clients_per_shard}, {num_rounds} rounds | seconds | quartiles |'
-      " driver's CPU seconds | efficiency |\n"
+      f'| {workload.name}, {clients} clients in shards of {clients_per_shard},'
+      f" {num_rounds} rounds | seconds | quartiles | driver's CPU seconds |"
+      ' efficiency |\n'
       '| --- | ---: | ---: | ---: | ---: |'
   )
-  for name, values in seconds.items():
-    low, median, high = np.quantile(values, [0.25, 0.5, 0.75])
-    workers_there = 1 if name == _ONE else 2
-    efficiency = np.median(seconds[_ONE] / values) / workers_there
-    cpu = np.median(driver_seconds[name][-num_rounds:])
-    print(
-        f'| {name} | {median:.4f} | {low:.4f} to {high:.4f} | {cpu:.4f}'
-        f' | {efficiency:.2f} |',
-        flush=True,
-    )
+  for one, two in ((_ONE, _TWO), (_BARE_ONE, _BARE_TWO)):
+    efficiency = np.median(seconds[one] / seconds[two] / 2)
+    for name, value in ((one, 1.0), (two, efficiency)):
+      low, median, high = np.quantile(seconds[name], [0.25, 0.5, 0.75])
+      cpu = ''
+      if name in driver_seconds:
+        cpu = f'{np.median(driver_seconds[name][-num_rounds:]):.4f}'
+      print(
+          f'| {name} | {median:.4f} | {low:.4f} to {high:.4f} | {cpu}'
+          f' | {value:.2f} |',
+          flush=True,
+      )
   return seconds
 
 
@@ -128,15 +154,11 @@ def main(argv: Sequence[str]) -> None:
   if len(argv) > 1:
     raise app.UsageError(f'Expected flags only, found {argv[1]!r}.')
   logging.set_verbosity(logging.WARNING)
-  with tempfile.TemporaryDirectory() as folder:
-    workload = task_workloads.create_emnist(
-        folder, clients=FLAGS.clients, examples=FLAGS.examples
-    )
-    run(workload, FLAGS.clients_per_shard, FLAGS.rounds)
+  run(FLAGS.clients, FLAGS.examples, FLAGS.clients_per_shard, FLAGS.rounds)
 
 
 if __name__ == '__main__':
-  flags.DEFINE_integer('clients', 16, 'In a round.', lower_bound=1)
+  flags.DEFINE_integer('clients', 16, 'In a round.', lower_bound=2)
   flags.DEFINE_integer(
       'clients_per_shard', 4, 'Computed at a time.', lower_bound=1
   )

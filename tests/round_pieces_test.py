@@ -46,18 +46,20 @@ def bits(value):
   return [leaf.tobytes() for leaf in flat(value)]
 
 
-def in_pieces(p, state, personal, sizes):
+def in_pieces(p, state, personal, sizes, most_waiting=1):
   """The round, with the cohort cut into parts of these sizes."""
-  trained, merged, start = [], None, 0
+  trained, waiting, start = [], [], 0
   for size in sizes:
     part = slice(start, start + size)
     values, sums = p.pieces.partial_round(
         p.pieces.for_clients(state), personal[part], examples()[part]
     )
     trained.extend(values)
-    merged = sums if merged is None else p.pieces.merge(merged, sums)
+    waiting.append(sums)
+    if len(waiting) > most_waiting:
+      waiting = [p.pieces.merge(waiting)]
     start += size
-  state, metrics = p.pieces.finalize(state, merged)
+  state, metrics = p.pieces.finalize(state, waiting)
   return state, trained, metrics
 
 
@@ -84,6 +86,15 @@ class RoundPiecesTest(parameterized.TestCase):
           flat([state, metrics]), flat([expected[0], expected[2]])
       ):
         np.testing.assert_allclose(found, wanted, rtol=ORDER_OF_SUMS)
+
+  def test_same_bits_whenever_sums_are_merged(self):
+    p = build()
+    personal = [toy.weights([float(i)]) for i in range(7)]
+    state = p.initialize()
+    expected = in_pieces(p, state, personal, [2, 1, 1, 2, 1])
+    for most_waiting in (2, 3, 5):
+      found = in_pieces(p, state, personal, [2, 1, 1, 2, 1], most_waiting)
+      self.assertEqual(bits(found), bits(expected))
 
   def test_personal_variables_are_not_among_the_sums(self):
     _, sums = build().pieces.partial_round.type_signature.result

@@ -6,6 +6,7 @@ Made of TFF's own parts, but for two things. A call that fails fails at once:
 TFF repeats on two status codes without end, of which one is also what
 TensorFlow X"""
 
+import collections
 from collections.abc import Callable
 import contextlib
 import ctypes
@@ -33,6 +34,7 @@ CHANNEL_OPTIONS = (
 
 # After a shorter compilation, collecting would take longer than that itself.
 _LONG_SECONDS = 2.0
+_MAX_KEPT = 8
 
 
 class CallError(grpc.RpcError):
@@ -86,11 +88,10 @@ def create_context(
 ) -> tff.framework.SyncExecutionContext:
   """Joins the parts of TFF's native context, which cannot be given a worker."""
   stub = _Stub(_UnwatchedChannel(channel))
+  kept = _Kept()
 
   def create_executor(cardinalities):
-    # A value leaves the worker when it is let go of here. By default TFF would
-    # keep up to twenty there, which may be whole models and cohorts.
-    executor = _Executor(stub, dispose_batch_size=1)
+    executor = _Executor(stub, kept)
     executor.set_cardinalities({tff.CLIENTS: 0, **cardinalities})
     return executor
 
@@ -103,15 +104,45 @@ def create_context(
 
 
 class _Executor(tff.framework.RemoteExecutor):
-  """TFF's, but for how values are written; the messages are the same."""
+  """TFF's, but for how values are written and that computations are kept."""
+
+  def __init__(self, stub: '_Stub', kept: '_Kept'):
+    # A value leaves the worker when it is let go of here. By default TFF would
+    # keep up to twenty there, which may be whole models and cohorts.
+    super().__init__(stub, dispose_batch_size=1)
+    self._kept = kept
 
   async def create_value(self, value, type_spec=None):
-    if not isinstance(type_spec, (tff.StructType, tff.FederatedType)):
-      return await super().create_value(value, type_spec)
+    if isinstance(type_spec, tff.FunctionType):
+      key = (id(self), id(value))
+      if (kept := self._kept.get(key)) is None:
+        kept = await super().create_value(value, type_spec)
+        self._kept.put(key, kept, value)
+      return kept
     request = executor_pb2.CreateValueRequest(executor=self._executor_id)
     messages.write(request.value, value, type_spec)
     response = self._stub.create_value(request)
     return remote_executor.RemoteValue(response.value_ref, type_spec, self)
+
+
+class _Kept:
+  """The last computations that a worker was sent; they are megabytes each."""
+
+  def __init__(self):
+    self._entries = collections.OrderedDict()
+
+  def get(self, key: tuple[int, int]) -> Any:
+    if key not in self._entries:
+      return None
+    self._entries.move_to_end(key)
+    return self._entries[key][0]
+
+  def put(self, key: tuple[int, int], kept: Any, computation: Any) -> None:
+    # With the computation, and by its value here the executor, neither of whose
+    # numbers can become another's.
+    self._entries[key] = (kept, computation)
+    if len(self._entries) > _MAX_KEPT:
+      self._entries.popitem(last=False)
 
 
 class _UnwatchedChannel:

@@ -7,8 +7,10 @@ message of the whole, which copies it, at every level of a structure: a model of
 49 MB is copied about ten times. Here every part is written where it belongs.
 """
 
+import functools
 from typing import Any
 
+import numpy as np
 import tensorflow_federated as tff
 from tensorflow_federated.proto.v0 import executor_pb2
 
@@ -47,5 +49,29 @@ def write(message: executor_pb2.Value, value: Any, type_spec: tff.Type) -> None:
       for member in [value] if type_spec.all_equal else value:
         write(message.federated.value.add(), member, type_spec.member)
       return
-  # What has no parts, and what is wrong.
+  elif isinstance(value, np.ndarray) and _is_plain(value, type_spec):
+    message.CopyFrom(_empty(value.dtype.type))
+    message.array.shape.dim[:] = value.shape
+    message.array.content = value.tobytes()
+    return
+  # Scalars, strings, data sets, and what is wrong.
   message.CopyFrom(tff.framework.serialize_value(value, type_spec)[0])
+
+
+def _is_plain(value: np.ndarray, type_spec: tff.TensorType) -> bool:
+  """Whether the array is of the type, and its message is its bytes."""
+  shape = type_spec.shape
+  return (
+      bool(shape)
+      and value.dtype == np.dtype(type_spec.dtype.type)
+      and issubclass(value.dtype.type, (np.number, np.bool_))
+      and len(shape) == value.ndim
+      and all(n in (None, m) for n, m in zip(shape, value.shape))
+  )
+
+
+@functools.lru_cache
+def _empty(dtype: type[np.generic]) -> executor_pb2.Value:
+  """TFF's message of no numbers."""
+  type_spec = tff.TensorType(dtype, [0])
+  return tff.framework.serialize_value(np.zeros([0], dtype), type_spec)[0]

@@ -63,25 +63,25 @@ class RoundPieces:
   """A round that is done part by part of the cohort, wherever each is done.
 
   `next` is `partial_round` of the whole cohort, then `finalize`. The order of
-  floating-point sums is that of the parts and of their merging.
+  floating-point sums is that of the parts.
 
   Attributes:
     partial_round: `(<state=S'@SERVER, personal={P}@CLIENTS,
       examples={E}@CLIENTS> -> <{P}@CLIENTS, A@SERVER>)`, the work of some
       clients. S' is `for_clients` of the state; A is what the aggregator and
       the metrics sum up of clients.
-    merge: `(<A,A> -> A)`, of two parts of a cohort one.
   """
 
   def __init__(
       self,
       partial_round: tff.Computation,
-      merge: tff.Computation,
-      last_step: tff.Computation,
+      build_merge: Callable[[int], tff.Computation],
+      build_last_step: Callable[[int], tff.Computation],
   ):
     self.partial_round = partial_round
-    self.merge = merge
-    self._last_step = last_step
+    # By how many values of A they take.
+    self._merge = functools.lru_cache(build_merge)
+    self._last_step = functools.lru_cache(build_last_step)
 
   def for_clients(
       self, state: tff.learning.templates.LearningAlgorithmState
@@ -89,13 +89,20 @@ class RoundPieces:
     """The state without the server's optimizer's, which may be large."""
     return state._replace(finalizer=())
 
+  def merge(self, sums: Sequence[Any]) -> Any:
+    """Of the values of A of several parts of a cohort one, from the left."""
+    return self._merge(len(sums))(*sums)
+
   def finalize(
-      self, state: tff.learning.templates.LearningAlgorithmState, merged: Any
+      self,
+      state: tff.learning.templates.LearningAlgorithmState,
+      sums: Sequence[Any],
   ) -> tuple[tff.learning.templates.LearningAlgorithmState, Any]:
-    """The server's new state, and the metrics, of a state and an A."""
+    """The server's new state, and the metrics, after merging what is left."""
+    last_step = self._last_step(len(sums))
     # TFF keeps the parameters that the sums were made of; no client is left.
-    nothing = [[] for _ in self._last_step.type_signature.parameter[2:]]
-    return self._last_step(state, merged, *nothing)
+    num_unused = len(last_step.type_signature.parameter) - 1 - len(sums)
+    return last_step(state, *sums, *([] for _ in range(num_unused)))
 
 
 class PartialProcess(tff.templates.IterativeProcess):
@@ -436,21 +443,37 @@ def build_partial_process(
           state.aggregator, *_to_be_summed(output)
       )
 
-    @tff.federated_computation(
-        state_type, partial_round.type_signature.result[1], *sent_types
-    )
-    def last_step(state, merged, update, weight, metrics, counts):
-      # To have the distributor's next state. Its broadcast went out with each
-      # part of the cohort, from this same state.
-      return update_server(
-          state,
-          distribute(state),
-          divided.after_merge(
-              (state.aggregator, update, weight, metrics, counts), merged
-          ),
+    sums_type = partial_round.type_signature.result[1]
+
+    # TFF takes no function of any number of parameters, but the parts of one
+    # that is a tuple may be given one by one.
+    def build_merge(count):
+      return tff.federated_computation(
+          lambda sums: functools.reduce(divided.merge, list(sums)),
+          tff.StructType([sums_type.member] * count),
       )
 
-    return RoundPieces(partial_round, divided.merge, last_step)
+    def build_last_step(count):
+      @tff.federated_computation(
+          tff.StructType([state_type, *[sums_type] * count, *sent_types])
+      )
+      def last_step(arguments):
+        state, *others = arguments
+        sums, of_no_client = others[:count], others[count:]
+        merged = sums[0]
+        if count > 1:
+          merged = tff.federated_map(build_merge(count), sums)
+        # To have the distributor's next state. Its broadcast went out with each
+        # part of the cohort, from this same state.
+        return update_server(
+            state,
+            distribute(state),
+            divided.after_merge((state.aggregator, *of_no_client), merged),
+        )
+
+      return last_step
+
+    return RoundPieces(partial_round, build_merge, build_last_step)
 
   return PartialProcess(
       initialize,

@@ -19,6 +19,9 @@ from tff_partial import process as process_lib
 
 _MAX_MESSAGE_BYTES = 2**31 - 1  # Protocol buffers', whatever gRPC allows.
 
+_MOST_WAITING = 8
+_MAX_WAITING_BYTES = 2**25
+
 # Client ids to their (personal variables, examples).
 ReadFn = Callable[[Sequence[str]], tuple[Sequence[Any], Sequence[Any]]]
 # Takes client ids and their new personal variables.
@@ -83,15 +86,17 @@ def run_round(
         (state_for_clients, list(personal), list(examples)),
     )
 
-  merged = None
+  waiting = []  # To be merged, in order, when that is worth a call.
   results = dispatcher.compute(len(shards), task)
   for shard, (personal, sums) in zip(shards, results):
     write_fn(shard, personal)
     del personal  # Not to be held while the next shard is awaited.
-    merged = sums if merged is None else pieces.merge(merged, sums)
+    waiting.append(sums)
     del sums
+    if len(waiting) > _most_waiting(waiting[0]):
+      waiting = [pieces.merge(waiting)]
     connection.give_back_memory()
-  return pieces.finalize(state, merged)
+  return pieces.finalize(state, waiting)
 
 
 def cut(cohort: Sequence[str], clients_per_shard: int) -> list[Sequence[str]]:
@@ -102,12 +107,18 @@ def cut(cohort: Sequence[str], clients_per_shard: int) -> list[Sequence[str]]:
   ]
 
 
+def _most_waiting(sums: Any) -> int:
+  """How many such sums may wait: a call and memory have their price."""
+  return max(1, min(_MOST_WAITING, _MAX_WAITING_BYTES // _num_bytes(sums)))
+
+
+def _num_bytes(value: Any) -> int:
+  return sum(getattr(leaf, 'nbytes', 0) for leaf in tf.nest.flatten(value))
+
+
 def _check_size(values: Sequence[Any]):
   """Raises if clients' values do not fit in one message to a worker."""
-  sizes = [
-      sum(getattr(leaf, 'nbytes', 0) for leaf in tf.nest.flatten(value))
-      for value in values
-  ]
+  sizes = [_num_bytes(value) for value in values]
   if sum(sizes) > _MAX_MESSAGE_BYTES:
     raise ValueError(
         f'Expected at most {_MAX_MESSAGE_BYTES:,} bytes for a shard, the most'

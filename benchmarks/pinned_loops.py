@@ -1,0 +1,83 @@
+# Copyright 2026 The tff-partial Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""Bare loops, each in a process and on a core of its own.
+
+Two cores that share a cache and memory are not twice as fast as one. What two
+such loops lose to each other, who have nothing to do with each other, no two
+workers can save.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+import contextlib
+import multiprocessing
+from multiprocessing import connection
+import os
+import tempfile
+import time
+
+from benchmarks import bare_loop
+from benchmarks import turns
+from benchmarks import workload as workload_lib
+from tff_partial import runtime
+
+# Writes data into a folder; must be a function of a module, or a partial one.
+Create = Callable[[str], workload_lib.Workload]
+
+
+@contextlib.contextmanager
+def rounds(
+    create: Create, cores: Sequence[int]
+) -> Iterator[tuple[turns.Round, turns.Round]]:
+  """Two kinds of rounds of the same work, by one core and by all.
+
+  Args:
+    create: The work of one core's part of a round.
+    cores: Each gets a process.
+
+  Yields:
+    A round in which the first core does everybody's part, and one in which each
+    does its own.
+  """
+  context = multiprocessing.get_context('spawn')
+  with contextlib.ExitStack() as stack:
+    pipes = []
+    for core in cores:
+      pipe, of_process = context.Pipe()
+      process = context.Process(
+          target=_serve, args=(of_process, create, core), daemon=True
+      )
+      process.start()
+      stack.callback(process.join)
+      stack.enter_context(pipe)  # Closed, it ends the process.
+      of_process.close()
+      pipes.append(pipe)
+    for pipe in pipes:
+      pipe.recv()
+
+    def by_one(round_num):
+      started_at = time.monotonic()
+      for part in range(len(pipes)):
+        pipes[0].send(len(pipes) * round_num + part)
+        pipes[0].recv()
+      return time.monotonic() - started_at
+
+    def by_all(round_num):
+      started_at = time.monotonic()
+      for pipe in pipes:
+        pipe.send(round_num)
+      for pipe in pipes:
+        pipe.recv()
+      return time.monotonic() - started_at
+
+    yield by_one, by_all
+
+
+def _serve(pipe: connection.Connection, create: Create, core: int):
+  """A process: does the rounds that it is sent."""
+  os.sched_setaffinity(0, {core})  # So TensorFlow has one thread.
+  with pipe, tempfile.TemporaryDirectory() as folder, runtime.local_worker():
+    loop = bare_loop.BareLoop(create(folder), alternating=True)
+    pipe.send(None)
+    with contextlib.suppress(EOFError):
+      while True:
+        pipe.send(loop(pipe.recv()))
