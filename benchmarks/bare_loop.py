@@ -95,7 +95,9 @@ class BareLoop:
       order = tf.argsort(keys, axis=-1, stable=True)[0]
       for start in tf.range(0, num_examples, tensors.batch_size):
         chosen = order[start : start + tensors.batch_size]
-        batch = {name: tf.gather(t, chosen) for name, t in examples.items()}
+        batch = tf.nest.map_structure(
+            lambda t, chosen=chosen: tf.gather(t, chosen), examples
+        )
         if tensors.prepare_train is not None:
           batch = tensors.prepare_train(
               batch, fold_in(phase_seed, start // tensors.batch_size)

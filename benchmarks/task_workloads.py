@@ -7,6 +7,7 @@ reads them.
 """
 
 from collections.abc import Callable, Mapping
+import dataclasses
 import os
 import pathlib
 from typing import Any, Optional
@@ -16,9 +17,13 @@ import tensorflow as tf
 
 from benchmarks import workload as workload_lib
 from tasks import client_data
+from tasks import ctc
 from tasks import emnist
+from tasks import import_speech
 from tasks import landmarks
 from tasks import photo_folder
+from tasks import speech
+from tasks import speech_features
 from tasks import sql_examples
 from tasks import sql_writer
 from tasks import stackoverflow
@@ -115,10 +120,46 @@ def create_stackoverflow(
   return _workload('Stack Overflow transformer', task, 'output', clip_norm=0.25)
 
 
+def create_speech(
+    folder: str,
+    *,
+    model: str = 'small',
+    seconds: float = 2.0,
+    clients: int = 4,
+    examples: int = 16,
+    batch_size: int = 4,
+) -> workload_lib.Workload:
+  """The transformer with adapters; utterances are equally long."""
+
+  def draw(rng):
+    samples = round(seconds * speech_features.SAMPLE_RATE)
+    return {
+        'audio': [
+            rng.integers(-(2**12), 2**12, samples, np.int16)
+            for _ in range(examples)
+        ],
+        'transcript': [
+            ''.join(rng.choice(list(ctc.CHARACTERS), round(8 * seconds)))
+            for _ in range(examples)
+        ],
+    }
+
+  _write(folder, import_speech.AUDIO_FEATURES, clients, draw)
+  task = speech.create_task(folder, model=model, batch_size=batch_size)
+  form = task.client_examples
+  assert isinstance(form, examples_lib.Tensors)
+  # Without lengths to sort by, the bare loop has the same batches.
+  task = dataclasses.replace(
+      task, client_examples=dataclasses.replace(form, size_fn=None)
+  )
+  return _workload('Speech transformer', task, 'adapter', clip_norm=1.0)
+
+
 # By the task's name.
 CREATE: Mapping[str, Callable[..., workload_lib.Workload]] = {
     'emnist': create_emnist,
     'landmarks': create_landmarks,
+    'speech': create_speech,
     'stackoverflow': create_stackoverflow,
 }
 

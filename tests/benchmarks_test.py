@@ -66,6 +66,7 @@ class TaskRoundsTest(parameterized.TestCase):
   @parameterized.parameters(
       ('emnist', {}),
       ('landmarks', {'image_size': 16}),
+      ('speech', {'seconds': 0.5}),
       ('stackoverflow', {'model': 'tiny', 'words': 20}),
   )
   def test_bare_loop_takes_the_same_steps(self, task, sizes):
