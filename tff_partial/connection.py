@@ -4,7 +4,9 @@
 
 Made of TFF's own parts, but for two things. A call that fails fails at once:
 TFF repeats on two status codes without end, of which one is also what
-TensorFlow X"""
+TensorFlow says of a mistake in a computation. And calls take less time:
+`messages.py` writes and reads values, and computations stay with the worker.
+"""
 
 import collections
 from collections.abc import Callable
@@ -104,7 +106,7 @@ def create_context(
 
 
 class _Executor(tff.framework.RemoteExecutor):
-  """TFF's, but for how values are written and that computations are kept."""
+  """TFF's, but for its messages and that computations are kept."""
 
   def __init__(self, stub: '_Stub', kept: '_Kept'):
     # A value leaves the worker when it is let go of here. By default TFF would
@@ -123,6 +125,12 @@ class _Executor(tff.framework.RemoteExecutor):
     messages.write(request.value, value, type_spec)
     response = self._stub.create_value(request)
     return remote_executor.RemoteValue(response.value_ref, type_spec, self)
+
+  async def _compute(self, value_ref, type_spec):
+    request = executor_pb2.ComputeRequest(
+        executor=self._executor_id, value_ref=value_ref
+    )
+    return messages.read(self._stub.compute(request).value, type_spec)
 
 
 class _Kept:
