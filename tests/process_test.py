@@ -2,6 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """A round: its types, its numbers, TFF's own algorithms as special cases."""
 
+import signal
+
 from absl.testing import absltest
 from absl.testing import parameterized
 import numpy as np
@@ -186,6 +188,9 @@ class RoundTest(parameterized.TestCase):
     # TFF's native context cannot sum securely, its test context can.
     before = tff.framework.get_context_stack().current
     self.addCleanup(tff.framework.set_default_context, before)
+    # TFF ends its worker by SIGINT and waits. A shell's background jobs ignore
+    # it, and so would what they start.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     tff.backends.test.set_sync_test_cpp_execution_context()
     self.check_aggregator(tff.learning.secure_aggregator(weighted=weighted))
 

@@ -240,6 +240,8 @@ class RunTest(_FolderTest):
       )
       self.assertEqual(contents(whole), before)
 
+    # A shell's background jobs ignore SIGINT, and so would what they start.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     for number, expected in ((signal.SIGINT, 130), (signal.SIGKILL, -9)):
       with self.subTest(signal.Signals(number).name):
         running = self.start(*settings(data, stopped))

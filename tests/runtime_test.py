@@ -238,6 +238,8 @@ class ProgramTest(absltest.TestCase):
     folder = tempfile.TemporaryDirectory()
     self.addCleanup(folder.cleanup)
     programs = {}
+    # A shell's background jobs ignore SIGINT, and so would what they start.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     for number in (None, signal.SIGINT, signal.SIGTERM, signal.SIGKILL):
       pid_file = pathlib.Path(folder.name) / str(number)
       count = _LONG if number else 5
