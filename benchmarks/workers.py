@@ -38,6 +38,7 @@ from benchmarks import task_workloads
 from benchmarks import turns
 from tff_partial import dispatcher as dispatcher_lib
 from tff_partial import remote_workers
+from tff_partial import serve_worker
 from tff_partial import worker_process
 
 _ONE, _TWO = '1 worker', '2 workers'
@@ -66,7 +67,7 @@ def pinned_workers() -> Iterator[list[str]]:
           [
               sys.executable,
               '-m',
-              'tff_partial.serve_worker',
+              serve_worker.__name__,
               f'--port={port}',
           ],
           stdin=subprocess.DEVNULL,
