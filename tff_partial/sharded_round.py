@@ -93,7 +93,7 @@ def run_round(
     del personal  # Not to be held while the next shard is awaited.
     waiting.append(sums)
     del sums
-    if len(waiting) > _most_waiting(waiting[0]):
+    if _is_to_be_merged(waiting):
       waiting = [pieces.merge(waiting)]
     connection.give_back_memory()
   return pieces.finalize(state, waiting)
@@ -107,9 +107,11 @@ def cut(cohort: Sequence[str], clients_per_shard: int) -> list[Sequence[str]]:
   ]
 
 
-def _most_waiting(sums: Any) -> int:
-  """How many such sums may wait: a call and memory have their price."""
-  return max(1, min(_MOST_WAITING, _MAX_WAITING_BYTES // _num_bytes(sums)))
+def _is_to_be_merged(waiting: Sequence[Any]) -> bool:
+  """Whether sums have waited enough: calls and memory have their price."""
+  return len(waiting) > 1 and (
+      len(waiting) > _MOST_WAITING or _num_bytes(waiting) > _MAX_WAITING_BYTES
+  )
 
 
 def _num_bytes(value: Any) -> int:
