@@ -24,12 +24,12 @@ from absl import app
 from absl import flags
 from absl import logging
 
-from tasks import combinations
-from tasks import config as config_lib
-from tasks import run_folder
-from tff_partial import worker_process
+import tasks
+from tff_partial.experiments import combinations
+from tff_partial.experiments import config as config_lib
+from tff_partial.experiments import run_folder
+from tff_partial.runtime import worker_process
 
-# BUILD: deps = ["//tasks:every_task"]
 _DEFAULTS = config_lib.Config()
 
 flags.DEFINE_enum(
@@ -300,8 +300,8 @@ flags.DEFINE_list(
     'workers',
     [],
     'Compute on these workers, as host:port,host:port. Start each with "python'
-    ' -m tff_partial.serve_worker". The protocol knows no passwords: use a'
-    ' private network or a tunnel.',
+    ' -m tff_partial.runtime.serve_worker". The protocol knows no passwords:'
+    ' use a private network or a tunnel.',
 )
 flags.DEFINE_bool('doctor', False, 'Check this installation, and do no more.')
 flags.DEFINE_bool('debug', False, 'Show where in the program an error arose.')
@@ -347,7 +347,7 @@ def _parse(argv: list[str]) -> list[str]:
 def _run() -> int:
   """Runs what the flags say; the exit status."""
   if FLAGS.doctor:
-    from tff_partial import doctor
+    from tff_partial.runtime import doctor
 
     root = os.path.dirname(os.path.abspath(__file__))
     requirements = os.path.join(root, 'requirements.txt')
@@ -397,9 +397,9 @@ def _export(folder: run_folder.RunFolder) -> None:
   import tensorflow as tf
 
   from tasks import export_client
-  from tff_partial import runtime
+  from tff_partial.runtime import local
 
-  runtime.remove_default_context()
+  local.remove_default_context()
   # Imported after absl has read flags, TensorFlow does not know that it is
   # eager outside of functions, and Keras could not build the model.
   with tf.__internal__.eager_context.eager_mode():
@@ -417,10 +417,14 @@ def _choices() -> dict[str, object]:
 
 def _create_task():
   """The task, which takes seconds to import."""
-  from tasks import task as task_lib
+  from tff_partial.experiments import task as task_lib
 
   return task_lib.create(
-      FLAGS.task, FLAGS.data, model=FLAGS.model, batch_size=FLAGS.batch_size
+      FLAGS.task,
+      FLAGS.data,
+      registered=tasks.TASKS,
+      model=FLAGS.model,
+      batch_size=FLAGS.batch_size,
   )
 
 
@@ -452,7 +456,7 @@ def _compare(
   with run_folder.claim(
       FLAGS.output_dir, settings, overwrite=FLAGS.overwrite
   ) as folder:
-    from tasks import compare  # Takes seconds to import.
+    from tff_partial.experiments import compare  # Takes seconds to import.
 
     failures = compare.run(
         _create_task(),
@@ -475,7 +479,7 @@ def _train_and_report(
     config: config_lib.Config, folder: run_folder.RunFolder
 ) -> None:
   # Flags and folder are checked before this, which takes seconds to import.
-  from tasks import experiment
+  from tff_partial.experiments import run as experiment
 
   with _worker(folder) as sharding:
     task = _create_task()
@@ -488,17 +492,17 @@ def _train_and_report(
 @contextlib.contextmanager
 def _worker(folder: run_folder.RunFolder):
   """Where computations run, and how cohorts are cut for that."""
-  from tff_partial import dispatcher as dispatcher_lib
-  from tff_partial import remote_workers
-  from tff_partial import runtime
-  from tff_partial import sharded_round
-  from tff_partial import worker_process
+  from tff_partial.runtime import dispatcher as dispatcher_lib
+  from tff_partial.runtime import local
+  from tff_partial.runtime import remote
+  from tff_partial.runtime import worker_process
+  from tff_partial.training import sharded_round
 
   with contextlib.ExitStack() as stack:
-    workers: Sequence[remote_workers.RemoteWorker] = ()
+    workers: Sequence[remote.RemoteWorker] = ()
     clients_per_shard = FLAGS.clients_per_shard
     if FLAGS.workers:
-      workers = stack.enter_context(remote_workers.connect(FLAGS.workers))
+      workers = stack.enter_context(remote.connect(FLAGS.workers))
       clients_per_shard = clients_per_shard or -(-FLAGS.clients_per_round // 8)
     else:
       # No more than there are, so that cores without a client help the others.
@@ -507,7 +511,7 @@ def _worker(folder: run_folder.RunFolder):
           clients_per_shard or FLAGS.clients_per_round,
       )
       stack.enter_context(
-          runtime.local_worker(
+          local.local_worker(
               max_concurrent_clients=at_once,
               log_file=str(folder.path / 'worker.log'),
           )

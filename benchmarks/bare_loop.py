@@ -16,9 +16,9 @@ import numpy as np
 import tensorflow as tf
 
 from benchmarks import workload as workload_lib
-from tff_partial import clients as clients_lib
-from tff_partial import partial_model
-from tff_partial import process as process_lib
+from tff_partial.learning import clients as clients_lib
+from tff_partial.learning import partial_model
+from tff_partial.learning import process as process_lib
 
 
 class BareLoop:

@@ -12,8 +12,8 @@ import tensorflow_federated as tff
 
 from benchmarks import turns
 from benchmarks import workload as workload_lib
-from tff_partial import clients as clients_lib
-from tff_partial import process as process_lib
+from tff_partial.learning import clients as clients_lib
+from tff_partial.learning import process as process_lib
 
 
 def create(workload: workload_lib.Workload) -> turns.Round:

@@ -11,9 +11,9 @@ from typing import Any, Optional
 import tensorflow_federated as tff
 
 from benchmarks import workload as workload_lib
-from tff_partial import dispatcher as dispatcher_lib
-from tff_partial import personal_store
-from tff_partial import training
+from tff_partial.runtime import dispatcher as dispatcher_lib
+from tff_partial.training import personal_store
+from tff_partial.training import training
 
 
 class LibraryRound:

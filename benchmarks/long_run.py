@@ -25,14 +25,14 @@ import psutil
 import tensorflow_federated as tff
 
 from benchmarks import population
-from tasks import sql_clients
-from tff_partial import algorithms
-from tff_partial import examples as examples_lib
-from tff_partial import local_update
-from tff_partial import personal_store
-from tff_partial import process as process_lib
-from tff_partial import runtime
-from tff_partial import training
+from tff_partial.data import sql_clients
+from tff_partial.learning import algorithms
+from tff_partial.learning import examples as examples_lib
+from tff_partial.learning import local_update
+from tff_partial.learning import process as process_lib
+from tff_partial.runtime import local
+from tff_partial.training import personal_store
+from tff_partial.training import training
 
 _CLIENTS = 1000
 _ROUNDS_PER_SAMPLE = 10
@@ -72,7 +72,7 @@ def measure(
 ) -> dict[str, Growth]:
   """Trains so many rounds; growth by process."""
   memory = _Memory()
-  with tempfile.TemporaryDirectory() as folder, runtime.local_worker():
+  with tempfile.TemporaryDirectory() as folder, local.local_worker():
     path = os.path.join(folder, 'clients.sqlite')
     population.write_clients(path, _CLIENTS)
     form = examples_lib.Tensors(batch_size=population.EXAMPLES)
@@ -112,7 +112,7 @@ def main(argv: Sequence[str]) -> None:
   if len(argv) > 1:
     raise app.UsageError(f'Expected flags only, found {argv[1]!r}.')
   logging.set_verbosity(logging.WARNING)
-  runtime.remove_default_context()
+  local.remove_default_context()
   found = measure(
       FLAGS.rounds, FLAGS.clients_per_round, FLAGS.clients_per_shard
   )

@@ -26,13 +26,13 @@ from absl import logging
 import numpy as np
 import tensorflow as tf
 
-from tasks import config as config_lib
-from tasks import experiment
-from tasks import landmarks
-from tasks import photo_folder
-from tasks import sql_writer
-from tff_partial import runtime
-from tff_partial import sharded_round
+from tasks.landmarks import photo_folder
+from tasks.landmarks import task as landmarks
+from tff_partial.data import sql_writer
+from tff_partial.experiments import config as config_lib
+from tff_partial.experiments import run as experiment
+from tff_partial.runtime import local
+from tff_partial.training import sharded_round
 
 _CLASSES = 2028
 _STORED_SIZE = 256
@@ -117,7 +117,7 @@ def measure(
         server_optimizer='adam',
     )
     started_at = time.monotonic()
-    with runtime.local_worker(max_concurrent_clients=1):
+    with local.local_worker(max_concurrent_clients=1):
       experiment.run(
           task,
           config,
@@ -138,7 +138,7 @@ def main(argv: Sequence[str]) -> None:
   if len(argv) > 1:
     raise app.UsageError(f'Expected flags only, found {argv[1]!r}.')
   logging.set_verbosity(logging.WARNING)
-  runtime.remove_default_context()
+  local.remove_default_context()
   most = measure(
       num_clients=FLAGS.clients,
       num_full=FLAGS.full_clients,

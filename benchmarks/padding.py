@@ -16,10 +16,10 @@ from absl import flags
 import numpy as np
 import tensorflow as tf
 
-from tasks import speech
-from tff_partial import clients as clients_lib
-from tff_partial import examples as examples_lib
-from tff_partial import runtime
+from tasks.speech import task as speech
+from tff_partial.learning import clients as clients_lib
+from tff_partial.learning import examples as examples_lib
+from tff_partial.runtime import local
 
 
 def padding_share(client_examples: examples_lib.Tensors, examples) -> float:
@@ -65,7 +65,7 @@ def measure(data: str, batch_size: int) -> list[tuple[str, float, float]]:
 
 
 def main(unused_argv):
-  runtime.remove_default_context()
+  local.remove_default_context()
   print('| batches of | padding, mean of clients | most |')
   print('| --- | ---: | ---: |')
   for name, mean, most in measure(FLAGS.data, FLAGS.batch_size):

@@ -18,7 +18,7 @@ import time
 from benchmarks import bare_loop
 from benchmarks import turns
 from benchmarks import workload as workload_lib
-from tff_partial import runtime
+from tff_partial.runtime import local
 
 # Writes data into a folder; must be a function of a module, or a partial one.
 Create = Callable[[str], workload_lib.Workload]
@@ -75,7 +75,7 @@ def rounds(
 def _serve(pipe: connection.Connection, create: Create, core: int):
   """A process: does the rounds that it is sent."""
   os.sched_setaffinity(0, {core})  # So TensorFlow has one thread.
-  with pipe, tempfile.TemporaryDirectory() as folder, runtime.local_worker():
+  with pipe, tempfile.TemporaryDirectory() as folder, local.local_worker():
     loop = bare_loop.BareLoop(create(folder), alternating=True)
     pipe.send(None)
     with contextlib.suppress(EOFError):

@@ -31,17 +31,17 @@ import psutil
 import tensorflow as tf
 import tensorflow_federated as tff
 
-from tasks import sql_clients
-from tasks import sql_writer
-from tff_partial import algorithms
-from tff_partial import examples as examples_lib
-from tff_partial import local_update
-from tff_partial import partial_model
-from tff_partial import partition
-from tff_partial import personal_store
-from tff_partial import process as process_lib
-from tff_partial import runtime
-from tff_partial import training
+from tff_partial.data import sql_clients
+from tff_partial.data import sql_writer
+from tff_partial.learning import algorithms
+from tff_partial.learning import examples as examples_lib
+from tff_partial.learning import local_update
+from tff_partial.learning import partial_model
+from tff_partial.learning import partition
+from tff_partial.learning import process as process_lib
+from tff_partial.runtime import local
+from tff_partial.training import personal_store
+from tff_partial.training import training
 
 _FEATURES = collections.OrderedDict(
     x=tf.TensorSpec([8], tf.float32), y=tf.TensorSpec([1], tf.float32)
@@ -94,7 +94,7 @@ def measure(path: str, cohort: int, all_stored: bool, num_rounds: int) -> Row:
   """Trains some rounds with clients of a file, in this process."""
   logging.set_verbosity(logging.WARNING)
   folder = tempfile.TemporaryDirectory()
-  with folder as name, runtime.local_worker():
+  with folder as name, local.local_worker():
     form = examples_lib.Tensors(batch_size=EXAMPLES)
     sgd = local_update.GroupTraining(tff.learning.optimizers.build_sgdm(0.01))
     process = process_lib.build_partial_process(
@@ -212,7 +212,7 @@ def run(
     populations: Sequence[int], cohorts: Sequence[int], num_rounds: int
 ) -> None:
   """Measures every combination, each in a process of its own, and prints it."""
-  runtime.remove_default_context()  # Nothing is computed in this process.
+  local.remove_default_context()  # Nothing is computed in this process.
   spawn = multiprocessing.get_context('spawn')  # No memory from this process.
   print(format_header(), flush=True)
   with tempfile.TemporaryDirectory() as folder:

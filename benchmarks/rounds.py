@@ -37,9 +37,9 @@ from benchmarks import empty_round
 from benchmarks import library_round
 from benchmarks import turns
 from benchmarks import workload as workload_lib
-from tff_partial import examples as examples_lib
-from tff_partial import partial_model
-from tff_partial import partition
+from tff_partial.learning import examples as examples_lib
+from tff_partial.learning import partial_model
+from tff_partial.learning import partition
 
 _FEATURES = 784
 _CLASSES = 10

@@ -16,21 +16,21 @@ import numpy as np
 import tensorflow as tf
 
 from benchmarks import workload as workload_lib
-from tasks import client_data
-from tasks import ctc
-from tasks import emnist
-from tasks import import_speech
-from tasks import landmarks
-from tasks import photo_folder
-from tasks import speech
-from tasks import speech_features
-from tasks import sql_examples
-from tasks import sql_writer
-from tasks import stackoverflow
-from tasks import task as task_lib
-from tasks import vocabulary as vocabulary_lib
-from tff_partial import clients as clients_lib
-from tff_partial import examples as examples_lib
+from tasks.emnist import task as emnist
+from tasks.landmarks import photo_folder
+from tasks.landmarks import task as landmarks
+from tasks.speech import ctc
+from tasks.speech import features as features_lib
+from tasks.speech import import_speech
+from tasks.speech import task as speech
+from tasks.stackoverflow import task as stackoverflow
+from tasks.stackoverflow import vocabulary as vocabulary_lib
+from tff_partial.data import client_data
+from tff_partial.data import sql_examples
+from tff_partial.data import sql_writer
+from tff_partial.experiments import task as task_lib
+from tff_partial.learning import clients as clients_lib
+from tff_partial.learning import examples as examples_lib
 
 _LANDMARKS = 2028  # The paper's classes.
 
@@ -132,7 +132,7 @@ def create_speech(
   """The transformer with adapters; utterances are equally long."""
 
   def draw(rng):
-    samples = round(seconds * speech_features.SAMPLE_RATE)
+    samples = round(seconds * features_lib.SAMPLE_RATE)
     return {
         'audio': [
             rng.integers(-(2**12), 2**12, samples, np.int16)

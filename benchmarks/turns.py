@@ -10,8 +10,8 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
-from tff_partial import runtime
-from tff_partial import worker_process
+from tff_partial.runtime import local
+from tff_partial.runtime import worker_process
 
 # Runs round `round_num`, with the cohort that belongs to it; its seconds.
 Round = Callable[[int], float]
@@ -74,7 +74,7 @@ def run(
     num_rounds: How many of each are counted.
     columns: As `format_table` takes them.
   """
-  with runtime.local_worker():
+  with local.local_worker():
     seconds = measure(create_rounds(), num_rounds)
   cores = worker_process.usable_cores()  # `taskset` says which.
   title = f'{name}, {num_rounds} rounds, {cores} cores'

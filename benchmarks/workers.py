@@ -6,10 +6,11 @@
   python -m benchmarks.workers --clients_per_shard=2 --examples=100
 
 Rounds of FedAlt of the EMNIST CNN on made-up data (`task_workloads.py`), in
-shards. `tff_partial.serve_worker` is started on two cores; rounds with one of
-the two and rounds with both take turns. Efficiency is the time with one over
-twice the time with two, and 1 would be perfect. The driver is kept to the same
-two cores: beside one worker it has a core to itself, beside two it has not.
+shards. `tff_partial.runtime.serve_worker` is started on two cores; rounds with
+one of the two and rounds with both take turns. Efficiency is the time with one
+over twice the time with two, and 1 would be perfect. The driver is kept to the
+same two cores: it shares them with two workers, and has one to itself next to a
+single worker.
 
 Bare loops of the same steps take turns with them, on one core and on both
 (`pinned_loops.py`). Their efficiency is what these two cores have to give.
@@ -36,10 +37,10 @@ from benchmarks import library_round
 from benchmarks import pinned_loops
 from benchmarks import task_workloads
 from benchmarks import turns
-from tff_partial import dispatcher as dispatcher_lib
-from tff_partial import remote_workers
-from tff_partial import serve_worker
-from tff_partial import worker_process
+from tff_partial.runtime import dispatcher as dispatcher_lib
+from tff_partial.runtime import remote
+from tff_partial.runtime import serve_worker
+from tff_partial.runtime import worker_process
 
 _ONE, _TWO = '1 worker', '2 workers'
 _BARE_ONE, _BARE_TWO = 'bare loop, 1 core', 'bare loops, 2 cores'
@@ -96,9 +97,9 @@ def run(
         )
     )
     addresses = stack.enter_context(pinned_workers())
-    workers = stack.enter_context(remote_workers.connect(addresses))
+    workers = stack.enter_context(remote.connect(addresses))
 
-    def create_round(name: str, some: Sequence[remote_workers.RemoteWorker]):
+    def create_round(name: str, some: Sequence[remote.RemoteWorker]):
       run_round = library_round.LibraryRound(
           workload,
           'fed_alt',

@@ -10,12 +10,12 @@ from typing import Any, Optional
 import numpy as np
 import tensorflow_federated as tff
 
-from tff_partial import algorithms
-from tff_partial import clients as clients_lib
-from tff_partial import examples as examples_lib
-from tff_partial import local_update
-from tff_partial import partial_model
-from tff_partial import process as process_lib
+from tff_partial.learning import algorithms
+from tff_partial.learning import clients as clients_lib
+from tff_partial.learning import examples as examples_lib
+from tff_partial.learning import local_update
+from tff_partial.learning import partial_model
+from tff_partial.learning import process as process_lib
 
 
 @dataclasses.dataclass(frozen=True)

@@ -33,18 +33,19 @@ from absl import logging  # noqa: E402
 import tensorflow as tf  # noqa: E402
 import tensorflow_federated as tff  # noqa: E402
 
-from tasks import config as config_lib  # noqa: E402
-from tasks import experiment  # noqa: E402
-from tasks import finished_run  # noqa: E402
-from tasks import run_folder  # noqa: E402
-from tasks import task as task_lib  # noqa: E402
-from tff_partial import partial_model  # noqa: E402
-from tff_partial import runtime  # noqa: E402
-from tff_partial import weights  # noqa: E402
+import tasks
+from tff_partial import errors
+from tff_partial.experiments import config as config_lib  # noqa: E402
+from tff_partial.experiments import finished_run  # noqa: E402
+from tff_partial.experiments import run as experiment  # noqa: E402
+from tff_partial.experiments import run_folder  # noqa: E402
+from tff_partial.experiments import task as task_lib  # noqa: E402
+from tff_partial.learning import partial_model  # noqa: E402
+from tff_partial.learning import weights  # noqa: E402
+from tff_partial.runtime import local  # noqa: E402
 
 # pylint: enable=g-import-not-at-top
 
-# BUILD: deps = [":every_task"]
 KERAS, TFLITE = 'model.keras', 'model.tflite'
 PERSONAL, DESCRIPTION = 'personal.safetensors', 'export.json'
 
@@ -72,20 +73,21 @@ def export(
   """
   settings = finished_run.read_settings(folder)
   if not run_folder.RunFolder(pathlib.Path(folder)).finished:
-    raise ValueError(
+    raise errors.DataError(
         f'Expected a finished run in {folder}, found no'
         f' {run_folder.REPORT_PAGE}. The command of the run goes on with it.'
     )
   target = pathlib.Path(export_dir)
   for name in (KERAS, TFLITE, PERSONAL, DESCRIPTION):
     if (target / name).exists():
-      raise ValueError(
+      raise errors.DataError(
           f'Expected no earlier export in {export_dir}, found {name}. Use'
           ' another --export_dir.'
       )
   task = task or task_lib.create(
       settings['task'],
       settings['data'],
+      registered=tasks.TASKS,
       model=settings['model'],
       batch_size=settings['batch_size'],
   )
@@ -135,12 +137,12 @@ def _check_client(
   """Checks that a client has a model that the run has tested as its own."""
   leave_out = 'Leave --client out to export that.'
   if algorithm == 'fed_avg':
-    raise ValueError(
+    raise errors.DataError(
         'Expected a run that personalizes, found one of fed_avg: all clients'
         f' have the same model. {leave_out}'
     )
   if algorithm == 'fed_recon':
-    raise ValueError(
+    raise errors.DataError(
         'Expected a run that keeps personal variables, found one of fed_recon,'
         " which makes them anew from a client's examples. Leave --client out to"
         ' export what they are made from.'
@@ -149,7 +151,7 @@ def _check_client(
     return
   for clients in (task.train, task.test):
     if client_id in clients.client_ids:
-      raise ValueError(
+      raise errors.DataError(
           f'Expected a client that took part in training, found {client_id!r},'
           ' which never did: its model is the shared variables with the'
           f' personal ones that all start from. {leave_out}'
@@ -205,8 +207,9 @@ def _how_to_load(model: partial_model.PartialModel) -> Mapping[str, Any]:
           TFLITE: 'tf.lite.Interpreter; signature serving_default',
           PERSONAL: (
               'arrays by variable path: assigned to the variables of these'
-              " paths (tff_partial.weights.fill) they make of everyone's model"
-              " this client's"
+              ' paths (tff_partial.learning.weights.fill) they make of'
+              " everyone's"
+              " model this client's"
           ),
       },
       'keras_layers': sorted(
@@ -226,7 +229,7 @@ def _parse(argv: Sequence[str]):
 
 def main(args) -> int:
   logging.set_verbosity(logging.WARNING)
-  runtime.remove_default_context()
+  local.remove_default_context()
   try:
     export(args.run, args.client, args.export_dir)
   except (ValueError, OSError) as e:

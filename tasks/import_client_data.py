@@ -24,11 +24,13 @@ from absl.flags import argparse_flags  # noqa: E402
 import numpy as np  # noqa: E402
 import tensorflow as tf  # noqa: E402
 
-from tasks import import_speech  # noqa: E402
-from tasks import import_text  # noqa: E402
-from tasks import npz as npz_lib  # noqa: E402
-from tasks import people as people_lib  # noqa: E402
-from tasks import photos as photos_lib  # noqa: E402
+from tff_partial import errors
+from tff_partial.data import npz as npz_lib  # noqa: E402
+from tff_partial.data import people as people_lib  # noqa: E402
+
+from .landmarks import import_photos as photos_lib  # noqa: E402
+from .speech import import_speech  # noqa: E402
+from .stackoverflow import import_text  # noqa: E402
 
 # pylint: enable=g-import-not-at-top
 
@@ -58,17 +60,17 @@ def read_npz(
       (person, people, 'iuUS', 'integers or text'),
   ):
     if array.ndim != 1 or array.dtype.kind not in kinds:
-      raise ValueError(
+      raise errors.DataError(
           f'Expected {words} [examples] in array {name!r}, found {array.dtype}'
           f' {list(array.shape)}.'
       )
     if len(array) != len(pixels):
-      raise ValueError(
+      raise errors.DataError(
           f'Expected as many values in {name!r} as in {examples!r},'
           f' {len(pixels)}, found {len(array)}.'
       )
   if not len(labels) or labels.min() < 0:
-    raise ValueError(
+    raise errors.DataError(
         f'Expected classes from 0 in array {label!r}, found'
         f' {labels.min() if len(labels) else "none"}.'
     )
@@ -98,14 +100,14 @@ def _to_bytes(array: np.ndarray, name: str) -> np.ndarray:
   if array.ndim == 3 and array.dtype == np.uint8:
     return array
   if array.ndim != 3 or array.dtype.kind != 'f':
-    raise ValueError(
+    raise errors.DataError(
         f'Expected uint8 or floats [examples, height, width] in array {name!r},'
         f' found {array.dtype} {list(array.shape)}.'
     )
   outside = ~((array >= 0) & (array <= 1))  # NaN is outside too.
   if outside.any():
     example = int(np.argwhere(outside)[0][0])
-    raise ValueError(
+    raise errors.DataError(
         f'Expected floats from 0 to 1 in array {name!r}, found'
         f' {array[outside][0]:g} in example {example}.'
     )

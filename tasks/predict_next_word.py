@@ -20,12 +20,13 @@ os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')
 from absl import app  # noqa: E402
 import numpy as np  # noqa: E402
 
-from tasks import experiment  # noqa: E402
-from tasks import finished_run  # noqa: E402
-from tasks import stackoverflow  # noqa: E402
-from tasks import text  # noqa: E402
-from tasks import vocabulary as vocabulary_lib  # noqa: E402
-from tff_partial import runtime  # noqa: E402
+from tff_partial.experiments import finished_run  # noqa: E402
+from tff_partial.experiments import run as experiment  # noqa: E402
+from tff_partial.runtime import local  # noqa: E402
+
+from .stackoverflow import task as stackoverflow  # noqa: E402
+from .stackoverflow import text  # noqa: E402
+from .stackoverflow import vocabulary as vocabulary_lib  # noqa: E402
 
 # pylint: enable=g-import-not-at-top
 
@@ -100,7 +101,7 @@ def _parse(argv: Sequence[str]):
 
 
 def main(args) -> int:
-  runtime.remove_default_context()
+  local.remove_default_context()
   try:
     models = NextWords(args.run)
     finished_run.print_answers(

@@ -21,14 +21,16 @@ from absl import app  # noqa: E402
 import numpy as np  # noqa: E402
 import tensorflow as tf  # noqa: E402
 
-from tasks import ctc  # noqa: E402
-from tasks import experiment  # noqa: E402
-from tasks import finished_run  # noqa: E402
-from tasks import import_speech  # noqa: E402
-from tasks import speech  # noqa: E402
-from tasks import speech_features  # noqa: E402
-from tff_partial import runtime  # noqa: E402
-from tff_partial import weights  # noqa: E402
+from tff_partial import errors
+from tff_partial.experiments import finished_run  # noqa: E402
+from tff_partial.experiments import run as experiment  # noqa: E402
+from tff_partial.learning import weights  # noqa: E402
+from tff_partial.runtime import local  # noqa: E402
+
+from .speech import ctc  # noqa: E402
+from .speech import features as features_lib  # noqa: E402
+from .speech import import_speech  # noqa: E402
+from .speech import task as speech  # noqa: E402
 
 # pylint: enable=g-import-not-at-top
 
@@ -49,9 +51,9 @@ class Recognizer:
     settings = finished_run.read_settings(folder, 'speech')
     path = os.path.join(folder, experiment.WEIGHTS_FILE)
     kernel = weights.load(path).get(_FIRST_KERNEL)
-    if kernel is None or kernel.shape[1] != speech_features.NUM_BINS:
-      raise ValueError(
-          f'Expected a model that hears {speech_features.NUM_BINS} log-mel'
+    if kernel is None or kernel.shape[1] != features_lib.NUM_BINS:
+      raise errors.DataError(
+          f'Expected a model that hears {features_lib.NUM_BINS} log-mel'
           f' energies in {path}, found one of'
           f' {"something else" if kernel is None else kernel.shape[1]} features'
           ' made elsewhere. Train on audio to transcribe audio.'
@@ -84,10 +86,10 @@ class Recognizer:
         have.
     """
     model = self._run.model(client_id)
-    features, num_frames = speech_features.log_mel(
+    features, num_frames = features_lib.log_mel(
         tf.constant(audio[np.newaxis]), tf.constant([len(audio)])
     )
-    features = speech_features.normalize(features, num_frames)
+    features = features_lib.normalize(features, num_frames)
     outputs = model.outputs(
         {'x': {'features': features, 'num_frames': num_frames}}, training=False
     )
@@ -110,10 +112,10 @@ def _parse(argv: Sequence[str]):
 
 
 def main(args) -> int:
-  runtime.remove_default_context()
+  local.remove_default_context()
   try:
     if args.beam_width < 1:
-      raise ValueError(
+      raise errors.DataError(
           f'Expected a beam width of at least 1, found {args.beam_width}.'
       )
     audio = import_speech.read_audio(args.audio)

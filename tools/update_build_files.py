@@ -9,11 +9,11 @@ target depends on
 
 * what its file imports, anywhere in it: our modules by their targets, others by
   their packages, which pyproject.toml must name;
-* if it is in tests/, modules that its strings name, since it starts them
+* if it is below tests/, modules that its strings name, since it starts them
   (`run_experiment.py`, `-m tasks.import_text`, a program for `python -c`);
 * files and folders of data that are named in its strings, from the root or from
-  the file's own folder (`README.md`, `templates`), and if it is in tests/, what
-  documents among these name.
+  the file's own folder (`README.md`, `templates`), and if it is below tests/,
+  what documents among these name.
 
 A test is small if it reaches no TensorFlow, large if it runs the whole program,
 and otherwise medium. What cannot be read off is said in the file, where lists
@@ -21,9 +21,9 @@ are added to what was found:
 
   # BUILD: data = ["//:sources"]
   # BUILD: shard_count = 4
-  # BUILD: deps = ["//tasks:every_task"]
+  # BUILD: deps = ["//tasks/emnist:task"]
 
-The last is for what imports tasks by name: all modules with a `create_task`.
+The last is for what is imported by a name that is made at run time.
 """
 
 import ast
@@ -54,7 +54,6 @@ _PACKAGES = {
 _TENSORFLOW = {'tensorflow', 'tensorflow_federated'}
 _PROGRAM = 'run_experiment'
 _TESTS = 'tests'
-_EVERY_TASK = 'every_task'
 _DOCUMENTS = ('.flags', '.ipynb', '.md', '.sh')
 
 _IGNORED = re.compile(
@@ -75,7 +74,6 @@ class _Source:
     path: Its path from the root.
     imports: Names of modules, or of things in modules, that it imports.
     strings: Its strings, but for docstrings.
-    is_task: Whether it has a `create_task`.
     is_program: Whether it does something when executed.
     settings: What it says of its own target.
   """
@@ -83,13 +81,16 @@ class _Source:
   path: pathlib.PurePath
   imports: frozenset[str]
   strings: frozenset[str]
-  is_task: bool
   is_program: bool
   settings: tuple[tuple[str, Any], ...]
 
   @property
   def folder(self) -> str:
     return self.path.parent.as_posix().removeprefix('.')
+
+  @property
+  def is_test_code(self) -> bool:
+    return self.path.parts[0] == _TESTS
 
   @property
   def module(self) -> str:
@@ -134,7 +135,7 @@ class _Project:
     self._folders = sorted({'', *(s.folder for s in self._sources.values())})
     self._data = {s.module: self._named_data(s) for s in self._sources.values()}
     for name, source in self._sources.items():
-      if source.folder == _TESTS:  # They may do what a document says.
+      if source.is_test_code:  # They may do what a document says.
         texts = {
             (root / path).read_text(encoding='utf-8')
             for path in self._data[name]
@@ -161,7 +162,6 @@ class _Project:
     if not folder:
       parts.update(f'//{other}:sources' for other in self._folders if other)
     rules = ''.join(f', "{rule}"' for rule in sorted({s.rule for s in sources}))
-    tasks = [f':{source.name}' for source in sources if source.is_task]
     users = [
         f'//{other}:__pkg__'
         for other in self._folders
@@ -179,12 +179,7 @@ class _Project:
                 'filegroup',
                 name='sources',
                 srcs=parts,
-                visibility=['//:__pkg__', '//tests:__pkg__'],
-            ),
-            *(
-                [_call('py_library', name=_EVERY_TASK, deps=tasks)]
-                if tasks
-                else []
+                visibility=['//:__pkg__', '//tests:__subpackages__'],
             ),
             *(self._target(source) for source in sources),
         )
@@ -217,7 +212,7 @@ class _Project:
   def _uses(self, source: _Source) -> set[str]:
     """Our modules that a file imports or names."""
     names = {*source.imports, source.package}
-    for string in source.strings if source.folder == _TESTS else ():
+    for string in source.strings if source.is_test_code else ():
       for package, imported in _IMPORT.findall(string):
         names.update(f'{package}.{name}' for name in imported.split(', '))
       names.update(_DOTTED.findall(string))
@@ -326,7 +321,8 @@ def _read(root: pathlib.Path, path: pathlib.Path) -> _Source:
     if isinstance(node, ast.Import):
       imports.update(alias.name for alias in node.names)
     elif isinstance(node, ast.ImportFrom):
-      imports.update(f'{node.module}.{alias.name}' for alias in node.names)
+      module_name = _absolute(node, path)
+      imports.update(f'{module_name}.{alias.name}' for alias in node.names)
     elif isinstance(node, ast.Expr):  # Comes before the string in it.
       docstrings.add(node.value)
     elif isinstance(node, (ast.BinOp, ast.Call)):
@@ -337,15 +333,19 @@ def _read(root: pathlib.Path, path: pathlib.Path) -> _Source:
       path=path,
       imports=frozenset(imports),
       strings=frozenset(strings),
-      is_task=any(
-          isinstance(node, ast.FunctionDef) and node.name == 'create_task'
-          for node in module.body
-      ),
       is_program="__name__ == '__main__'" in text,
       settings=tuple(
           (k, ast.literal_eval(v)) for k, v in _SETTING.findall(text)
       ),
   )
+
+
+def _absolute(node: ast.ImportFrom, path: pathlib.PurePath) -> str:
+  """The module that names are imported from: `..a` in b/c/d.py is b.a."""
+  if not node.level:
+    return str(node.module)
+  package = path.parent.parts[: len(path.parent.parts) - node.level + 1]
+  return '.'.join([*package, *([node.module] if node.module else [])])
 
 
 def _layer(folder: str) -> int:

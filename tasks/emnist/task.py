@@ -1,0 +1,150 @@
+# Copyright 2026 The tff-partial Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""Character recognition by writer: EMNIST and data like it.
+
+The paper's task [1, Section 4] on TFF's federated EMNIST: 62 classes, writers
+with at least 100 training and 25 test examples. Test examples are other
+characters of the same writers, so they measure what a writer's own part is
+worth.
+
+[1] Pillutla et al. ICML 2022. https://arxiv.org/abs/2204.03809
+"""
+
+import collections
+from collections.abc import Mapping
+import functools
+
+import numpy as np
+import tensorflow as tf
+
+from tff_partial import errors
+from tff_partial.data import client_data
+from tff_partial.experiments import task
+from tff_partial.learning import adapters
+from tff_partial.learning import examples as examples_lib
+from tff_partial.learning import group_norm
+from tff_partial.learning import partition
+
+from ..networks import classification
+from ..networks import resnet
+from . import glyphs
+
+NUM_CLASSES = 62  # 0-9, A-Z, a-z.
+_SHAPE = (28, 28)
+_MIN_TRAIN, _MIN_TEST = 100, 25  # The paper's filter.
+
+# Of the small network; `resnet.SPLITS` are the larger one's.
+SPLITS: Mapping[str, partition.Rule] = {
+    'input': partition.layers('conv1', 'norm1'),
+    'output': partition.layers('head'),
+    'adapter': partition.matches(r'adapter|^norm\d/'),
+    'norm': partition.matches(r'norm\d?/'),
+}
+
+
+def create_task(
+    data: str = 'embedded', *, model: str = 'cnn', batch_size: int = 32
+) -> task.Task:
+  """Creates the task.
+
+  Args:
+    data: 'embedded' for characters drawn from fonts, 'tff' for federated
+      EMNIST, or a folder made by `tasks.import_client_data`.
+    model: 'cnn', a small network for laptops, or 'resnet18', the paper's.
+    batch_size: Examples a step.
+
+  Raises:
+    ValueError: If the model is unknown or the data are not as expected.
+  """
+  builders = {
+      'cnn': (create_cnn, SPLITS, 'CNN with 2 convolutions and group norm'),
+      'resnet18': (
+          functools.partial(
+              resnet.create_resnet18,
+              (*_SHAPE, 1),
+              NUM_CLASSES,
+              small_stem=True,
+          ),
+          resnet.SPLITS,
+          'ResNet-18 with group norm',
+      ),
+  }
+  if model not in builders:
+    raise errors.DataError(
+        f'Expected a model of {sorted(builders)}, found {model!r}.'
+    )
+  build, splits, description = builders[model]
+  if data == 'embedded':
+    train, test = client_data.open_folder(glyphs.create_glyphs())
+    words = 'glyphs, drawn from fonts for demonstration'
+  elif data == 'tff':
+    train, test = client_data.load_emnist(
+        min_train=_MIN_TRAIN, min_test=_MIN_TEST
+    )
+    words = 'federated EMNIST'
+  else:
+    train, test = client_data.open_folder(data)
+    words = data
+  return task.Task(
+      name='emnist',
+      data=words,
+      model=description,
+      model_fn=functools.partial(
+          classification.create_model_fn, build, (*_SHAPE, 1), splits
+      ),
+      splits=splits,
+      train=client_data.Mapped(train, _to_xy),
+      test=client_data.Mapped(test, _to_xy),
+      client_examples=examples_lib.Tensors(
+          batch_size,
+          prepare_train=_prepare,
+          prepare_test=_prepare,
+          element_spec=collections.OrderedDict(
+              x=tf.TensorSpec(_SHAPE, tf.uint8), y=tf.TensorSpec([], tf.int32)
+          ),
+      ),
+      metric='accuracy',
+      higher_is_better=True,
+      demonstration=data == 'embedded',
+  )
+
+
+def create_cnn(*, with_adapters: bool) -> tf.keras.Model:
+  """A small network that a laptop trains in minutes; logits of 62 classes."""
+  inputs = tf.keras.Input((*_SHAPE, 1))
+  x = inputs
+  for i, channels in ((1, 16), (2, 32)):
+    x = tf.keras.layers.Conv2D(channels, 3, use_bias=False, name=f'conv{i}')(x)
+    if with_adapters:
+      x = adapters.ConvAdapter(8, name=f'adapter{i}')(x)
+    x = group_norm.GroupNorm(8, epsilon=1e-5, name=f'norm{i}')(x)
+    x = tf.keras.layers.ReLU()(x)
+    x = tf.keras.layers.MaxPool2D()(x)
+  x = tf.keras.layers.Flatten()(x)
+  x = tf.keras.layers.Dense(128, activation='relu', name='dense')(x)
+  outputs = tf.keras.layers.Dense(NUM_CLASSES, name='head')(x)
+  return tf.keras.Model(inputs, outputs)
+
+
+def _prepare(batch, seed):
+  """Bytes to numbers, in the computation: a quarter of the bytes to send."""
+  del seed  # No augmentation.
+  return collections.OrderedDict(
+      x=tf.cast(batch['x'], tf.float32)[..., tf.newaxis] / 255.0, y=batch['y']
+  )
+
+
+def _to_xy(
+    features: Mapping[str, np.ndarray],
+) -> collections.OrderedDict[str, np.ndarray]:
+  """Stored features to examples: ink 255, background 0."""
+  pixels = features['pixels']
+  if pixels.dtype != np.uint8:  # Federated EMNIST: background 1.0, ink 0.0.
+    pixels = np.round(255 * (1 - pixels)).astype(np.uint8)
+  labels = features['label'].astype(np.int32)
+  if labels.size and not 0 <= labels.min() <= labels.max() < NUM_CLASSES:
+    raise errors.DataError(
+        f'Expected labels from 0 to {NUM_CLASSES - 1}, found'
+        f' {labels.min()} to {labels.max()}.'
+    )
+  return collections.OrderedDict(x=pixels, y=labels)

@@ -1,0 +1,135 @@
+# Copyright 2026 The tff-partial Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""Photos in files, with a table of what each shows and who took it."""
+
+import collections
+from collections.abc import Iterator, Sequence
+import csv
+import os
+from typing import Any
+
+from absl import logging
+import numpy as np
+from PIL import Image
+import tensorflow as tf
+
+from tff_partial import errors
+from tff_partial.data import people
+
+from . import photo_folder
+
+
+def read(
+    folder: str, *, table: str, file: str, label: str, person: str, size: int
+) -> people.People:
+  """Photos of a folder, by the person who took them.
+
+  Photos that cannot be read are left out and counted; those without exactly
+  three channels, such as gray ones, are converted.
+
+  Args:
+    folder: Where the files are, or folders named by class with the files.
+    table: A CSV file with one line a photo.
+    file: The column of file names.
+    label: The column of classes: any text; classes are numbered in its order.
+    person: The column of who took it.
+    size: Pixels a side; stored as 'pixels', uint8 [size, size, 3].
+
+  Raises:
+    OSError: If the table or the folder is not there.
+    ValueError: If the table lacks a column or a value, or names fewer than two
+      classes.
+  """
+  if size < 16:
+    raise errors.DataError(
+        f'Expected a size of at least 16 pixels, found {size}.'
+    )
+  if not os.path.isdir(folder):
+    raise errors.FileError(f'Expected a folder {folder}, found none.')
+  rows = _read_table(table, (file, label, person))
+  names = sorted({row[label] for row in rows})
+  if len(names) < 2:
+    raise errors.DataError(
+        f'Expected at least two classes in column {label!r} of {table}, found'
+        f' {names}.'
+    )
+  label_of = {name: number for number, name in enumerate(names)}
+  by_person = collections.defaultdict(list)
+  for row in rows:
+    by_person[row[person]].append((row[file], row[label]))
+  left_out = collections.Counter()
+
+  def examples() -> Iterator[tuple[str, dict[str, Any]]]:
+    for name, photos in sorted(by_person.items()):
+      pixels, labels = [], []
+      for file_name, class_name in photos:
+        square = _read_photo(folder, file_name, class_name, size, left_out)
+        if square is not None:
+          pixels.append(square)
+          labels.append(label_of[class_name])
+      yield name, {'pixels': pixels, 'label': np.array(labels, np.int32)}
+
+  return people.People(
+      features=collections.OrderedDict(
+          pixels=tf.TensorSpec([size, size, 3], tf.uint8),
+          label=tf.TensorSpec([], tf.int32),
+      ),
+      num_people=len(by_person),
+      examples=examples(),
+      labels=f'{len(names):,} classes',
+      left_out=left_out,
+      texts={photo_folder.CLASSES: photo_folder.format_classes(names)},
+  )
+
+
+def _read_table(path: str, columns: Sequence[str]) -> list[dict[str, str]]:
+  """Rows with a value in each of the columns."""
+  if not os.path.isfile(path):
+    raise errors.FileError(f'Expected a table {path}, found no such file.')
+  try:
+    with open(path, encoding='utf-8-sig', newline='') as f:
+      reader = csv.DictReader(f)
+      rows = list(reader)
+  except (UnicodeDecodeError, csv.Error) as e:
+    raise errors.DataError(
+        f'Expected a CSV file in UTF-8, found {path}, which is not: {e}.'
+    ) from e
+  for column in columns:
+    if column not in (reader.fieldnames or ()):
+      raise errors.DataError(
+          f'Expected a column {column!r} in {path}, found'
+          f' {reader.fieldnames or "an empty file"}. Name it with --file,'
+          ' --label or --person.'
+      )
+  for number, row in enumerate(rows, start=1):
+    for column in columns:
+      if not (row[column] or '').strip():
+        raise errors.DataError(
+            f'Expected a value in column {column!r} of {path} for every photo,'
+            f' found none for photo {number}.'
+        )
+  return rows
+
+
+def _read_photo(
+    folder: str,
+    file_name: str,
+    class_name: str,
+    size: int,
+    left_out: collections.Counter[str],
+):
+  """A photo as uint8 [size, size, 3], or None after counting it."""
+  path = os.path.join(folder, file_name)
+  if not os.path.isfile(path):
+    path = os.path.join(folder, class_name, file_name)
+  if not os.path.isfile(path):
+    left_out['photos without a file'] += 1
+    logging.warning('There is no %s in %s.', file_name, folder)
+    return None
+  try:
+    with Image.open(path) as image:
+      return photo_folder.to_square(image, size)
+  except photo_folder.UNREADABLE as e:
+    left_out['photos that cannot be read'] += 1
+    logging.warning('Cannot read %s: %s', path, e)
+    return None

@@ -1,0 +1,180 @@
+# Copyright 2026 The tff-partial Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""Photo classification by photographer: Google Landmarks and data like it.
+
+The paper's task [1, Section 4] on TFF's federated Google Landmarks v2: 2,028
+landmarks, photographers with at least 50 photos, half of each one's for
+testing. Photos are decoded and scaled to one size once, when the data are
+fetched or imported, and stay bytes until they are in the network.
+
+[1] Pillutla et al. ICML 2022. https://arxiv.org/abs/2204.03809
+"""
+
+import collections
+from collections.abc import Mapping
+import functools
+from typing import Any, Optional
+
+import tensorflow as tf
+
+from tff_partial import errors
+from tff_partial.data import client_data
+from tff_partial.data import sql_clients
+from tff_partial.data import sql_examples
+from tff_partial.experiments import task
+from tff_partial.learning import examples as examples_lib
+
+from ..networks import classification
+from ..networks import resnet
+from . import gldv2
+from . import photo_folder
+from . import scenes
+
+# Of the colors of ImageNet's photos, which pretrained networks expect.
+_MEAN = (0.485, 0.456, 0.406)
+_DEVIATION = (0.229, 0.224, 0.225)
+
+# (builder, image size, description) by name.
+_MODELS = {
+    'resnet8': (resnet.create_resnet8, 56, 'ResNet-8 with group norm'),
+    'resnet18': (resnet.create_resnet18, 224, 'ResNet-18 with group norm'),
+}
+
+
+def create_task(
+    data: str = 'embedded',
+    *,
+    model: str = 'resnet8',
+    batch_size: int = 16,
+    image_size: Optional[int] = None,
+) -> task.Task:
+  """Creates the task.
+
+  Args:
+    data: 'embedded' for drawn scenes, 'tff' for federated Google Landmarks, or
+      a folder made by `python -m tasks.import_client_data images`.
+    model: 'resnet8', a small network for laptops, or 'resnet18', the paper's.
+    batch_size: Examples a step.
+    image_size: Pixels a side of what the network sees; by default 56 for
+      'resnet8' and 224 for 'resnet18'. Stored photos should be 8/7 of it.
+
+  Raises:
+    ValueError: If the model is unknown or the data are not as expected.
+    OSError: If the data are not there.
+  """
+  if model not in _MODELS:
+    raise errors.DataError(
+        f'Expected a model of {sorted(_MODELS)}, found {model!r}.'
+    )
+  create, default_size, description = _MODELS[model]
+  image_size = image_size or default_size
+  if image_size < 16:
+    raise errors.DataError(
+        f'Expected image_size of at least 16 pixels, found {image_size}.'
+    )
+  if data == 'embedded':
+    folder = scenes.create_scenes()
+    words = 'scenes, drawn for demonstration'
+  elif data == 'tff':
+    folder = gldv2.create_gldv2(size=round(image_size * 8 / 7))
+    words = 'federated Google Landmarks v2'
+  else:
+    folder = words = data
+  train, test = client_data.open_folder(folder)
+  _check_photos(train)
+  classes = photo_folder.read_classes(folder)
+  build = functools.partial(
+      create,
+      (image_size, image_size, 3),
+      len(classes),
+      small_stem=False,
+  )
+  return task.Task(
+      name='landmarks',
+      data=f'{words}, {len(classes):,} classes',
+      model=f'{description}, {image_size}x{image_size} pixels',
+      model_fn=functools.partial(
+          classification.create_model_fn,
+          build,
+          (image_size, image_size, 3),
+          resnet.SPLITS,
+      ),
+      splits=resnet.SPLITS,
+      train=sql_examples.Located(train),
+      test=sql_examples.Located(test),
+      client_examples=sql_examples.SqlExamples(
+          train.features,
+          examples_lib.Tensors(
+              batch_size,
+              prepare_train=functools.partial(_prepare_train, image_size),
+              prepare_test=functools.partial(_prepare_test, image_size),
+          ),
+      ),
+      metric='accuracy',
+      higher_is_better=True,
+      demonstration=data == 'embedded',
+  )
+
+
+def _check_photos(clients: sql_clients.SqlClients) -> None:
+  """Raises ValueError if examples are not square color photos with a label."""
+  shape = lambda name: (
+      clients.features[name].shape.as_list()
+      if name in clients.features
+      else None
+  )
+  pixels = shape('pixels')
+  if (
+      pixels is None
+      or len(pixels) != 3
+      or pixels[0] != pixels[1]
+      or pixels[2] != 3
+      or shape('label') != []
+  ):
+    found = ', '.join(
+        f'{name!r} {spec.shape.as_list()}'
+        for name, spec in clients.features.items()
+    )
+    raise errors.DataError(
+        f"Expected 'pixels' [size, size, 3] and 'label' [] in {clients.path},"
+        f' found {found}. Import photos with "python -m'
+        ' tasks.import_client_data images".'
+    )
+
+
+def _prepare_train(
+    image_size: int, batch: Mapping[str, Any], seed: tf.Tensor
+) -> collections.OrderedDict[str, tf.Tensor]:
+  """A random crop of 7/8 of each side, half of the time its mirror image."""
+  pixels = batch['pixels']
+  num, size = tf.shape(pixels)[0], pixels.shape[1]
+  crop = round(size * 7 / 8)
+  seeds = tf.random.experimental.stateless_split(seed, 2)
+  corners = tf.random.stateless_uniform(
+      [2, num, 1], seeds[0], maxval=size - crop + 1, dtype=tf.int32
+  )
+  rows = corners[0] + tf.range(crop)
+  columns = corners[1] + tf.range(crop)
+  mirrored = tf.random.stateless_uniform([num, 1], seeds[1]) < 0.5
+  columns = tf.where(mirrored, columns[:, ::-1], columns)
+  pixels = tf.gather(pixels, rows, axis=1, batch_dims=1)
+  pixels = tf.gather(pixels, columns, axis=2, batch_dims=1)
+  return _to_input(pixels, batch['label'], image_size)
+
+
+def _prepare_test(
+    image_size: int, batch: Mapping[str, Any], seed: tf.Tensor
+) -> collections.OrderedDict[str, tf.Tensor]:
+  """The whole photo, scaled."""
+  del seed  # Nothing is random.
+  return _to_input(batch['pixels'], batch['label'], image_size)
+
+
+def _to_input(pixels, labels, image_size):
+  """Bytes [batch, size, size, 3] to what the network takes."""
+  pixels = tf.cast(pixels, tf.float32)
+  if pixels.shape[1] != image_size:
+    pixels = tf.image.resize(pixels, [image_size, image_size], antialias=True)
+  return collections.OrderedDict(
+      x=(pixels / 255 - _MEAN) / _DEVIATION, y=labels
+  )

@@ -1,0 +1,60 @@
+# Copyright 2026 The tff-partial Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""Partial models that say which of some classes an image shows."""
+
+import collections
+from collections.abc import Callable, Mapping
+
+import tensorflow as tf
+
+from tff_partial.learning import partial_model
+from tff_partial.learning import partition
+
+
+def create_model_fn(
+    build: Callable[..., tf.keras.Model],
+    image_shape: tuple[int, int, int],
+    splits: Mapping[str, partition.Rule],
+    split: str,
+) -> partial_model.ModelFn:
+  """Returns what makes the models of a split.
+
+  Args:
+    build: Makes a Keras model from images to logits; `with_adapters` says
+      whether it has some, which it does only for splits that are about them.
+    image_shape: (height, width, channels).
+    splits: The task's rules by name.
+    split: The name of one, or of one understood everywhere.
+
+  Raises:
+    ValueError: If there is no such split.
+  """
+  rule = partition.rule_by_name(split, splits)
+  return lambda: partial_model.PartialModel(
+      build(with_adapters='adapter' in split),
+      rule,
+      loss_fn=lambda labels, logits: tf.reduce_mean(
+          _cross_entropy(labels, logits)
+      ),
+      metric_fns={
+          'loss': lambda labels, logits: (
+              _cross_entropy(labels, logits),
+              tf.ones_like(labels),
+          ),
+          'accuracy': lambda labels, logits: (
+              tf.equal(tf.argmax(logits, -1, output_type=tf.int32), labels),
+              tf.ones_like(labels),
+          ),
+      },
+      input_spec=collections.OrderedDict(
+          x=tf.TensorSpec([None, *image_shape], tf.float32),
+          y=tf.TensorSpec([None], tf.int32),
+      ),
+      rule_name=split,
+  )
+
+
+def _cross_entropy(labels, logits):
+  return tf.nn.sparse_softmax_cross_entropy_with_logits(
+      labels=labels, logits=logits
+  )

@@ -1,0 +1,212 @@
+# Copyright 2026 The tff-partial Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""Speech for `import_client_data`: LibriSpeech's folders, and features.
+
+What a recognizer could not be trained on is left out and counted: utterances
+without words, with characters that cannot be spelt, too short for what is said
+in them, or with audio that cannot be read.
+"""
+
+import collections
+from collections.abc import Iterator, Mapping, Sequence
+import pathlib
+from typing import Any, Optional
+
+import numpy as np
+import soundfile
+import tensorflow as tf
+
+from tff_partial import errors
+from tff_partial.data import npz
+from tff_partial.data import people as people_lib
+
+from . import ctc
+from . import encoder as encoder_lib
+from . import features as features_lib
+
+AUDIO_FEATURES = collections.OrderedDict(
+    audio=tf.TensorSpec([None], tf.int16),
+    transcript=tf.TensorSpec([], tf.string),
+)
+
+
+def read_librispeech(folder: str) -> people_lib.People:
+  """LibriSpeech's layout, `<speaker>/<chapter>/*.flac` and `*.trans.txt`.
+
+  Args:
+    folder: One of its parts, such as `LibriSpeech/test-other`; 16 kHz.
+
+  Raises:
+    OSError: If there is no such folder.
+    ValueError: If there is nothing like it in the folder.
+  """
+  root = pathlib.Path(folder)
+  if not root.is_dir():
+    raise errors.FileError(f'Expected a folder {folder}, found none.')
+  transcripts = collections.defaultdict(list)
+  for path in sorted(root.glob('*/*/*.trans.txt')):
+    transcripts[path.parts[-3]].append(path)
+  if not transcripts:
+    raise errors.DataError(
+        f'Expected <speaker>/<chapter>/*.trans.txt in {folder}, found none.'
+        ' Give the folder whose subfolders are speakers.'
+    )
+  left_out = collections.Counter()
+  return people_lib.People(
+      features=AUDIO_FEATURES,
+      num_people=len(transcripts),
+      examples=(
+          (speaker, keep_usable(_read_chapters(paths, left_out), left_out))
+          for speaker, paths in transcripts.items()
+      ),
+      left_out=left_out,
+  )
+
+
+def read_npz(
+    path: str, *, examples: str, lengths: str, label: str, person: str
+) -> people_lib.People:
+  """Features of utterances, one after the other in one array.
+
+  Args:
+    path: An `.npz` file.
+    examples: The array of features [frames of all utterances, features], at 100
+      frames a second; stored as 'features'.
+    lengths: The array of frames of each utterance, integers [utterances].
+    label: The array of transcripts, text [utterances].
+    person: The array of who said each, integers or text [utterances].
+
+  Raises:
+    OSError: If there is no such file.
+    ValueError: If it is not such an archive, naming the array.
+  """
+  arrays = npz.load(path, (examples, lengths, label, person))
+  features, ends = arrays[examples], np.cumsum(arrays[lengths])
+  for name, kinds, rank, words in (
+      (examples, 'f', 2, 'floats [frames, features]'),
+      (lengths, 'iu', 1, 'integers [utterances]'),
+      (label, 'U', 1, 'text [utterances]'),
+      (person, 'iuU', 1, 'integers or text [utterances]'),
+  ):
+    array = arrays[name]
+    if array.dtype.kind not in kinds or array.ndim != rank:
+      raise errors.DataError(
+          f'Expected {words} in array {name!r}, found {array.dtype}'
+          f' {list(array.shape)}.'
+      )
+    if rank == 1 and len(array) != len(ends):
+      raise errors.DataError(
+          f'Expected as many values in {name!r} as in {lengths!r},'
+          f' {len(ends)}, found {len(array)}.'
+      )
+  if arrays[lengths].min(initial=0) < 0 or ends[-1:].sum() != len(features):
+    raise errors.DataError(
+        f'Expected lengths in {lengths!r} that add up to the {len(features)}'
+        f' frames of {examples!r}, found a sum of {ends[-1:].sum()}.'
+    )
+  signals = np.split(features.astype(np.float32), ends[:-1])
+  speakers = arrays[person]
+  left_out = collections.Counter()
+
+  def utterances(speaker):
+    for i in np.flatnonzero(speakers == speaker):
+      yield signals[i], str(arrays[label][i])
+
+  names = np.unique(speakers)
+  return people_lib.People(
+      features=collections.OrderedDict(
+          features=tf.TensorSpec([None, features.shape[1]], tf.float32),
+          transcript=tf.TensorSpec([], tf.string),
+      ),
+      num_people=len(names),
+      examples=(
+          (
+              str(name),
+              keep_usable(utterances(name), left_out, stored='features'),
+          )
+          for name in names
+      ),
+      left_out=left_out,
+  )
+
+
+def keep_usable(
+    utterances: Iterator[tuple[Any, str]],
+    left_out: collections.Counter[str],
+    *,
+    stored: str = 'audio',
+) -> Mapping[str, Sequence]:
+  """Collects the utterances that a recognizer can be trained on.
+
+  Args:
+    utterances: Signals, audio or features, and transcripts.
+    left_out: Counts the others, by reason.
+    stored: The name under which signals are stored: 'audio' or 'features'.
+
+  Returns:
+    Signals, and transcripts in capitals.
+  """
+  usable = {stored: [], 'transcript': []}
+  for signal, transcript in utterances:
+    transcript = ctc.normalize(transcript)
+    reason = _why_unusable(signal, transcript, stored)
+    if reason:
+      left_out[reason] += 1
+      continue
+    usable[stored].append(signal)
+    usable['transcript'].append(transcript)
+  return usable
+
+
+def _why_unusable(signal: Any, transcript: str, stored: str) -> Optional[str]:
+  """Why nothing can be learnt from an utterance; `None` if it can."""
+  if not transcript:
+    return 'utterances without words'
+  if ctc.unknown_characters(transcript):
+    return 'utterances with characters other than letters and apostrophes'
+  frames = len(signal)
+  if stored == 'audio':
+    frames = features_lib.num_frames(frames)
+  elif not np.isfinite(signal).all():
+    return 'utterances with features that are not finite'
+  if encoder_lib.num_frames(frames) < ctc.min_frames(transcript):
+    return 'utterances too short for what is said'
+  return None
+
+
+def _read_chapters(
+    paths: Sequence[pathlib.Path], left_out: collections.Counter[str]
+) -> Iterator[tuple[np.ndarray, str]]:
+  """The utterances of files of transcripts, with the audio beside them."""
+  for path in paths:
+    for line in path.read_text(encoding='utf-8').splitlines():
+      if not line.strip():
+        continue
+      name, _, transcript = line.strip().partition(' ')
+      try:
+        yield read_audio(str(path.with_name(name + '.flac'))), transcript
+      except (ValueError, OSError):
+        left_out['utterances with audio that cannot be read'] += 1
+
+
+def read_audio(path: str) -> np.ndarray:
+  """Reads a FLAC or WAV file: samples, int16 [samples].
+
+  Raises:
+    OSError: If there is no such file.
+    ValueError: If it is not audio, or not of 16 kHz and one channel.
+  """
+  if not pathlib.Path(path).is_file():
+    raise errors.FileError(f'Expected a file {path}, found none.')
+  try:
+    audio, rate = soundfile.read(path, dtype='int16', always_2d=True)
+  except soundfile.LibsndfileError as e:
+    raise errors.DataError(
+        f'Expected audio in {path}, found a file that cannot be read: {e}'
+    ) from e
+  if rate != features_lib.SAMPLE_RATE or audio.shape[1] != 1:
+    raise errors.DataError(
+        f'Expected {features_lib.SAMPLE_RATE} Hz and one channel in {path},'
+        f' found {rate} Hz and {audio.shape[1]}. Convert it first.'
+    )
+  return audio[:, 0]

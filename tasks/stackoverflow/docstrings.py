@@ -1,0 +1,204 @@
+# Copyright 2026 The tff-partial Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""Docstrings: what the installed packages say about themselves, by module.
+
+A demonstration of what partial personalization is for, not evidence: findings
+come from real people's data. An installed module stands for an author, and the
+English sentences of its docstrings for what the author wrote. Files are parsed,
+never imported, so the same versions of the packages make the same bytes.
+
+Left out are code, tables and lists of names; sentences that a module says
+twice; and those that an earlier module said, since much is copied. A fifth is
+for testing, in whole docstrings, so that no sentence is tested whose neighbour
+was trained on.
+"""
+
+import ast
+from collections.abc import Iterator, Mapping, Sequence
+import hashlib
+import importlib.metadata
+import importlib.util
+import inspect
+import os
+import re
+from typing import Optional
+import warnings
+
+import tqdm
+
+from tff_partial import errors
+from tff_partial.data import cached_folder
+from tff_partial.data import sql_writer
+
+from . import text
+from . import vocabulary
+
+_VERSION = 1  # Of the data: to be raised with any change to what is taken.
+# BUILD: deps = ["@pip//fonttools", "@pip//jax", "@pip//jinja2", "@pip//keras"]
+# BUILD: deps = ["@pip//mpmath", "@pip//pillow", "@pip//scikit_learn"]
+# BUILD: deps = ["@pip//matplotlib", "@pip//numpy", "@pip//scipy"]
+# BUILD: deps = ["@pip//sqlalchemy", "@pip//tensorflow"]
+# BUILD: deps = ["@pip//tensorflow_datasets", "@pip//tensorflow_estimator"]
+# BUILD: deps = ["@pip//tensorflow_federated", "@pip//tensorflow_probability"]
+# Package to the distribution that says which version it is. Where one package
+# repeats another it comes after it.
+PACKAGES: Mapping[str, str] = {
+    'keras': 'keras',
+    'numpy': 'numpy',
+    'scipy': 'scipy',
+    'sklearn': 'scikit-learn',
+    'matplotlib': 'matplotlib',
+    'sqlalchemy': 'SQLAlchemy',
+    'fontTools': 'fonttools',
+    'mpmath': 'mpmath',
+    'PIL': 'pillow',
+    'jinja2': 'Jinja2',
+    'jax': 'jax',
+    'tensorflow': 'tensorflow',
+    'tensorflow_estimator': 'tensorflow-estimator',
+    'tensorflow_probability': 'tensorflow-probability',
+    'tensorflow_federated': 'tensorflow-federated',
+    'tensorflow_datasets': 'tensorflow-datasets',
+}
+# Copies of other modules, made by programs, or not written for readers.
+_SKIPPED = frozenset(('tests', 'test', 'testing', 'substrates', '_api'))
+_MIN_SENTENCES = 100  # Of a module, for training and for testing.
+_MIN_TEST = 10
+_TRAIN_PER_TEST = 4
+_MIN_CHARACTERS = 8000  # Of a file; shorter ones never have so many sentences.
+
+# What starts a new paragraph beside an empty line: a name or an item explained.
+_ITEM = re.compile(r'\s*(?:[-*+] |\d+\. |[\w`*., ]{1,60}(?:\([^)]*\))?: )')
+_MARKUP = str.maketrans('', '', '`*')
+_ROLE = re.compile(r':[\w:]+:`~?\.?')  # Sphinx's: :class:`~tf.Tensor`.
+_CODE = re.compile(r'>>>|--|==|\.\.\.')
+
+
+def create_docstrings(
+    cache_dir: Optional[str] = None,
+    *,
+    packages: Sequence[str] = tuple(PACKAGES),
+) -> str:
+  """Collects the modules' sentences, or finds them collected.
+
+  Args:
+    cache_dir: Where to keep them; see `cached_folder.made_once`.
+    packages: Which of `PACKAGES` to read.
+
+  Returns:
+    A folder with `train.sqlite`, `test.sqlite` and `vocabulary.txt`.
+
+  Raises:
+    ValueError: If no module of the packages has enough sentences.
+    OSError: If the folder cannot be written.
+  """
+  versions = [
+      f'{name} {importlib.metadata.version(PACKAGES[name])}'
+      for name in packages
+  ]
+  digest = hashlib.blake2b('\n'.join(versions).encode(), digest_size=6)
+
+  def make(folder: str) -> None:
+    said = set()
+    features = vocabulary.FEATURES
+    with sql_writer.train_and_test(folder, features) as (train, test):
+      modules = [module for name in packages for module in _modules(name)]
+      for name, path in tqdm.tqdm(
+          modules, 'Reading docstrings', unit='file', leave=False
+      ):
+        parts = _read_module(path, said)
+        sizes = [len(part) for part in parts]
+        if sum(sizes) >= _MIN_SENTENCES and sizes[1] >= _MIN_TEST:
+          said.update(*parts)
+          train.write(name, {'tokens': parts[0]})
+          test.write(name, {'tokens': parts[1]})
+    if not said:
+      raise errors.DataError(
+          f'Expected modules with {_MIN_SENTENCES} sentences in the docstrings'
+          f' of {list(packages)}, found none.'
+      )
+    vocabulary.write(folder)
+
+  return cached_folder.made_once(
+      f'docstrings-{_VERSION}-{digest.hexdigest()}', make, cache_dir=cache_dir
+  )
+
+
+def _modules(package: str) -> Iterator[tuple[str, str]]:
+  """Names and files of a package's modules, in the order of their names."""
+  spec = importlib.util.find_spec(package)  # Imports nothing of it.
+  assert spec and spec.origin, package  # Its version was asked before.
+  root = os.path.dirname(spec.origin)
+  for folder, folders, files in os.walk(root):
+    folders[:] = sorted(set(folders) - _SKIPPED)
+    parts = [package, *os.path.relpath(folder, root).split(os.sep)]
+    prefix = '.'.join(part for part in parts if part != '.')
+    for file in sorted(files):
+      name, extension = os.path.splitext(file)
+      if extension == '.py' and not name.endswith('_test'):
+        module = prefix if name == '__init__' else f'{prefix}.{name}'
+        yield module, os.path.join(folder, file)
+
+
+def _read_module(
+    path: str, said: set[str]
+) -> tuple[Sequence[str], Sequence[str]]:
+  """A module's sentences for training and for testing, each once.
+
+  Args:
+    path: The file.
+    said: Sentences of other modules, which are left out.
+  """
+  with open(path, encoding='utf-8', errors='replace') as f:
+    source = f.read()
+  if len(source) < _MIN_CHARACTERS:
+    return [], []
+  with warnings.catch_warnings():
+    warnings.simplefilter('ignore')  # Of the parser, about others' escapes.
+    tree = ast.parse(source)
+  train, test, seen = [], [], set()
+  for node in ast.walk(tree):
+    if not isinstance(
+        node, (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
+    ):
+      continue
+    docstring = ast.get_docstring(node) or ''
+    new = [
+        sentence
+        for sentence in dict.fromkeys(_sentences(docstring))
+        if sentence not in said and sentence not in seen
+    ]
+    seen.update(new)
+    enough = _TRAIN_PER_TEST * (len(test) + len(new)) > len(train)
+    (train if enough else test).extend(new)
+  return train, test
+
+
+def _sentences(docstring: str) -> Iterator[str]:
+  """The English sentences of a docstring, words apart."""
+  for paragraph in _paragraphs(docstring):
+    for sentence in text.split_sentences(paragraph):
+      if sentence[-1] not in '.?!:' or _CODE.search(sentence):
+        continue
+      words = text.to_words(sentence)
+      if sum(word.isalpha() for word in words) >= max(4, 0.6 * len(words)):
+        yield ' '.join(words)
+
+
+def _paragraphs(docstring: str) -> Iterator[str]:
+  """Lines that belong together: of one indentation, or an item and its text."""
+  lines, indentation = [], None
+  for line in [*inspect.cleandoc(docstring).split('\n'), '']:
+    item = _ITEM.match(line)
+    indented = len(line) - len(line.lstrip())
+    if item or not line.strip() or indentation not in (None, indented):
+      yield ' '.join(lines)
+      lines = []
+    if item:
+      # What NumPy's style has after ` : ` is a type.
+      line = '' if ' : ' in item[0] else line[item.end() :]
+      indentation = None
+    else:
+      indentation = indented
+    lines.append(_ROLE.sub('', line).translate(_MARKUP).strip())
+  yield ' '.join(lines)

@@ -1,0 +1,296 @@
+# Copyright 2026 The tff-partial Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""Next-word prediction by author: Stack Overflow and text like it.
+
+The paper's task [1, Section 4]: a transformer of four post-LN blocks reads the
+first words of a sentence and predicts the next, out of the 10,000 most common.
+The loss is the mean over all that follows, the sentence's end and uncommon
+words included; accuracy and perplexity are over words of the vocabulary. Test
+sentences are other, for Stack Overflow later, ones of the same people.
+
+In the split 'input' the first block is personal, in 'output' the last one, and
+in 'adapter' two bottlenecks of width 16 a block ('adapter64': 64) with the
+layer norms. The embedding, which is also the softmax's matrix, stays shared.
+
+[1] Pillutla et al. ICML 2022. https://arxiv.org/abs/2204.03809
+"""
+
+import collections
+from collections.abc import Mapping
+import dataclasses
+import functools
+from typing import Optional
+
+import numpy as np
+import tensorflow as tf
+
+from tff_partial import errors
+from tff_partial.data import client_data
+from tff_partial.experiments import task
+from tff_partial.learning import examples as examples_lib
+from tff_partial.learning import partial_model
+from tff_partial.learning import partition
+
+from ..networks import transformer
+from . import docstrings
+from . import tff_data
+from . import vocabulary as vocabulary_lib
+
+DEFAULT_MODEL = 'tiny'
+LENGTH = 20  # Words of a sentence; the rest is cut off.
+_MAX_EXAMPLES = 1000  # Sentences of a client to train on, as in the paper.
+
+
+@dataclasses.dataclass(frozen=True)
+class Size:
+  """How large a network is."""
+
+  blocks: int
+  width: int
+  heads: int
+  feedforward: int
+
+  @property
+  def splits(self) -> Mapping[str, partition.Rule]:
+    adapter = partition.matches(r'/adapter\d/|/norm\d/')
+    return {
+        'input': partition.layers('block_0'),
+        'output': partition.layers(f'block_{self.blocks - 1}'),
+        'adapter': adapter,
+        'adapter64': adapter,
+        'norm': partition.matches(r'/norm\d/'),
+    }
+
+
+SIZES: Mapping[str, Size] = {
+    'tiny': Size(blocks=2, width=64, heads=2, feedforward=256),
+    'mini': Size(blocks=4, width=256, heads=4, feedforward=1024),
+}
+
+
+def create_task(
+    data: str = 'embedded', *, model: str = DEFAULT_MODEL, batch_size: int = 64
+) -> task.Task:
+  """Creates the task.
+
+  Args:
+    data: 'embedded' for docstrings, 'tff' for TFF's Stack Overflow, or a folder
+      made by `tasks.import_client_data`.
+    model: 'tiny', for laptops, or 'mini', the paper's.
+    batch_size: Sentences a step.
+
+  Raises:
+    ValueError: If the model is unknown or the data are not as expected.
+    OSError: If the data cannot be read.
+  """
+  if model not in SIZES:
+    raise errors.DataError(
+        f'Expected a model of {sorted(SIZES)}, found {model!r}.'
+    )
+  size = SIZES[model]
+  if data == 'embedded':
+    folder = docstrings.create_docstrings()
+    words = 'docstrings of installed modules, for demonstration'
+  elif data == 'tff':
+    folder, words = tff_data.create_stackoverflow(), 'Stack Overflow'
+  else:
+    folder, words = data, data
+  train, test = client_data.open_folder(
+      folder, features=vocabulary_lib.FEATURES
+  )
+  vocabulary = vocabulary_lib.load(folder)
+  to_tokens = functools.partial(_to_tokens, vocabulary)
+  return task.Task(
+      name='stackoverflow',
+      data=f'{words}; {len(vocabulary.words):,} words ({vocabulary.digest})',
+      model=f'transformer of {size.blocks} blocks, width {size.width}',
+      model_fn=functools.partial(create_model_fn, size, vocabulary),
+      splits=size.splits,
+      train=client_data.Mapped(train, to_tokens),
+      test=client_data.Mapped(test, to_tokens),
+      client_examples=examples_lib.Tensors(
+          batch_size,
+          max_examples=_MAX_EXAMPLES,
+          prepare_train=_prepare,
+          prepare_test=_prepare,
+          element_spec=collections.OrderedDict(
+              tokens=tf.TensorSpec([LENGTH + 1], tf.int32)
+          ),
+      ),
+      metric='accuracy',
+      higher_is_better=True,
+      demonstration=data == 'embedded',
+      texts={vocabulary_lib.FILE: vocabulary.text},
+  )
+
+
+def create_transformer(
+    size: Size, vocabulary_size: int, *, adapter_width: Optional[int] = None
+) -> tf.keras.Model:
+  """Builds the network from tokens to logits.
+
+  Inputs are int32 [batch, time], padded at the end. Outputs are float32
+  [tokens, vocabulary_size], for the tokens that are not padding, sentence after
+  sentence: the softmax is most of the work, and what pads need none.
+
+  Args:
+    size: How large it is.
+    vocabulary_size: How many tokens there are.
+    adapter_width: Bottleneck of the adapters; `None` is no adapters.
+  """
+  tokens = tf.keras.Input([None], dtype=tf.int32)
+  words = TiedEmbedding(vocabulary_size, size.width, name='words')
+  x = words(tokens)
+  for i in range(size.blocks):
+    x = transformer.TransformerBlock(
+        num_heads=size.heads,
+        feedforward_width=size.feedforward,
+        causal=True,
+        attention_bias=False,
+        adapter_width=adapter_width,
+        name=f'block_{i}',
+    )(x)
+  real = tf.boolean_mask(x, tf.not_equal(tokens, vocabulary_lib.PADDING))
+  return tf.keras.Model(tokens, words(real, reverse=True))
+
+
+@tf.keras.saving.register_keras_serializable('tff_partial')
+class TiedEmbedding(tf.keras.layers.Layer):
+  """Tokens to vectors with their positions, and vectors back to logits."""
+
+  def __init__(self, vocabulary_size: int, width: int, **kwargs):
+    super().__init__(**kwargs)
+    self._vocabulary_size = vocabulary_size
+    self._width = width
+
+  def build(self, input_shape):
+    del input_shape  # Says nothing about the variables.
+    normal = lambda: tf.keras.initializers.RandomNormal(stddev=0.02)
+    self.embedding = self.add_weight(
+        'embedding', [self._vocabulary_size, self._width], initializer=normal()
+    )
+    self.position = self.add_weight(
+        'position', [LENGTH, self._width], initializer=normal()
+    )
+    self.bias = self.add_weight(
+        'bias', [self._vocabulary_size], initializer='zeros'
+    )
+
+  def call(self, inputs, reverse=False):
+    if reverse:
+      return tf.matmul(inputs, self.embedding, transpose_b=True) + self.bias
+    vectors = tf.gather(self.embedding, inputs) * self._width**0.5
+    return tf.nn.relu(vectors + self.position[: tf.shape(inputs)[1]])
+
+  def get_config(self):
+    return {
+        **super().get_config(),
+        'vocabulary_size': self._vocabulary_size,
+        'width': self._width,
+    }
+
+
+def create_model_fn(
+    size: Size, vocabulary: vocabulary_lib.Vocabulary, split: str
+) -> partial_model.ModelFn:
+  """The models of a split; those with adapters have them for no other."""
+  rule = partition.rule_by_name(split, size.splits)
+  adapter_width = None
+  if 'adapter' in split:
+    adapter_width = 64 if split == 'adapter64' else 16
+  return lambda: partial_model.PartialModel(
+      create_transformer(size, vocabulary.size, adapter_width=adapter_width),
+      rule,
+      loss_fn=lambda y, logits: tf.reduce_mean(_cross_entropy(y, logits)),
+      metric_fns=metric_fns(vocabulary),
+      input_spec=collections.OrderedDict(
+          x=tf.TensorSpec([None, None], tf.int32),
+          y=tf.TensorSpec([None, None], tf.int32),
+      ),
+      rule_name=split,
+  )
+
+
+def metric_fns(
+    vocabulary: vocabulary_lib.Vocabulary,
+) -> Mapping[str, partial_model.MetricFn]:
+  """Metrics by sentence, of labels [batch, time] and logits [tokens, words].
+
+  'loss' is over all tokens but padding, the others over those of the
+  vocabulary. Perplexity is exp of 'log_perplexity'; logarithms can be averaged.
+  """
+
+  def of_words(count):
+    def metric(y, logits):
+      is_word = (y > 0) & (y <= len(vocabulary.words))
+      counted = tf.cast(count(y, logits), tf.float32)
+      counted *= tf.cast(_tokens(is_word, y), tf.float32)
+      return _by_sentence(y, counted), tf.reduce_sum(
+          tf.cast(is_word, tf.float32), axis=1
+      )
+
+    return metric
+
+  return {
+      'loss': lambda y, logits: (
+          _by_sentence(y, _cross_entropy(y, logits)),
+          tf.math.count_nonzero(y, axis=1),
+      ),
+      'accuracy': of_words(lambda y, logits: _rank(y, logits) < 1),
+      'top3': of_words(lambda y, logits: _rank(y, logits) < 3),
+      'top5': of_words(lambda y, logits: _rank(y, logits) < 5),
+      'log_perplexity': of_words(_cross_entropy),
+  }
+
+
+def _tokens(values, y):
+  """Values [batch, time] where there are labels, as one row [tokens]."""
+  return tf.boolean_mask(values, tf.not_equal(y, vocabulary_lib.PADDING))
+
+
+def _by_sentence(y, values):
+  """Sums [batch] of values [tokens] over each sentence."""
+  real = tf.not_equal(y, vocabulary_lib.PADDING)
+  return tf.math.unsorted_segment_sum(
+      values, tf.where(real)[:, 0], tf.shape(y, tf.int64)[0]
+  )
+
+
+def _cross_entropy(y, logits):
+  return tf.nn.sparse_softmax_cross_entropy_with_logits(
+      labels=_tokens(y, y), logits=logits
+  )
+
+
+def _rank(y, logits):
+  """How many tokens are not less likely than the right one, int32 [tokens].
+
+  Cheaper than sorting. Ties count as worse, and so do logits that are not
+  numbers.
+  """
+  right = tf.gather(logits, _tokens(y, y), batch_dims=1)[:, tf.newaxis]
+  less = tf.reduce_sum(tf.cast(logits < right, tf.int32), axis=-1)
+  return tf.shape(logits)[1] - 1 - less
+
+
+def _prepare(batch, seed):
+  """What is read and what follows it, cut to the batch's longest sentence.
+
+  A sentence's end is read by nobody, so that inputs and labels are padded
+  alike.
+  """
+  del seed  # No augmentation.
+  tokens = batch['tokens']
+  longest = tf.reduce_max(tf.math.count_nonzero(tokens, axis=1))
+  y = tokens[:, 1:longest]
+  x = tf.where(tf.equal(y, vocabulary_lib.PADDING), 0, tokens[:, : longest - 1])
+  return collections.OrderedDict(x=x, y=y)
+
+
+def _to_tokens(
+    vocabulary: vocabulary_lib.Vocabulary, features: Mapping[str, np.ndarray]
+) -> collections.OrderedDict[str, np.ndarray]:
+  """Stored sentences to examples."""
+  return collections.OrderedDict(
+      tokens=vocabulary.encode(features['tokens'], LENGTH)
+  )

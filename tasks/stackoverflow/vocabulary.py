@@ -1,0 +1,166 @@
+# Copyright 2026 The tff-partial Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""Words and their numbers, made of training text and stored with it.
+
+Numbers are those of TFF's Stack Overflow task: 0 is padding, then come the
+words, the most common first, then one number for all other words, one for the
+start of a sentence and one for its end.
+"""
+
+import collections
+from collections.abc import Sequence
+import dataclasses
+import functools
+import hashlib
+import os
+from typing import Union
+
+import numpy as np
+import tensorflow as tf
+
+from tff_partial import errors
+from tff_partial.data import sql_clients
+
+FILE = 'vocabulary.txt'
+# Of one example in the folders this is about: words with spaces between them.
+FEATURES = collections.OrderedDict(tokens=tf.TensorSpec([], tf.string))
+PADDING = 0
+_NUM_SPECIAL = 4
+
+
+@dataclasses.dataclass(frozen=True)
+class Vocabulary:
+  """Words and their numbers.
+
+  Attributes:
+    words: The words numbered from 1, the most common first.
+  """
+
+  words: tuple[str, ...]
+
+  def __post_init__(self):
+    if not self.words:
+      raise errors.DataError('Expected at least one word, found none.')
+    if len(set(self.words)) < len(self.words):
+      count = collections.Counter(self.words)
+      raise errors.DataError(
+          'Expected every word once, found'
+          f' {count.most_common(1)[0][0]!r} again.'
+      )
+
+  @property
+  def size(self) -> int:
+    """How many numbers there are, with the four that are not words."""
+    return len(self.words) + _NUM_SPECIAL
+
+  @property
+  def other(self) -> int:
+    """The number of words that are not in the vocabulary."""
+    return len(self.words) + 1
+
+  @property
+  def start(self) -> int:
+    return len(self.words) + 2
+
+  @property
+  def end(self) -> int:
+    return len(self.words) + 3
+
+  @property
+  def text(self) -> str:
+    """As in a file, one word a line."""
+    return ''.join(f'{word}\n' for word in self.words)
+
+  @property
+  def digest(self) -> str:
+    """A fingerprint: models of other words are other models."""
+    return hashlib.blake2b(self.text.encode(), digest_size=6).hexdigest()
+
+  @functools.cached_property
+  def _number_of(self) -> dict[str, int]:
+    return {word: i + 1 for i, word in enumerate(self.words)}
+
+  def encode(
+      self,
+      sentences: Union[Sequence[Union[str, bytes]], np.ndarray],
+      length: int,
+  ) -> np.ndarray:
+    """Sentences as numbers: start, at most `length` words, and the end.
+
+    The end is left off where a sentence was cut, as in TFF's task.
+
+    Args:
+      sentences: Words with spaces between them, UTF-8.
+      length: Words to keep of each.
+
+    Returns:
+      int32 [sentences, length + 1], padded.
+
+    Raises:
+      ValueError: If a sentence is not UTF-8, naming it.
+    """
+    numbers = np.full([len(sentences), length + 1], PADDING, np.int32)
+    get, other = self._number_of.get, self.other
+    for i, sentence in enumerate(sentences):
+      try:
+        words = (
+            sentence.decode() if isinstance(sentence, bytes) else sentence
+        ).split()
+      except UnicodeDecodeError as e:
+        raise errors.DataError(
+            f'Expected UTF-8 text in sentence {i}, found {e}.'
+        ) from e
+      row = [self.start, *(get(word, other) for word in words[:length])]
+      if len(words) < length:
+        row.append(self.end)
+      numbers[i, : len(row)] = row
+    return numbers
+
+
+def load(folder: str) -> Vocabulary:
+  """Reads the vocabulary of a folder.
+
+  Raises:
+    OSError: If there is none.
+    ValueError: If it is not UTF-8 or has a word twice.
+  """
+  path = os.path.join(folder, FILE)
+  if not os.path.isfile(path):
+    raise errors.FileError(
+        f'Expected a vocabulary in {path}, found no such file. Import the text'
+        ' again with "python -m tasks.import_client_data jsonl".'
+    )
+  try:
+    with open(path, encoding='utf-8') as f:
+      return Vocabulary(tuple(f.read().split()))
+  except ValueError as e:  # A UnicodeDecodeError is one.
+    raise errors.DataError(
+        f'Expected UTF-8 text in {path}, a word a line. {e}'
+    ) from e
+
+
+def save(folder: str, vocabulary: Vocabulary) -> None:
+  """Writes a vocabulary, all of it or nothing."""
+  path = os.path.join(folder, FILE)
+  with open(path + '.part', 'w', encoding='utf-8') as f:
+    f.write(vocabulary.text)
+  os.replace(path + '.part', path)
+
+
+def write(folder: str, *, max_words: int = 10_000) -> None:
+  """Makes the vocabulary of a folder's training text, and stores it there.
+
+  Kept are the words that most people use, then those used most often.
+
+  Raises:
+    OSError: If the folder cannot be read or written.
+    ValueError: If the training text cannot be read.
+  """
+  people, uses = collections.Counter(), collections.Counter()
+  clients = sql_clients.SqlClients(os.path.join(folder, 'train.sqlite'))
+  for client_id in clients.client_ids:
+    words = b' '.join(clients.read(client_id)['tokens']).decode().split()
+    uses.update(words)
+    people.update(set(words))
+  ranked = sorted(people, key=lambda word: (-people[word], -uses[word], word))
+  save(folder, Vocabulary(tuple(ranked[:max_words])))

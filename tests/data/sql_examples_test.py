@@ -1,0 +1,130 @@
+# Copyright 2026 The tff-partial Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""Examples that the graph reads, against those that Python reads."""
+
+import collections
+import os
+import tempfile
+
+from absl.testing import absltest
+import numpy as np
+import tensorflow as tf
+import tensorflow_federated as tff
+
+from tests.helpers import worker
+from tff_partial.data import sql_clients
+from tff_partial.data import sql_examples
+from tff_partial.data import sql_writer
+from tff_partial.learning import examples as examples_lib
+
+setUpModule, tearDownModule = worker.start, worker.stop
+
+FEATURES = collections.OrderedDict(
+    pixels=tf.TensorSpec([2, 3], tf.uint8), label=tf.TensorSpec([], tf.int32)
+)
+PEOPLE = {'ann': 5, "o'hara": 3, 'nobody': 0}
+SEED = np.array([1, 2], np.int32)
+
+
+class SqlExamplesTest(absltest.TestCase):
+
+  def setUp(self):
+    super().setUp()
+    folder = tempfile.TemporaryDirectory()
+    self.addCleanup(folder.cleanup)
+    path = os.path.join(folder.name, 'train.sqlite')
+    rng = np.random.default_rng(0)
+    with sql_writer.SqlWriter(path, FEATURES) as writer:
+      for name, count in PEOPLE.items():
+        writer.write(
+            name,
+            {
+                'pixels': rng.integers(0, 256, [count, 2, 3], np.uint8),
+                'label': rng.permutation(count),
+            },
+        )
+    self.clients = sql_clients.SqlClients(path)
+    self.located = sql_examples.Located(self.clients)
+    self.tensors = examples_lib.Tensors(batch_size=2)
+    self.form = sql_examples.SqlExamples(FEATURES, self.tensors)
+
+  def labels(self, form, examples, **kwargs):
+    """The labels that steps see, in their order."""
+    nothing = tf.compat.v1.placeholder_with_default(
+        tf.zeros([0], tf.int32), [None]
+    )
+    return form.reduce(
+        examples,
+        nothing,
+        lambda seen, batch: tf.concat([seen, batch['label']], 0),
+        **kwargs,
+    )
+
+  def test_reads_what_python_reads(self):
+    for name in PEOPLE:
+      expected = self.clients.read(name)
+      value = self.form.value(self.located.read(name), SEED)
+      found = tf.function(self.form._read)(value['examples'])
+      self.assertEqual(list(found), ['pixels', 'label'])
+      for feature in FEATURES:
+        np.testing.assert_array_equal(found[feature], expected[feature])
+        self.assertEqual(found[feature].dtype, FEATURES[feature].dtype)
+
+  def test_batches_as_tensors_does(self):
+    run = lambda form, value: tf.function(
+        lambda value: self.labels(form, value, epochs=2, max_steps=5)
+    )(value)
+    found = run(self.form, self.form.value(self.located.read('ann'), SEED))
+    tensors = self.tensors.value(self.clients.read('ann'), SEED)
+    np.testing.assert_array_equal(found, run(self.tensors, tensors))
+    # 2 epochs of 5 examples, in 5 of 6 steps of 2, 2 and 1.
+    self.assertLen(found, 9)
+
+  def test_reads_in_the_worker(self):
+    client_type = self.form.type(None)
+
+    @tff.tensorflow.computation(client_type)
+    def labels(value):
+      return self.labels(self.form, value, training=False)
+
+    @tff.federated_computation(tff.FederatedType(client_type, tff.CLIENTS))
+    def all_labels(values):
+      return tff.federated_map(labels, values)
+
+    found = all_labels(
+        [self.form.value(self.located.read(name), SEED) for name in PEOPLE]
+    )
+    for name, values in zip(PEOPLE, found):
+      np.testing.assert_array_equal(values, self.clients.read(name)['label'])
+
+  def test_takes_examples_by_position(self):
+    for name, positions in (
+        ('ann', [0, 3]),
+        ("o'hara", [2]),
+        ("o'hara", []),
+        ('nobody', []),
+    ):
+      some = self.form.take(self.located.read(name), np.array(positions, int))
+      self.form.check(some, None)
+      self.assertEqual(some['num_examples'], len(positions))
+      found = tf.function(self.form._read)(some)
+      expected = self.tensors.take(
+          self.clients.read(name), np.array(positions, int)
+      )
+      for feature in FEATURES:
+        np.testing.assert_array_equal(found[feature], expected[feature])
+
+  def test_knows_the_clients(self):
+    self.assertEqual(list(self.located.client_ids), list(PEOPLE))
+    self.assertEqual(self.located.num_examples("o'hara"), 3)
+    with self.assertRaisesRegex(ValueError, "Expected one of the 3 .* 'eve'"):
+      self.located.read('eve')
+
+  def test_refuses_examples_themselves(self):
+    self.form.check(self.located.read('ann'), None)
+    with self.assertRaisesRegex(ValueError, "found .'pixels', 'label'."):
+      self.form.check(self.clients.read('ann'), None)
+
+
+if __name__ == '__main__':
+  absltest.main()

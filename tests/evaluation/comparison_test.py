@@ -1,0 +1,138 @@
+# Copyright 2026 The tff-partial Authors.
+# SPDX-License-Identifier: Apache-2.0
+
+import math
+
+from absl.testing import absltest
+import numpy as np
+from scipy import stats
+
+from tff_partial.evaluation import comparison
+from tff_partial.reporting import run_results
+
+_COST = {'personal_fraction': 0.25, 'gradient_steps': 10}
+
+
+def _outcome(values, baseline, weights=None, ids=None, p_hurt=None):
+  values = np.array(values, float)
+  n = len(values)
+  return run_results.Outcome(
+      client_ids=tuple(ids or [f'c{i}' for i in range(n)]),
+      train_examples=np.arange(10.0, 10 * n + 1, 10),
+      values={'accuracy': values},
+      weights={'accuracy': np.array(weights or [1] * n, float)},
+      baseline={'accuracy': np.array(baseline, float)},
+      p_hurt=np.array(p_hurt or [1] * n, float),
+      cost=_COST,
+  )
+
+
+def _scheme(outcomes, *, full=False, higher_is_better=True, name='a, b'):
+  return comparison.Scheme(
+      name,
+      metric='accuracy',
+      higher_is_better=higher_is_better,
+      full=full,
+      outcomes=dict(enumerate(outcomes)),
+  )
+
+
+class IntervalTest(absltest.TestCase):
+
+  def test_equal_weights_are_students_interval(self):
+    values = np.array([0.1, 0.4, 0.2, 0.9, 0.3])
+    expected = stats.t.interval(0.95, 4, values.mean(), stats.sem(values))
+    found = comparison.interval(values, np.full(5, 7.0))
+    np.testing.assert_allclose(found, expected)
+
+  def test_weights_by_hand(self):
+    # Mean (1*0 + 3*1)/4; variance 2/1 (1*(3/4)^2 + 9*(1/4)^2)/16 = 9/64.
+    low, high = comparison.interval(np.array([0.0, 1.0]), np.array([1.0, 3.0]))
+    half = stats.t.ppf(0.975, 1) * 3 / 8
+    self.assertAlmostEqual(low, 0.75 - half)
+    self.assertAlmostEqual(high, 0.75 + half)
+
+  def test_covers_the_mean_as_often_as_it_says(self):
+    rng = np.random.default_rng(0)
+    trials, covered = 2000, 0
+    for _ in range(trials):
+      weights = rng.integers(1, 20, 60).astype(float)
+      low, high = comparison.interval(rng.normal(0.3, 1, 60), weights)
+      covered += low <= 0.3 <= high
+    # 0.95 +- 3 standard deviations, and some for the approximation.
+    self.assertBetween(covered / trials, 0.925, 0.965)
+
+  def test_one_client_has_no_interval(self):
+    low, high = comparison.interval(np.array([1.0]), np.array([1.0]))
+    self.assertTrue(math.isnan(low) and math.isnan(high))
+
+
+class SchemeTest(absltest.TestCase):
+
+  def test_change_by_hand(self):
+    scheme = _scheme(
+        [
+            _outcome([0.5, 0.9], [0.4, 0.5], weights=[1, 3]),
+            _outcome([0.7, 0.3], [0.4, 0.5], weights=[1, 3]),
+        ]
+    )
+    change = scheme.change()
+    # Clients: (0.1 + 0.3)/2 and (0.4 - 0.2)/2; seeds: 1.3/4 and -0.3/4.
+    self.assertAlmostEqual(change.mean, (0.2 + 3 * 0.1) / 4)
+    self.assertAlmostEqual(
+        change.deviation, np.std([1.3 / 4, -0.3 / 4], ddof=1)
+    )
+    self.assertEqual((change.better, change.worse), (1.0, 0.0))
+    mean, deviation = scheme.mean()
+    self.assertAlmostEqual(mean, ((0.5 + 2.7) / 4 + (0.7 + 0.9) / 4) / 2)
+    self.assertAlmostEqual(
+        deviation, np.std([(0.5 + 2.7) / 4, (0.7 + 0.9) / 4], ddof=1)
+    )
+    self.assertAlmostEqual(scheme.uniform_mean()[0], (0.7 + 0.5) / 2)
+    self.assertAlmostEqual(scheme.baseline_mean(), (0.4 + 1.5) / 4)
+
+  def test_difference_is_over_common_seeds_and_clients(self):
+    one = _scheme(
+        [
+            _outcome([0.5, 0.6], [0, 0], ids=['x', 'y']),
+            _outcome([9, 9], [0, 0]),
+        ]
+    )
+    other = _scheme([_outcome([0.1, 0.4], [0, 0], ids=['y', 'z'])])
+    difference = one.minus(other)
+    self.assertAlmostEqual(difference.mean, 0.5)  # Of y alone.
+    self.assertEqual(difference.clients, 1)
+    stranger = _scheme([_outcome([1], [0], ids=['q'])])
+    self.assertIsNone(other.minus(stranger))
+
+  def test_hurt_depends_on_the_direction(self):
+    outcome = _outcome([0.2, 0.4, 0.6], [0.3, 0.3, 0.3], p_hurt=[0.01, 1, 1])
+    self.assertEqual(_scheme([outcome]).hurt(), (1 / 3, 1 / 3))
+    errors = _scheme([outcome], higher_is_better=False)
+    worse, beyond = errors.hurt()
+    self.assertAlmostEqual(worse, 2 / 3)
+    self.assertEqual(beyond, 0)
+
+  def test_quarters_by_training_data(self):
+    scheme = _scheme([_outcome([4, 3, 2, 1], [0, 0, 0, 0])])
+    self.assertEqual(
+        [(g['from'], g['change']) for g in scheme.by_size()],
+        [(10, 4), (20, 3), (30, 2), (40, 1)],
+    )
+
+  def test_share_of_full(self):
+    full = _scheme([_outcome([0.8, 0.9, 0.7], [0.3, 0.4, 0.2])], full=True)
+    part = _scheme([_outcome([0.7, 0.8, 0.6], [0.3, 0.4, 0.2])])
+    share = lambda better: comparison.share_of_full(
+        part, full, higher_is_better=better
+    )
+    self.assertAlmostEqual(share(True), 0.8)
+    self.assertIsNone(share(False))
+    self.assertIs(
+        comparison.best_full([part, full], higher_is_better=True), full
+    )
+    self.assertIsNone(comparison.best_full([part], higher_is_better=True))
+
+
+if __name__ == '__main__':
+  absltest.main()

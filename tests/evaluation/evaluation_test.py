@@ -1,0 +1,196 @@
+# Copyright 2026 The tff-partial Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""Testing clients under several models, against numbers worked out by hand."""
+
+import dataclasses
+
+from absl.testing import absltest
+from absl.testing import parameterized
+import numpy as np
+
+from tests.helpers import toy
+from tests.helpers import worker
+from tff_partial.evaluation import evaluation
+from tff_partial.learning import algorithms
+from tff_partial.learning import examples as examples_lib
+from tff_partial.learning import local_update
+
+setUpModule, tearDownModule = worker.start, worker.stop
+
+FORM = examples_lib.Tensors(batch_size=2)
+TRAIN = toy.Clients(
+    {
+        'a': toy.examples([1, 2], [2, 3]),
+        'b': toy.examples([1], [5]),
+        'c': toy.examples([], []),
+    }
+)
+# With w = 1 the errors are x + b - y.
+TEST = toy.Clients(
+    {
+        'a': toy.examples([1, 2, 3], [1, 2, 5]),
+        'b': toy.examples([1], [3]),
+        'c': toy.examples([2], [2]),
+    }
+)
+PERSONAL = {'a': 0.0, 'b': 2.0, 'c': -1.0}
+
+
+def personal_fn(client_ids):
+  return [toy.weights([PERSONAL[c]]) for c in client_ids]
+
+
+def model(phases=(), **kwargs):
+  return evaluation.TestedModel(
+      evaluation=evaluation.build_evaluation(
+          toy.model_fn(), client_examples=FORM, phases=phases
+      ),
+      shared=toy.weights([[1.0]]),
+      personal_fn=personal_fn,
+      phases=phases,
+      **kwargs,
+  )
+
+
+def evaluate(models, client_ids=('a', 'b', 'c'), **kwargs):
+  return evaluation.evaluate(
+      models,
+      client_ids=client_ids,
+      train_clients=TRAIN,
+      test_clients=TEST,
+      client_examples=FORM,
+      participated=lambda client_id: client_id == 'a',
+      progress=False,
+      **kwargs,
+  )
+
+
+class EvaluateTest(parameterized.TestCase):
+
+  @parameterized.parameters(1, 2, 50)
+  def test_every_client_with_its_own_variables(self, cohort_size):
+    table = evaluate({'personalized': model()}, cohort_size=cohort_size)
+    # a: errors 0, 0, -2; b: 1 + 2 - 3 = 0; c: 2 - 1 - 2 = -1.
+    scores = table.scores['personalized']['squared_error']
+    np.testing.assert_allclose(scores.total, [0, 0, 4, 0, 1], atol=1e-6)
+    np.testing.assert_array_equal(scores.weight, np.ones(5))
+    np.testing.assert_allclose(
+        table.values('personalized', 'squared_error'), [4 / 3, 0, 1], rtol=1e-6
+    )
+    np.testing.assert_array_equal(table.test_examples, [3, 1, 1])
+    np.testing.assert_array_equal(table.train_examples, [2, 1, 0])
+    np.testing.assert_array_equal(table.participated, [True, False, False])
+
+  def test_finetuning_before_the_test(self):
+    # a: w = 1, b = 0 has training errors (-1, -1), gradient -1, so b = 0.5 and
+    # the errors are 0.5, 0.5, -1.5. c has nothing to train on and stays.
+    kept = {}
+    phases = algorithms.finetune(toy.sgd(0.5)).phases
+    table = evaluate(
+        {
+            'finetuned': model(
+                phases,
+                keep_fn=lambda ids, outputs: kept.update(zip(ids, outputs)),
+            ),
+            'personalized': model(),
+        }
+    )
+    np.testing.assert_allclose(
+        table.scores['finetuned']['squared_error'].total[[0, 1, 2, 4]],
+        [0.25, 0.25, 2.25, 1],
+        atol=1e-6,
+    )
+    b_of = lambda output: float(output['personal'].trainable[0][0])
+    self.assertAlmostEqual(b_of(kept['a']), 0.5, places=6)
+    # b: error 1 + 2 - 5 = -2, so b = 3.
+    self.assertAlmostEqual(b_of(kept['b']), 3.0, places=6)
+    self.assertEqual((kept['a']['steps'], kept['a']['examples']), (1, 2))
+    self.assertEqual(kept['c']['steps'], 0)
+    np.testing.assert_allclose(
+        table.scores['personalized']['squared_error'].total[:3], [0, 0, 4]
+    )
+
+  def test_training_the_shared_variables_stays_with_the_client(self):
+    phases = algorithms.fed_avg(toy.sgd(0.1)).phases
+    both = evaluate({'x': model(phases)}, ('a', 'b'))
+    alone = evaluate({'x': model(phases)}, ('b',))
+    np.testing.assert_array_equal(
+        both.scores['x']['squared_error'].total[3:],
+        alone.scores['x']['squared_error'].total,
+    )
+
+  def test_penalty_anchored_at_the_initial_variables(self):
+    # c has b = -1 and no data; a: gradient -1 plus 1 * (0 - 2).
+    phases = algorithms.finetune(
+        toy.sgd(0.5, penalty=1.0, anchor=local_update.INITIAL)
+    ).phases
+    kept = {}
+    evaluate(
+        {
+            'x': model(
+                phases,
+                initial_personal=toy.weights([2.0]),
+                keep_fn=lambda ids, outputs: kept.update(zip(ids, outputs)),
+            )
+        },
+        ('a',),
+    )
+    self.assertAlmostEqual(
+        float(kept['a']['personal'].trainable[0][0]), 1.5, places=6
+    )
+
+  def test_client_without_training_examples_is_tested_as_it_is(self):
+    phases = algorithms.finetune(toy.sgd(0.5)).phases
+    table = evaluation.evaluate(
+        {'finetuned': model(phases)},
+        client_ids=['a', 'b'],
+        train_clients=toy.Clients({'a': TRAIN.read('a')}),
+        test_clients=TEST,
+        client_examples=FORM,
+        participated=lambda client_id: client_id == 'a',
+        progress=False,
+    )
+    # b's error is 1 + 2 - 3 = 0 before, and after.
+    np.testing.assert_allclose(
+        table.values('finetuned', 'squared_error')[1], 0, atol=1e-6
+    )
+    np.testing.assert_array_equal(table.train_examples, [2, 0])
+
+  def test_a_model_for_some_clients(self):
+    seen = []
+
+    def own(client_ids):
+      seen.extend(client_ids)
+      return personal_fn(client_ids)
+
+    table = evaluate(
+        {
+            'personalized': model(),
+            'new': dataclasses.replace(
+                model(),
+                personal_fn=own,
+                tests_fn=lambda client_id: client_id == 'b',
+            ),
+            'nobodys': dataclasses.replace(
+                model(), tests_fn=lambda client_id: False
+            ),
+        },
+        cohort_size=2,
+    )
+    self.assertEqual(seen, ['b'])
+    np.testing.assert_array_equal(
+        table.values('new', 'squared_error'), [np.nan, 0, np.nan]
+    )
+    np.testing.assert_array_equal(
+        table.weights('new', 'squared_error'), [0, 1, 0]
+    )
+    self.assertFalse(table.weights('nobodys', 'squared_error').any())
+    np.testing.assert_array_equal(table.test_examples, [3, 1, 1])
+
+  def test_nobody_is_refused(self):
+    with self.assertRaisesRegex(ValueError, 'at least one client to test'):
+      evaluate({'personalized': model()}, ())
+
+
+if __name__ == '__main__':
+  absltest.main()

@@ -1,0 +1,208 @@
+# Copyright 2026 The tff-partial Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""Comparisons as users run them, from flags to the page."""
+
+import collections
+import contextlib
+import dataclasses
+import json
+import os
+import pathlib
+import shutil
+import tempfile
+
+from absl.testing import absltest
+import numpy as np
+import tensorflow as tf
+
+from tasks.emnist import task as emnist
+from tff_partial.data import sql_writer
+from tff_partial.experiments import combinations
+from tff_partial.experiments import compare
+from tff_partial.experiments import config as config_lib
+from tff_partial.runtime import local
+from tff_partial.training import sharded_round
+
+_CONFIG = config_lib.Config(
+    total_rounds=1,
+    clients_per_round=2,
+    pretrain_rounds=1,
+    rounds_per_evaluation=0,
+    max_steps=1,
+    finetune_epochs=1,
+)
+
+
+@contextlib.contextmanager
+def _local_worker():
+  with local.local_worker():
+    yield sharded_round.Sharding()
+
+
+class CombinationsTest(absltest.TestCase):
+
+  def _names(self, algorithms, splits, seeds=(0,), **kwargs):
+    config = config_lib.Config(**kwargs)
+    return [
+        c.folder
+        for c in combinations.combinations(
+            config, algorithms=algorithms, splits=splits, seeds=seeds
+        )
+    ]
+
+  def test_every_combination_once(self):
+    self.assertEqual(
+        self._names(['fed_avg', 'finetune'], ['output', 'all'], [3, 5]),
+        [
+            'fed_avg_none-3',
+            'finetune_output-3',
+            'finetune_all-3',
+            'fed_avg_none-5',
+            'finetune_output-5',
+            'finetune_all-5',
+        ],
+    )
+
+  def test_nothing_shared_is_left_out(self):
+    self.assertEqual(
+        self._names(['fed_alt', 'ditto'], ['all', 'input']),
+        ['fed_alt_input-0', 'ditto_a_copy_of_all-0'],
+    )
+    with self.assertRaisesRegex(ValueError, 'something to share'):
+      self._names(['fed_alt'], ['all'])
+
+  def test_fed_sim_gets_the_steps_of_fed_alt(self):
+    found = combinations.combinations(
+        config_lib.Config(epochs=2, personal_epochs=3, max_steps=4),
+        algorithms=['fed_sim', 'fed_alt'],
+        splits=['output'],
+        seeds=[0],
+    )
+    by_folder = {c.folder: c.config for c in found}
+    equal = by_folder['fed_sim_with_equal_steps_output-0']
+    self.assertEqual((equal.epochs, equal.max_steps), (5, 8))
+    self.assertEqual(by_folder['fed_sim_output-0'].epochs, 2)
+    self.assertLen(found, 3)
+    without = combinations.combinations(
+        config_lib.Config(),
+        algorithms=['fed_sim', 'fed_alt'],
+        splits=['output'],
+        seeds=[0],
+        equal_steps=False,
+    )
+    self.assertEqual([c.key.algorithm for c in without], ['fed_sim', 'fed_alt'])
+
+  def test_unknown_names(self):
+    with self.assertRaisesRegex(ValueError, "found 'fed_up'"):
+      self._names(['fed_alt', 'fed_up'], ['output'])
+    with self.assertRaisesRegex(ValueError, 'at least'):
+      self._names(['fed_alt'], ['output'], [])
+
+
+class RunTest(absltest.TestCase):
+
+  def setUp(self):
+    super().setUp()
+    folder = tempfile.TemporaryDirectory()
+    self.addCleanup(folder.cleanup)
+    self.folder = pathlib.Path(folder.name)
+    data = str(self.folder / 'data')
+    os.mkdir(data)
+    rng = np.random.default_rng(0)
+    features = collections.OrderedDict(
+        pixels=tf.TensorSpec([28, 28], tf.float32),
+        label=tf.TensorSpec([], tf.int32),
+    )
+    with sql_writer.train_and_test(data, features) as writers:
+      for writer, size in zip(writers, (8, 6)):
+        for client_id in 'abc':
+          writer.write(
+              client_id,
+              {
+                  'pixels': rng.random((size, 28, 28), np.float32),
+                  'label': rng.integers(0, 3, size, np.int32),
+              },
+          )
+    self.task = emnist.create_task(data)
+    self.out = self.folder / 'out'
+
+  def _run(self, algorithms, splits, seeds, config=_CONFIG):
+    todo = combinations.combinations(
+        config, algorithms=algorithms, splits=splits, seeds=seeds
+    )
+    return compare.run(
+        self.task,
+        {'task': 'emnist'},
+        todo,
+        str(self.out),
+        worker_fn=_local_worker,
+        progress=False,
+    )
+
+  def test_compares_goes_on_and_reports_failures(self):
+    self.assertEmpty(self._run(['fed_avg', 'fed_alt'], ['output'], [0]))
+    first = json.loads((self.out / 'comparison.json').read_text())
+    self.assertEqual(
+        [s['name'] for s in first['schemes']],
+        ['fed_avg, none', 'fed_alt, output', 'fed_alt, output, finetuned'],
+    )
+    # All start from one model, whose clients' values are the same.
+    self.assertLen({s['baseline'] for s in first['schemes']}, 1)
+    self.assertLen(list((self.out / 'pretrained').iterdir()), 1)
+    page = self.out / 'fed_alt_output-0' / 'report.html'
+    written = page.stat().st_mtime_ns
+    # One of another seed cannot be read, and one is new.
+    broken = self.out / 'fed_alt_output-1'
+    broken.mkdir()
+    (broken / 'stranger').write_text('not a run')
+    failures = self._run(['fed_avg', 'fed_alt'], ['output'], [0, 1])
+    self.assertEqual(list(failures), ['fed_alt_output-1'])
+    self.assertIn('empty folder', failures['fed_alt_output-1'])
+    self.assertIn('Traceback', (broken / 'error.txt').read_text())
+    second = json.loads((self.out / 'comparison.json').read_text())
+    self.assertEqual(second['failures'], failures)
+    self.assertEqual(second['schemes'][0]['seeds'], [0, 1])
+    self.assertEqual(second['schemes'][1]['seeds'], [0])
+    self.assertEqual(page.stat().st_mtime_ns, written)
+    html = (self.out / 'comparison.html').read_text()
+    self.assertIn('fed_alt_output-1', html)
+    self.assertIn('fed_alt_output-1', (self.out / 'comparison.md').read_text())
+    for name in ('changes', 'fraction', 'clients'):
+      figure = (self.out / f'comparison_{name}.svg').read_text()
+      self.assertIn('</svg>', figure)
+    # Repaired, the same command finishes.
+    shutil.rmtree(broken)
+    self.assertEmpty(self._run(['fed_avg', 'fed_alt'], ['output'], [0, 1]))
+
+  def test_policies_for_newcomers_side_by_side(self):
+    config = dataclasses.replace(
+        _CONFIG,
+        clients_per_round=2,
+        unseen_clients=1,
+        onboarding='mean,initial',
+    )
+    self.assertEmpty(self._run(['fed_sim', 'fed_alt'], ['output'], [0], config))
+    found = json.loads((self.out / 'comparison.json').read_text())
+    self.assertEqual(
+        [s['name'] for s in found['newcomers']],
+        [
+            f'{algorithm}, output, new_{policy}'
+            for algorithm in ('fed_sim', 'fed_sim with equal steps', 'fed_alt')
+            for policy in ('initial', 'mean')
+        ],
+    )
+    for scheme in found['newcomers']:
+      self.assertEqual(scheme['change']['clients'], 1)
+    for scheme in found['schemes']:
+      self.assertEqual(scheme['change']['clients'], 2)
+    for page in ('comparison.html', 'comparison.md'):
+      self.assertIn('new_mean', (self.out / page).read_text())
+
+  def test_bad_split_is_found_before_anything_is_trained(self):
+    with self.assertRaisesRegex(ValueError, 'head'):
+      self._run(['fed_avg', 'fed_alt'], ['head'], [0])
+    self.assertFalse(self.out.exists())
+
+
+if __name__ == '__main__':
+  absltest.main()

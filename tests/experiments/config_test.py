@@ -1,0 +1,141 @@
+# Copyright 2026 The tff-partial Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""Settings: what is refused before anything slow begins, and what follows."""
+
+import subprocess
+import sys
+
+from absl.testing import absltest
+from absl.testing import parameterized
+
+from tff_partial.experiments import config as config_lib
+
+
+class ConfigTest(parameterized.TestCase):
+
+  @parameterized.parameters(
+      ({'algorithm': 'sgd'}, "algorithm of .*'fed_alt'.*, found 'sgd'"),
+      ({'schedule': 'cosine'}, "schedule of .*'linear'.*, found 'cosine'"),
+      ({'server_optimizer': 'lion'}, "found 'lion'"),
+      ({'aggregator': 'median'}, r"\['mean', 'robust'\], found 'median'"),
+      ({'client_weighting': 'all'}, "found 'all'"),
+      ({'pretrain_rounds': 3, 'init_from': 'x'}, 'or --init_from, found both'),
+      ({'algorithm': 'finetune', 'finetune_epochs': 0}, 'at least 1'),
+      ({'algorithm': 'local', 'finetune_epochs': 0}, "1 for algorithm 'local'"),
+      ({'algorithm': 'fed_per', 'personal': 'input'}, "'output', which is .*"),
+      ({'gate': 1.0}, 'below 1, found 1.0'),
+      ({'personal_dropout': -0.1}, 'found -0.1'),
+      ({'personal_dropout': 0.1}, 'personal adapters .*found output. Use'),
+      ({'personal_dropout': 0.1, 'algorithm': 'ditto'}, 'found a copy of all'),
+      (
+          {'onboarding': 'mean,median', 'unseen_clients': 1},
+          r"'reconstruct', 'finetune'\] or none, found 'median'",
+      ),
+      ({'onboarding': 'mean'}, '--unseen_clients above 0'),
+      ({'algorithm': 'pfedme', 'pull': 0.0}, '--pull above 0'),
+  )
+  def test_refuses(self, settings, message):
+    with self.assertRaisesRegex(ValueError, message):
+      config_lib.Config(**settings)
+
+  def test_what_changes_no_result_may_be_another_when_a_run_goes_on(self):
+    often = config_lib.Config(seconds_per_checkpoint=0)
+    self.assertEqual(often.settings, config_lib.Config().settings)
+    self.assertNotEqual(config_lib.Config(seed=1).settings, often.settings)
+    self.assertEqual(often.for_pretraining(2).seconds_per_checkpoint, 0)
+
+  @parameterized.parameters(
+      ('fed_avg', 'none'), ('fed_alt', 'input'), ('finetune', 'input')
+  )
+  def test_nothing_is_personal_in_fed_avg(self, algorithm, split):
+    config = config_lib.Config(algorithm=algorithm, personal='input')
+    self.assertEqual(config.split, split)
+
+  @parameterized.parameters(
+      ('fed_per', 'fed_sim', 'output'),
+      ('fed_rep', 'fed_alt', 'output'),
+      ('lg_fed_avg', 'fed_sim', 'input'),
+      ('fed_bn', 'fed_sim', 'norm'),
+  )
+  def test_names_that_people_know(self, name, algorithm, split):
+    for given in ({}, {'personal': split}):
+      self.assertEqual(
+          config_lib.Config(algorithm=name, **given),
+          config_lib.Config(algorithm=algorithm, personal=split),
+      )
+
+  def test_default_split(self):
+    self.assertEqual(config_lib.Config().personal, 'output')
+    local = config_lib.Config(algorithm='local')
+    self.assertEqual((local.split, local.num_finetune_epochs), ('all', 50))
+
+  @parameterized.parameters(
+      ({}, ()),
+      ({'unseen_clients': 1}, ('initial', 'mean')),
+      ({'unseen_clients': 1, 'onboarding': 'none'}, ()),
+      (
+          {'unseen_clients': 1, 'onboarding': 'finetune,mean'},
+          ('mean', 'finetune'),
+      ),
+      ({'unseen_clients': 1, 'algorithm': 'fed_avg', 'onboarding': 'mean'}, ()),
+      ({'unseen_clients': 1, 'algorithm': 'finetune'}, ()),
+  )
+  def test_onboarding(self, settings, policies):
+    config = config_lib.Config(**settings)
+    self.assertEqual(config.onboarding_policies, policies)
+
+  @parameterized.named_parameters(
+      ('personalizes', {}, 200, 0),
+      ('as_said', {'pretrain_rounds': 3, 'finetune_epochs': 2}, 3, 2),
+      ('none', {'pretrain_rounds': 0}, 0, 0),
+      ('has_a_model', {'init_from': 'x'}, 0, 0),
+      ('is_the_pretraining', {'algorithm': 'fed_avg'}, 0, 0),
+      ('finetune', {'algorithm': 'finetune'}, 200, 5),
+  )
+  def test_rounds_before_and_epochs_after(self, settings, pretrain, finetune):
+    config = config_lib.Config(**settings)
+    self.assertEqual(config.num_pretrain_rounds, pretrain)
+    self.assertEqual(config.num_finetune_epochs, finetune)
+
+  @parameterized.parameters(*config_lib.ALGORITHMS)
+  def test_pretraining_is_fed_avg_with_the_same_shared_settings(
+      self, algorithm
+  ):
+    config = config_lib.Config(
+        algorithm=algorithm,
+        personal='input',
+        total_rounds=7,
+        pretrain_rounds=3,
+        learning_rate=0.25,
+        unseen_clients=4,
+        seed=5,
+    )
+    before = config.for_pretraining(3)
+    self.assertEqual((before.algorithm, before.split), ('fed_avg', 'none'))
+    self.assertEqual((before.total_rounds, before.num_pretrain_rounds), (3, 0))
+    self.assertEqual(before.num_finetune_epochs, 0)
+    # The same clients are kept out of both.
+    self.assertEqual((before.unseen_clients, before.seed), (4, 5))
+    self.assertEqual(before.learning_rate, 0.25)
+
+  def test_pretraining_after_which_fine_tuning_is_all_there_is(self):
+    config = config_lib.Config(algorithm='finetune', finetune_epochs=2)
+    self.assertEqual(config.for_pretraining(200).num_finetune_epochs, 0)
+
+  def test_is_fast_to_import(self):
+    program = (
+        'import sys; from tff_partial.experiments import config;'
+        ' print(*sys.modules)'
+    )
+    modules = subprocess.run(
+        [sys.executable, '-c', program],
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout.split()
+    self.assertIn('tff_partial.experiments.config', modules)
+    self.assertNoCommonElements(modules, ['numpy', 'tensorflow'])
+
+
+if __name__ == '__main__':
+  absltest.main()

@@ -1,0 +1,311 @@
+# Copyright 2026 The tff-partial Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""A client's model, exported and loaded again: it predicts as it did."""
+
+import dataclasses
+import functools
+import json
+import pathlib
+import subprocess
+import sys
+import tempfile
+
+from absl.testing import absltest
+from absl.testing import parameterized
+import numpy as np
+import tensorflow as tf
+import tensorflow_federated as tff
+
+import tasks
+from tasks import export_client
+from tasks.networks import classification
+from tasks.networks import resnet
+from tasks.speech import task as speech
+from tests.helpers import emnist_data
+from tests.helpers import paths
+from tests.helpers import speech_data
+from tests.helpers import stackoverflow_data
+from tff_partial.experiments import config as config_lib
+from tff_partial.experiments import finished_run
+from tff_partial.experiments import run as experiment
+from tff_partial.experiments import run_folder
+from tff_partial.experiments import task as task_lib
+from tff_partial.learning import copied_model
+from tff_partial.learning import partial_model
+from tff_partial.learning import partition
+from tff_partial.learning import weights
+from tff_partial.runtime import local
+from tff_partial.training import personal_store
+
+setUpModule = local.remove_default_context
+
+IMAGES = np.random.default_rng(0).random([3, 28, 28, 1]).astype(np.float32)
+TOKENS = np.array([[5, 1, 2, 3], [5, 3, 0, 0]], np.int32)
+_LOAD = """
+import importlib, json, sys
+import numpy as np
+import tensorflow as tf
+folder, batch, out = sys.argv[1:]
+with open(f'{folder}/export.json') as f:
+  for name in json.load(f)['keras_layers']:
+    importlib.import_module(name)
+model = tf.keras.models.load_model(f'{folder}/model.keras', compile=False)
+np.save(out, model(np.load(batch), training=False))
+"""
+
+
+class ExportTest(parameterized.TestCase):
+
+  def setUp(self):
+    super().setUp()
+    folder = tempfile.TemporaryDirectory()
+    self.addCleanup(folder.cleanup)
+    self.folder = pathlib.Path(folder.name)
+    self.run_dir = self.folder / 'run'
+    self.out = self.folder / 'out'
+
+  def write_run(self, task_name='emnist', *, finished=True, **settings):
+    """A run of random weights, with a client 'writer_1' of its own."""
+    data = self.folder / 'data'
+    data.mkdir()
+    if task_name == 'emnist':
+      emnist_data.write_folder(str(data), clients=3)
+    else:
+      people = {f'writer_{i}': stackoverflow_data.SENTENCES for i in range(3)}
+      stackoverflow_data.write_folder(str(data), **people)
+    self.run_dir.mkdir()
+    config = config_lib.Config(**settings)
+    task = task_lib.create(task_name, str(data), registered=tasks.TASKS)
+    self.model_fn = experiment.create_model_fn(task.model_fn, config)
+    self.variables = partial_model.describe(self.model_fn)
+    rng = np.random.default_rng(1)
+    drawn = lambda personal: tff.learning.models.ModelWeights(
+        [
+            rng.normal(0.1, 0.1, v.shape).astype(np.float32)
+            for v in self.variables
+            if v.personal == personal
+        ],
+        [],
+    )
+    self.shared, self.initial, self.own = drawn(False), drawn(True), drawn(True)
+    weights.save(
+        self.run_dir / experiment.WEIGHTS_FILE,
+        self.variables,
+        self.shared,
+        self.initial,
+    )
+    with personal_store.PersonalStore(self.initial, str(self.run_dir)) as store:
+      store.write(['writer_1'], [self.own])
+      store.commit(1)
+    all_settings = {
+        'task': task_name,
+        'data': str(data),
+        'model': None,
+        'batch_size': None,
+        **dataclasses.asdict(config),
+    }
+    (self.run_dir / 'config.json').write_text(
+        json.dumps({'settings': all_settings})
+    )
+    if finished:
+      (self.run_dir / run_folder.REPORT_PAGE).write_text('')
+
+  def expected(self, personal, batch):
+    """What the run's model predicts with these personal variables."""
+    model = self.model_fn()
+    model.assign(self.shared, personal)
+    return model.outputs({'x': batch}, training=False).numpy()
+
+  @parameterized.named_parameters(
+      ('output', 'emnist', IMAGES, {'personal': 'output'}),
+      ('adapter', 'emnist', IMAGES, {'personal': 'adapter'}),
+      ('all', 'emnist', IMAGES, {'algorithm': 'finetune', 'personal': 'all'}),
+      ('ditto', 'emnist', IMAGES, {'algorithm': 'ditto'}),
+      ('apfl', 'emnist', IMAGES, {'algorithm': 'apfl'}),
+      ('words', 'stackoverflow', TOKENS, {'personal': 'adapter'}),
+  )
+  def test_loaded_again_it_predicts_the_same(self, task, batch, settings):
+    self.write_run(task, **settings)
+    export_client.export(str(self.run_dir), 'writer_1', str(self.out))
+    expected = self.expected(self.own, batch)
+    self.assertGreater(
+        np.abs(expected - self.expected(self.initial, batch)).max(), 1e-3
+    )
+    with self.subTest('Keras'):
+      model = tf.keras.models.load_model(
+          self.out / export_client.KERAS, compile=False
+      )
+      np.testing.assert_array_equal(model(batch, training=False), expected)
+    with self.subTest('TensorFlow Lite'):
+      # Other kernels, which add up in another order.
+      predict = tf.lite.Interpreter(
+          str(self.out / export_client.TFLITE)
+      ).get_signature_runner()
+      np.testing.assert_allclose(
+          predict(x=batch)['outputs'], expected, rtol=1e-4, atol=1e-5
+      )
+    with self.subTest('shared model and personal part'):
+      values = weights.load(self.out / export_client.PERSONAL)
+      self.assertCountEqual(
+          values, [v.path for v in self.variables if v.personal]
+      )
+      filled = weights.fill(values, self.variables, self.shared, self.initial)
+      np.testing.assert_array_equal(
+          self.expected(filled.personal, batch), expected
+      )
+
+  def test_speech_and_photos_too(self):
+    rng = np.random.default_rng(0)
+    sound = rng.random([2, 30, 8]).astype(np.float32)
+    for model_fn, batch in (
+        (
+            speech.create_model_fn(8, speech_data.TINY, 'adapter'),
+            {'features': sound, 'num_frames': np.array([30, 9], np.int32)},
+        ),
+        (
+            classification.create_model_fn(
+                functools.partial(
+                    resnet.create_resnet8, (32, 32, 3), 5, small_stem=False
+                ),
+                (32, 32, 3),
+                resnet.SPLITS,
+                'adapter',
+            ),
+            rng.random([2, 32, 32, 3]).astype(np.float32),
+        ),
+    ):
+      model = model_fn()
+      expected = model.outputs({'x': batch}, training=False)
+      if not isinstance(batch, dict):
+        batch, expected = {'x': batch}, {'outputs': expected}
+      found = tf.lite.Interpreter(
+          model_content=export_client.to_tflite(model)
+      ).get_signature_runner()(**batch)
+      self.assertCountEqual(found, expected)
+      for name, value in expected.items():
+        np.testing.assert_allclose(found[name], value, rtol=1e-4, atol=1e-5)
+      path = self.folder / 'model.keras'
+      model.to_keras().save(path)
+      loaded = tf.keras.models.load_model(path, compile=False)
+      tf.nest.map_structure(
+          np.testing.assert_array_equal,
+          loaded(batch.get('x', batch), training=False),
+          expected.get('outputs', expected),
+      )
+
+  def test_in_another_program(self):
+    self.write_run('stackoverflow', personal='adapter')
+    export_client.export(str(self.run_dir), 'writer_1', str(self.out))
+    np.save(self.folder / 'batch.npy', TOKENS)
+    arguments = [self.out, self.folder / 'batch.npy', self.folder / 'out.npy']
+    subprocess.run(
+        [sys.executable, '-c', _LOAD, *map(str, arguments)],
+        cwd=paths.ROOT,
+        check=True,
+    )
+    np.testing.assert_array_equal(
+        np.load(self.folder / 'out.npy'), self.expected(self.own, TOKENS)
+    )
+
+  def test_mixture_by_hand(self):
+    self.write_run(algorithm='apfl')
+    export_client.export(str(self.run_dir), 'writer_1', str(self.out))
+    paths = [v.path for v in self.variables if v.personal]
+    own = dict(zip(paths, self.own.trainable))
+    a = own[copied_model.MIXTURE]
+    for path, value in keras_values(self.out / export_client.KERAS):
+      u = dict(zip([v.path for v in self.variables], self.shared.trainable))
+      np.testing.assert_allclose(
+          value,
+          a * own[partition.COPY_PREFIX + path] + (1 - a) * u[path],
+          rtol=1e-5,
+          atol=1e-7,
+      )
+
+  def test_personal_part_on_everyones_keras_model(self):
+    self.write_run(personal='output')
+    export_client.export(str(self.run_dir), None, str(self.out))
+    model = tf.keras.models.load_model(
+        self.out / export_client.KERAS, compile=False
+    )
+    np.testing.assert_array_equal(
+        model(IMAGES, training=False), self.expected(self.initial, IMAGES)
+    )
+    other = self.folder / 'other'
+    export_client.export(str(self.run_dir), 'writer_1', str(other))
+    values = weights.load(other / export_client.PERSONAL)
+    self.assertLess(
+        (other / export_client.PERSONAL).stat().st_size,
+        (other / export_client.TFLITE).stat().st_size / 10,
+    )
+    variables = model.get_weight_paths()
+    for path, value in values.items():
+      variables[path.replace('/', '.')].assign(value)
+    np.testing.assert_array_equal(
+        model(IMAGES, training=False), self.expected(self.own, IMAGES)
+    )
+
+  @parameterized.parameters('ditto', 'apfl')
+  def test_everyones_model_where_clients_have_copies(self, algorithm):
+    self.write_run(algorithm=algorithm)
+    export_client.export(str(self.run_dir), None, str(self.out))
+    paths = [v.path for v in self.variables if not v.personal]
+    shared = dict(zip(paths, self.shared.trainable))
+    for path, value in keras_values(self.out / export_client.KERAS):
+      np.testing.assert_allclose(value, shared[path], rtol=1e-6, atol=1e-8)
+
+  def test_description(self):
+    self.write_run(personal='adapter')
+    export_client.export(str(self.run_dir), 'writer_1', str(self.out))
+    found = json.loads((self.out / export_client.DESCRIPTION).read_text())
+    self.assertEqual(found['client'], 'writer_1')
+    self.assertEqual(found['tested_as'], 'personalized')
+    self.assertEqual(found['input'], {'x': 'float32(None, 28, 28, 1)'})
+    self.assertEqual(
+        found['keras_layers'],
+        ['tff_partial.learning.adapters', 'tff_partial.learning.group_norm'],
+    )
+
+  def test_everyones_model_follows_a_clients(self):
+    self.write_run(algorithm='apfl')
+    run = finished_run.FinishedRun(str(self.run_dir), self.model_fn)
+    outputs = lambda client_id: run.model(client_id).outputs(
+        {'x': IMAGES}, training=False
+    )
+    before, own, after = outputs(None), outputs('writer_1'), outputs(None)
+    np.testing.assert_array_equal(before, after)
+    np.testing.assert_array_equal(own, self.expected(self.own, IMAGES))
+
+  @parameterized.parameters(
+      ('writer_0', {}, "took part in training, found 'writer_0', which never"),
+      ('bob', {}, "one of 1 clients .*found 'bob'. Some that have: writer_1"),
+      ('writer_1', {'algorithm': 'fed_avg'}, 'all clients have the same model'),
+      ('writer_1', {'algorithm': 'fed_recon'}, 'anew from a client'),
+      ('writer_1', {'finished': False}, 'finished run in .*report.html'),
+  )
+  def test_refuses(self, client_id, settings, message):
+    self.write_run(**settings)
+    with self.assertRaisesRegex(ValueError, message):
+      export_client.export(str(self.run_dir), client_id, str(self.out))
+    self.assertFalse(self.out.exists())
+
+  def test_no_run_and_earlier_export(self):
+    with self.assertRaisesRegex(OSError, 'Expected a run in .*found no'):
+      export_client.export(str(self.folder), None, str(self.out))
+    self.write_run()
+    self.out.mkdir()
+    (self.out / export_client.TFLITE).write_text('precious')
+    with self.assertRaisesRegex(ValueError, 'found model.tflite. Use another'):
+      export_client.export(str(self.run_dir), None, str(self.out))
+    self.assertEqual((self.out / 'model.tflite').read_text(), 'precious')
+
+
+def keras_values(path):
+  """Paths and values of a Keras model's variables."""
+  model = tf.keras.models.load_model(path, compile=False)
+  for name, variable in model.get_weight_paths().items():
+    yield name.replace('.', '/'), variable.numpy()
+
+
+if __name__ == '__main__':
+  absltest.main()

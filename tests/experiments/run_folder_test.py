@@ -1,0 +1,163 @@
+# Copyright 2026 The tff-partial Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""The folder of a run: claimed, gone on with, refused, emptied."""
+
+import json
+import os
+import pathlib
+import subprocess
+import sys
+import tempfile
+
+from absl.testing import absltest
+from absl.testing import parameterized
+
+from tests.helpers import paths
+from tff_partial.experiments import run_folder
+
+_SETTINGS = {'task': 'emnist', 'seed': 0, 'clip_norm': None}
+_HOLD = """
+import sys
+from tff_partial.experiments import run_folder
+with run_folder.claim(sys.argv[1], {}, overwrite=False):
+  print('claimed', flush=True)
+  sys.stdin.read()
+"""
+
+
+class RunFolderTest(parameterized.TestCase):
+
+  def setUp(self):
+    super().setUp()
+    folder = tempfile.TemporaryDirectory()
+    self.addCleanup(folder.cleanup)
+    self.base = pathlib.Path(folder.name)
+    self.folder = self.base / 'new' / 'run'
+
+  def claim(self, settings=None, *, path=None, overwrite=False):
+    """Claims the folder and lets it go."""
+    with run_folder.claim(
+        str(path or self.folder),
+        _SETTINGS if settings is None else settings,
+        overwrite=overwrite,
+    ) as folder:
+      return folder
+
+  def trained(self):
+    """A folder in which training has begun."""
+    self.claim()
+    (self.folder / 'personal_store.sqlite').write_text('precious')
+    (self.folder / 'tensorboard').mkdir()
+
+  def config(self):
+    return json.loads((self.folder / 'config.json').read_text())
+
+  def test_new_folder_says_what_made_it(self):
+    folder = self.claim()
+    self.assertEqual(folder.path, self.folder)
+    self.assertFalse(folder.finished)
+    config = self.config()
+    self.assertEqual(config['settings'], _SETTINGS)
+    self.assertEqual(config['versions']['tensorflow-federated'], '0.87.0')
+    self.assertContainsSubset(['python', 'numpy'], config['versions'])
+    self.assertIn('commit', config)
+
+  def test_same_settings_go_on(self):
+    self.trained()
+    before = self.config()
+    self.claim()
+    self.assertEqual(self.config(), before)
+    self.assertTrue((self.folder / 'personal_store.sqlite').exists())
+
+  def test_other_settings_are_refused_by_name(self):
+    self.trained()
+    before = self.config()
+    with self.assertRaisesRegex(
+        ValueError,
+        "others: --clip_norm: None there, 2.0 now; --model: None there, 'x'"
+        ' now; --seed: 0 there, 1 now. .*--overwrite',
+    ):
+      self.claim({**_SETTINGS, 'seed': 1, 'model': 'x', 'clip_norm': 2.0})
+    with self.assertRaisesRegex(ValueError, '--seed: 0 there, None now'):
+      self.claim({'task': 'emnist', 'clip_norm': None})
+    self.assertEqual(self.config(), before)
+
+  def test_mistake_before_training_binds_nobody(self):
+    self.claim({**_SETTINGS, 'task': 'mistaken'})
+    (self.folder / 'worker.log').write_text('')
+    self.claim()
+    self.assertEqual(self.config()['settings'], _SETTINGS)
+
+  def test_overwrite_empties_the_folder(self):
+    self.trained()
+    (self.folder / 'tensorboard' / 'events').write_text('')
+    elsewhere = self.base / 'elsewhere'
+    elsewhere.mkdir()
+    (elsewhere / 'mine').write_text('')
+    (self.folder / 'link').symlink_to(elsewhere)
+    self.claim({'seed': 9}, overwrite=True)
+    self.assertCountEqual(os.listdir(self.folder), ['.lock', 'config.json'])
+    self.assertEqual(self.config()['settings'], {'seed': 9})
+    self.assertTrue((elsewhere / 'mine').exists())
+
+  @parameterized.parameters(False, True)
+  def test_folder_of_something_else_is_left_alone(self, overwrite):
+    self.folder.mkdir(parents=True)
+    (self.folder / 'thesis.tex').write_text('precious')
+    with self.assertRaisesRegex(
+        ValueError, 'with thesis.tex and no config.json. Use another'
+    ):
+      self.claim(overwrite=overwrite)
+    self.assertEqual(os.listdir(self.folder), ['thesis.tex'])
+
+  def test_end_of_the_program_while_config_is_written(self):
+    self.folder.mkdir(parents=True)
+    (self.folder / 'config.tmp').write_text('{"sett')
+    self.claim()
+    self.assertEqual(self.config()['settings'], _SETTINGS)
+
+  @parameterized.parameters('', '{"settings": ', '[]', '{}', '{"settings": {}}')
+  def test_damaged_config(self, text):
+    self.trained()
+    (self.folder / 'config.json').write_text(text)
+    with self.assertRaisesRegex(ValueError, 'a damaged file. .*--overwrite'):
+      self.claim()
+    self.claim(overwrite=True)
+
+  def test_finished_is_a_run_with_the_last_file_of_its_report(self):
+    folder = self.claim()
+    (self.folder / 'report.json').write_text('{"headline": "All are better."}')
+    self.assertFalse(folder.finished)
+    (self.folder / 'report.html').write_text('')
+    self.assertTrue(folder.finished)
+    self.assertEqual(folder.headline, 'All are better.')
+
+  def test_another_run_going_on(self):
+    holder = subprocess.Popen(
+        [sys.executable, '-c', _HOLD, str(self.folder)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        cwd=paths.ROOT,
+    )
+    try:
+      self.assertEqual(holder.stdout.readline(), b'claimed\n')
+      for overwrite in (False, True):
+        with self.assertRaisesRegex(ValueError, 'found one going on'):
+          self.claim({}, overwrite=overwrite)
+    finally:
+      holder.communicate()
+    self.claim({})  # The lock goes with the program.
+
+  @parameterized.parameters('file', 'file/below')
+  def test_file_in_the_place_of_a_folder(self, name):
+    file = self.base / 'file'
+    file.write_text('precious')
+    with self.assertRaisesRegex(
+        OSError, 'a folder to write in at .*/file.*, found: .*--output_dir'
+    ):
+      self.claim(path=self.base / name)
+    self.assertEqual(file.read_text(), 'precious')
+
+
+if __name__ == '__main__':
+  absltest.main()

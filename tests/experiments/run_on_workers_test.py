@@ -1,0 +1,86 @@
+# Copyright 2026 The tff-partial Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""The program on several workers ends with what it ends with on one."""
+
+import pathlib
+import subprocess
+import sys
+import tempfile
+
+from absl.testing import absltest
+
+from tests.helpers import paths
+from tests.helpers import programs
+from tests.helpers import workers as workers_lib
+
+_PROGRAM = (
+    sys.executable,
+    str(paths.ROOT / 'run_experiment.py'),
+)
+
+
+class RunOnWorkersTest(absltest.TestCase):
+
+  def setUp(self):
+    super().setUp()
+    self.folder = pathlib.Path(
+        self.enter_context(tempfile.TemporaryDirectory())
+    )
+
+  def run_program(self, name, *arguments):
+    data = self.folder / 'data'
+    if not data.exists():
+      data.mkdir()
+      programs.write_data(data)
+    settings = programs.settings(data, self.folder / name)
+    return subprocess.run(
+        [
+            *_PROGRAM,
+            *settings,
+            '--total_rounds=2',
+            '--finetune_epochs=1',
+            *arguments,
+        ],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+    )
+
+  def test_same_bits_and_same_tests(self):
+    workers = workers_lib.Workers(self, 2)
+    here = self.run_program(
+        # As many threads for a client as it has in those workers.
+        'here',
+        '--clients_per_shard=2',
+        '--max_concurrent_clients=1',
+    )
+    self.assertEqual(here.returncode, 0, here.stderr)
+    there = self.run_program(
+        'there',
+        '--clients_per_shard=2',
+        f'--workers={",".join(workers.addresses)}',
+    )
+    self.assertEqual(there.returncode, 0, there.stderr)
+    found, expected = (
+        programs.results(self.folder / name) for name in ('there', 'here')
+    )
+    self.assertEqual(found, expected)
+    # Among them the clients that were fine-tuned before the test.
+    found, expected = (
+        (self.folder / name / 'clients.csv').read_text()
+        for name in ('there', 'here')
+    )
+    self.assertEqual(found, expected)
+
+  def test_what_is_no_address(self):
+    done = self.run_program('none', '--workers=nowhere')
+    self.assertEqual(done.returncode, 1)
+    self.assertEqual(
+        done.stderr,
+        "run_experiment: Expected workers as host:port, found 'nowhere'."
+        ' Separate several by commas.\n',
+    )
+
+
+if __name__ == '__main__':
+  absltest.main()

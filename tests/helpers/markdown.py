@@ -1,0 +1,73 @@
+# Copyright 2026 The tff-partial Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""Reads our Markdown pages: their code, their commands and their links."""
+
+from collections.abc import Iterator
+import pathlib
+import re
+import shlex
+
+from tests.helpers import paths
+
+# The folder itself: pages lead to files of every kind. Tests of pages have the
+# tag "external", with which Bazel runs them whether or not it sees a change.
+ROOT = paths.ROOT
+PAGES = sorted(
+    [
+        *ROOT.glob('*.md'),
+        *(
+            path
+            for folder in ('docs', 'results', 'benchmarks')
+            for path in (ROOT / folder).glob('*.md')
+        ),
+    ]
+)
+PYTHON = '.venv/bin/python'  # As commands call it.
+
+_BLOCK = re.compile(r'^```(\w*)\n(.*?)^```$', re.MULTILINE | re.DOTALL)
+_INDENTED = re.compile(r'^    (\S.*)$', re.MULTILINE)
+_CODE = re.compile(r'(?<!`)`([^`\n]+)`(?!`)')
+_LINK = re.compile(r'\[[^\]]*\]\(([^)\s]+)\)')
+_COMMAND = re.compile(
+    r'^(make|bash|(\.venv/bin/)?(python|jupyter)|pip|uv)( |$)'
+)
+
+
+def name(path: pathlib.Path) -> str:
+  return str(path.relative_to(ROOT))
+
+
+def blocks(path: pathlib.Path, language: str) -> Iterator[tuple[int, str]]:
+  """The fenced blocks of a language, each with its first line's number."""
+  text = path.read_text(encoding='utf-8')
+  for match in _BLOCK.finditer(text):
+    if match[1] == language:
+      yield text.count('\n', 0, match.start(2)) + 1, match[2]
+
+
+def commands(path: pathlib.Path) -> list[list[str]]:
+  """The words of each command in the page's shell blocks."""
+  found = []
+  for _, block in blocks(path, 'sh'):
+    lines = block.replace('\\\n', ' ').splitlines()
+    found.extend(shlex.split(line, comments=True) for line in lines)
+  return [words for words in found if words]
+
+
+def commands_in_text(path: pathlib.Path) -> list[list[str]]:
+  """The same of code within sentences, and of indented lines."""
+  text = _BLOCK.sub('', path.read_text(encoding='utf-8'))
+  code = [*_CODE.findall(text), *_INDENTED.findall(text)]
+  return [
+      shlex.split(line, comments=True) for line in code if _COMMAND.match(line)
+  ]
+
+
+def files_linked(path: pathlib.Path) -> list[str]:
+  """The targets of links and pictures that are files."""
+  text = _BLOCK.sub('', path.read_text(encoding='utf-8'))
+  return [
+      link.split('#')[0]
+      for link in _LINK.findall(text)
+      if not link.startswith(('http://', 'https://', '#'))
+  ]

@@ -1,0 +1,191 @@
+# Copyright 2026 The tff-partial Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""Whole runs of run_experiment.py, as processes or called here."""
+
+import collections
+import contextlib
+import hashlib
+import io
+import pathlib
+import re
+import sqlite3
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+
+from absl import flags
+from absl.testing import flagsaver
+from absl.testing import parameterized
+import numpy as np
+import psutil
+import tensorflow as tf
+
+import run_experiment
+from tests.helpers import paths
+from tff_partial.data import sql_writer
+from tff_partial.experiments import run as experiment
+
+PROGRAM = (sys.executable, str(paths.ROOT / 'run_experiment.py'))
+ROUNDS = 60  # Enough to be stopped in.
+SECONDS = 900  # After which a run that does not get there is given up.
+FEATURES = collections.OrderedDict(
+    pixels=tf.TensorSpec([28, 28], tf.uint8), label=tf.TensorSpec([], tf.int32)
+)
+
+
+def write_data(folder, *, features=FEATURES):
+  """Eight writers of six and four examples; the folder."""
+  for name, size in (('train', 6), ('test', 4)):
+    with sql_writer.SqlWriter(f'{folder}/{name}.sqlite', features) as writer:
+      for i in range(8):
+        rng = np.random.default_rng([i, size])
+        shape = [size, *features['pixels'].shape]
+        writer.write(
+            f'writer_{i}',
+            {
+                'pixels': rng.integers(0, 256, shape).astype(np.uint8),
+                'label': rng.integers(0, 62, size),
+            },
+        )
+  return pathlib.Path(folder)
+
+
+def settings(data, output_dir, *others):
+  return [
+      f'--data={data}',
+      f'--output_dir={output_dir}',
+      f'--total_rounds={ROUNDS}',
+      '--pretrain_rounds=2',
+      '--clients_per_round=3',
+      '--unseen_clients=2',
+      '--rounds_per_evaluation=0',
+      '--batch_size=4',
+      *others,
+  ]
+
+
+def results(folder):
+  """What a run has learnt: weights, personal variables and server state."""
+  with contextlib.closing(
+      sqlite3.connect(folder / 'personal_store.sqlite')
+  ) as connection:
+    return {
+        'weights': (folder / experiment.WEIGHTS_FILE).read_bytes(),
+        'clients': connection.execute(
+            'SELECT * FROM clients ORDER BY client_id'
+        ).fetchall(),
+        'state': connection.execute(
+            'SELECT * FROM state ORDER BY position'
+        ).fetchall(),
+    }
+
+
+def contents(folder):
+  """A hash of every file; logs and locks say nothing and are left out."""
+  return {
+      str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).digest()
+      for path in folder.rglob('*')
+      if path.is_file() and path.suffix not in ('.lock', '.log')
+  }
+
+
+class Running:
+  """A run that was started, and the workers that it was seen to have."""
+
+  def __init__(self, arguments, log):
+    self._log = open(log, 'wb')
+    self.log = pathlib.Path(log)
+    self.process = subprocess.Popen(
+        [*PROGRAM, *arguments],
+        stdin=subprocess.DEVNULL,
+        stdout=self._log,
+        stderr=self._log,
+    )
+    self.workers = set()
+    self._watch = threading.Thread(target=self._record_workers)
+    self._watch.start()
+
+  def _record_workers(self):
+    while self.process.poll() is None:
+      with contextlib.suppress(psutil.NoSuchProcess):
+        for child in psutil.Process(self.process.pid).children(recursive=True):
+          if child.name() == 'worker_binary':
+            self.workers.add(child)
+      time.sleep(0.05)
+
+  def wait_for(self, pattern):
+    """Waits until the run has said something."""
+    deadline = time.monotonic() + SECONDS
+    while not re.search(pattern, self.log.read_text(errors='replace')):
+      if self.process.poll() is not None or time.monotonic() > deadline:
+        raise AssertionError(f'No {pattern!r} in: {self.log.read_text()}')
+      time.sleep(0.01)
+
+  def end(self, signal_number=None):
+    """Sends a signal if given one; the exit status."""
+    if signal_number is not None:
+      self.process.send_signal(signal_number)
+    try:
+      return self.process.wait(SECONDS)
+    finally:
+      self.process.kill()
+      self._watch.join()
+      self._log.close()
+
+
+class FolderTest(parameterized.TestCase):
+
+  def setUp(self):
+    super().setUp()
+    folder = tempfile.TemporaryDirectory()
+    self.addCleanup(folder.cleanup)
+    self.folder = pathlib.Path(folder.name)
+
+  def assertAllEnd(self, workers):
+    self.assertNotEmpty(workers)
+    gone, alive = psutil.wait_procs(workers, timeout=10)
+    self.assertEmpty(
+        [p for p in alive if p.status() != psutil.STATUS_ZOMBIE], gone
+    )
+
+  def start(self, *arguments):
+    log = self.folder / f'log_{time.monotonic_ns()}'
+    running = Running(arguments, log)
+    self.addCleanup(running.end)
+    self.addCleanup(running.process.kill)
+    return running
+
+  def early(self, *arguments):
+    """Exit status, and lines of stderr, of a run that ends soon."""
+    run = subprocess.run(
+        [*PROGRAM, *arguments],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=SECONDS,
+    )
+    return run.returncode, run.stderr.splitlines()
+
+  def call(self, *arguments):
+    """Exit status, stdout and lines of stderr of the program, called here."""
+    out, err = io.StringIO(), io.StringIO()
+    with (
+        flagsaver.flagsaver(),
+        contextlib.redirect_stdout(out),
+        contextlib.redirect_stderr(err),
+    ):
+      argv = flags.FLAGS(['run_experiment', *arguments])
+      with self.assertRaises(SystemExit) as raised:
+        run_experiment.main(argv)
+    lines = re.split('[\r\n]+', err.getvalue())
+    # Progress bars are drawn on stderr too.
+    said = [line for line in lines if line and '%|' not in line]
+    return raised.exception.code, out.getvalue(), said
+
+  def assertRefused(self, message, *arguments):
+    code, _, said = self.call(*arguments)
+    self.assertEqual(code, 1)
+    self.assertLen(said, 1, said)
+    self.assertRegex(said[0], f'^run_experiment: .*{message}')

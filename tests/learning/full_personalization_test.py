@@ -1,0 +1,233 @@
+# Copyright 2026 The tff-partial Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""Ditto, pFedMe and APFL, against numbers worked out by hand.
+
+The client of `local_update_test`: (x, y) = (1, 2) and (2, 3) in one batch, with
+gradients (e1 + 2 e2) / 2 for w and (e1 + e2) / 2 for b. At w = b = 0 they are
+-4 and -2.5. Here u = (w, b) is shared and v a personal copy of both.
+"""
+
+from absl.testing import absltest
+from absl.testing import parameterized
+import numpy as np
+import tensorflow as tf
+
+from tests.helpers import toy
+from tests.helpers import worker
+from tff_partial.evaluation import evaluation
+from tff_partial.learning import algorithms
+from tff_partial.learning import copied_model
+from tff_partial.learning import local_update
+from tff_partial.learning import partial_model
+from tff_partial.learning import partition
+from tff_partial.learning import process
+from tff_partial.learning import weights
+
+setUpModule, tearDownModule = worker.start, worker.stop
+
+XS, YS = [1.0, 2.0], [2.0, 3.0]
+PLAIN = toy.model_fn(partition.none)
+
+
+def copied():
+  return copied_model.CopiedModel(PLAIN)
+
+
+def mixed():
+  return copied_model.MixedModel(PLAIN)
+
+
+def run(algorithm, *, u=(0.0, 0.0), v=(0.0, 0.0), mixture=None):
+  """(new u, new v, new mixture weight) after one client's work."""
+  values = lambda w, b: [[[w]], [b]]
+  output = local_update.local_update(
+      copied() if mixture is None else mixed(),
+      algorithm.phases,
+      toy.weights(*values(*u)),
+      toy.weights(*values(*v), *([] if mixture is None else [mixture])),
+      toy.value(XS, YS),
+      client_examples=toy.ALL_AT_ONCE,
+  )
+  number = lambda t: float(np.squeeze(t.numpy()))
+  after = [before - number(d) for before, d in zip(u, output.update)]
+  personal = [number(t) for t in output.personal.trainable]
+  return after, personal[:2], personal[2:]
+
+
+class DittoTest(absltest.TestCase):
+
+  def ditto(self, penalty, rate=0.1):
+    return algorithms.ditto(toy.sgd(rate), toy.sgd(rate), penalty=penalty)
+
+  def test_by_hand(self):
+    # At v = (1, 0): e = (-1, -1), gradients -1.5 and -1; the penalty's are
+    # 0.5 * (1 - 0) and 0. u is trained as by FedAvg.
+    u, v, _ = run(self.ditto(0.5), v=(1.0, 0.0))
+    np.testing.assert_allclose(u, [0.4, 0.25], rtol=1e-6)
+    np.testing.assert_allclose(v, [1.1, 0.1], rtol=1e-6)
+
+  def test_without_penalty_is_training_alone(self):
+    _, v, _ = run(self.ditto(0.0), v=(1.0, 0.0))
+    alone = local_update.local_update(
+        toy.model_fn(partition.everything)(),
+        algorithms.finetune(toy.sgd(0.1)).phases,
+        toy.weights(),
+        toy.weights([[1.0]], [0.0]),
+        toy.value(XS, YS),
+        client_examples=toy.ALL_AT_ONCE,
+    ).personal.trainable
+    np.testing.assert_array_equal(v, [float(np.squeeze(t)) for t in alone])
+
+  def test_large_penalty_stays_at_the_shared_model_that_was_received(self):
+    # rate * penalty = 1 takes v to u - 1e-4 * gradient, whatever v was.
+    _, v, _ = run(self.ditto(1e4, rate=1e-4), u=(0.5, 0.5), v=(9.0, -9.0))
+    np.testing.assert_allclose(v, [0.5, 0.5], atol=0.01)
+
+  def test_shared_model_is_fed_avgs(self):
+    p = process.build_partial_process(
+        copied, self.ditto(0.5), client_examples=toy.ALL_AT_ONCE
+    )
+    fed_avg = process.build_partial_process(
+        PLAIN, algorithms.fed_avg(toy.sgd(0.1)), client_examples=toy.ALL_AT_ONCE
+    )
+    data = [toy.value([1], [2]), toy.value(XS, YS)]
+    state, personal, _ = p.next(
+        p.initialize(), [p.initialize_personal()] * 2, data
+    )
+    expected, _, _ = fed_avg.next(
+        fed_avg.initialize(), [fed_avg.initialize_personal()] * 2, data
+    )
+    tf.nest.map_structure(
+        np.testing.assert_array_equal,
+        state.global_model_weights,
+        expected.global_model_weights,
+    )
+    self.assertNotEqual(
+        personal[0].trainable[0].item(), personal[1].trainable[0].item()
+    )
+
+
+class PFedMeTest(absltest.TestCase):
+
+  def pfedme(self, **kwargs):
+    kwargs = {'penalty': 2.0, 'pull': 0.5, 'local_rounds': 1, **kwargs}
+    return algorithms.pfedme(toy.sgd(0.1), **kwargs)
+
+  def test_one_round_by_hand(self):
+    # v goes to (0.4, 0.25); u goes half of the way.
+    u, v, _ = run(self.pfedme(inner_steps=1))
+    np.testing.assert_allclose(v, [0.4, 0.25], rtol=1e-6)
+    np.testing.assert_allclose(u, [0.2, 0.125], rtol=1e-6)
+
+  def test_proximal_term_has_a_gradient(self):
+    # Second step at v = (0.4, 0.25): e = (-1.35, -1.95), gradients -2.625 and
+    # -1.65, and of the penalty 2 * 0.4 and 2 * 0.25.
+    _, v, _ = run(self.pfedme(inner_steps=2))
+    np.testing.assert_allclose(v, [0.4 + 0.1825, 0.25 + 0.115], rtol=1e-5)
+
+  def test_next_local_round_is_drawn_to_where_the_shared_model_went(self):
+    # u = (0.2, 0.125), v = (0.4, 0.25): the penalty's gradients are halved.
+    u, v, _ = run(self.pfedme(inner_steps=1, local_rounds=2))
+    v_expected = [0.4 + 0.2625 - 0.04, 0.25 + 0.165 - 0.025]
+    np.testing.assert_allclose(v, v_expected, rtol=1e-5)
+    np.testing.assert_allclose(
+        u, [(0.2 + v_expected[0]) / 2, (0.125 + v_expected[1]) / 2], rtol=1e-5
+    )
+
+  def test_fixed_point(self):
+    # At w = b = 1 there is no error: nothing moves.
+    u, v, _ = run(self.pfedme(local_rounds=3), u=(1.0, 1.0), v=(1.0, 1.0))
+    np.testing.assert_array_equal(u, [1.0, 1.0])
+    np.testing.assert_array_equal(v, [1.0, 1.0])
+
+  def test_without_pull_the_shared_model_stays(self):
+    algorithm = self.pfedme(pull=0.0)
+    self.assertFalse(algorithm.trains_shared)
+    self.assertEqual(run(algorithm)[0], [0.0, 0.0])
+
+
+class ApflTest(absltest.TestCase):
+
+  APFL = algorithms.apfl(toy.sgd(0.1), toy.sgd(0.1))
+
+  def test_by_hand(self):
+    # The mixture of (0, 0) and (1, 1) is (0.5, 0.5): e = (-1, -1.5), gradients
+    # -2 and -1.25, of v half of that, of the weight -2 * 1 - 1.25 * 1.
+    u, v, mixture = run(self.APFL, v=(1.0, 1.0), mixture=0.5)
+    np.testing.assert_allclose(u, [0.4, 0.25], rtol=1e-6)
+    np.testing.assert_allclose(v, [1.1, 1.0625], rtol=1e-6)
+    np.testing.assert_allclose(mixture, [0.825], rtol=1e-6)
+
+  def test_weight_0_is_fed_avg(self):
+    u, v, _ = run(self.APFL, v=(5.0, -5.0), mixture=0.0)
+    np.testing.assert_allclose(u, [0.4, 0.25], rtol=1e-6)
+    self.assertEqual(v, [5.0, -5.0])
+
+  def test_predicts_with_the_mixture(self):
+    model = mixed()
+    model.assign(toy.weights([[0.0]], [0.0]), toy.weights([[2.0]], [4.0], 0.25))
+    batch = toy.examples([1.0], [0.0])
+    outputs = model.outputs(batch, training=False)
+    np.testing.assert_allclose(outputs, [[1.5]])  # 0.5 x + 1
+
+
+class ModelTest(parameterized.TestCase):
+
+  @parameterized.named_parameters(('copied', copied), ('mixed', mixed))
+  def test_both_models_start_alike(self, model_fn):
+    shared, personal = process.build_initial_weights(model_fn, seed=3)()
+    for u, v in zip(shared.trainable, personal.trainable):
+      np.testing.assert_array_equal(u, v)
+
+  def test_pretrained_weights_start_both(self):
+    variables = partial_model.describe(mixed)
+    shared, personal = process.build_initial_weights(mixed, seed=0)()
+    filled = weights.fill(
+        {
+            'line/kernel': np.array([[7.0]], np.float32),
+            'line/bias': np.array([8.0], np.float32),
+        },
+        variables,
+        shared,
+        personal,
+    )
+    for group in (filled.shared, filled.personal):
+      np.testing.assert_array_equal(group.trainable[0], [[7.0]])
+      np.testing.assert_array_equal(group.trainable[1], [8.0])
+    self.assertEqual(filled.missing, [copied_model.MIXTURE])
+    self.assertEmpty(filled.unused)
+
+  @parameterized.named_parameters(('copied', copied), ('mixed', mixed))
+  def test_evaluation_uses_the_personal_model(self, model_fn):
+    shared, personal = process.build_initial_weights(model_fn, seed=0)()
+    v = [np.array([[1.0]], np.float32), np.array([1.0], np.float32)]
+    personal = personal._replace(
+        trainable=v + [np.float32(1.0)] * (len(personal.trainable) - 2)
+    )
+    test = toy.Clients({'a': toy.examples(XS, YS)})
+    table = evaluation.evaluate(
+        {
+            'personalized': evaluation.TestedModel(
+                evaluation.build_evaluation(
+                    model_fn, client_examples=toy.ALL_AT_ONCE
+                ),
+                shared,
+                lambda ids: [personal] * len(ids),
+            )
+        },
+        client_ids=['a'],
+        train_clients=test,
+        test_clients=test,
+        client_examples=toy.ALL_AT_ONCE,
+        participated=lambda client_id: True,
+        progress=False,
+    )
+    self.assertEqual(table.values('personalized', 'squared_error'), [0.0])
+
+  def test_part_of_a_model_cannot_be_copied(self):
+    with self.assertRaisesRegex(ValueError, 'nothing personal to copy'):
+      copied_model.CopiedModel(toy.model_fn())
+
+
+if __name__ == '__main__':
+  absltest.main()

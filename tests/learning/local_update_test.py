@@ -1,0 +1,307 @@
+# Copyright 2026 The tff-partial Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""One client's work, against numbers worked out by hand.
+
+The client below has examples (x, y) = (1, 2) and (2, 3) in one batch. With the
+errors e = w x + b - y the gradients are (e1 + 2 e2) / 2 for w and (e1 + e2) / 2
+for b. At w = b = 0: e = (-2, -3), so they are -4 and -2.5.
+"""
+
+from absl.testing import absltest
+from absl.testing import parameterized
+import numpy as np
+import tensorflow as tf
+import tensorflow_federated as tff
+
+from tests.helpers import toy
+from tff_partial.learning import algorithms
+from tff_partial.learning import examples as examples_lib
+from tff_partial.learning import local_update
+from tff_partial.learning import partition
+
+XS, YS = [1.0, 2.0], [2.0, 3.0]
+SHARED = toy.weights([[0.0]])
+PERSONAL = toy.weights([0.0])
+
+
+def run(algorithm, data=None, *, shared=SHARED, personal=PERSONAL, **kwargs):
+  """(w update, final b, output) after one client's work."""
+  kwargs.setdefault('client_examples', toy.ALL_AT_ONCE)
+  output = local_update.local_update(
+      kwargs.pop('model', None) or toy.model_fn()(),
+      algorithm.phases,
+      shared,
+      personal,
+      toy.value(XS, YS) if data is None else data,
+      **kwargs,
+  )
+  output = tf.nest.map_structure(lambda t: t.numpy(), output)
+  return (
+      float(output.update[0].squeeze()),
+      float(output.personal.trainable[0].squeeze()),
+      output,
+  )
+
+
+class PhasesTest(parameterized.TestCase):
+
+  def test_fed_avg_leaves_the_personal_variable(self):
+    update, b, _ = run(algorithms.fed_avg(toy.sgd(0.1)))
+    self.assertAlmostEqual(update, -0.4, places=6)  # 0 - (0 + 0.1 * 4)
+    self.assertEqual(b, 0.0)
+
+  def test_fed_sim_takes_both_gradients_at_the_same_point(self):
+    update, b, _ = run(algorithms.fed_sim(toy.sgd(0.1), toy.sgd(0.2)))
+    self.assertAlmostEqual(update, -0.4, places=6)
+    self.assertAlmostEqual(b, 0.5, places=6)  # 0.2 * 2.5
+
+  def test_fed_alt_takes_the_shared_gradient_at_the_new_personal_variable(self):
+    # b becomes 0.5; then e = (-1.5, -2.5) and the gradient of w is -3.25.
+    update, b, _ = run(algorithms.fed_alt(toy.sgd(0.1), toy.sgd(0.2)))
+    self.assertAlmostEqual(b, 0.5, places=6)
+    self.assertAlmostEqual(update, -0.325, places=6)
+
+  def test_finetuning_changes_nothing_shared(self):
+    update, b, _ = run(algorithms.finetune(toy.sgd(0.2)))
+    self.assertEqual(update, 0.0)
+    self.assertAlmostEqual(b, 0.5, places=6)
+
+  def test_work_starts_from_the_variables_given(self):
+    # At w = 1, b = 1: e = (0, 0), nothing to learn.
+    update, b, _ = run(
+        algorithms.fed_alt(toy.sgd(), toy.sgd()),
+        shared=toy.weights([[1.0]]),
+        personal=toy.weights([1.0]),
+    )
+    self.assertEqual(update, 0.0)
+    self.assertEqual(b, 1.0)
+
+  def test_epochs_repeat_the_phase(self):
+    # b: gradients -2.5, then at b = 0.5 -2.0: 0.5 + 0.4.
+    _, b, output = run(
+        algorithms.finetune(toy.sgd(0.2), steps=algorithms.Steps(epochs=2))
+    )
+    self.assertAlmostEqual(b, 0.9, places=6)
+    self.assertEqual(output.counts.steps, 2)
+    self.assertEqual(output.counts.examples, 4)
+
+  def test_max_steps_holds_over_all_epochs(self):
+    steps = algorithms.Steps(epochs=5, max_steps=1)
+    _, b, output = run(algorithms.finetune(toy.sgd(0.2), steps=steps))
+    self.assertAlmostEqual(b, 0.5, places=6)
+    self.assertEqual(output.counts.steps, 1)
+
+  def test_each_phase_has_its_own_steps(self):
+    _, _, output = run(
+        algorithms.fed_alt(
+            toy.sgd(0.1), toy.sgd(0.1), personal_steps=algorithms.Steps(3)
+        )
+    )
+    self.assertEqual(output.counts.steps, 4)
+    self.assertEqual(output.counts.examples, 8)
+
+  def test_last_batch_is_smaller(self):
+    output = run(
+        algorithms.fed_avg(toy.sgd(0.0 + 1e-9)),
+        toy.value([1, 2, 3], [0, 0, 0]),
+        client_examples=examples_lib.Tensors(batch_size=2),
+    )[2]
+    self.assertEqual(output.counts.steps, 2)
+    self.assertEqual(output.counts.examples, 3)
+
+  def test_metrics_are_of_the_last_phase(self):
+    # At b = 0.5 the errors are -1.5 and -2.5, squared 2.25 and 6.25.
+    output = run(algorithms.fed_alt(toy.sgd(0.1), toy.sgd(0.2)))[2]
+    total, weight = output.metrics['squared_error']
+    self.assertAlmostEqual(total, 8.5, places=5)
+    self.assertEqual(weight, 2.0)
+
+  def test_a_dataset_of_batches_gives_the_same(self):
+    dataset = tf.data.Dataset.from_tensor_slices(toy.examples(XS, YS)).batch(2)
+    algorithm = algorithms.fed_alt(toy.sgd(0.1), toy.sgd(0.2))
+    update, b, output = run(
+        algorithm, dataset, client_examples=examples_lib.Sequences()
+    )
+    self.assertAlmostEqual(b, 0.5, places=6)
+    self.assertAlmostEqual(update, -0.325, places=6)
+    self.assertEqual(output.weight, 2.0)
+
+  def test_momentum_lives_as_long_as_the_phase(self):
+    # With momentum 0.5 the second step of b has velocity 0.5 * 2.5 + 2.0.
+    optimizer = tff.learning.optimizers.build_sgdm(0.2, momentum=0.5)
+    training = local_update.GroupTraining(optimizer)
+    _, b, _ = run(
+        algorithms.finetune(training, steps=algorithms.Steps(epochs=2))
+    )
+    self.assertAlmostEqual(b, 0.5 + 0.2 * 3.25, places=6)
+
+
+class GradientsTest(parameterized.TestCase):
+
+  def test_clipping_bounds_the_norm_of_what_is_trained(self):
+    # Both: norm of (4, 2.5) is 4.7170, so w gets 4 / 4.7170.
+    clip = algorithms.Steps(clip_norm=1.0)
+    update, b, _ = run(algorithms.fed_sim(toy.sgd(), toy.sgd(), steps=clip))
+    self.assertAlmostEqual(update, -4 / np.hypot(4, 2.5), places=6)
+    self.assertAlmostEqual(b, 2.5 / np.hypot(4, 2.5), places=6)
+
+  def test_clipping_ignores_the_group_that_is_not_trained(self):
+    # Alone, each gradient is longer than 1 and becomes exactly 1.
+    clip = algorithms.Steps(clip_norm=1.0)
+    update, b, _ = run(algorithms.fed_alt(toy.sgd(), toy.sgd(), steps=clip))
+    self.assertAlmostEqual(b, 1.0, places=6)
+    self.assertAlmostEqual(update, -1.0, places=6)
+
+  def test_clipping_leaves_short_gradients_alone(self):
+    clip = algorithms.Steps(clip_norm=100.0)
+    update, _, _ = run(algorithms.fed_avg(toy.sgd(), steps=clip))
+    self.assertAlmostEqual(update, -4.0, places=5)
+
+  def test_penalty_pulls_the_personal_variable_to_where_it_started(self):
+    # At b = 1: e = (-1, -2), gradient -1.5. The penalty (0.5 / 2)(b - 3)^2 has
+    # the gradient 0.5 * (1 - 3) = -1. Together 0.1 * 2.5.
+    _, b, _ = run(
+        algorithms.finetune(
+            toy.sgd(0.1, penalty=0.5, anchor=local_update.INITIAL)
+        ),
+        personal=toy.weights([1.0]),
+        initial_personal=toy.weights([3.0]),
+    )
+    self.assertAlmostEqual(b, 1.25, places=6)
+
+  def test_proximal_term_pulls_the_shared_variable_to_the_servers(self):
+    # Step 1: no distance yet, w = 0.4. Step 2: e = (-1.6, -2.2), gradient -3,
+    # penalty 2 * 0.4: w = 0.4 + 0.1 * (3 - 0.8).
+    update, _, _ = run(
+        algorithms.fed_avg(
+            toy.sgd(0.1, penalty=2.0), steps=algorithms.Steps(epochs=2)
+        )
+    )
+    self.assertAlmostEqual(update, -0.62, places=6)
+
+  def test_penalty_without_its_anchor_is_refused(self):
+    with self.assertRaisesRegex(ValueError, 'Expected initial_personal'):
+      run(
+          algorithms.finetune(
+              toy.sgd(0.1, penalty=0.5, anchor=local_update.INITIAL)
+          )
+      )
+
+  def test_schedule_sets_the_learning_rate_of_the_round(self):
+    training = toy.sgd(
+        9.0, schedule=lambda round_num: 0.1 * tf.cast(round_num, tf.float32)
+    )
+    update, _, _ = run(algorithms.fed_avg(training), round_num=3)
+    self.assertAlmostEqual(update, -0.3 * 4, places=6)
+
+
+class WrongClientsTest(parameterized.TestCase):
+
+  @parameterized.named_parameters(
+      ('nan', float('nan'), 0.1),
+      ('infinite', float('inf'), 0.1),
+      ('diverging', 3.0, 1e38),
+  )
+  def test_client_that_is_not_finite_changes_nothing(self, y, learning_rate):
+    update, b, output = run(
+        algorithms.fed_sim(
+            toy.sgd(learning_rate),
+            toy.sgd(learning_rate),
+            steps=algorithms.Steps(epochs=4),
+        ),
+        toy.value([1.0, 2.0], [2.0, y]),
+        personal=toy.weights([0.25]),
+    )
+    self.assertEqual(update, 0.0)
+    self.assertEqual(b, 0.25)
+    self.assertEqual(output.weight, 0.0)
+    self.assertEqual(output.counts.non_finite, 1)
+    self.assertEqual(output.metrics['squared_error'], (0.0, 0.0))
+
+  def test_client_without_examples_changes_nothing(self):
+    update, b, output = run(
+        algorithms.fed_alt(toy.sgd(), toy.sgd()),
+        toy.value([], []),
+        personal=toy.weights([0.25]),
+    )
+    self.assertEqual((update, b), (0.0, 0.25))
+    self.assertEqual(output.weight, 0.0)
+    self.assertEqual(output.counts.empty, 1)
+    self.assertEqual(output.counts.non_finite, 0)
+
+  def test_uniform_weight_is_one_but_for_such_clients(self):
+    algorithm = algorithms.fed_avg(toy.sgd(0.1))
+    weight = lambda data: run(algorithm, data, uniform_weight=True)[2].weight
+    self.assertEqual(weight(toy.value(XS, YS)), 1.0)
+    self.assertEqual(weight(toy.value([], [])), 0.0)
+
+  @parameterized.named_parameters(
+      ('no_group', {}, 'at least one group'),
+      ('epochs', dict(shared=toy.sgd(), epochs=0), 'epochs above 0, found 0'),
+      ('clip', dict(shared=toy.sgd(), clip_norm=-1.0), 'clip_norm above 0'),
+      (
+          'anchor',
+          dict(shared=toy.sgd(penalty=1.0, anchor='initial')),
+          "Expected anchor 'received' for shared",
+      ),
+  )
+  def test_impossible_phase_is_refused(self, kwargs, message):
+    with self.assertRaisesRegex(ValueError, message):
+      local_update.Phase(**kwargs)
+
+
+class OrderTest(absltest.TestCase):
+
+  def order(self, *, seed=0, phase=0, epochs=1, training=True):
+    """The order in which ten examples are seen, as batches' first column."""
+    form = examples_lib.Tensors(batch_size=3)
+    seen = form.reduce(
+        toy.value(range(10), range(10), seed=seed),
+        tf.compat.v1.placeholder_with_default(tf.zeros([0]), [None])
+        if not tf.executing_eagerly()
+        else tf.zeros([0]),
+        lambda state, batch: tf.concat([state, batch['x'][:, 0]], 0),
+        epochs=epochs,
+        phase=phase,
+        training=training,
+    )
+    return seen.numpy().astype(int).tolist()
+
+  def test_every_epoch_is_a_permutation_of_its_own(self):
+    first, second = np.reshape(self.order(epochs=2), [2, 10]).tolist()
+    self.assertSequenceEqual(sorted(first), range(10))
+    self.assertSequenceEqual(sorted(second), range(10))
+    self.assertNotEqual(first, second)
+
+  def test_order_depends_on_seed_and_phase_alone(self):
+    self.assertEqual(self.order(seed=1), self.order(seed=1))
+    self.assertNotEqual(self.order(seed=1), self.order(seed=2))
+    self.assertNotEqual(self.order(phase=0), self.order(phase=1))
+
+  def test_testing_keeps_the_order(self):
+    self.assertSequenceEqual(self.order(training=False), range(10))
+
+
+class TwoVariablesTest(absltest.TestCase):
+
+  def test_everything_personal(self):
+    model = toy.model_fn(partition.everything)()
+    _, _, output = (
+        None,
+        None,
+        local_update.local_update(
+            model,
+            algorithms.finetune(toy.sgd(0.1)).phases,
+            tff.learning.models.ModelWeights([], []),
+            toy.weights([[0.0]], [0.0]),
+            toy.value(XS, YS),
+            client_examples=toy.ALL_AT_ONCE,
+        ),
+    )
+    w, b = (t.numpy().squeeze() for t in output.personal.trainable)
+    self.assertAlmostEqual(w, 0.4, places=6)
+    self.assertAlmostEqual(b, 0.25, places=6)
+
+
+if __name__ == '__main__':
+  absltest.main()

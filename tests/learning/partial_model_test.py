@@ -1,0 +1,214 @@
+# Copyright 2026 The tff-partial Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""One model, two groups: disjoint, covering, seeded, and what they compute."""
+
+import collections
+import random
+
+from absl.testing import absltest
+from absl.testing import parameterized
+import numpy as np
+import tensorflow as tf
+
+from tests.helpers import toy
+from tff_partial.learning import partial_model
+from tff_partial.learning import partition
+
+
+def two_layers(**kwargs):
+  inputs = tf.keras.Input([1])
+  x = tf.keras.layers.Dense(3, name='first', **kwargs)(inputs)
+  return tf.keras.Model(inputs, tf.keras.layers.Dense(1, name='second')(x))
+
+
+def build(keras_model, rule, **kwargs):
+  return partial_model.PartialModel(
+      keras_model,
+      rule,
+      loss_fn=toy.loss,
+      metric_fns={'squared_error': toy.squared_error},
+      input_spec=toy.INPUT_SPEC,
+      **kwargs,
+  )
+
+
+def paths(model, personal):
+  return [v.path for v in model.variables if v.personal == personal]
+
+
+class SplitTest(parameterized.TestCase):
+
+  @parameterized.parameters(
+      ('first/', ['first/kernel', 'first/bias']),
+      ('bias', ['first/bias', 'second/bias']),
+      ('', ['first/kernel', 'first/bias', 'second/kernel', 'second/bias']),
+      ('nothing', []),
+  )
+  def test_groups_are_disjoint_and_cover_the_model(self, pattern, expected):
+    keras_model = two_layers()
+    model = build(keras_model, partition.matches(pattern))
+    self.assertEqual(paths(model, personal=True), expected)
+    both = [*model.shared.trainable, *model.personal.trainable]
+    self.assertCountEqual(
+        [v.ref() for v in both], [v.ref() for v in keras_model.variables]
+    )
+    self.assertLen(model.personal.trainable, len(expected))
+
+  def test_variables_that_are_not_trainable_have_their_own_list(self):
+    model = build(
+        tf.keras.Sequential(
+            [
+                tf.keras.layers.InputLayer([1]),
+                tf.keras.layers.BatchNormalization(name='norm'),
+                tf.keras.layers.Dense(1, name='line'),
+            ]
+        ),
+        partition.layers('norm'),
+    )
+    self.assertLen(model.personal.trainable, 2)
+    self.assertLen(model.personal.non_trainable, 2)
+    self.assertEqual(
+        [v.path for v in model.variables if not v.trainable],
+        ['norm/moving_mean', 'norm/moving_variance'],
+    )
+
+  def test_shared_batch_norm_is_refused_by_name(self):
+    keras_model = tf.keras.Sequential(
+        [
+            tf.keras.layers.InputLayer([1]),
+            tf.keras.layers.BatchNormalization(name='norm'),
+            tf.keras.layers.Dense(1, name='line'),
+        ]
+    )
+    with self.assertRaisesRegex(
+        ValueError, "'top' shares .* norm/moving_mean, norm/moving_variance"
+    ):
+      build(keras_model, partition.layers('line'), rule_name='top')
+
+  def test_split_that_matches_nothing_is_refused(self):
+    with self.assertRaisesRegex(ValueError, "Split 'top' matches no variable"):
+      build(two_layers(), partition.layers('head'), rule_name='top')
+
+  def test_variable_outside_of_a_layer_is_refused(self):
+    class Hidden(tf.keras.Model):
+
+      def __init__(self):
+        super().__init__()
+        self.line = tf.keras.layers.Dense(1)
+        # In a place that Keras counts but has no path to.
+        self._trainable_weights.append(tf.Variable(1.0, name='hidden'))
+
+      def call(self, inputs):
+        return self.line(inputs)
+
+    keras_model = Hidden()
+    keras_model.build([None, 1])
+    with self.assertRaisesRegex(ValueError, r"found \['hidden:0'\] outside"):
+      build(keras_model, partition.none)
+
+  def test_layers_in_layers_have_unique_paths(self):
+    block = lambda name: tf.keras.Sequential(
+        [tf.keras.layers.Dense(1, name='dense')], name=name
+    )
+    model = build(
+        tf.keras.Sequential(
+            [tf.keras.layers.InputLayer([1]), block('a'), block('b')]
+        ),
+        partition.layers('b'),
+    )
+    self.assertLen({v.path for v in model.variables}, 4)
+    self.assertEqual(
+        [v.personal for v in model.variables], [False, False, True, True]
+    )
+
+  def test_describe(self):
+    variables = partial_model.describe(toy.model_fn())
+    self.assertEqual(
+        [(v.path, v.shape, v.dtype, v.personal) for v in variables],
+        [
+            ('line/kernel', (1, 1), 'float32', False),
+            ('line/bias', (1,), 'float32', True),
+        ],
+    )
+
+
+class ComputationTest(absltest.TestCase):
+
+  def test_assign_outputs_loss_metrics(self):
+    model = toy.model_fn()()
+    model.assign(toy.weights([[2.0]]), toy.weights([1.0]))
+    batch = collections.OrderedDict(
+        x=tf.constant([[1.0], [2.0]]), y=tf.constant([[1.0], [5.0]])
+    )
+    outputs = model.outputs(batch, training=False)
+    # 2 x + 1 = 3 and 5, errors 2 and 0.
+    np.testing.assert_allclose(outputs, [[3], [5]])
+    self.assertAlmostEqual(float(model.loss(batch, outputs)), 4 / 2 / 2)
+    total, weight = model.metrics(batch, outputs)['squared_error']
+    np.testing.assert_allclose(total, [4, 0])
+    np.testing.assert_allclose(weight, [1, 1])
+    self.assertEqual(model.metric_names, ('squared_error',))
+
+  def test_loss_has_regularization(self):
+    model = build(
+        tf.keras.Sequential(
+            [
+                tf.keras.layers.InputLayer([1]),
+                tf.keras.layers.Dense(
+                    1,
+                    kernel_initializer='ones',
+                    kernel_regularizer=tf.keras.regularizers.L2(0.25),
+                ),
+            ]
+        ),
+        partition.none,
+    )
+    batch = collections.OrderedDict(x=tf.ones([1, 1]), y=tf.ones([1, 1]))
+    # No error; 0.25 times the square of 1.
+    outputs = model.outputs(batch, training=True)
+    self.assertAlmostEqual(float(model.loss(batch, outputs)), 0.25)
+
+
+class InitialValuesTest(absltest.TestCase):
+
+  def initial_values(self, seed=None):
+    with tf.Graph().as_default(), tf.compat.v1.Session() as session:
+      if seed is None:
+        with partial_model.without_initial_values():
+          model = two_layers(bias_initializer='ones')
+      else:
+        with partial_model.seeded(seed):
+          model = two_layers(bias_initializer='ones')
+      session.run([v.initializer for v in model.variables])
+      return session.run(list(model.variables))
+
+  def test_depend_on_the_seed_alone(self):
+    first = self.initial_values(1)
+    random.seed(5)
+    tf.random.set_seed(5)
+    again, other = self.initial_values(1), self.initial_values(2)
+    for a, b in zip(first, again):
+      np.testing.assert_array_equal(a, b)
+    self.assertGreater(np.abs(first[0] - other[0]).max(), 0)
+    # Layers of one model do not start alike.
+    self.assertGreater(np.abs(first[0] - first[2].T).max(), 0)
+
+  def test_leave_other_random_numbers_alone(self):
+    random.seed(3)
+    expected = random.random()
+    random.seed(3)
+    self.initial_values(1)
+    self.assertEqual(random.random(), expected)
+
+  def test_need_a_graph(self):
+    with self.assertRaisesRegex(ValueError, 'a graph, found eager'):
+      with partial_model.seeded(0):
+        pass
+
+  def test_are_zero_where_nobody_reads_them(self):
+    for value in self.initial_values():
+      np.testing.assert_array_equal(value, np.zeros_like(value))
+
+
+if __name__ == '__main__':
+  absltest.main()

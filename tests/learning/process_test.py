@@ -1,0 +1,347 @@
+# Copyright 2026 The tff-partial Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""A round: its types, its numbers, TFF's own algorithms as special cases."""
+
+import signal
+
+from absl.testing import absltest
+from absl.testing import parameterized
+import numpy as np
+import tensorflow as tf
+import tensorflow_federated as tff
+
+from tests.helpers import toy
+from tests.helpers import worker
+from tff_partial.learning import algorithms
+from tff_partial.learning import examples as examples_lib
+from tff_partial.learning import local_update
+from tff_partial.learning import partition
+from tff_partial.learning import process
+
+setUpModule, tearDownModule = worker.start, worker.stop
+
+FED_ALT = algorithms.fed_alt(toy.sgd(0.1), toy.sgd(0.2))
+
+
+def build(algorithm=FED_ALT, rule=toy.B_IS_PERSONAL, **kwargs):
+  kwargs.setdefault('client_examples', toy.ALL_AT_ONCE)
+  return process.build_partial_process(toy.model_fn(rule), algorithm, **kwargs)
+
+
+def w_of(state):
+  return float(np.squeeze(state.global_model_weights.trainable[0]))
+
+
+def b_of(personal):
+  return [float(np.squeeze(p.trainable[0])) for p in personal]
+
+
+class TypesTest(absltest.TestCase):
+
+  def test_personal_variables_are_client_placed_in_and_out(self):
+    next_type = build().next.type_signature
+    parameter = next_type.parameter
+    self.assertEqual(
+        str(parameter.personal),
+        '{<trainable=<float32[1]>,non_trainable=<>>}@CLIENTS',
+    )
+    self.assertEqual(str(next_type.result[1]), str(parameter.personal))
+
+  def test_the_state_holds_nothing_personal(self):
+    state_type = build().initialize.type_signature.result
+    self.assertIs(state_type.placement, tff.SERVER)
+    self.assertNotIn('float32[1]', str(state_type).replace('[1,1]', ''))
+
+  def test_only_the_shared_type_reaches_the_aggregator(self):
+    seen = []
+
+    class Spy(tff.aggregators.WeightedAggregationFactory):
+
+      def create(self, value_type, weight_type):
+        seen.append((str(value_type), str(weight_type)))
+        return tff.aggregators.MeanFactory().create(value_type, weight_type)
+
+    build(aggregator=Spy())
+    self.assertEqual(seen, [('<float32[1,1]>', 'float32')])
+
+  def test_no_personal_tensor_is_aggregated_or_collected(self):
+    # Walks the computation itself: whatever an intrinsic takes from clients to
+    # the server must not contain the personal variables' type, float32[1].
+    comp = build().next.to_building_block()
+    from_clients = []
+
+    def visit(block):
+      if isinstance(block, tff.framework.Call) and isinstance(
+          block.function, tff.framework.Intrinsic
+      ):
+        function_type = block.function.type_signature
+        if (
+            'CLIENTS' in str(function_type.parameter)
+            and isinstance(function_type.result, tff.FederatedType)
+            and function_type.result.placement is tff.SERVER
+        ):
+          from_clients.append(str(function_type.parameter))
+      return block, False
+
+    tff.framework.transform_postorder(comp, visit)
+    self.assertNotEmpty(from_clients)
+    for parameter in from_clients:
+      self.assertNotRegex(parameter, r'float32\[1\](?!,)')
+
+
+class RoundTest(parameterized.TestCase):
+
+  def test_fed_alt_by_hand(self):
+    """Two clients of one example each, x = 1, y = 2 and y = 4.
+
+    b: 0 + 0.2 * 2 = 0.4 and 0.2 * 4 = 0.8. Then w: 0.1 * 1.6 = 0.16 and
+    0.1 * 3.2 = 0.32; their mean is 0.24.
+    """
+    p = build()
+    personal = [p.initialize_personal()] * 2
+    state, personal, metrics = p.next(
+        p.initialize(), personal, [toy.value([1], [2]), toy.value([1], [4])]
+    )
+    self.assertAlmostEqual(w_of(state), 0.24, places=6)
+    np.testing.assert_allclose(b_of(personal), [0.4, 0.8], rtol=1e-6)
+    self.assertEqual(metrics['counts'].steps, 4)
+    self.assertEqual(state.client_work.round_num, 1)
+    # Squared errors at the shared step: 1.6 and 3.2.
+    self.assertAlmostEqual(
+        metrics['train']['squared_error'], (2.56 + 10.24) / 2, places=5
+    )
+
+  @parameterized.named_parameters(
+      ('by_examples', tff.learning.ClientWeighting.NUM_EXAMPLES, 0.35),
+      ('uniform', tff.learning.ClientWeighting.UNIFORM, 0.3),
+  )
+  def test_client_weighting(self, weighting, expected):
+    # One example with y = 2: w = 0.2. Three with y = 4: w = 0.4.
+    p = build(
+        algorithms.fed_avg(toy.sgd(0.1)),
+        partition.none,
+        client_weighting=weighting,
+    )
+    # b is shared here too; w is the first variable.
+    state, _, _ = p.next(
+        p.initialize(),
+        [p.initialize_personal()] * 2,
+        [toy.value([1], [2]), toy.value([1, 1, 1], [4, 4, 4])],
+    )
+    self.assertAlmostEqual(w_of(state), expected, places=6)
+
+  def test_order_of_clients_is_preserved(self):
+    p = build()
+    ys = [5.0, -1.0, 3.0, 0.0, 2.0, -7.0, 1.0]
+    _, personal, _ = p.next(
+        p.initialize(),
+        [p.initialize_personal()] * len(ys),
+        [toy.value([1], [y]) for y in ys],
+    )
+    np.testing.assert_allclose(b_of(personal), [0.2 * y for y in ys], rtol=1e-6)
+
+  def test_clients_start_from_their_own_personal_variables(self):
+    p = build()
+    start = [toy.weights([b]) for b in (1.0, 2.0)]
+    # Errors b - y = 0: nothing to learn.
+    state, personal, _ = p.next(
+        p.initialize(), start, [toy.value([1], [1]), toy.value([1], [2])]
+    )
+    self.assertEqual(b_of(personal), [1.0, 2.0])
+    self.assertEqual(w_of(state), 0.0)
+
+  def test_bad_and_empty_clients_leave_the_others_result(self):
+    p = build()
+    good = toy.value([1], [2])
+    default = p.initialize_personal()
+    alone, _, _ = p.next(p.initialize(), [default], [good])
+    state, personal, metrics = p.next(
+        p.initialize(),
+        [default] * 3,
+        [toy.value([1], [np.nan]), good, toy.value([], [])],
+    )
+    self.assertEqual(w_of(state), w_of(alone))
+    np.testing.assert_allclose(b_of(personal), [0, 0.4, 0], rtol=1e-6)
+    self.assertEqual(metrics['counts'].non_finite, 1)
+    self.assertEqual(metrics['counts'].empty, 1)
+
+  def test_round_without_a_good_client_keeps_the_shared_variables(self):
+    p = build(
+        server_optimizer=tff.learning.optimizers.build_adam(0.1),
+    )
+    default = p.initialize_personal()
+    state, _, _ = p.next(p.initialize(), [default], [toy.value([1], [2])])
+    after, _, _ = p.next(state, [default], [toy.value([1], [np.nan])])
+    self.assertEqual(w_of(after), w_of(state))
+    self.assertNotEqual(w_of(after), 0.0)
+
+  @parameterized.named_parameters(
+      ('robust', lambda: tff.learning.robust_aggregator()),
+      ('unweighted_mean', tff.aggregators.UnweightedMeanFactory),
+      ('dp', lambda: tff.learning.dp_aggregator(1e-3, 2)),
+  )
+  def test_other_aggregators(self, factory):
+    self.check_aggregator(factory())
+
+  @parameterized.named_parameters(('weighted', True), ('unweighted', False))
+  def test_secure_aggregator(self, weighted):
+    # TFF's native context cannot sum securely, its test context can.
+    before = tff.framework.get_context_stack().current
+    self.addCleanup(tff.framework.set_default_context, before)
+    # TFF ends its worker by SIGINT and waits. A shell's background jobs ignore
+    # it, and so would what they start.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    tff.backends.test.set_sync_test_cpp_execution_context()
+    self.check_aggregator(tff.learning.secure_aggregator(weighted=weighted))
+
+  def check_aggregator(self, aggregator):
+    p = build(aggregator=aggregator)
+    state, personal, _ = p.next(
+        p.initialize(),
+        [p.initialize_personal()] * 2,
+        [toy.value([1], [2]), toy.value([1], [2])],
+    )
+    # Both clients' update is -0.16; secure sums and noise are near it. DP clips
+    # to a norm of 0.1 in its first round.
+    self.assertBetween(w_of(state), 0.05, 0.2)
+    np.testing.assert_allclose(b_of(personal), [0.4, 0.4], rtol=1e-6)
+
+  def test_initial_anchor_is_sent_and_kept(self):
+    anchored = toy.sgd(0.1, penalty=1.0, anchor=local_update.INITIAL)
+    p = build(algorithms.fed_alt(toy.sgd(0.1), anchored))
+    state = p.start_from(
+        p.initialize(), toy.weights([[0.0]]), toy.weights([3.0])
+    )
+    # At b = 1 with y = 1 there is no error, only the penalty's 1 * (1 - 3).
+    state, personal, _ = p.next(
+        state, [toy.weights([1.0])], [toy.value([0], [1])]
+    )
+    np.testing.assert_allclose(b_of(personal), [1.2], rtol=1e-6)
+    self.assertEqual(state.client_work.initial_personal.trainable[0], [3.0])
+
+  def test_everything_personal_is_refused(self):
+    with self.assertRaisesRegex(ValueError, 'at least one shared variable'):
+      build(rule=partition.everything)
+
+  def test_initial_values_depend_on_the_seed_alone(self):
+    def build_with(seed):
+      model = lambda: tf.keras.Sequential(
+          [
+              tf.keras.layers.InputLayer([1]),
+              tf.keras.layers.Dense(3, name='wide'),
+              tf.keras.layers.Dense(1, name='line'),
+          ]
+      )
+      fn = lambda: process.partial_model.PartialModel(
+          model(),
+          partition.layers('line'),
+          loss_fn=toy.loss,
+          metric_fns={'squared_error': toy.squared_error},
+          input_spec=toy.INPUT_SPEC,
+      )
+      return process.build_partial_process(
+          fn, FED_ALT, client_examples=toy.ALL_AT_ONCE, seed=seed
+      )
+
+    def values(seed):
+      p = build_with(seed)
+      weights = p.initialize().global_model_weights.trainable
+      return np.concatenate(
+          [np.ravel(w) for w in [*weights, *p.initialize_personal().trainable]]
+      )
+
+    np.testing.assert_array_equal(values(1), values(1))
+    self.assertTrue(np.any(values(1) != values(2)))
+
+
+def _datasets():
+  data = toy.random_clients(5)
+  return [
+      tf.data.Dataset.from_tensor_slices(data.read(c)).batch(4)
+      for c in data.client_ids
+  ]
+
+
+class OracleTest(absltest.TestCase):
+  """TFF's own algorithms give the same numbers, to the last bit."""
+
+  def test_nothing_personal_is_fed_avg(self):
+    ours = build(
+        algorithms.fed_avg(toy.sgd(0.1)),
+        partition.none,
+        client_examples=examples_lib.Sequences(),
+        server_optimizer=tff.learning.optimizers.build_sgdm(0.5, 0.9),
+    )
+    theirs = tff.learning.algorithms.build_weighted_fed_avg(
+        lambda: tff.learning.models.from_keras_model(
+            toy.keras_model(),
+            loss=_HalfMeanSquaredError(),
+            input_spec=toy.INPUT_SPEC,
+        ),
+        client_optimizer_fn=tff.learning.optimizers.build_sgdm(0.1),
+        server_optimizer_fn=tff.learning.optimizers.build_sgdm(0.5, 0.9),
+        model_aggregator=tff.aggregators.MeanFactory(),
+    )
+    state, expected = ours.initialize(), theirs.initialize()
+    personal = [ours.initialize_personal()] * 5
+    for _ in range(4):
+      state, personal, _ = ours.next(state, personal, _datasets())
+      expected = theirs.next(expected, _datasets()).state
+    np.testing.assert_array_equal(
+        np.concatenate(
+            [np.ravel(w) for w in state.global_model_weights.trainable]
+        ),
+        np.concatenate(
+            [np.ravel(w) for w in expected.global_model_weights.trainable]
+        ),
+    )
+    self.assertNotEqual(w_of(state), 0.0)
+
+  def test_fresh_personal_variables_are_fed_recon(self):
+    ours = build(
+        algorithms.fed_recon(
+            toy.sgd(0.1), toy.sgd(0.2), personal_steps=algorithms.Steps(2)
+        ),
+        client_examples=examples_lib.Sequences(),
+    )
+
+    reconstruction = tff.learning.models.ReconstructionModel
+
+    def reconstruction_model():
+      keras_model = toy.keras_model()
+      line = keras_model.get_layer('line')
+      return reconstruction.from_keras_model_and_variables(
+          keras_model,
+          global_trainable_variables=[line.kernel],
+          global_non_trainable_variables=[],
+          local_trainable_variables=[line.bias],
+          local_non_trainable_variables=[],
+          input_spec=toy.INPUT_SPEC,
+      )
+
+    theirs = tff.learning.algorithms.build_fed_recon(
+        reconstruction_model,
+        loss_fn=_HalfMeanSquaredError,
+        server_optimizer_fn=tff.learning.optimizers.build_sgdm(1.0),
+        client_optimizer_fn=tff.learning.optimizers.build_sgdm(0.1),
+        reconstruction_optimizer_fn=tff.learning.optimizers.build_sgdm(0.2),
+        dataset_split_fn=reconstruction.build_dataset_split_fn(recon_epochs=2),
+        model_aggregator_factory=tff.aggregators.MeanFactory(),
+    )
+    state, expected = ours.initialize(), theirs.initialize()
+    for _ in range(4):
+      fresh = [ours.initialize_personal()] * 5
+      state, _, _ = ours.next(state, fresh, _datasets())
+      expected = theirs.next(expected, _datasets()).state
+    self.assertEqual(w_of(state), w_of(expected))
+    self.assertNotEqual(w_of(state), 0.0)
+
+
+class _HalfMeanSquaredError(tf.keras.losses.Loss):
+
+  def call(self, y_true, y_pred):
+    return tf.reduce_mean(tf.square(y_pred - y_true), -1) / 2
+
+
+if __name__ == '__main__':
+  absltest.main()

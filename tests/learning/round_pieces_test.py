@@ -1,0 +1,164 @@
+# Copyright 2026 The tff-partial Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""A round in pieces gives what the round in one computation gives."""
+
+from absl.testing import absltest
+from absl.testing import parameterized
+import numpy as np
+import tensorflow as tf
+import tensorflow_federated as tff
+
+from tests.helpers import toy
+from tests.helpers import worker
+from tff_partial.learning import algorithms
+from tff_partial.learning import local_update
+from tff_partial.learning import process
+
+setUpModule, tearDownModule = worker.start, worker.stop
+
+CLIENTS = toy.random_clients(7)
+# Of sums of a few float32 numbers, taken in another order.
+ORDER_OF_SUMS = 8 * np.finfo(np.float32).eps
+
+
+def build(**kwargs):
+  return process.build_partial_process(
+      toy.model_fn(),
+      algorithms.fed_alt(toy.sgd(0.1), toy.sgd(0.2)),
+      client_examples=toy.ALL_AT_ONCE,
+      server_optimizer=tff.learning.optimizers.build_adam(0.1),
+      **kwargs,
+  )
+
+
+def examples():
+  return [
+      toy.ALL_AT_ONCE.value(CLIENTS.read(c), np.array([0, 0], np.int32))
+      for c in CLIENTS.client_ids
+  ]
+
+
+def flat(value):
+  return [np.asarray(leaf) for leaf in tf.nest.flatten(value)]
+
+
+def bits(value):
+  return [leaf.tobytes() for leaf in flat(value)]
+
+
+def in_pieces(p, state, personal, sizes, most_waiting=1):
+  """The round, with the cohort cut into parts of these sizes."""
+  trained, waiting, start = [], [], 0
+  for size in sizes:
+    part = slice(start, start + size)
+    values, sums = p.pieces.partial_round(
+        p.pieces.for_clients(state), personal[part], examples()[part]
+    )
+    trained.extend(values)
+    waiting.append(sums)
+    if len(waiting) > most_waiting:
+      waiting = [p.pieces.merge(waiting)]
+    start += size
+  state, metrics = p.pieces.finalize(state, waiting)
+  return state, trained, metrics
+
+
+class RoundPiecesTest(parameterized.TestCase):
+
+  @parameterized.named_parameters(
+      ('mean', lambda: None),
+      ('robust', tff.learning.robust_aggregator),
+      ('unweighted', tff.aggregators.UnweightedMeanFactory),
+  )
+  def test_same_as_in_one(self, create_aggregator):
+    p = build(aggregator=create_aggregator())
+    personal = [toy.weights([float(i)]) for i in range(7)]
+    before, _, _ = p.next(p.initialize(), personal, examples())
+    expected = p.next(before, personal, examples())
+    whole = in_pieces(p, before, personal, [7])
+    self.assertEqual(bits(whole), bits(expected))
+    for sizes in ([3, 4], [1, 1, 5], [1] * 7):
+      state, trained, metrics = in_pieces(p, before, personal, sizes)
+      self.assertEqual(bits(trained), bits(expected[1]))
+      # Each client trained once, whoever was in its part.
+      self.assertEqual(metrics['counts'], expected[2]['counts'])
+      for found, wanted in zip(
+          flat([state, metrics]), flat([expected[0], expected[2]])
+      ):
+        np.testing.assert_allclose(found, wanted, rtol=ORDER_OF_SUMS)
+
+  def test_same_bits_whenever_sums_are_merged(self):
+    p = build()
+    personal = [toy.weights([float(i)]) for i in range(7)]
+    state = p.initialize()
+    expected = in_pieces(p, state, personal, [2, 1, 1, 2, 1])
+    for most_waiting in (2, 3, 5):
+      found = in_pieces(p, state, personal, [2, 1, 1, 2, 1], most_waiting)
+      self.assertEqual(bits(found), bits(expected))
+
+  def test_personal_variables_are_not_among_the_sums(self):
+    _, sums = build().pieces.partial_round.type_signature.result
+    self.assertIs(sums.placement, tff.SERVER)
+    # The personal variable is float32[1], the shared one float32[1,1].
+    self.assertNotIn('float32[1]', str(sums))
+    self.assertIn('float32[1,1]', str(sums))
+
+  def test_distributor_and_anchor_of_the_state_are_used(self):
+    anchored = toy.sgd(0.1, penalty=1.0, anchor=local_update.INITIAL)
+    p = process.build_partial_process(
+        toy.model_fn(),
+        algorithms.fed_alt(toy.sgd(0.1), anchored),
+        client_examples=toy.ALL_AT_ONCE,
+        distributor=_fading_distributor(),
+    )
+    state = p.start_from(
+        p.initialize(), toy.weights([[2.0]]), toy.weights([3.0])
+    )
+    personal = [p.initialize_personal()] * 7
+    for _ in range(2):
+      expected = p.next(state, personal, examples())
+      found = in_pieces(p, state, personal, [7])
+      self.assertEqual(bits(found), bits(expected))
+      state, personal, _ = expected
+    self.assertEqual(state.distributor, 2)
+
+  def test_aggregator_that_cannot_be_divided(self):
+    p = build(aggregator=tff.learning.secure_aggregator())
+    with self.assertRaisesRegex(
+        ValueError, 'Expected an aggregator whose sums'
+    ):
+      _ = p.pieces
+
+
+def _fading_distributor():
+  """Divides what it sends by one more than the rounds so far."""
+  shared_type = process.model_types(toy.model_fn(), toy.ALL_AT_ONCE).shared
+
+  @tff.federated_computation
+  def initialize():
+    return tff.federated_value(0, tff.SERVER)
+
+  @tff.tensorflow.computation(np.int32, shared_type)
+  def fade(count, value):
+    return tf.nest.map_structure(
+        lambda v: v / tf.cast(count + 1, tf.float32), value
+    )
+
+  add_one = tff.tensorflow.computation(lambda n: n + 1, np.int32)
+
+  @tff.federated_computation(
+      initialize.type_signature.result,
+      tff.FederatedType(shared_type, tff.SERVER),
+  )
+  def next_fn(count, value):
+    return tff.templates.MeasuredProcessOutput(
+        state=tff.federated_map(add_one, count),
+        result=tff.federated_broadcast(tff.federated_map(fade, (count, value))),
+        measurements=count,
+    )
+
+  return tff.learning.templates.DistributionProcess(initialize, next_fn)
+
+
+if __name__ == '__main__':
+  absltest.main()

@@ -1,0 +1,183 @@
+# Copyright 2026 The tff-partial Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""The benchmarks run, on next to nothing."""
+
+import os
+import tempfile
+
+from absl.testing import absltest
+from absl.testing import parameterized
+import numpy as np
+
+from benchmarks import bare_loop
+from benchmarks import library_round
+from benchmarks import long_run
+from benchmarks import memory
+from benchmarks import population
+from benchmarks import rounds
+from benchmarks import task_rounds
+from benchmarks import task_workloads
+from benchmarks import turns
+from benchmarks import workers
+from tff_partial.data import client_data
+from tff_partial.runtime import local
+
+
+class RoundsTest(absltest.TestCase):
+
+  def test_every_round_runs_and_is_compared(self):
+    workload = rounds.logistic_regression(
+        clients=4, clients_per_round=2, examples=6, batch_size=3
+    )
+    seconds = rounds.run(workload, num_rounds=2)
+    self.assertLen(seconds, 7)
+    for values in seconds.values():
+      self.assertLen(values, 2)
+      self.assertTrue(np.all(values > 0))
+
+  def test_ratios_are_of_the_same_turn(self):
+    # Ratios to stock: 1/2, 1/4 and 2/4 have median 0.5, where the medians, 1
+    # and 4, have ratio 0.25. FedAlt is compared with FedAlt's bare loop.
+    table = turns.format_table(
+        'LR',
+        {
+            'ours, FedAlt': np.array([1.0, 1.0, 2.0]),
+            'stock': np.array([2.0, 4.0, 4.0]),
+            'bare, FedAlt': np.array([0.5, 0.5, 1.0]),
+        },
+        {'stock': lambda kind: 'stock', 'bare': lambda kind: 'bare, FedAlt'},
+    )
+    self.assertEqual(
+        table.splitlines()[:3],
+        [
+            '| LR | seconds | quartiles | / stock | / bare |',
+            '| --- | ---: | ---: | ---: | ---: |',
+            '| ours, FedAlt | 1.0000 | 1.0000 to 1.5000 | 0.50 | 2.00 |',
+        ],
+    )
+
+
+class TaskRoundsTest(parameterized.TestCase):
+
+  def setUp(self):
+    super().setUp()
+    self.folder = self.enter_context(tempfile.TemporaryDirectory())
+
+  @parameterized.parameters(
+      ('emnist', {}),
+      ('landmarks', {'image_size': 16}),
+      ('speech', {'seconds': 0.5}),
+      ('stackoverflow', {'model': 'tiny', 'words': 20}),
+  )
+  def test_bare_loop_takes_the_same_steps(self, task, sizes):
+    workload = task_workloads.CREATE[task](
+        self.folder, clients=2, examples=5, batch_size=3, **sizes
+    )
+    with local.local_worker():
+      library = library_round.LibraryRound(workload, 'fed_alt')
+      bare = bare_loop.BareLoop(workload, alternating=True)
+      initial = [np.copy(value) for value in bare.shared]
+      for round_num in range(2):
+        library(round_num)
+        bare(round_num)
+    trained = library.state.global_model_weights.trainable
+    self.assertGreater(_distance(trained, initial), 1e-3)
+    # Equal but for rounding, also where the two have other threads.
+    self.assertLess(
+        _distance(trained, bare.shared), 1e-3 * _distance(trained, initial)
+    )
+
+  def test_every_round_is_in_the_table(self):
+    workload = task_workloads.create_emnist(
+        self.folder, clients=2, examples=4, batch_size=2
+    )
+    seconds = task_rounds.run(workload, num_rounds=2)
+    self.assertLen(seconds, 3)
+    for values in seconds.values():
+      self.assertLen(values, 2)
+      self.assertTrue(np.all(values > 0))
+
+
+def _distance(some, others):
+  return sum(np.sum((a - b) ** 2) for a, b in zip(some, others)) ** 0.5
+
+
+class WorkersTest(absltest.TestCase):
+
+  def test_one_and_two_workers(self):
+    cores = os.sched_getaffinity(0)
+    if len(cores) < 2:
+      self.skipTest('Needs two cores.')
+    seconds = workers.run(
+        clients=2, examples=4, clients_per_shard=1, num_rounds=2
+    )
+    self.assertLen(seconds, 4)
+    for values in seconds.values():
+      self.assertLen(values, 2)
+      self.assertTrue(np.all(values > 0))
+    self.assertEqual(os.sched_getaffinity(0), cores)
+
+
+class PopulationTest(absltest.TestCase):
+
+  def test_counts_what_is_registered_and_stored(self):
+    with tempfile.TemporaryDirectory() as folder:
+      path = os.path.join(folder, 'clients.sqlite')
+      population.write_clients(path, 30)
+      rows = [
+          population.measure(path, 3, stored, 4) for stored in (False, True)
+      ]
+    print(population.format_header())
+    for row in rows:
+      print(population.format_row(row))
+    self.assertEqual(
+        [(row.registered, row.stored, row.cohort) for row in rows],
+        [(30, 0, 3), (30, 30, 3)],
+    )
+    for row in rows:
+      self.assertGreater(min(row[3:]), 0)
+
+
+class LongRunTest(absltest.TestCase):
+
+  def test_line_without_the_first_quarter(self):
+    rounds = range(10, 90, 10)
+    first, rest = [10**9, 0], [7000 + 3 * r for r in rounds[2:]]
+    growth = long_run.fit(rounds, first + rest)
+    self.assertEqual(growth[:2], (7090, 7240))
+    self.assertAlmostEqual(growth.bytes_per_round, 3)
+
+  def test_measures_driver_and_worker(self):
+    found = long_run.measure(num_rounds=40, cohort=2, clients_per_shard=1)
+    self.assertCountEqual(found, ['driver', 'worker'])
+    for growth in found.values():
+      self.assertGreater(growth.first_bytes, 2**24)
+      self.assertGreater(growth.last_bytes, 2**24)
+
+
+class MemoryTest(absltest.TestCase):
+
+  def test_some_clients_have_many_photos(self):
+    with tempfile.TemporaryDirectory() as folder:
+      memory.write_data(folder, num_clients=3, num_full=1, photos=5)
+      train, test = client_data.open_folder(folder)
+      for clients, sizes in ((train, [5, 2, 2]), (test, [2, 2, 2])):
+        found = [clients.num_examples(c) for c in clients.client_ids]
+        self.assertEqual(found, sizes)
+
+  def test_measures_driver_and_worker(self):
+    most = memory.measure(
+        num_clients=2,
+        num_full=1,
+        batch_size=3,
+        clients_per_shard=1,
+        model='resnet8',
+        image_size=16,
+    )
+    self.assertGreater(most.driver_bytes, 2**24)
+    self.assertGreater(most.worker_bytes, 2**24)
+    self.assertGreater(most.seconds, 0)
+
+
+if __name__ == '__main__':
+  absltest.main()

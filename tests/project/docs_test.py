@@ -1,0 +1,151 @@
+# Copyright 2026 The tff-partial Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""The pages: their Python runs, and commands, flags and files are there."""
+
+import ast
+from collections.abc import Iterator
+import contextlib
+import io
+import pathlib
+import re
+import tempfile
+
+from absl import flags
+from absl.testing import absltest
+from absl.testing import flagsaver
+from absl.testing import parameterized
+
+import run_experiment
+from tests.helpers import markdown
+from tff_partial.experiments import config as config_lib
+
+# BUILD: tags = ["external"]
+# Packages whose modules define flags for the commands that import them.
+_COMMANDS = ('tff_partial.experiments',)
+_NAMES = [markdown.name(path) for path in markdown.PAGES]
+
+
+def _source(module: str) -> pathlib.Path:
+  return markdown.ROOT / f'{module.replace(".", "/")}.py'
+
+
+def _flags_of(path: pathlib.Path) -> Iterator[str]:
+  """The flags that a program defines itself or by a module it imports."""
+  tree = ast.parse(path.read_text(encoding='utf-8'))
+  for node in ast.walk(tree):
+    if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
+      names = [a.value for a in node.args if isinstance(a, ast.Constant)]
+      if node.func.attr == 'add_argument':
+        yield from (n for n in names if str(n).startswith('--'))
+      elif node.func.attr.startswith('DEFINE_'):
+        yield f'--{names[0]}'
+    elif isinstance(node, ast.ImportFrom) and node.module:
+      for alias in node.names:
+        imported = _source(f'{node.module}.{alias.name}')
+        if node.module.startswith(_COMMANDS) and imported.is_file():
+          yield from _flags_of(imported)
+
+
+def _targets() -> set[str]:
+  makefile = (markdown.ROOT / 'Makefile').read_text(encoding='utf-8')
+  return set(re.findall(r'^([a-z-]+):', makefile, re.MULTILINE))
+
+
+class DocsTest(parameterized.TestCase):
+
+  @parameterized.parameters(
+      *(
+          n
+          for n, p in zip(_NAMES, markdown.PAGES)
+          if any(markdown.blocks(p, 'python'))
+      )
+  )
+  def test_python_runs(self, name):
+    page = markdown.ROOT / name
+    program = {'__name__': 'page'}
+    with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):
+      for line, block in markdown.blocks(page, 'python'):
+        # Lines of an error are those of the page.
+        code = compile('\n' * (line - 1) + block, name, 'exec')
+        with contextlib.redirect_stdout(io.StringIO()):
+          exec(code, program)  # pylint: disable=exec-used
+
+  @parameterized.parameters(*_NAMES)
+  def test_commands_are_there(self, name):
+    page = markdown.ROOT / name
+    for words in [*markdown.commands(page), *markdown.commands_in_text(page)]:
+      with self.subTest(' '.join(words)):
+        self.check(words)
+
+  def check(self, words):
+    program, *rest = words
+    program = program.removeprefix('.venv/bin/')
+    if program == 'make':
+      self.assertContainsSubset([w for w in rest if '=' not in w], _targets())
+    elif program == 'bash':
+      self.assertTrue((markdown.ROOT / rest[0]).is_file())
+    elif program == 'jupyter':
+      self.assertEqual(rest[0], 'execute')
+      self.assertTrue((markdown.ROOT / rest[1]).is_file())
+    elif program == 'python' and rest[0] == 'run_experiment.py':
+      self.check_experiment(rest)
+    elif program == 'python':
+      module = rest[1] if rest[0] == '-m' else rest[0].removesuffix('.py')
+      path = _source(module)
+      self.assertTrue(path.is_file(), path)
+      used = [w.split('=')[0] for w in rest if w.startswith('--')]
+      self.assertContainsSubset(used, list(_flags_of(path)))
+    else:
+      self.fail(f'Expected a program of ours, found {program!r}.')
+
+  def check_experiment(self, argv):
+    if argv[1:] == ['--help']:  # It would end this program.
+      return
+    with flagsaver.flagsaver(), contextlib.chdir(markdown.ROOT):
+      self.assertLen(flags.FLAGS(argv), 1)
+      for algorithm in flags.FLAGS.algorithm.split(','):
+        self.assertIn(algorithm, config_lib.ALGORITHMS)
+
+  def test_flags_are_read_from_sources(self):
+    self.assertIn('--run', list(_flags_of(_source('tasks.transcribe'))))
+    self.assertNotIn('--walk', list(_flags_of(_source('tasks.transcribe'))))
+    self.assertIn('--rounds', list(_flags_of(_source('benchmarks.rounds'))))
+    self.assertContainsSubset(
+        [f'--{name}' for name in ('task', 'data', 'doctor')],
+        list(_flags_of(pathlib.Path(run_experiment.__file__))),
+    )
+
+  @parameterized.parameters(*_NAMES)
+  def test_flags_in_sentences_are_there(self, name):
+    """Flags that stand alone in a sentence are those of run_experiment."""
+    text = (markdown.ROOT / name).read_text(encoding='utf-8')
+    known = {
+        flag.removeprefix('--')
+        for module in (
+            'run_experiment',
+            'tasks.import_client_data',
+            'tasks.transcribe',
+        )
+        for flag in _flags_of(_source(module))
+    }
+    found = set(re.findall(r'`--([a-z_0-9]+)', text)) - {'help', 'flagfile'}
+    self.assertContainsSubset(found, known)
+
+  @parameterized.parameters(*_NAMES)
+  def test_links_lead_to_files(self, name):
+    page = markdown.ROOT / name
+    for link in markdown.files_linked(page):
+      self.assertTrue((page.parent / link).exists(), link)
+
+  @parameterized.parameters(*_NAMES)
+  def test_modules_named_are_there(self, name):
+    """`tff_partial.x`, `tests/x.py` and the like in sentences."""
+    text = (markdown.ROOT / name).read_text(encoding='utf-8')
+    for path in re.findall(
+        r'`((?:tff_partial|tasks|tests|results)/[\w/]+\.\w+)', text
+    ):
+      self.assertTrue((markdown.ROOT / path).exists(), path)
+
+
+if __name__ == '__main__':
+  absltest.main()

@@ -1,0 +1,205 @@
+# Copyright 2026 The tff-partial Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""Every command of the README runs: shortened, and in one folder.
+
+Those that download are run without a network, and say so in one line. The
+notebook's is `notebook_test.py`.
+"""
+
+import contextlib
+import io
+import os
+import pathlib
+import re
+import sqlite3
+import subprocess
+import sys
+import tempfile
+from unittest import mock
+
+from absl import flags
+from absl.testing import absltest
+from absl.testing import flagsaver
+import numpy as np
+import soundfile
+
+import run_experiment
+from tests.helpers import markdown
+
+# BUILD: tags = ["external"]
+_README = markdown.ROOT / 'README.md'
+_FLAGS = {
+    'batch_size': 4,
+    'clients_per_round': 2,
+    'epochs': 1,
+    'eval_clients': 2,
+    'finetune_epochs': 0,
+    'max_steps': 1,
+    'rounds_per_evaluation': 0,
+    'total_rounds': 1,
+    'warmup_rounds': 0,
+}
+_NOWHERE = 'http://127.0.0.1:9'  # A port where nobody listens.
+
+
+def write_characters(path):
+  rng = np.random.default_rng(0)
+  np.savez(
+      path,
+      pixels=rng.integers(0, 256, [32, 28, 28]).astype(np.uint8),
+      label=rng.integers(0, 62, 32),
+      writer=np.repeat(['ann', 'bob', 'cem', 'dee'], 8),
+  )
+
+
+def write_librispeech(folder):
+  rng = np.random.default_rng(0)
+  for speaker in ('19', '26'):
+    chapter = folder / speaker / '198'
+    chapter.mkdir(parents=True)
+    lines = []
+    for i in range(3):
+      utterance = f'{speaker}-198-{i:04}'
+      sound = 0.1 * rng.normal(size=8000)
+      soundfile.write(chapter / f'{utterance}.flac', sound, 16_000)
+      lines.append(f'{utterance} TO BE\n')
+    (chapter / f'{speaker}-198.trans.txt').write_text(''.join(lines))
+
+
+class ReadmeTest(absltest.TestCase):
+
+  def setUp(self):
+    super().setUp()
+    folder = tempfile.TemporaryDirectory()
+    self.addCleanup(folder.cleanup)
+    self.folder = pathlib.Path(folder.name)
+    for name in ('run_experiment.py', 'tasks', 'tff_partial', 'results'):
+      (self.folder / name).symlink_to(markdown.ROOT / name)
+    proxies = {
+        name: _NOWHERE
+        for protocol in ('http', 'https')
+        for name in (f'{protocol}_proxy', f'{protocol}_proxy'.upper())
+    }
+    self.enter_context(
+        mock.patch.dict(
+            os.environ,
+            {
+                'HOME': str(self.folder),
+                'TFF_PARTIAL_CACHE': str(self.folder / 'cache'),
+                **proxies,
+            },
+        )
+    )
+    self.enter_context(contextlib.chdir(self.folder))
+
+  def test_commands(self):
+    commands = markdown.commands(_README)
+    self.assertGreater(len(commands), 15)
+    write_characters('characters.npz')
+    write_librispeech(self.folder / 'LibriSpeech/train-clean-360')
+    # Data first: the others are run on them.
+    importing = lambda words: 'tasks.import_client_data' in words
+    for words in sorted(commands, key=importing, reverse=True):
+      with self.subTest(' '.join(words)):
+        self.run_command(words)
+
+  def run_command(self, words):
+    program, *rest = words
+    if program == 'make':
+      self.run_program(
+          ['make', '--dry-run', f'--directory={markdown.ROOT}', *rest]
+      )
+    elif program == '.venv/bin/jupyter':
+      self.assertEqual(
+          rest, ['execute', 'notebooks/partial_personalization.ipynb']
+      )
+    elif '--help' in rest:
+      self.assertIn('--personal', self.run_program([sys.executable, *rest]))
+    elif rest[0] == 'run_experiment.py':
+      self.run_experiment(rest)
+    else:
+      self.assertEqual(program, markdown.PYTHON)
+      rest = [self.one_who_took_part(word) for word in rest]
+      self.assertNotEmpty(self.run_program([sys.executable, *rest]))
+
+  def one_who_took_part(self, word):
+    """A client of the shortened run in place of one of the whole run."""
+    if not word.startswith('--client='):
+      return word
+    with contextlib.closing(
+        sqlite3.connect('out/adapter/personal_store.sqlite')
+    ) as connection:
+      query = 'SELECT client_id FROM clients ORDER BY client_id'
+      return f'--client={connection.execute(query).fetchone()[0]}'
+
+  def run_program(self, command):
+    """What a program prints; it must end well."""
+    run = subprocess.run(
+        command,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    # absl's --help ends with status 1.
+    expected = 1 if '--help' in command else 0
+    self.assertEqual(run.returncode, expected, run.stderr)
+    return run.stdout
+
+  def run_experiment(self, argv):
+    with flagsaver.flagsaver():
+      flags.FLAGS(argv)
+      flags.FLAGS([argv[0], *self.shortened()])
+      doctor, compared = flags.FLAGS.doctor, flags.FLAGS.seeds
+      downloads = flags.FLAGS.data == 'tff'
+      output_dir = pathlib.Path(flags.FLAGS.output_dir)
+      code, out, err = self.call(argv[0])
+      if doctor:
+        self.assertEndsWith(out, 'All is well.\n')
+      elif downloads:
+        self.assertEqual(code, 1)
+        self.assertRegex(
+            err.splitlines()[-1],
+            r'^run_experiment: Expected .*, found (no such file|none)\b',
+        )
+      else:
+        self.assertEqual(code, 0, err)
+        page = 'comparison.html' if compared else 'report.html'
+        self.assertTrue((output_dir / page).exists())
+        if output_dir.name == 'adapter':  # What the README says of resuming.
+          code, out, _ = self.call(argv[0])
+          self.assertEqual(code, 0)
+          self.assertStartsWith(out, 'Finished before: ')
+
+  def call(self, program):
+    """Exit status, stdout and stderr of a run with the current flags."""
+    out, err = io.StringIO(), io.StringIO()
+    with (
+        contextlib.redirect_stdout(out),
+        contextlib.redirect_stderr(err),
+        self.assertRaises(SystemExit) as raised,
+    ):
+      run_experiment.main([program])
+    return raised.exception.code, out.getvalue(), err.getvalue()
+
+  def shortened(self):
+    """Flags that make the run parsed last a short one, of a small model."""
+    current = flags.FLAGS
+    changed = dict(_FLAGS)
+    if current.data == 'embedded':
+      changed['data'] = 'out/mine'
+    if current.task == 'speech':
+      changed['model'] = 'small'
+    if current.seeds:  # One run; `compare_test.py` has others.
+      changed.update(algorithm='fed_alt', personal='output', seeds='0')
+    if current.algorithm != 'fed_avg' and not current.init_from:
+      changed['pretrain_rounds'] = 1
+    return [f'--{name}={value}' for name, value in changed.items()]
+
+  def test_says_what_the_demonstration_prints(self):
+    text = _README.read_text(encoding='utf-8')
+    self.assertTrue(re.search(r'^Personalization lifts .*\.$', text, re.M))
+
+
+if __name__ == '__main__':
+  absltest.main()

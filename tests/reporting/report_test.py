@@ -1,0 +1,323 @@
+# Copyright 2026 The tff-partial Authors.
+# SPDX-License-Identifier: Apache-2.0
+
+import base64
+import csv
+import html.parser
+import json
+import os
+import tempfile
+
+from absl.testing import absltest
+from absl.testing import parameterized
+import numpy as np
+
+from tff_partial.evaluation import client_table
+from tff_partial.evaluation import summary
+from tff_partial.learning import partition
+from tff_partial.reporting import report
+
+_COST = summary.Cost(
+    gradient_steps=1200,
+    examples_processed=24000,
+    bytes_down_per_client=4000,
+    bytes_up_per_client=3000,
+    bytes_down=4_000_000,
+    bytes_up=3_000_000,
+    bytes_stored=500,
+    seconds=75.0,
+    personal_parameters=25,
+    shared_parameters=75,
+)
+_SPLIT = (
+    partition.VariableInfo('body/kernel', (25, 3), 'float32', False),
+    partition.VariableInfo('head/kernel', (5, 5), 'float32', True),
+)
+_HISTORY = (
+    {'round': 1.0, 'train/loss': 2.0, 'train/accuracy': 0.1},
+    {'round': 2.0, 'train/loss': 1.0, 'eval/personalized/accuracy': 0.5},
+)
+_ACCURACY = dict(
+    metric='accuracy',
+    higher_is_better=True,
+    baseline='non_personalized',
+    candidate='personalized',
+)
+
+
+def _table(client_ids, participated, metric='accuracy', **models):
+  """By model, each client's totals of examples that weigh 1."""
+  sizes = np.array([len(client) for client in next(iter(models.values()))])
+  scores = {}
+  for name, clients in models.items():
+    total = np.array([x for client in clients for x in client], float)
+    scores[name] = {metric: client_table.Scores(total, np.ones_like(total))}
+  return client_table.ClientTable(
+      client_ids=tuple(client_ids),
+      train_examples=4 * sizes,
+      test_examples=sizes,
+      participated=np.array(participated),
+      scores=scores,
+  )
+
+
+def _four_clients():
+  """Two that took part, helped and hurt; one never seen; one without data."""
+  return _table(
+      ('ann', 'bob', 'cy', 'dee'),
+      (True, True, False, True),
+      non_personalized=[[1, 0, 0, 0, 0], [1] * 5, [1, 0], []],
+      personalized=[[1, 1, 1, 1, 1], [1, 1, 1, 0, 0], [0, 0], []],
+  )
+
+
+class _Page(html.parser.HTMLParser):
+  """What a page loads, and its text by section."""
+
+  def __init__(self, text):
+    super().__init__()
+    self.tags, self.sources, self.text, self._section = set(), [], {}, ''
+    self.feed(text)
+    self.text = {k: ' '.join(v.split()) for k, v in self.text.items()}
+
+  def handle_starttag(self, tag, attrs):
+    attrs = dict(attrs)
+    self.tags.add(tag)
+    self.sources += [attrs[k] for k in ('src', 'href', 'data') if k in attrs]
+    if tag in ('section', 'header', 'style', 'title'):
+      self._section = attrs.get('id', tag)
+    elif attrs.get('class') == 'tiles':
+      self._section = 'tiles'
+
+  def handle_data(self, data):
+    # Cells are told apart by a bar.
+    text = self.text.get(self._section, '')
+    self.text[self._section] = f'{text} | {data}' if data.strip() else text
+
+
+class ReportTest(parameterized.TestCase):
+
+  def setUp(self):
+    super().setUp()
+    folder = tempfile.TemporaryDirectory()
+    self.addCleanup(folder.cleanup)
+    self.folder = os.path.join(folder.name, 'out')
+
+  def _read(self, name):
+    with open(os.path.join(self.folder, name), encoding='utf-8') as f:
+      return f.read()
+
+  def _report(self, table, history=_HISTORY, **kwargs):
+    """Writes a report and returns its page and its JSON."""
+    arguments = dict(
+        title='A run',
+        settings={'task': 'emnist', 'rate': float('inf'), 'rounds': 2},
+        split=_SPLIT,
+        table=table,
+        history=history,
+        cost=_COST,
+        **_ACCURACY,
+    )
+    path = report.write_report(self.folder, **{**arguments, **kwargs})
+    self.assertEqual(path, os.path.join(self.folder, 'report.html'))
+
+    def refuse(constant):
+      raise ValueError(f'{constant} is not strict JSON')
+
+    numbers = json.loads(self._read('report.json'), parse_constant=refuse)
+    return _Page(self._read('report.html')), numbers
+
+  def test_numbers_by_hand(self):
+    page, numbers = self._report(_four_clients())
+    # Ann goes from 1/5 to 5/5, Bob from 5/5 to 3/5: 6/10 becomes 8/10. Of two
+    # clients one is worse, on 2 examples, too few for the test to ever alarm.
+    sentence = (
+        'Personalization lifts accuracy from 60.0% to 80.0% over 2 clients that'
+        ' took part in training; 50.0% of clients are worse (0.0% by more than'
+        ' chance; chance alone gives 0.0%).'
+    )
+    self.assertEqual(numbers['headline'], sentence)
+    self.assertIn(sentence, page.text['header'])
+    group = numbers['groups']['participated']
+    self.assertEqual(group['clients'], 3)
+    self.assertEqual(group['test_examples'], 10)
+    model = group['models']['personalized']
+    self.assertEqual((model['clients'], model['left_out']), (2, 1))
+    self.assertAlmostEqual(model['weighted_mean'], 0.8)
+    self.assertAlmostEqual(model['uniform_quantiles']['0.1'], 0.6)
+    comparison = group['comparisons']['personalized']
+    self.assertAlmostEqual(comparison['change']['weighted_mean'], 0.2)
+    self.assertEqual(comparison['hurt']['clients'], 1)
+    self.assertIn('| +20.00 | Change of the mean', page.text['tiles'])
+    self.assertIn('| 50.0% | Clients worse at all | 1 of 2', page.text['tiles'])
+    self.assertIn('| 25.0% | Personal parameters', page.text['tiles'])
+    self.assertIn(
+        '| Personalized | 80.00% | 80.00% | 20.00% | +20.00 | 50.0% | 50.0%',
+        page.text['models'],
+    )
+    # P(Binomial(2, 1/2) >= 2) = 1/4.
+    self.assertIn(
+        '| bob | 20 | 5 | 100.00% | 60.00% | −40.00 | 0.250',
+        page.text['worst'],
+    )
+    self.assertNotIn('ann', page.text['worst'])
+
+  def test_unseen_clients_stand_apart(self):
+    page, numbers = self._report(_four_clients())
+    unseen = numbers['groups']['never_seen']
+    self.assertEqual(unseen['clients'], 1)
+    self.assertEqual(unseen['models']['personalized']['weighted_mean'], 0)
+    self.assertIn(
+        'lowers accuracy from 50.0% to 0.0% over 1 client never seen',
+        page.text['never_seen'],
+    )
+    page, numbers = self._report(
+        _four_clients().select(np.array([True, True, False, False]))
+    )
+    self.assertNotIn('never_seen', page.text)
+    self.assertNotIn('took part', numbers['headline'])
+
+  def test_split_cost_settings_and_notes(self):
+    page, numbers = self._report(_four_clients(), notes=['Made of fonts.'])
+    self.assertIn(
+        '| head/kernel | 5 × 5 | personal | 100 | 25.0%', page.text['split']
+    )
+    self.assertIn('| 1 variable | shared | 300 | 75.0%', page.text['split'])
+    self.assertIn('| 4 MB down, 3 MB up', page.text['cost'])
+    self.assertEqual(numbers['cost']['personal_fraction'], 0.25)
+    self.assertIn('| task | emnist', page.text['settings'])
+    self.assertIsNone(numbers['settings']['rate'])
+    self.assertIn('Made of fonts.', page.text['notes'])
+    self.assertNotIn('details', page.tags)
+    page, _ = self._report(_four_clients(), split=_SPLIT * 10)
+    self.assertIn('details', page.tags)
+    self.assertIn('20 variables, of which 10 personal', page.text['split'])
+
+  def test_csv_has_a_row_for_every_client(self):
+    self._report(_four_clients())
+    rows = list(csv.DictReader(self._read('clients.csv').splitlines()))
+    self.assertEqual(
+        [r['client_id'] for r in rows], ['ann', 'bob', 'cy', 'dee']
+    )
+    self.assertEqual([r['participated'] for r in rows], ['1', '1', '0', '1'])
+    bob = rows[1]
+    self.assertEqual(float(bob['accuracy/non_personalized']), 1)
+    self.assertEqual(float(bob['accuracy/personalized']), 0.6)
+    self.assertEqual(float(bob['accuracy/weight']), 5)
+    self.assertAlmostEqual(float(bob['accuracy/change']), -0.4)
+    self.assertEqual(float(bob['p_hurt']), 0.25)
+    self.assertEqual(rows[3]['accuracy/change'], '')
+    self.assertEqual(rows[3]['p_hurt'], '')
+
+  def test_page_loads_nothing(self):
+    page, _ = self._report(_four_clients())
+    self.assertTrue(
+        page.tags.isdisjoint({'script', 'link', 'iframe', 'object'})
+    )
+    self.assertNotIn('url(', page.text['style'])
+    self.assertNotIn('@import', page.text['style'])
+    self.assertLen(page.sources, 4)
+    prefix = 'data:image/svg+xml;base64,'
+    for source in page.sources:
+      self.assertStartsWith(source, prefix)
+      svg = base64.b64decode(source.removeprefix(prefix)).decode()
+      self.assertContainsSubset(['</svg>'], svg.split('\n'))
+      self.assertNotIn('href="http', svg)
+
+  def test_names_cannot_become_markup(self):
+    name = '<script>alert("ü & 字")</script>'
+    table = _table(
+        (name,), (True,), non_personalized=[[1, 1]], personalized=[[0, 1]]
+    )
+    page, numbers = self._report(table, title=name, notes=[name])
+    self.assertNotIn('script', page.tags)
+    self.assertIn(name, page.text['worst'])
+    self.assertIn(name, page.text['notes'])
+    worst = numbers['groups']['participated']['worst_clients']
+    self.assertEqual(worst[0]['client_id'], name)
+
+  def test_lower_is_better(self):
+    table = _table(
+        ('ann', 'bob'),
+        (True, True),
+        metric='word_error_rate',
+        shared=[[2, 1], [0, 0]],
+        finetuned=[[1, 0], [0, 1]],
+    )
+    page, numbers = self._report(
+        table,
+        metric='word_error_rate',
+        higher_is_better=False,
+        baseline='shared',
+        candidate='finetuned',
+    )
+    # 3 of 4 become 2 of 4; a rate that may exceed 1 is not in percent.
+    self.assertStartsWith(
+        numbers['headline'],
+        'Fine-tuning lowers word error rate from 0.75 to 0.5 over 2 clients;',
+    )
+    self.assertIn('| bob | 8 | 2 | 0 | 0.5 | +0.5', page.text['worst'])
+    self.assertIn('90th percentile', page.text['tiles'])
+
+  @parameterized.parameters(1, 60)
+  def test_nothing_to_tell(self, clients):
+    table = _table(
+        [str(i) for i in range(clients)],
+        [False] * clients,
+        non_personalized=[[1, 0]] * clients,
+        personalized=[[1, 0]] * clients,
+    )
+    page, numbers = self._report(table, history=())
+    self.assertIn('leaves accuracy at 50.0%', numbers['headline'])
+    self.assertIn('never seen in training; no client', numbers['headline'])
+    self.assertIn('recorded no history', page.text['curves'])
+    self.assertIn('No client is worse', page.text['worst'])
+    group = numbers['groups']['never_seen']
+    self.assertIsNone(group['comparisons']['personalized']['correlation'])
+
+  def test_nothing_measured(self):
+    table = _table(('ann',), (True,), non_personalized=[[]], personalized=[[]])
+    with self.assertRaisesRegex(ValueError, 'found none at 1 clients'):
+      self._report(table)
+    self.assertFalse(os.path.exists(self.folder))
+
+  def test_unknown_metric(self):
+    with self.assertRaisesRegex(ValueError, r"of \['accuracy'\].*found 'loss'"):
+      self._report(_four_clients(), metric='loss')
+
+  def test_unknown_model(self):
+    with self.assertRaisesRegex(ValueError, "found 'finetuned'"):
+      self._report(_four_clients(), candidate='finetuned')
+
+  def test_a_folder_that_cannot_be_written(self):
+    with open(self.folder, 'w', encoding='utf-8') as f:
+      f.write('not a folder')
+    with self.assertRaises(OSError):
+      self._report(_four_clients())
+    with open(self.folder, encoding='utf-8') as f:
+      self.assertEqual(f.read(), 'not a folder')
+
+  def test_written_again_it_is_the_same_and_nothing_else_is_left(self):
+    self._report(_four_clients())
+    names = ['clients.csv', 'report.html', 'report.json']
+    first = [self._read(name) for name in names]
+    self._report(_four_clients())
+    self.assertEqual([self._read(name) for name in names], first)
+    self.assertCountEqual(os.listdir(self.folder), names)
+
+  def test_headline(self):
+    lines = report.headline(_four_clients(), cost=_COST, **_ACCURACY)
+    first, baseline, candidate, cost = lines.splitlines()
+    self.assertStartsWith(first, 'Personalization lifts accuracy from 60.0% to')
+    self.assertRegex(
+        baseline, 'Non-personalized +mean 60.00%, 10th percentile 20.00%'
+    )
+    self.assertRegex(
+        candidate, 'Personalized +mean 80.00%, 10th percentile 60.00%'
+    )
+    self.assertRegex(cost, '1,200 gradient steps, 4 kB down and 3 kB up.*25.0%')
+    self.assertEndsWith(cost, '75 s')
+
+
+if __name__ == '__main__':
+  absltest.main()

@@ -1,0 +1,159 @@
+# Copyright 2026 The tff-partial Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""Tests of messages: the same bytes as TFF's, and the same complaints."""
+
+import collections
+from collections.abc import Callable
+import time
+from typing import Any
+
+from absl.testing import absltest
+from absl.testing import parameterized
+import numpy as np
+import tensorflow as tf
+import tensorflow_federated as tff
+from tensorflow_federated.proto.v0 import executor_pb2
+
+from tff_partial.runtime import messages
+
+_MATRIX = np.arange(6, dtype=np.float32).reshape([2, 3])
+_MODEL = tff.learning.models.ModelWeights(
+    trainable=[_MATRIX, np.float32(3)], non_trainable=[]
+)
+_MODEL_TYPE = tff.types.to_type(
+    tff.learning.models.ModelWeights(
+        trainable=[tff.TensorType(np.float32, [2, 3]), np.float32],
+        non_trainable=[],
+    )
+)
+_EXAMPLES_TYPE = tff.types.to_type(
+    collections.OrderedDict(
+        words=tff.TensorType(np.str_, [None]), label=np.int32
+    )
+)
+
+
+def _examples(*words):
+  return collections.OrderedDict(
+      words=np.array(words, dtype=object), label=np.int32(len(words))
+  )
+
+
+_VALUES = (
+    (3, tff.TensorType(np.int32)),
+    (_MATRIX, tff.TensorType(np.float32, [2, 3])),
+    (_MATRIX.T, tff.TensorType(np.float32, [3, 2])),
+    (_MATRIX.astype('>f4'), tff.TensorType(np.float32, [2, 3])),
+    (_MATRIX.astype(np.float16), tff.TensorType(np.float16, [2, 3])),
+    (np.array([True, False]), tff.TensorType(np.bool_, [None])),
+    (np.zeros([0, 28], np.uint8), tff.TensorType(np.uint8, [None, 28])),
+    (np.array([1, 2]), tff.TensorType(np.int64, None)),
+    (_MODEL, _MODEL_TYPE),
+    ((), tff.StructType([])),
+    ([1, (2, 3)], tff.types.to_type([np.int32, (np.int32, np.int32)])),
+    (_examples('a', 'bc'), _EXAMPLES_TYPE),
+    (_MODEL, tff.FederatedType(_MODEL_TYPE, tff.SERVER)),
+    ([_MODEL, _MODEL], tff.FederatedType(_MODEL_TYPE, tff.CLIENTS)),
+    (
+        [_examples('a'), _examples()],
+        tff.FederatedType(_EXAMPLES_TYPE, tff.CLIENTS),
+    ),
+    ([], tff.FederatedType(np.int32, tff.CLIENTS)),
+    (7, tff.FederatedType(np.int32, tff.CLIENTS, all_equal=True)),
+)
+
+
+class MessagesTest(parameterized.TestCase):
+
+  @parameterized.parameters(*_VALUES)
+  def test_message_is_that_of_tff(self, value, type_spec):
+    message = executor_pb2.Value()
+    messages.write(message, value, type_spec)
+    expected, _ = tff.framework.serialize_value(value, type_spec)
+    self.assertNotEmpty(expected.SerializeToString())
+    self.assertEqual(message, expected)
+
+  @parameterized.parameters(*_VALUES)
+  def test_value_is_that_of_tff(self, value, type_spec):
+    message, _ = tff.framework.serialize_value(value, type_spec)
+    if message.HasField('federated') and not message.federated.value:
+      for read in (messages.read, tff.framework.deserialize_value):
+        with self.assertRaisesRegex(ValueError, 'no data'):
+          read(message, type_spec)
+      return
+    expected, _ = tff.framework.deserialize_value(message, type_spec)
+    self._assert_same(messages.read(message, type_spec), expected)
+
+  def _assert_same(self, found, expected):
+    self.assertIs(type(found), type(expected))
+    if isinstance(expected, np.ndarray):
+      self.assertEqual(found.dtype, expected.dtype)
+      np.testing.assert_array_equal(found, expected)
+    elif isinstance(expected, (tff.structure.Struct, list)):
+      self.assertLen(found, len(expected))
+      if isinstance(expected, tff.structure.Struct):
+        self.assertEqual(
+            tff.structure.name_list_with_nones(found),
+            tff.structure.name_list_with_nones(expected),
+        )
+      for part, expected_part in zip(found, expected):
+        self._assert_same(part, expected_part)
+    else:
+      self.assertEqual(found, expected)
+
+  def test_datasets_come_through(self):
+    # Not the same bytes: TensorFlow numbers a dataset's parts each time.
+    type_spec = tff.FederatedType(tff.SequenceType(np.int64), tff.CLIENTS)
+    message = executor_pb2.Value()
+    messages.write(message, [tf.data.Dataset.range(3)], type_spec)
+    (dataset,) = messages.read(message, type_spec)
+    self.assertEqual(list(dataset.as_numpy_iterator()), [0, 1, 2])
+
+  @parameterized.parameters(
+      ([1], tff.types.to_type([np.int32, np.int32])),
+      (1, tff.types.to_type([np.int32])),
+      (_MATRIX, tff.TensorType(np.float32, [3, 2])),
+      ([_MATRIX], tff.types.to_type([tff.TensorType(np.int32, [2, 3])])),
+      (3, tff.FederatedType(np.int32, tff.CLIENTS)),
+  )
+  def test_wrong_values_are_refused_in_the_words_of_tff(self, value, type_spec):
+    with self.assertRaises(TypeError) as expected:
+      tff.framework.serialize_value(value, type_spec)
+    with self.assertRaises(TypeError) as found:
+      messages.write(executor_pb2.Value(), value, type_spec)
+    self.assertEqual(str(found.exception), str(expected.exception))
+
+  def test_large_values_are_copied_less(self):
+    # TFF takes twenty times as long.
+    model = tff.learning.models.ModelWeights(
+        trainable=[np.ones([1000, 1000], np.float32)] * 4, non_trainable=[]
+    )
+    type_spec = tff.FederatedType(
+        tff.types.to_type(
+            tff.learning.models.ModelWeights(
+                trainable=[tff.TensorType(np.float32, [1000, 1000])] * 4,
+                non_trainable=[],
+            )
+        ),
+        tff.SERVER,
+    )
+    ours = _least_cpu_seconds(
+        lambda: messages.write(executor_pb2.Value(), model, type_spec)
+    )
+    theirs = _least_cpu_seconds(
+        lambda: tff.framework.serialize_value(model, type_spec)
+    )
+    self.assertLess(ours, theirs / 3)
+
+
+def _least_cpu_seconds(write_fn: Callable[[], Any]) -> float:
+  seconds = []
+  for _ in range(3):
+    started_at = time.process_time()
+    write_fn()
+    seconds.append(time.process_time() - started_at)
+  return min(seconds)
+
+
+if __name__ == '__main__':
+  absltest.main()

@@ -1,0 +1,141 @@
+# Copyright 2026 The tff-partial Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""Tests of asking a run for next words, and of the words a run keeps."""
+
+import dataclasses
+import functools
+import json
+import os
+import tempfile
+
+from absl.testing import absltest
+import numpy as np
+import tensorflow_federated as tff
+
+from tasks import predict_next_word
+from tasks.stackoverflow import task as stackoverflow
+from tasks.stackoverflow import vocabulary
+from tff_partial.experiments import config as config_lib
+from tff_partial.experiments import run as experiment
+from tff_partial.experiments import run_folder
+from tff_partial.learning import partial_model
+from tff_partial.learning import weights
+from tff_partial.training import personal_store
+
+ABC = vocabulary.Vocabulary(('a', 'b', 'c'))
+
+
+class PredictNextWordTest(absltest.TestCase):
+
+  def setUp(self):
+    super().setUp()
+    folder = tempfile.TemporaryDirectory()
+    self.addCleanup(folder.cleanup)
+    self.folder = folder.name
+    self.write_run()
+
+  def write_run(self, task='stackoverflow', algorithm='fed_alt'):
+    """A run whose shared model says b, then a, and ann's c, then b.
+
+    The last layer norm gives 0 but for its bias, so that a token's logit is its
+    own bias plus what its embedding has of that bias.
+    """
+    config = config_lib.Config(algorithm=algorithm, personal='output')
+    settings = dataclasses.asdict(config)
+    settings.update(task=task, data='there', model=None, batch_size=64)
+    with open(os.path.join(self.folder, 'config.json'), 'w') as f:
+      json.dump({'settings': settings}, f)
+    vocabulary.save(self.folder, ABC)
+    variables = partial_model.describe(
+        experiment.create_model_fn(
+            functools.partial(
+                stackoverflow.create_model_fn, stackoverflow.SIZES['tiny'], ABC
+            ),
+            config,
+        )
+    )
+    values = {v.path: np.zeros(v.shape, np.float32) for v in variables}
+    # Other words (4) and the end (6) are the likeliest, and no words.
+    for path, value in values.items():
+      if path.endswith('words/bias'):
+        value[:] = [0, 1, 2, 0, 8, 0, 9]
+      if path.endswith('words/embedding'):
+        value[3, 0] = 1
+    group = lambda personal: tff.learning.models.ModelWeights(
+        [values[v.path] for v in variables if v.personal == personal], []
+    )
+    weights.save(
+        os.path.join(self.folder, 'model.safetensors'),
+        variables,
+        group(False),
+        group(True),
+    )
+    with personal_store.PersonalStore(group(True), self.folder) as store:
+      if not store.contains('ann'):
+        beta = [v.path for v in variables if v.personal].index(
+            'block_1/norm2/beta'
+            if algorithm == 'fed_alt'
+            else 'personal/block_1/norm2/beta'
+        )
+        own = group(True)
+        own.trainable[beta] = own.trainable[beta].copy()
+        own.trainable[beta][0] = 3
+        store.write(['ann'], [own])
+        store.commit(1)
+
+  def test_shared_and_personal(self):
+    models = predict_next_word.NextWords(self.folder)
+    # Over all seven numbers.
+    shared = np.exp([0, 1, 2, 0, 8, 0, 9])
+    self.assertSequenceAlmostEqual(
+        [chance for _, chance in models.predict('A x')],
+        shared[[2, 1, 3]] / shared.sum(),
+        places=6,
+    )
+    self.assertEqual(
+        [word for word, _ in models.predict('A x')], ['b', 'a', 'c']
+    )
+    self.assertEqual(
+        [word for word, _ in models.predict('', 'ann', count=2)], ['c', 'b']
+    )
+    # The first model is not changed by it, nor is a long sentence refused.
+    self.assertEqual(models.predict('a ' * 30)[0][0], 'b')
+
+  def test_run_whose_clients_have_copies(self):
+    os.remove(os.path.join(self.folder, 'personal_store.sqlite'))
+    self.write_run(algorithm='ditto')
+    models = predict_next_word.NextWords(self.folder)
+    self.assertEqual(
+        [word for word, _ in models.predict('A x')], ['b', 'a', 'c']
+    )
+    self.assertEqual(
+        [word for word, _ in models.predict('', 'ann', count=2)], ['c', 'b']
+    )
+
+  def test_client_without_variables(self):
+    with self.assertRaisesRegex(ValueError, "found 'bob'. Some that have: ann"):
+      predict_next_word.NextWords(self.folder).predict('a', 'bob')
+
+  def test_run_of_another_task(self):
+    self.write_run(task='emnist')
+    with self.assertRaisesRegex(ValueError, "found one of 'emnist'"):
+      predict_next_word.NextWords(self.folder)
+
+  def test_vocabulary_of_another_size(self):
+    vocabulary.save(self.folder, vocabulary.Vocabulary(('a', 'b')))
+    with self.assertRaisesRegex(
+        ValueError, r'words/embedding of shape \[6, 64'
+    ):
+      predict_next_word.NextWords(self.folder)
+
+  def test_runs_keep_their_vocabulary(self):
+    run_folder.keep_texts(self.folder, {vocabulary.FILE: ABC.text})
+    with self.assertRaisesRegex(
+        ValueError, 'the vocabulary.txt that the model in .* another one in the'
+    ):
+      run_folder.keep_texts(self.folder, {vocabulary.FILE: 'a\nc\nb\n'})
+    self.assertEqual(vocabulary.load(self.folder), ABC)
+
+
+if __name__ == '__main__':
+  absltest.main()

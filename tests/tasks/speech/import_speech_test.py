@@ -1,0 +1,193 @@
+# Copyright 2026 The tff-partial Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""Importing speech: LibriSpeech's layout, features, and what cannot be used."""
+
+import contextlib
+import io
+import os
+import tempfile
+
+from absl.testing import absltest
+from absl.testing import parameterized
+import numpy as np
+import soundfile
+
+from tasks import import_client_data
+from tasks.speech import import_speech
+from tests.helpers import paths
+from tff_partial.data import client_data
+from tff_partial.data import people as people_lib
+
+_ROOT = str(paths.ROOT)
+_SPEECH = os.path.join(_ROOT, '..', 'shared', 'data', 'speech')
+
+
+def noise(samples):
+  return np.random.default_rng(samples).integers(-99, 99, samples, np.int16)
+
+
+class ImportSpeechTest(parameterized.TestCase):
+
+  def setUp(self):
+    super().setUp()
+    folder = tempfile.TemporaryDirectory()
+    self.addCleanup(folder.cleanup)
+    self.folder = folder.name
+
+  def path(self, *names):
+    path = os.path.join(self.folder, *names)
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    return path
+
+  def write_chapter(self, speaker, utterances, rate=16_000):
+    """Utterances are (samples or None for broken audio, transcript)."""
+    lines = []
+    for i, (samples, transcript) in enumerate(utterances):
+      name = f'{speaker}-1-{i:04}'
+      lines.append(f'{name} {transcript}\n')
+      path = self.path('source', speaker, '1', name + '.flac')
+      if samples is None:
+        with open(path, 'wb') as f:
+          f.write(b'fLaC and no more')
+      else:
+        soundfile.write(path, noise(samples), rate)
+    path = self.path('source', speaker, '1', f'{speaker}-1.trans.txt')
+    with open(path, 'w', encoding='utf-8') as f:
+      f.writelines(lines)
+
+  def import_librispeech(self):
+    people = import_speech.read_librispeech(self.path('source'))
+    return people_lib.write_folder(people, self.path('out'))
+
+  def test_librispeech(self):
+    self.write_chapter('19', 5 * [(16_000, "it's  fine")])
+    self.write_chapter('7', 2 * [(8_000, 'YES')])
+    summary = self.import_librispeech()
+    self.assertIn('2 people, 7 examples', summary)
+    train, test = client_data.open_folder(self.path('out'))
+    self.assertCountEqual(train.client_ids, ['19', '7'])
+    found = train.read('19')
+    self.assertEqual(found['transcript'].tolist(), 4 * [b"IT'S FINE"])
+    np.testing.assert_array_equal(found['audio'][0], noise(16_000))
+    self.assertEqual(test.num_examples('7'), 1)
+
+  def test_what_cannot_be_used_is_counted(self):
+    # 0.1 s are 8 windows, of which the encoder makes 2: enough for 'AB', not
+    # for 'AA', which takes a blank between. 300 samples are not one window.
+    self.write_chapter(
+        '1',
+        [
+            (16_000, 'GOOD'),
+            (16_000, 'GOOD'),
+            (None, 'BROKEN'),
+            (16_000, ''),
+            (16_000, 'ROOM 12'),
+            (1_600, 'AA'),
+            (1_600, 'AB'),
+            (300, 'I'),
+        ],
+    )
+    os.remove(self.path('source', '1', '1', '1-1-0001.flac'))
+    self.assertRegex(
+        self.import_librispeech(),
+        '1 people, 2 examples.*Left out: 0 people with fewer than 2,'
+        ' 2 utterances too short for what is said,'
+        ' 2 utterances with audio that cannot be read,'
+        ' 1 utterances with characters other than letters and apostrophes,'
+        r' 1 utterances without words\.',
+    )
+
+  def test_another_rate_is_not_taken_for_16_khz(self):
+    soundfile.write(self.path('a.wav'), noise(800), 8_000)
+    with self.assertRaisesRegex(ValueError, '16000 Hz .* found 8000 Hz'):
+      import_speech.read_audio(self.path('a.wav'))
+
+  def test_a_folder_of_something_else(self):
+    with self.assertRaisesRegex(ValueError, 'whose subfolders are speakers'):
+      import_speech.read_librispeech(self.folder)
+    with self.assertRaisesRegex(OSError, 'Expected a folder .*none'):
+      import_speech.read_librispeech(self.path('none'))
+
+  def read_npz(self, **changes):
+    arrays = {
+        'mfcc': np.arange(400, dtype=np.float32).reshape(200, 2),
+        'frames': np.array([50, 100, 50]),
+        'said': np.array(['go', 'stop', 'go']),
+        'by': np.array(['b', 'a', 'b']),
+        **changes,
+    }
+    np.savez(self.path('a.npz'), **arrays)
+    return import_speech.read_npz(
+        self.path('a.npz'),
+        examples='mfcc',
+        lengths='frames',
+        label='said',
+        person='by',
+    )
+
+  def test_features(self):
+    people = dict(self.read_npz().examples)
+    self.assertEqual(list(people), ['a', 'b'])
+    self.assertEqual(people['a']['transcript'], ['STOP'])
+    np.testing.assert_array_equal(
+        people['a']['features'][0], np.arange(100, 300).reshape(100, 2)
+    )
+    self.assertLen(people['b']['features'], 2)
+
+  def test_features_that_are_not_numbers_are_counted(self):
+    mfcc = np.zeros([200, 2], np.float32)
+    mfcc[60] = np.nan
+    people = self.read_npz(mfcc=mfcc)
+    self.assertEqual(dict(people.examples)['a']['transcript'], [])
+    self.assertEqual(
+        people.left_out, {'utterances with features that are not finite': 1}
+    )
+
+  @parameterized.parameters(
+      ({'frames': np.array([50, 100, 60])}, 'add up to the 200 .*sum of 210'),
+      ({'frames': np.array([250, -100, 50])}, 'that add up'),
+      (
+          {'said': np.array(['go', 'stop'])},
+          "as many values in 'said'.* found 2",
+      ),
+      ({'mfcc': np.zeros([4])}, r"floats \[frames, features\] in array 'mfcc'"),
+      (
+          {'by': np.array([0.5, 1, 1])},
+          "integers or text .* 'by', found float64",
+      ),
+  )
+  def test_other_arrays_are_refused(self, changes, message):
+    with self.assertRaisesRegex(ValueError, message):
+      self.read_npz(**changes)
+
+  def test_command_line(self):
+    if not os.path.isdir(_SPEECH):
+      self.skipTest('../shared/data is not here.')
+    for arguments, found in (
+        (['librispeech', 'LibriSpeech/test-other'], '10 people, 100 examples'),
+        (
+            [
+                *('npz', 'an4_by_speaker.npz', '--examples=mfcc'),
+                *('--lengths=num_frames', '--label=transcript'),
+                '--person=speaker',
+            ],
+            '84 people, 1,078 examples',
+        ),
+    ):
+      kind, source, *options = arguments
+      args = import_client_data._parse(
+          [
+              'import_client_data',
+              kind,
+              os.path.join(_SPEECH, source),
+              *options,
+              '--output_dir=' + self.path(kind),
+          ]
+      )
+      with contextlib.redirect_stdout(io.StringIO()) as stdout:
+        self.assertEqual(import_client_data.main(args), 0)
+      self.assertIn(found, stdout.getvalue())
+
+
+if __name__ == '__main__':
+  absltest.main()

@@ -1,0 +1,182 @@
+# Copyright 2026 The tff-partial Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""Tests of text in JSON lines, and of the folder that is made of it."""
+
+import gzip
+import json
+import os
+import subprocess
+import sys
+import tempfile
+
+from absl.testing import absltest
+from absl.testing import parameterized
+
+from tasks.stackoverflow import import_text
+from tasks.stackoverflow import vocabulary
+from tests.helpers import paths
+from tff_partial.data import people as people_lib
+from tff_partial.data import sql_clients
+
+_ROOT = str(paths.ROOT)
+_REAL = os.path.join(
+    _ROOT, '..', 'shared', 'data', 'text', 'stackexchange_by_user.jsonl.gz'
+)
+
+
+def _line(user, day, *sentences, **other):
+  return json.dumps(
+      {'user': user, 'on': f'2020-01-{day:02d}', 'said': sentences, **other}
+  )
+
+
+class ReadJsonlTest(parameterized.TestCase):
+
+  def setUp(self):
+    super().setUp()
+    folder = tempfile.TemporaryDirectory()
+    self.addCleanup(folder.cleanup)
+    self.folder = folder.name
+    self.path = os.path.join(self.folder, 'text.jsonl')
+
+  def write(self, *lines):
+    with open(self.path, 'wb') as f:
+      for line in lines:
+        f.write(line if isinstance(line, bytes) else line.encode())
+        f.write(b'\n')
+    return self.path
+
+  def read(self, path=None, **kwargs):
+    kwargs = {'text': 'said', 'person': 'user', 'date': 'on', **kwargs}
+    return import_text.read_jsonl(path or self.path, **kwargs)
+
+  def imported(self, **kwargs):
+    """Each person's training and test sentences."""
+    output = os.path.join(self.folder, 'out')
+    self.summary = people_lib.write_folder(self.read(), output, **kwargs)
+    found = []
+    for name in ('train', 'test'):
+      clients = sql_clients.SqlClients(os.path.join(output, f'{name}.sqlite'))
+      found.append(
+          {
+              client_id: [s.decode() for s in clients.read(client_id)['tokens']]
+              for client_id in clients.client_ids
+          }
+      )
+    self.words = vocabulary.load(output).words
+    return found
+
+  def test_the_latest_is_for_testing(self):
+    self.write(
+        _line('bob', 3, 'B three.', 'B four.'),
+        _line('ann', 9, 'A nine.', 'A ten!'),
+        '',
+        _line('ann', 1, 'A one.', ' ', 'A two.', 'A two.'),
+        _line('bob', 2, 'B two.'),
+        _line('ann', 2, 'A three.'),
+        _line('cat', 2, 'Only once.', 'On one line.'),
+        _line('dan', 2),
+    )
+    # Of ann's six sentences 0.2 is one, but the last line has two.
+    train, test = self.imported()
+    self.assertEqual(
+        train,
+        {
+            'ann': ['a one .', 'a two .', 'a two .', 'a three .'],
+            'bob': ['b two .'],
+        },
+    )
+    self.assertEqual(
+        test, {'ann': ['a nine .', 'a ten !'], 'bob': ['b three .', 'b four .']}
+    )
+    # 'a' and 'b' by one person each, 'two' and '.' by two.
+    self.assertEqual(self.words, ('.', 'two', 'a', 'b', 'one', 'three'))
+    self.assertIn('1 empty sentences', self.summary)
+    self.assertIn('1 people whose examples all belong', self.summary)
+
+  def test_dates_are_compared_as_times(self):
+    for first, second in (
+        (9, 10.5),
+        ('2020-01-02T00:30:00+02:00', '2020-01-01T23:00:00'),
+    ):
+      self.write(
+          json.dumps({'user': 1, 'on': second, 'said': 'Later.'}),
+          json.dumps({'user': 1, 'on': first, 'said': 'Earlier.'}),
+      )
+      _, test = self.imported(overwrite=True)
+      self.assertEqual(test, {'1': ['later .']})
+
+  def test_without_dates_lines_stay_together(self):
+    self.write(
+        *(
+            json.dumps({'user': 'ann', 'said': f'Word{i} here. Word{i} there.'})
+            for i in range(20)
+        )
+    )
+    people = self.read(date=None)
+    output = os.path.join(self.folder, 'out')
+    people_lib.write_folder(people, output, test_fraction=0.3)
+    test = sql_clients.SqlClients(os.path.join(output, 'test.sqlite'))
+    found = [s.split()[0] for s in test.read('ann')['tokens']]
+    # 0.3 of 40 sentences are 12, of 6 lines, and not the last 6.
+    self.assertLen(found, 12)
+    self.assertLen(set(found), 6)
+    self.assertNotEqual(found[0], b'word14')
+
+  @parameterized.parameters(
+      (b'{"user": "\xff"}', 'Expected UTF-8 text in line 2 of .*text.jsonl'),
+      ('{"user": ', 'Expected a JSON object in line 2 of'),
+      ('[1]', 'Expected a JSON object in line 2 .*found a list'),
+      ('{"user": "x", "on": 1}', "Expected a field 'said' in line 2 of"),
+      (_line('', 1, 'A.'), "Expected a name in 'user' in line 2"),
+      (_line('x', 1, said=3), "list of sentences in 'said' in line 2.* int"),
+      (_line('x', 1, 'A.', on='May'), "date such as .* in 'on' in line 2"),
+  )
+  def test_bad_line(self, line, message):
+    self.write(_line('ann', 1, 'Fine.'), line)
+    with self.assertRaisesRegex(ValueError, message):
+      self.read()
+
+  def test_bad_file(self):
+    with self.assertRaisesRegex(OSError, 'Expected a file .*none.jsonl'):
+      self.read('none.jsonl')
+    self.write(_line('ann', 1))
+    with self.assertRaisesRegex(ValueError, 'Expected text in .*found none'):
+      self.read()
+    path = self.path + '.gz'
+    with open(path, 'wb') as f:
+      f.write(gzip.compress(_line('ann', 1, 'Fine.').encode())[:-9])
+    with self.assertRaisesRegex(ValueError, 'Expected a gzip file .*cut short'):
+      self.read(path)
+
+  def test_command_line(self):
+    self.write(_line('ann', 1, 'One.'), _line('ann', 2, 'Two.'))
+    command = [
+        sys.executable,
+        *('-m', 'tasks.import_client_data', 'jsonl', self.path),
+        *('--text=said', '--person=user', '--date=on'),
+        f'--output_dir={self.folder}/out',
+    ]
+    result = subprocess.run(
+        command, cwd=_ROOT, capture_output=True, text=True, check=False
+    )
+    self.assertEqual(result.returncode, 0, result.stderr)
+    self.assertIn('1 people, 2 examples (1 for training', result.stdout)
+    self.assertEqual(
+        sorted(os.listdir(f'{self.folder}/out')),
+        ['test.sqlite', 'train.sqlite', 'vocabulary.txt'],
+    )
+
+  def test_stack_exchange(self):
+    if not os.path.exists(_REAL):
+      self.skipTest('The Stack Exchange posts are not there.')
+    people = self.read(
+        _REAL, text='sentences', person='user', date='creation_date'
+    )
+    self.assertEqual(people.num_people, 320)
+    sizes = [len(examples['tokens']) for _, examples in people.examples]
+    self.assertEqual((sum(sizes), min(sizes), max(sizes)), (67_118, 50, 2_785))
+
+
+if __name__ == '__main__':
+  absltest.main()

@@ -1,0 +1,101 @@
+# Copyright 2026 The tff-partial Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""Tests of words: how text is cut into them, and their numbers."""
+
+import os
+import tempfile
+
+from absl.testing import absltest
+from absl.testing import parameterized
+import numpy as np
+
+from tasks.stackoverflow import text
+from tasks.stackoverflow import vocabulary
+from tff_partial.data import sql_writer
+
+
+class TextTest(parameterized.TestCase):
+
+  @parameterized.parameters(
+      (
+          "You're right, it's a well-known Bug!",
+          "you're right , it's a well-known bug !",
+      ),
+      ('See https://a.b/c?d=1, (or www.e.org).', 'see <URL> , ( or <URL> ) .'),
+      ('a &lt; b &amp; c', 'a < b & c'),
+      ('Élan isn’t 2.5%', "élan isn't 2 . 5 %"),
+      ('  ', ''),
+  )
+  def test_words(self, sentence, expected):
+    self.assertEqual(' '.join(text.to_words(sentence)), expected)
+
+  def test_sentences(self):
+    self.assertEqual(
+        text.split_sentences(
+            'One, e.g. this.  Two?\nNo, not two. (Three.)\n\nfour\n\n'
+        ),
+        ['One, e.g. this.', 'Two?', 'No, not two.', '(Three.)', 'four'],
+    )
+
+
+class VocabularyTest(parameterized.TestCase):
+
+  def setUp(self):
+    super().setUp()
+    folder = tempfile.TemporaryDirectory()
+    self.addCleanup(folder.cleanup)
+    self.folder = folder.name
+
+  def test_numbers(self):
+    # Padding 0, a 1, b 2, c 3, other words 4, start 5, end 6: 7 numbers.
+    words = vocabulary.Vocabulary(('a', 'b', 'c'))
+    self.assertEqual(words.size, 7)
+    np.testing.assert_array_equal(
+        words.encode(['b x', b'c', 'a b c a', 'a b c', ''], 4),
+        [
+            [5, 2, 4, 6, 0],
+            [5, 3, 6, 0, 0],
+            [5, 1, 2, 3, 1],  # As long as is kept: no end.
+            [5, 1, 2, 3, 6],
+            [5, 6, 0, 0, 0],
+        ],
+    )
+    np.testing.assert_array_equal(words.encode(['a b c'], 2), [[5, 1, 2]])
+
+  def test_made_of_what_most_people_use_to_train(self):
+    with sql_writer.SqlWriter(
+        os.path.join(self.folder, 'train.sqlite'), vocabulary.FEATURES
+    ) as writer:
+      writer.write('ann', {'tokens': ['a a a c', 'a d d']})
+      writer.write('bob', {'tokens': ['b c']})
+      writer.write('cat', {'tokens': ['b']})
+    vocabulary.write(self.folder)
+    # People (uses): c 2 (2), b 2 (2), a 1 (4), d 1 (2).
+    found = vocabulary.load(self.folder)
+    self.assertEqual(found.words, ('b', 'c', 'a', 'd'))
+    vocabulary.write(self.folder, max_words=2)
+    self.assertEqual(vocabulary.load(self.folder).words, ('b', 'c'))
+    self.assertNotEqual(vocabulary.load(self.folder).digest, found.digest)
+
+  def test_bad_files(self):
+    with self.assertRaisesRegex(
+        OSError, r'vocabulary in .*vocabulary\.txt, found no such file. Import'
+    ):
+      vocabulary.load(self.folder)
+    for contents, message in (
+        (b'a\n\xff\n', 'Expected UTF-8 text in .*vocabulary.txt'),
+        (b'a\nb\na\n', "Expected every word once, found 'a' again"),
+        (b'', 'Expected at least one word'),
+    ):
+      with open(os.path.join(self.folder, vocabulary.FILE), 'wb') as f:
+        f.write(contents)
+      with self.assertRaisesRegex(ValueError, message):
+        vocabulary.load(self.folder)
+
+  def test_sentence_that_is_not_utf8(self):
+    with self.assertRaisesRegex(ValueError, 'UTF-8 text in sentence 1'):
+      vocabulary.Vocabulary(('a',)).encode([b'a', b'\xff'], 3)
+
+
+if __name__ == '__main__':
+  absltest.main()

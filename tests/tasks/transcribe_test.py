@@ -1,0 +1,114 @@
+# Copyright 2026 The tff-partial Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""A recording, as the models of a run hear it."""
+
+import contextlib
+import dataclasses
+import io
+import json
+import os
+import tempfile
+
+from absl.testing import absltest
+import numpy as np
+import soundfile
+import tensorflow_federated as tff
+
+from tasks import transcribe
+from tasks.speech import ctc
+from tasks.speech import encoder as encoder_lib
+from tasks.speech import task as speech
+from tff_partial.experiments import config as config_lib
+from tff_partial.experiments import run as experiment
+from tff_partial.learning import partial_model
+from tff_partial.learning import weights
+from tff_partial.training import personal_store
+
+
+class TranscribeTest(absltest.TestCase):
+
+  def setUp(self):
+    super().setUp()
+    folder = tempfile.TemporaryDirectory()
+    self.addCleanup(folder.cleanup)
+    self.folder = folder.name
+    self.audio = os.path.join(self.folder, 'hello.wav')
+    noise = np.random.default_rng(0).integers(-999, 999, 16_000, np.int16)
+    soundfile.write(self.audio, noise, 16_000)
+
+  def write_run(self, *, num_features=80, task='speech'):
+    """A run whose model says nothing but what its last bias says."""
+    variables = partial_model.describe(
+        speech.create_model_fn(num_features, encoder_lib.SMALL, 'output')
+    )
+
+    def values(personal, said):
+      trainable = []
+      for v in variables:
+        value = np.zeros(v.shape, np.float32)
+        if v.path == 'head/bias':
+          value[said] = 20
+        if v.personal == personal:
+          trainable.append(value)
+      return tff.learning.models.ModelWeights(trainable, [])
+
+    initial = values(True, ctc.BLANK)
+    weights.save(
+        os.path.join(self.folder, experiment.WEIGHTS_FILE),
+        variables,
+        values(False, ctc.BLANK),
+        initial,
+    )
+    with personal_store.PersonalStore(initial, self.folder) as store:
+      store.write(['ann'], [values(True, ctc.encode('A'))], version=1)
+      store.commit(1)
+    settings = {'task': task, 'data': 'embedded', 'model': None}
+    settings.update(dataclasses.asdict(config_lib.Config(personal='output')))
+    with open(os.path.join(self.folder, 'config.json'), 'w') as f:
+      json.dump({'settings': settings}, f)
+
+  def transcribe(self, *options):
+    args = transcribe._parse(
+        ['transcribe', f'--run={self.folder}', self.audio, *options]
+    )
+    with (
+        contextlib.redirect_stdout(io.StringIO()) as stdout,
+        contextlib.redirect_stderr(io.StringIO()) as stderr,
+    ):
+      status = transcribe.main(args)
+    return status, stdout.getvalue(), stderr.getvalue()
+
+  def test_everyones_and_ones_own_model(self):
+    self.write_run()
+    # Blanks are nothing, and the same character all the time is one.
+    self.assertEqual(
+        self.transcribe('--client=ann'), (0, 'shared: \nann: A\n', '')
+    )
+
+  def test_mistakes(self):
+    self.write_run()
+    status, _, error = self.transcribe('--client=bob')
+    self.assertEqual(status, 1)
+    self.assertRegex(error, "found 'bob'. Some that have: ann")
+    self.assertRegex(
+        self.transcribe('--beam_width=0')[2], 'at least 1, found 0'
+    )
+    self.audio = os.path.join(self.folder, 'config.json')
+    self.assertRegex(self.transcribe()[2], 'Error: Expected audio in .*json')
+    self.audio = os.path.join(self.folder, 'none.flac')
+    self.assertRegex(
+        self.transcribe()[2], 'Error: Expected a file .*found none'
+    )
+
+  def test_runs_of_something_else(self):
+    self.assertRegex(self.transcribe()[2], 'Error: Expected a run in')
+    self.write_run(task='emnist')
+    self.assertRegex(self.transcribe()[2], "task 'speech' .* one of 'emnist'")
+
+  def test_a_model_of_ready_made_features_hears_no_audio(self):
+    self.write_run(num_features=13)
+    self.assertRegex(self.transcribe()[2], '80 log-mel .* found one of 13')
+
+
+if __name__ == '__main__':
+  absltest.main()

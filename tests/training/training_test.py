@@ -1,0 +1,258 @@
+# Copyright 2026 The tff-partial Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""The training program: resume to the last bit, sampling, metrics."""
+
+import asyncio
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+import tempfile
+
+from absl.testing import absltest
+import numpy as np
+import tensorflow as tf
+import tensorflow_federated as tff
+
+from tests.helpers import toy
+from tests.helpers import worker
+from tff_partial.learning import algorithms
+from tff_partial.learning import clients as clients_lib
+from tff_partial.learning import examples as examples_lib
+from tff_partial.learning import process as process_lib
+from tff_partial.runtime import local
+from tff_partial.training import history
+from tff_partial.training import personal_store
+from tff_partial.training import training
+
+FORM = examples_lib.Tensors(batch_size=2)
+
+
+def run(
+    directory=None,
+    *,
+    total_rounds=4,
+    algorithm=None,
+    stop_after=None,
+    release_managers=(),
+    **kwargs,
+):
+  """Trains the toy model; (state, {client: b})."""
+  process = process_lib.build_partial_process(
+      toy.model_fn(),
+      algorithm or algorithms.fed_alt(toy.sgd(0.1), toy.sgd(0.2)),
+      client_examples=FORM,
+      server_optimizer=tff.learning.optimizers.build_adam(0.1),
+  )
+  default = process.initialize_personal()
+  with personal_store.PersonalStore(default, directory) as store:
+    managers = list(release_managers)
+    if stop_after:
+      managers.append(_Stop(stop_after))
+    state = training.train(
+        process,
+        toy.random_clients(9),
+        store,
+        training.Settings(
+            total_rounds=total_rounds,
+            clients_per_round=3,
+            seconds_per_checkpoint=0,
+            **kwargs,
+        ),
+        client_examples=FORM,
+        initial_state=process.initialize(),
+        initial_personal=default,
+        release_managers=managers,
+        progress=False,
+    )
+    personal = {c: store.read([c])[0] for c in store}
+  return state, {c: p.trainable[0].tobytes() for c, p in personal.items()}
+
+
+def bits(state):
+  return [np.asarray(leaf).tobytes() for leaf in tf.nest.flatten(state)]
+
+
+class _Stop(tff.program.ReleaseManager):
+  """Kills this process, without a chance to clean up, in a certain round."""
+
+  def __init__(self, round_num):
+    self._round_num = round_num
+
+  async def release(self, value, key):
+    if key == self._round_num:
+      os.kill(os.getpid(), signal.SIGKILL)
+
+
+class _Keep(tff.program.ReleaseManager):
+
+  def __init__(self):
+    self.rows = {}
+
+  async def release(self, value, key):
+    self.rows[key] = value
+
+
+class TrainTest(absltest.TestCase):
+
+  def directory(self):
+    directory = tempfile.TemporaryDirectory()
+    self.addCleanup(directory.cleanup)
+    return directory.name
+
+  def test_killed_and_resumed_run_ends_with_the_same_bits(self):
+    expected_state, expected_personal = run()
+    directory = self.directory()
+    # Killed in round 3, after its personal variables were written to the store
+    # but before they were committed.
+    killed = subprocess.run(
+        [
+            sys.executable,
+            '-m',
+            'tests.training.training_test',
+            '--stop',
+            directory,
+        ],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+    )
+    self.assertEqual(killed.returncode, -signal.SIGKILL, killed.stdout)
+    with personal_store.PersonalStore(
+        toy.weights([0.0]), directory, read_only=True
+    ) as store:
+      self.assertEqual(store.version, 2)
+    state, personal = run(directory)
+    self.assertEqual(bits(state), bits(expected_state))
+    self.assertEqual(personal, expected_personal)
+
+  def test_finished_run_is_not_trained_again(self):
+    directory = self.directory()
+    state, personal = run(directory)
+    keep = _Keep()
+    again, personal_again = run(directory, release_managers=[keep])
+    self.assertEqual(bits(state), bits(again))
+    self.assertEqual(personal, personal_again)
+    self.assertEmpty(keep.rows)
+
+  def test_more_rounds_continue(self):
+    directory = self.directory()
+    run(directory, total_rounds=2)
+    state, _ = run(directory, total_rounds=4)
+    self.assertEqual(bits(state), bits(run()[0]))
+
+  def test_only_clients_that_took_part_are_stored(self):
+    _, personal = run(total_rounds=1)
+    ids = toy.random_clients(9).client_ids
+    self.assertCountEqual(
+        personal, clients_lib.sample(ids, 3, seed=0, round_num=0)
+    )
+
+  def test_stateless_clients_start_anew(self):
+    # With one client and a shared rate of nearly nothing, the personal variable
+    # after two rounds is that after one, not twice trained.
+    algorithm = algorithms.fed_recon(toy.sgd(1e-12), toy.sgd(0.2))
+    one = run(total_rounds=1, algorithm=algorithm)[1]
+    many = run(total_rounds=6, algorithm=algorithm)[1]
+    for client_id, b in one.items():
+      np.testing.assert_allclose(
+          np.frombuffer(many[client_id], np.float32),
+          np.frombuffer(b, np.float32),
+          rtol=0.2,
+      )
+
+  def test_metrics_are_released_by_round(self):
+    keep = _Keep()
+    run(total_rounds=2, release_managers=[keep])
+    self.assertCountEqual(keep.rows, [1, 2])
+    self.assertContainsSubset(
+        ['train/squared_error', 'counts/steps', 'counts/examples', 'seconds'],
+        keep.rows[1],
+    )
+    self.assertGreater(keep.rows[1]['counts/examples'], 0)
+
+  def test_runs_in_a_running_event_loop(self):
+    async def notebook_cell():
+      return run(total_rounds=1, release_managers=[_Keep()])
+
+    state, _ = asyncio.run(notebook_cell())
+    self.assertEqual(bits(state), bits(run(total_rounds=1)[0]))
+
+  def test_more_clients_than_there_are(self):
+    with self.assertRaisesRegex(ValueError, 'from 1 to 3 clients per round'):
+      clients_lib.sample(['a', 'b', 'c'], 4, seed=0, round_num=0)
+
+
+class SampleTest(absltest.TestCase):
+
+  def test_depends_on_seed_and_round_alone(self):
+    ids = [f'{i}' for i in range(1000)]
+    sample = lambda seed, round_num: clients_lib.sample(
+        ids, 20, seed=seed, round_num=round_num
+    )
+    self.assertEqual(sample(1, 5), sample(1, 5))
+    self.assertNotEqual(sample(1, 5), sample(2, 5))
+    self.assertNotEqual(sample(1, 5), sample(1, 6))
+    self.assertLen(set(sample(1, 5)), 20)
+
+  def test_is_uniform(self):
+    ids = ['a', 'b', 'c', 'd']
+    counts = dict.fromkeys(ids, 0)
+    for round_num in range(2000):
+      for c in clients_lib.sample(ids, 2, seed=0, round_num=round_num):
+        counts[c] += 1
+    # Each is drawn in half of 2000 rounds: 1000 +- 4 standard deviations of 22.
+    for count in counts.values():
+      self.assertBetween(count, 910, 1090)
+
+  def test_takes_a_few_of_very_many(self):
+    self.assertLen(clients_lib.sample(range(10**9), 5, seed=0, round_num=0), 5)
+
+  def test_seeds_differ_by_every_part(self):
+    seeds = {
+        clients_lib.seed_for(*parts).tobytes()
+        for parts in [(0, 1, 'a'), (1, 0, 'a'), (0, 1, 'b'), (0, 11, 'a')]
+    }
+    self.assertLen(seeds, 4)
+
+
+class HistoryTest(absltest.TestCase):
+
+  def path(self, text):
+    directory = tempfile.TemporaryDirectory()
+    self.addCleanup(directory.cleanup)
+    path = pathlib.Path(directory.name, 'metrics.csv')
+    path.write_text(text)
+    return path
+
+  def test_cut_line_is_not_a_row(self):
+    path = self.path('round,loss\n1,0.5\n2,0.25\n3')
+    self.assertEqual(
+        history.read(path),
+        [{'round': 1, 'loss': 0.5}, {'round': 2, 'loss': 0.25}],
+    )
+
+  def test_trim_drops_later_rounds(self):
+    path = self.path('round,loss,acc\n1,0.5,\n2,0.25,0.9\n3,0.1')
+    history.trim(path, 1)
+    self.assertEqual(path.read_text().splitlines(), ['round,loss', '1,0.5'])
+
+  def test_release_manager_goes_on_after_a_cut(self):
+    path = self.path('round,loss\n1,0.5\n2,0.2')
+    path.write_text(path.read_text() + '5\n3,')
+    history.trim(path, 2)
+    manager = tff.program.CSVFileReleaseManager(path, key_fieldname='round')
+    asyncio.run(manager.release({'loss': 0.125}, 3))
+    self.assertEqual(
+        [row['loss'] for row in history.read(path)], [0.5, 0.25, 0.125]
+    )
+
+
+setUpModule, tearDownModule = worker.start, worker.stop
+
+if __name__ == '__main__':
+  if sys.argv[1:2] == ['--stop']:
+    with local.local_worker():
+      run(sys.argv[2], stop_after=3)
+  else:
+    absltest.main()

@@ -1,0 +1,147 @@
+# Copyright 2026 The tff-partial Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""Examples that computations read themselves, from the file that holds them.
+
+A value handed to a computation is copied on its way into the worker. Of 50
+clients with 88 images [224, 224, 3] each, 0.66 GB, driver and worker held 7.2
+GB, and a round spent half a minute on it. Here a client's value is a file and a
+query, and the worker holds the examples of the clients that it trains at the
+moment.
+
+Workers on other machines must have the file under the same name.
+"""
+
+import collections
+from collections.abc import Mapping, Sequence
+import dataclasses
+from typing import Any, Optional
+
+import numpy as np
+import tensorflow as tf
+import tensorflow_federated as tff
+
+from tff_partial import errors
+from tff_partial.data import example_protos
+from tff_partial.data import sql_clients
+from tff_partial.learning import examples as examples_lib
+
+
+class Located:
+  """Clients whose examples are not read, but located: `SqlExamples` takes them.
+
+  Satisfies `tff_partial.learning.clients.Clients`, but for what `read` returns.
+  """
+
+  def __init__(self, clients: sql_clients.SqlClients):
+    self._clients = clients
+
+  @property
+  def client_ids(self) -> Sequence[str]:
+    return self._clients.client_ids
+
+  def num_examples(self, client_id: str) -> int:
+    return self._clients.num_examples(client_id)
+
+  def read(self, client_id: str) -> collections.OrderedDict[str, Any]:
+    """Where a client's examples are: a file, and a query for their protos.
+
+    Raises:
+      ValueError: If there is no such client.
+    """
+    num_examples = self.num_examples(client_id)
+    quote = lambda text: "'" + text.replace("'", "''") + "'"
+    return collections.OrderedDict(
+        file=self._clients.path,
+        query=(
+            'SELECT serialized_example_proto FROM examples WHERE client_id ='
+            f' {quote(client_id)} AND split_name ='
+            f' {quote(self._clients.split_name)} ORDER BY rowid'
+        ),
+        num_examples=np.int64(num_examples),
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class SqlExamples(examples_lib.ClientExamples):
+  """Examples read in the graph, all of a client's at once.
+
+  Attributes:
+    features: What an example in the file holds; no shape may vary.
+    tensors: What is done with the examples once they are there.
+  """
+
+  features: example_protos.Features
+  tensors: examples_lib.Tensors
+
+  def type(self, input_spec: Any) -> tff.Type:
+    del input_spec  # The same for every model.
+    return tff.types.to_type(
+        collections.OrderedDict(
+            examples=collections.OrderedDict(
+                file=tff.TensorType(np.str_),
+                query=tff.TensorType(np.str_),
+                num_examples=tff.TensorType(np.int64),
+            ),
+            seed=tff.TensorType(np.int32, (2,)),
+        )
+    )
+
+  def check(self, examples: Any, input_spec: Any) -> None:
+    expected = ['file', 'query', 'num_examples']
+    found = list(examples) if isinstance(examples, Mapping) else type(examples)
+    if found != expected:
+      raise errors.DataError(
+          f"Expected where a client's examples are, {expected}, found {found}."
+      )
+
+  def value(self, examples: Any, seed: np.ndarray) -> Any:
+    return self.tensors.value(examples, seed)
+
+  def take(self, examples: Any, positions: np.ndarray) -> Any:
+    chosen = ', '.join(str(position) for position in positions)
+    return collections.OrderedDict(
+        file=examples['file'],
+        query=(
+            'SELECT serialized_example_proto FROM (SELECT *, ROW_NUMBER() OVER'
+            f' () - 1 AS position FROM ({examples["query"]})) WHERE position IN'
+            f' ({chosen}) ORDER BY position'
+        ),
+        num_examples=np.int64(len(positions)),
+    )
+
+  def reduce(
+      self,
+      examples: Any,
+      state: Any,
+      step_fn: examples_lib.StepFn,
+      *,
+      epochs: int = 1,
+      max_steps: Optional[int] = None,
+      phase: int = 0,
+      training: bool = True,
+  ) -> Any:
+    return self.tensors.reduce(
+        self.tensors.value(self._read(examples['examples']), examples['seed']),
+        state,
+        step_fn,
+        epochs=epochs,
+        max_steps=max_steps,
+        phase=phase,
+        training=training,
+    )
+
+  def _read(self, located: Any) -> collections.OrderedDict[str, tf.Tensor]:
+    protos = tf.data.experimental.SqlDataset(
+        'sqlite', located['file'], located['query'], (tf.string,)
+    )
+    parse = example_protos.parse_fn(self.features)
+    # All in one batch, for which a dataset sets its memory aside at once; or
+    # in none, if there are no examples.
+    batches = protos.map(lambda proto: parse(proto)).batch(
+        tf.maximum(located['num_examples'], 1)
+    )
+    nothing = collections.OrderedDict(
+        (name, tf.zeros([0, *spec.shape], spec.dtype))
+        for name, spec in self.features.items()
+    )
+    return batches.reduce(nothing, lambda _, batch: batch)

@@ -1,0 +1,172 @@
+# Copyright 2026 The tff-partial Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""Writes people's examples to a SQLite file that TFF can read, or none at all.
+
+The file has the two tables of `tff.simulation.datasets.SqlClientData`. Beyond
+what TFF asks for it holds an index, since without one every read scans all
+examples, a table `splits` with the number of clients, so that nobody has to
+count them, and a table `features` with the name, type and shape of what an
+example holds: in the file itself, where data and description cannot be
+separated.
+"""
+
+from collections.abc import Iterator, Mapping
+import contextlib
+import json
+import os
+import sqlite3
+from typing import Any
+import uuid
+
+from tff_partial import errors
+from tff_partial.data import example_protos
+
+# Nobody else sees the file while it is written, and half a file is thrown away:
+# no need to wait for the disk before the end.
+_SCHEMA = """
+    PRAGMA journal_mode = MEMORY;
+    PRAGMA synchronous = OFF;
+    CREATE TABLE examples (
+        split_name TEXT NOT NULL,
+        client_id TEXT NOT NULL,
+        serialized_example_proto BLOB NOT NULL);
+    CREATE TABLE client_metadata (
+        client_id TEXT NOT NULL,
+        split_name TEXT NOT NULL,
+        num_examples INTEGER NOT NULL);
+    CREATE TABLE features (name TEXT, dtype TEXT, shape TEXT);
+    CREATE TABLE splits (split_name TEXT, num_clients INTEGER);
+    CREATE UNIQUE INDEX client ON client_metadata (client_id);
+"""
+
+
+class SqlWriter:
+  """Writes one split of examples; the file appears when it is complete.
+
+  A context manager, used once: everything goes to a temporary file in the same
+  folder, which takes its name when the block ends and is removed when it
+  raises. A file that was there before stays until then.
+  """
+
+  def __init__(
+      self,
+      path: str,
+      features: example_protos.Features,
+      *,
+      split_name: str = 'default_split',
+  ):
+    """Initializes the writer.
+
+    Args:
+      path: The file to write. Its folder is made if it is not there.
+      features: Names, types and shapes of what one example holds.
+      split_name: TFF's name for a part of a file's examples.
+
+    Raises:
+      ValueError: If the features cannot be stored.
+    """
+    example_protos.check_features(features)
+    self._path = os.path.abspath(path)
+    self._features = features
+    self._split_name = split_name
+
+  def __enter__(self) -> 'SqlWriter':
+    folder, name = os.path.split(self._path)
+    os.makedirs(folder, exist_ok=True)
+    self._temporary = os.path.join(folder, f'.{name}.{uuid.uuid4().hex}')
+    with self._writing():
+      self._connection = sqlite3.connect(self._temporary)
+      self._connection.executescript(_SCHEMA)
+      self._connection.executemany(
+          'INSERT INTO features VALUES (?, ?, ?)',
+          [
+              (name, spec.dtype.name, json.dumps(spec.shape.as_list()))
+              for name, spec in self._features.items()
+          ],
+      )
+    return self
+
+  def write(self, client_id: str, examples: Mapping[str, Any]) -> None:
+    """Adds a client with all its examples.
+
+    Args:
+      client_id: A client that was not written before.
+      examples: Arrays, or sequences of strings or arrays, one item an example.
+
+    Raises:
+      ValueError: If an example does not have the writer's features, or the
+        client was written before, naming it.
+      OSError: If the file cannot be written.
+    """
+    sizes = {name: len(values) for name, values in examples.items()}
+    if len(set(sizes.values())) != 1:
+      raise errors.DataError(
+          f'Expected as many values of every feature of client {client_id!r},'
+          f' found {sizes}.'
+      )
+    num_examples = next(iter(sizes.values()))
+    rows = []
+    for i in range(num_examples):
+      example = {name: values[i] for name, values in examples.items()}
+      try:
+        proto = example_protos.encode(example, self._features)
+      except ValueError as e:
+        raise errors.DataError(
+            f'Example {i} of client {client_id!r} cannot be stored: {e}.'
+        ) from e
+      rows.append((self._split_name, client_id, proto))
+    with self._writing():
+      try:
+        self._connection.execute(
+            'INSERT INTO client_metadata VALUES (?, ?, ?)',
+            (client_id, self._split_name, num_examples),
+        )
+      except sqlite3.IntegrityError as e:
+        raise errors.DataError(
+            f'Expected each client once, found {client_id!r} again.'
+        ) from e
+      self._connection.executemany(
+          'INSERT INTO examples VALUES (?, ?, ?)', rows
+      )
+
+  def __exit__(self, error_type, error, traceback) -> None:
+    try:
+      if error_type is None:
+        with self._writing():
+          # Made last, it is built by one sort.
+          self._connection.execute(
+              'CREATE INDEX examples_of_client ON examples (client_id)'
+          )
+          self._connection.execute(
+              'INSERT INTO splits SELECT ?, count(*) FROM client_metadata',
+              [self._split_name],
+          )
+          self._connection.commit()
+          self._connection.close()
+        with open(self._temporary, 'rb') as f:
+          os.fsync(f.fileno())
+        os.replace(self._temporary, self._path)
+    finally:
+      self._connection.close()
+      if os.path.exists(self._temporary):
+        os.remove(self._temporary)
+
+  @contextlib.contextmanager
+  def _writing(self) -> Iterator[None]:
+    try:
+      yield
+    except sqlite3.Error as e:
+      raise errors.FileError(f'Cannot write {self._path}: {e}.') from e
+
+
+@contextlib.contextmanager
+def train_and_test(
+    folder: str, features: example_protos.Features
+) -> Iterator[tuple[SqlWriter, SqlWriter]]:
+  """Writers of a folder's `train.sqlite` and `test.sqlite`."""
+  train, test = (
+      SqlWriter(os.path.join(folder, name), features)
+      for name in ('train.sqlite', 'test.sqlite')
+  )
+  with train, test:
+    yield train, test

@@ -1,0 +1,215 @@
+# Copyright 2026 The tff-partial Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""The folder of a run: what made it, whether it is finished, whose it is."""
+
+from collections.abc import Iterator, Mapping
+import contextlib
+import dataclasses
+import fcntl
+from importlib import metadata
+import json
+import os
+import pathlib
+import platform
+import shutil
+import subprocess
+from typing import Any
+
+from absl import logging
+
+from tff_partial import errors
+
+CONFIG = 'config.json'
+REPORT = 'report.json'
+REPORT_PAGE = 'report.html'
+_LOCK = '.lock'
+_PARTIAL = 'config.tmp'
+# What a run has before it trains: nothing that settings must fit.
+_BEFORE_TRAINING = frozenset((_LOCK, CONFIG, _PARTIAL, 'worker.log'))
+_PACKAGES = ('tensorflow', 'tensorflow-federated', 'numpy', 'keras')
+
+
+@dataclasses.dataclass(frozen=True)
+class RunFolder:
+  """A folder that this program alone writes to.
+
+  Attributes:
+    path: Where it is.
+  """
+
+  path: pathlib.Path
+
+  @property
+  def finished(self) -> bool:
+    """Whether the run has its report, of which the page is written last."""
+    return (self.path / REPORT_PAGE).exists()
+
+  @property
+  def headline(self) -> str:
+    """What the run found, in a sentence."""
+    with open(self.path / REPORT, encoding='utf-8') as f:
+      return json.load(f)['headline']
+
+
+@contextlib.contextmanager
+def claim(
+    path: str, settings: Mapping[str, Any], *, overwrite: bool
+) -> Iterator[RunFolder]:
+  """Opens a folder for a run with these settings.
+
+  Args:
+    path: The folder; made if it is not there.
+    settings: Of the run; a run that goes on must have the same.
+    overwrite: Whether to remove what another run left there.
+
+  Yields:
+    The folder, whose `config.json` holds settings, versions and commit.
+
+  Raises:
+    OSError: If the folder cannot be made or written to.
+    ValueError: If it belongs to a run with other settings, naming them, to a
+      run that is going on, or to no run at all.
+  """
+  folder = pathlib.Path(path).expanduser().absolute()
+  config = folder / CONFIG
+  with contextlib.ExitStack() as stack:
+    try:
+      folder.mkdir(parents=True, exist_ok=True)
+      names = {entry.name for entry in folder.iterdir()}
+      strangers = sorted(names - {_LOCK, _PARTIAL})
+      if strangers and CONFIG not in names:
+        raise errors.SettingsError(
+            f'Expected an empty folder or one of an earlier run, found {folder}'
+            f' with {", ".join(strangers[:3])} and no {CONFIG}. Use another'
+            ' --output_dir.'
+        )
+      lock = stack.enter_context(open(folder / _LOCK, 'w'))
+    except OSError as e:
+      raise errors.FileError(
+          f'Expected a folder to write in at {folder}, found: {e.strerror}. Use'
+          ' another --output_dir.'
+      ) from e
+    try:
+      fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as e:
+      raise errors.SettingsError(
+          f'Expected no other run in {folder}, found one going on. Wait for'
+          ' it, or use another --output_dir.'
+      ) from e
+    if config.exists() and overwrite:
+      _empty(folder)
+    if config.exists() and names - _BEFORE_TRAINING:
+      _compare(config, settings)
+    else:
+      _write(config, settings)
+    yield RunFolder(folder)
+
+
+def check_texts(folder: str | os.PathLike[str], texts: Mapping[str, str]):
+  """Checks that a run's files, where it has them, are these.
+
+  Raises:
+    ValueError: If one is different, naming it.
+  """
+  for name, text in texts.items():
+    path = pathlib.Path(folder) / name
+    if path.exists() and path.read_bytes() != text.encode():
+      raise errors.SettingsError(
+          f'Expected the {name} that the model in {folder} was trained with,'
+          ' found another one in the data. Use the data of that run, or train'
+          ' from the beginning.'
+      )
+
+
+def keep_texts(folder: str | os.PathLike[str], texts: Mapping[str, str]):
+  """Writes files to a run's folder, or checks that they are there."""
+  check_texts(folder, texts)
+  for name, text in texts.items():
+    path = pathlib.Path(folder) / name
+    if not path.exists():
+      temporary = path.with_name(name + '.tmp')
+      temporary.write_text(text, encoding='utf-8')
+      os.replace(temporary, path)
+
+
+def _empty(folder: pathlib.Path) -> None:
+  # The settings last: without them the rest would be a stranger's.
+  for entry in sorted(folder.iterdir(), key=lambda e: e.name == CONFIG):
+    if entry.name == _LOCK:
+      continue
+    if entry.is_dir() and not entry.is_symlink():
+      shutil.rmtree(entry)
+    else:
+      entry.unlink()
+
+
+def _compare(config: pathlib.Path, settings: Mapping[str, Any]) -> None:
+  try:
+    found = json.loads(config.read_text(encoding='utf-8'))
+    earlier, versions = found['settings'], found['versions']
+  except (ValueError, KeyError, TypeError) as e:
+    raise errors.SettingsError(
+        f'Expected the settings of a run in {config}, found a damaged file.'
+        ' Use another --output_dir, or --overwrite.'
+    ) from e
+  differences = [
+      f'--{name}: {earlier.get(name)!r} there, {settings.get(name)!r} now'
+      for name in sorted({*earlier, *settings})
+      if earlier.get(name) != settings.get(name)
+  ]
+  if differences:
+    raise errors.SettingsError(
+        f'Expected the flags of the run in {config.parent}, found others:'
+        f' {"; ".join(differences)}. Use the same flags to go on, another'
+        ' --output_dir, or --overwrite.'
+    )
+  for name, version in _versions().items():
+    if versions.get(name) != version:
+      logging.warning(
+          'This run began with %s %s and goes on with %s.',
+          name,
+          versions.get(name),
+          version,
+      )
+
+
+def _write(config: pathlib.Path, settings: Mapping[str, Any]) -> None:
+  contents = {
+      'settings': dict(settings),
+      'versions': _versions(),
+      'commit': _commit(),
+  }
+  temporary = config.with_name(_PARTIAL)
+  try:
+    temporary.write_text(
+        json.dumps(contents, indent=2) + '\n', encoding='utf-8'
+    )
+    os.replace(temporary, config)
+  except OSError as e:
+    raise errors.FileError(
+        f'Cannot write {config}: {e.strerror}. Free some disk space, or use'
+        ' another --output_dir.'
+    ) from e
+
+
+def _versions() -> dict[str, str]:
+  return {
+      'python': platform.python_version(),
+      **{name: metadata.version(name) for name in _PACKAGES},
+  }
+
+
+def _commit() -> str:
+  """The commit of this program, or '' where there is no repository."""
+  result = (
+      subprocess.run(
+          ['git', 'describe', '--always', '--dirty', '--abbrev=12'],
+          cwd=pathlib.Path(__file__).parent,
+          capture_output=True,
+          text=True,
+          check=False,
+      )
+      if shutil.which('git')
+      else None
+  )
+  return result.stdout.strip() if result else ''

@@ -1,0 +1,231 @@
+# Copyright 2026 The tff-partial Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""One model, two groups of variables: shared and personal.
+
+A `PartialModel` is a Keras model whose variables are divided by a rule
+(`partition.py`) into two disjoint groups that together cover the model. Nothing
+above this file knows Keras: the rest of the library sees two
+`tff.learning.models.ModelWeights`, a loss, and metrics.
+
+Like TFF's own models it is made anew, by a `ModelFn`, inside each computation
+that uses it: its variables belong to that computation's graph.
+"""
+
+import collections
+from collections.abc import Callable, Iterator, Mapping, Sequence
+import contextlib
+import random
+from typing import Any, Optional
+
+import tensorflow as tf
+import tensorflow_federated as tff
+
+from tff_partial import errors
+from tff_partial.learning import partition
+
+Batch = Mapping[str, Any]  # 'x' and 'y', each [batch, ...] or a structure.
+LossFn = Callable[[Any, Any], tf.Tensor]  # (labels, outputs) -> scalar.
+# (labels, outputs) -> a metric's two terms for each example, (total [batch],
+# weight [batch]), such as (right answers, ones); see `client_table.py`.
+MetricFn = Callable[[Any, Any], tuple[tf.Tensor, tf.Tensor]]
+
+
+class PartialModel:
+  """A Keras model divided into shared and personal variables.
+
+  Attributes:
+    variables: A `partition.VariableInfo` for each variable, in Keras's order.
+    shared: The shared `tf.Variable`s, in that order.
+    personal: The personal `tf.Variable`s, in that order.
+    input_spec: The type of a batch, `tf.TensorSpec`s with unknown batch size.
+  """
+
+  def __init__(
+      self,
+      keras_model: tf.keras.Model,
+      rule: partition.Rule,
+      *,
+      loss_fn: LossFn,
+      metric_fns: Mapping[str, MetricFn],
+      input_spec: Any,
+      rule_name: Optional[str] = None,
+  ):
+    """Divides the variables of `keras_model`.
+
+    Args:
+      keras_model: A built Keras model.
+      rule: Says which variable path is personal.
+      loss_fn: `(labels, outputs)` to a scalar loss, a mean over the batch.
+      metric_fns: By name, `(labels, outputs)` to two terms for each example.
+      input_spec: Batches' type: `OrderedDict(x=..., y=...)`.
+      rule_name: The rule's name in error messages.
+
+    Raises:
+      ValueError: If the split cannot be trained (`partition.check`), or if
+        there is no metric.
+    """
+    if not metric_fns:
+      raise errors.SettingsError('Expected at least one metric, found none.')
+    self._keras_model = keras_model
+    self._loss_fn = loss_fn
+    self._metric_fns = metric_fns
+    self.input_spec = input_spec
+    by_path = _variables_by_path(keras_model)
+    trainable = {v.ref() for v in keras_model.trainable_variables}
+    self.variables = tuple(
+        partition.VariableInfo(
+            path=path,
+            shape=tuple(v.shape.as_list()),
+            dtype=v.dtype.name,
+            personal=rule(path),
+            trainable=v.ref() in trainable,
+        )
+        for path, v in by_path.items()
+    )
+    partition.check(self.variables, rule_name=rule_name)
+
+    def group(personal: bool) -> tff.learning.models.ModelWeights:
+      members = [v for v in self.variables if v.personal == personal]
+      return tff.learning.models.ModelWeights(
+          trainable=[by_path[v.path] for v in members if v.trainable],
+          non_trainable=[by_path[v.path] for v in members if not v.trainable],
+      )
+
+    self.shared = group(personal=False)
+    self.personal = group(personal=True)
+
+  def outputs(self, batch: Batch, *, training: bool) -> Any:
+    """The Keras model's outputs for a batch."""
+    return self._keras_model(batch['x'], training=training)
+
+  def to_keras(self) -> tf.keras.Model:
+    """The Keras model that predicts, with the values of the moment."""
+    return self._keras_model
+
+  def loss(self, batch: Batch, outputs: Any) -> tf.Tensor:
+    """The batch's loss with Keras's regularization losses, a scalar."""
+    loss = self._loss_fn(batch['y'], outputs)
+    return tf.add_n([loss, *self._keras_model.losses])
+
+  def gradients(
+      self, batch: Batch, groups: Sequence[str]
+  ) -> tuple[tf.Tensor, Any, list[tuple[tf.Tensor, ...]]]:
+    """The training loss of a batch, and how it changes with some variables.
+
+    Args:
+      batch: A training batch.
+      groups: Of 'shared' and 'personal'.
+
+    Returns:
+      The loss, the outputs, and for each group the gradients with respect to
+      its trainable variables.
+    """
+    variables = [tuple(getattr(self, group).trainable) for group in groups]
+    with tf.GradientTape(watch_accessed_variables=False) as tape:
+      tape.watch(variables)
+      outputs = self.outputs(batch, training=True)
+      loss = self.loss(batch, outputs)
+    gradients = tape.gradient(
+        loss, variables, unconnected_gradients=tf.UnconnectedGradients.ZERO
+    )
+    return loss, outputs, gradients
+
+  def initial(self, group: str) -> tff.learning.models.ModelWeights:
+    """The values of a group's variables before anything is assigned."""
+    return tf.nest.map_structure(lambda v: v.read_value(), getattr(self, group))
+
+  @property
+  def metric_names(self) -> tuple[str, ...]:
+    return tuple(self._metric_fns)
+
+  def metrics(
+      self, batch: Batch, outputs: Any
+  ) -> collections.OrderedDict[str, tuple[tf.Tensor, tf.Tensor]]:
+    """Each metric's (total, weight) for every example, float32 [batch]."""
+    return collections.OrderedDict(
+        (
+            name,
+            tuple(tf.cast(t, tf.float32) for t in fn(batch['y'], outputs)),
+        )
+        for name, fn in self._metric_fns.items()
+    )
+
+  def assign(
+      self,
+      shared: tff.learning.models.ModelWeights,
+      personal: tff.learning.models.ModelWeights,
+  ) -> None:
+    """Sets every variable."""
+    tf.nest.map_structure(
+        lambda variable, value: variable.assign(value),
+        _as_lists(self.shared) + _as_lists(self.personal),
+        _as_lists(shared) + _as_lists(personal),
+    )
+
+
+ModelFn = Callable[[], PartialModel]
+
+
+def _as_lists(weights: tff.learning.models.ModelWeights) -> list[list[Any]]:
+  return [list(weights.trainable), list(weights.non_trainable)]
+
+
+def _variables_by_path(
+    keras_model: tf.keras.Model,
+) -> dict[str, tf.Variable]:
+  """Variables by unique path, in the order of Keras's `variables`."""
+  path_of = {
+      variable.ref(): path.replace('.', '/')
+      for path, variable in keras_model.get_weight_paths().items()
+  }
+  missing = [v.name for v in keras_model.variables if v.ref() not in path_of]
+  if missing:
+    raise errors.SettingsError(
+        'Expected every variable to belong to a layer that Keras tracks, found'
+        f' {missing} outside. Assign the layers that own them as attributes of'
+        ' the model.'
+    )
+  return {path_of[v.ref()]: v for v in keras_model.variables}
+
+
+@contextlib.contextmanager
+def seeded(seed: int) -> Iterator[None]:
+  """Makes the initial values of a model built inside depend on `seed` alone.
+
+  To be used where a graph is being traced: the graph's seed and Python's
+  random numbers (from which Keras draws an initializer's seed if it was given
+  none) are all that initial values depend on, and both are put back.
+  """
+  if tf.executing_eagerly():
+    raise errors.SettingsError('Expected a graph, found eager execution.')
+  state = random.getstate()
+  random.seed(seed)
+  tf.random.set_seed(seed)
+  try:
+    yield
+  finally:
+    random.setstate(state)
+
+
+@contextlib.contextmanager
+def without_initial_values() -> Iterator[None]:
+  """Makes variables created inside start at zero.
+
+  Every client's computation builds the model and then assigns all variables.
+  Drawing random initial values first is measurable work thrown away.
+  """
+
+  def create(next_creator, **kwargs):
+    value = kwargs['initial_value']
+    value = value() if callable(value) else tf.convert_to_tensor(value)
+    kwargs['initial_value'] = lambda: tf.zeros(value.shape, value.dtype)
+    return next_creator(**kwargs)
+
+  with tf.variable_creator_scope(create):
+    yield
+
+
+def describe(model_fn: ModelFn) -> tuple[partition.VariableInfo, ...]:
+  """The variables of the models that `model_fn` makes, labelled."""
+  with tf.Graph().as_default():
+    return model_fn().variables

@@ -1,0 +1,146 @@
+# Copyright 2026 The tff-partial Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""A model's variables in a file, by path, and models that start from them.
+
+The file is in safetensors format: paths such as `head/kernel` and arrays. A
+model is filled by matching paths, so a pretrained model without adapters can
+start one that has some: what does not match keeps its initial value and is
+listed.
+"""
+
+from collections.abc import Mapping, Sequence
+import os
+from typing import NamedTuple
+
+import numpy as np
+import safetensors
+import safetensors.numpy
+import tensorflow_federated as tff
+
+from tff_partial import errors
+from tff_partial.learning import partition
+
+
+class Filled(NamedTuple):
+  """A model's variables after filling them from a file.
+
+  Attributes:
+    shared: The shared variables.
+    personal: The personal variables.
+    missing: Paths of the model that the file lacks; they are as they were.
+    unused: Paths of the file that the model lacks.
+  """
+
+  shared: tff.learning.models.ModelWeights
+  personal: tff.learning.models.ModelWeights
+  missing: list[str]
+  unused: list[str]
+
+
+def save(
+    path: str | os.PathLike[str],
+    variables: Sequence[partition.VariableInfo],
+    shared: tff.learning.models.ModelWeights,
+    personal: tff.learning.models.ModelWeights,
+) -> None:
+  """Writes all of a model's variables, or leaves the file as it was.
+
+  Raises:
+    OSError: If the file cannot be written.
+  """
+  arrays = {
+      v.path: np.asarray(value, order='C')
+      for v, value in _in_order(variables, shared, personal)
+  }
+  temporary = f'{os.fspath(path)}.tmp'
+  try:
+    safetensors.numpy.save_file(arrays, temporary)
+  except safetensors.SafetensorError as e:
+    raise errors.FileError(
+        f'Cannot write {os.fspath(path)}: {e}. Check that its folder is'
+        ' writable and not full.'
+    ) from e
+  os.replace(temporary, path)
+
+
+def load(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
+  """Reads arrays by path.
+
+  Raises:
+    OSError: If there is no such file.
+    ValueError: If it is not a safetensors file, or is damaged.
+  """
+  if not os.path.isfile(path):
+    raise errors.FileError(f'Expected weights in {path}, found no such file.')
+  try:
+    return safetensors.numpy.load_file(path)
+  except safetensors.SafetensorError as e:
+    raise errors.DataError(
+        f'Expected a safetensors file, found {path}, which is not one or is'
+        f' damaged: {e}.'
+    ) from e
+
+
+def fill(
+    values: Mapping[str, np.ndarray],
+    variables: Sequence[partition.VariableInfo],
+    shared: tff.learning.models.ModelWeights,
+    personal: tff.learning.models.ModelWeights,
+) -> Filled:
+  """Replaces the variables that `values` has, by path.
+
+  A personal copy of a variable that the file has not starts from the variable.
+
+  Raises:
+    ValueError: If a variable has another shape there, or nothing matches.
+  """
+  by_path = dict(
+      (v.path, value) for v, value in _in_order(variables, shared, personal)
+  )
+  values = {
+      path: values[original]
+      for path in [*by_path, *values]
+      for original in (path.removeprefix(partition.COPY_PREFIX), path)
+      if original in values
+  }
+  matched = [path for path in by_path if path in values]
+  if not matched:
+    raise errors.DataError(
+        'Expected weights of the same model, found none of its variables.'
+        f' Variables: {", ".join(by_path)}. In the file: {", ".join(values)}.'
+    )
+  for path in matched:
+    if values[path].shape != np.shape(by_path[path]):
+      raise errors.DataError(
+          f'Expected {path} of shape {list(np.shape(by_path[path]))}, found'
+          f' {list(values[path].shape)} in the weights. Use weights of the same'
+          ' model.'
+      )
+    by_path[path] = values[path].astype(np.asarray(by_path[path]).dtype)
+
+  def group(personal: bool) -> tff.learning.models.ModelWeights:
+    members = [v for v in variables if v.personal == personal]
+    return tff.learning.models.ModelWeights(
+        [by_path[v.path] for v in members if v.trainable],
+        [by_path[v.path] for v in members if not v.trainable],
+    )
+
+  return Filled(
+      shared=group(False),
+      personal=group(True),
+      missing=[path for path in by_path if path not in values],
+      unused=[path for path in values if path not in by_path],
+  )
+
+
+def _in_order(variables, shared, personal):
+  """Pairs of a variable and its value."""
+  remaining = {
+      (is_personal, trainable): iter(part)
+      for is_personal, weights in ((False, shared), (True, personal))
+      for trainable, part in (
+          (True, weights.trainable),
+          (False, weights.non_trainable),
+      )
+  }
+  return [(v, next(remaining[v.personal, v.trainable])) for v in variables]

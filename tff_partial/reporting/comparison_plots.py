@@ -1,0 +1,137 @@
+# Copyright 2026 The tff-partial Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""Figures that set schemes side by side, drawn like those of `plots`."""
+
+from collections.abc import Mapping, Sequence
+
+from matplotlib import figure as mpl_figure
+from matplotlib import ticker
+import numpy as np
+
+from tff_partial.evaluation import comparison
+from tff_partial.reporting import plots
+
+_ROW = 0.32  # Inches.
+
+
+def changes(
+    differences: Mapping[str, comparison.Difference],
+    *,
+    scale: float,
+    unit: str,
+    higher_is_better: bool,
+) -> mpl_figure.Figure:
+  """Draws differences with their 95% intervals, a row each.
+
+  Args:
+    differences: By name, from top to bottom.
+    scale: What they are multiplied by, 100 for percentage points.
+    unit: What they then are.
+    higher_is_better: Which side of zero is the good one.
+  """
+  figure = plots.new_figure(width=9.2, height=1.0 + _ROW * len(differences))
+  axes = figure.subplots()
+  plots.tidy(axes, x=f'Change in {unit}, with 95% interval over clients', y='')
+  sign = 1 if higher_is_better else -1
+  for row, difference in enumerate(differences.values()):
+    low, high = scale * difference.low, scale * difference.high
+    color = plots.SAME
+    if sign * low > 0 and sign * high > 0:
+      color = plots.HELPED
+    elif sign * low < 0 and sign * high < 0:
+      color = plots.HURT
+    axes.plot([low, high], [row, row], color=color, linewidth=2)
+    axes.plot(scale * difference.mean, row, 'o', color=color, markersize=6)
+  axes.axvline(0, color=plots.INK, linewidth=0.9, zorder=1)
+  _name_rows(axes, list(differences))
+  return figure
+
+
+def gain_by_fraction(
+    points: Sequence[tuple[str, float, comparison.Difference]],
+    *,
+    scale: float,
+    unit: str,
+) -> mpl_figure.Figure:
+  """Draws change against the fraction of parameters that is personal.
+
+  Args:
+    points: (name, fraction, change) of each scheme; fractions of 0 are left
+      out.
+    scale: What changes are multiplied by.
+    unit: What they then are.
+  """
+  figure = plots.new_figure(width=9.2, height=4.2)
+  axes = figure.subplots()
+  plots.tidy(axes, x='Personal parameters', y=f'Change in {unit}')
+  algorithms = list(dict.fromkeys(name.split(',')[0] for name, _, _ in points))
+  for i, algorithm in enumerate(algorithms):
+    mine = [p for p in points if p[0].split(',')[0] == algorithm and p[1] > 0]
+    if not mine:
+      continue
+    values = np.array([[f, scale * d.mean] for _, f, d in mine])
+    errors = np.array(
+        [
+            [scale * (d.mean - d.low), scale * (d.high - d.mean)]
+            for _, _, d in mine
+        ]
+    )
+    axes.errorbar(
+        # Schemes of one split would hide one another.
+        values[:, 0] * 1.04 ** (i - len(algorithms) / 2),
+        values[:, 1],
+        np.maximum(errors, 0).T,
+        fmt='o',
+        color=plots.LINES[i % len(plots.LINES)],
+        markersize=5,
+        linewidth=1.2,
+        label=algorithm,
+    )
+  axes.axhline(0, color=plots.INK, linewidth=0.9, zorder=1)
+  axes.set_xscale('log')
+  # Parts of a decade have labels too: all points may be within one.
+  axes.xaxis.set_major_locator(ticker.LogLocator(subs=(1, 2, 5)))
+  axes.xaxis.set_major_formatter(lambda x, _: f'{100 * x:g}%')
+  axes.xaxis.set_minor_formatter(ticker.NullFormatter())
+  plots.legend(axes)
+  return figure
+
+
+def client_changes(
+    by_scheme: Mapping[str, np.ndarray], *, scale: float, unit: str
+) -> mpl_figure.Figure:
+  """Draws how changes are spread over clients, a box a scheme.
+
+  Boxes hold the middle half of the clients, whiskers go from the 5th to the
+  95th percentile.
+
+  Args:
+    by_scheme: Each client's change, float [clients], by name.
+    scale: What they are multiplied by.
+    unit: What they then are.
+  """
+  figure = plots.new_figure(width=9.2, height=1.0 + _ROW * len(by_scheme))
+  axes = figure.subplots()
+  plots.tidy(axes, x=f'Change in {unit} of each client', y='')
+  axes.boxplot(
+      [scale * values for values in by_scheme.values()],
+      positions=range(len(by_scheme)),
+      vert=False,
+      whis=(5, 95),
+      showfliers=False,
+      widths=0.55,
+      patch_artist=True,
+      boxprops={'facecolor': '#D6E8F5', 'edgecolor': plots.HELPED},
+      medianprops={'color': plots.INK, 'linewidth': 1.6},
+      whiskerprops={'color': plots.HELPED},
+      capprops={'color': plots.HELPED},
+  )
+  axes.axvline(0, color=plots.INK, linewidth=0.9, zorder=1)
+  _name_rows(axes, list(by_scheme))
+  return figure
+
+
+def _name_rows(axes, names: Sequence[str]) -> None:
+  """The first name on top."""
+  axes.set_yticks(range(len(names)), names)
+  axes.set_ylim(len(names) - 0.4, -0.6)

@@ -1,0 +1,222 @@
+# Copyright 2026 The tff-partial Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""The page that compares schemes: `comparison.html`, `.json`, `.md`, figures.
+
+As in `report`, one dictionary holds every number, and the page and the Markdown
+tables are that dictionary laid out.
+"""
+
+from collections.abc import Mapping, Sequence
+import dataclasses
+import os
+
+from matplotlib import figure as mpl_figure
+
+from tff_partial import errors
+from tff_partial.evaluation import comparison
+from tff_partial.reporting import comparison_plots
+from tff_partial.reporting import formatting
+from tff_partial.reporting import page
+from tff_partial.reporting import plots
+from tff_partial.reporting import run_results
+
+# (in words, first, second): schemes whose names differ in nothing else.
+_PAIRS = (
+    ('FedAlt against FedSim, at equal epochs', 'fed_alt', 'fed_sim'),
+    (
+        'FedAlt against FedSim, at equal gradient steps',
+        'fed_alt',
+        'fed_sim with equal steps',
+    ),
+    ('Kept against made anew each round', 'fed_alt', 'fed_recon'),
+    ('FedAlt against fine-tuning alone', 'fed_alt', 'finetune'),
+    ('FedSim against fine-tuning alone', 'fed_sim', 'finetune'),
+)
+
+
+def write(
+    output_dir: str,
+    *,
+    title: str,
+    runs: Mapping[run_results.Key, run_results.Run],
+    failures: Mapping[str, str],
+    settings: Mapping[str, object],
+    notes: Sequence[str] = (),
+) -> str:
+  """Writes the comparison of some runs, and its figures as SVG files too.
+
+  Args:
+    output_dir: Where to write.
+    title: Of the page.
+    runs: What is compared, in the order of the tables.
+    failures: Runs that failed, by name, with what they said.
+    settings: Those that all runs have in common, by name.
+    notes: What the reader should know, a paragraph each.
+
+  Returns:
+    The path of the page.
+
+  Raises:
+    ValueError: If there is no run.
+    OSError: If a file cannot be written; an older one there is left whole.
+  """
+  if not runs:
+    raise errors.SettingsError(
+        'Expected one finished run at least, found none:'
+        f' {"; ".join(f"{k}: {v}" for k, v in failures.items()) or "no runs"}.'
+    )
+  first = next(iter(runs.values()))
+  schemes = comparison.schemes(runs)
+  full = comparison.best_full(schemes, higher_is_better=first.higher_is_better)
+  contents = page.plain(
+      {
+          'title': title,
+          'metric': first.metric,
+          'higher_is_better': first.higher_is_better,
+          'percent': first.percent,
+          'seeds': sorted({key.seed for key in runs}),
+          'full': full.name if full else None,
+          'schemes': [_numbers(scheme, full, first) for scheme in schemes],
+          'newcomers': [
+              _numbers(scheme, None, first)
+              for scheme in comparison.newcomers(runs)
+          ],
+          'pairs': _pairs(schemes, full),
+          'failures': failures,
+          'settings': settings,
+          'notes': notes,
+      }
+  )
+  environment = page.environment(first.percent)
+  figures = _figures(schemes, first)
+  html = environment.get_template('comparison.html.jinja').render(
+      contents,
+      figures={name: page.data_uri(f) for name, f in figures.items()},
+  )
+  # Markdown has nothing to escape here but what is in names.
+  text = environment.get_template('comparison.md.jinja').render(contents)
+  os.makedirs(output_dir, exist_ok=True)
+  path = os.path.join(output_dir, 'comparison.html')
+  page.write(
+      os.path.join(output_dir, 'comparison.json'), page.to_json(contents)
+  )
+  page.write(os.path.join(output_dir, 'comparison.md'), text)
+  for name, figure in figures.items():
+    page.write(
+        os.path.join(output_dir, f'comparison_{name}.svg'),
+        plots.to_svg(figure).decode(),
+    )
+  page.write(path, html)
+  return path
+
+
+def _numbers(
+    scheme: comparison.Scheme,
+    full: comparison.Scheme | None,
+    run: run_results.Run,
+) -> dict[str, object]:
+  """Every number about a scheme."""
+  mean, deviation = scheme.mean()
+  uniform_mean, uniform_deviation = scheme.uniform_mean()
+  hurt, hurt_beyond_chance = scheme.hurt()
+  share = None
+  if full is not None and scheme is not full:
+    share = comparison.share_of_full(
+        scheme, full, higher_is_better=run.higher_is_better
+    )
+  others = next(iter(run.outcomes.values())).values
+  return {
+      'name': scheme.name,
+      'seeds': scheme.seeds,
+      'personal_fraction': scheme.personal_fraction,
+      'mean': mean,
+      'deviation': deviation,
+      'uniform_mean': uniform_mean,
+      'uniform_deviation': uniform_deviation,
+      'baseline': scheme.baseline_mean(),
+      'change': dataclasses.asdict(scheme.change()),
+      'share_of_full': share,
+      'hurt': hurt,
+      'hurt_beyond_chance': hurt_beyond_chance,
+      'quantiles': scheme.quantiles(),
+      'by_size': scheme.by_size(),
+      'other_metrics': {
+          name: scheme.mean(name)[0] for name in others if name != run.metric
+      },
+      'cost': scheme.cost(),
+  }
+
+
+def _pairs(
+    schemes: Sequence[comparison.Scheme], full: comparison.Scheme | None
+) -> list[dict[str, object]]:
+  """Differences between schemes that people ask for."""
+  found = []
+
+  def add(question, one, other):
+    difference = one.minus(other)
+    if difference is not None:
+      found.append(
+          {
+              'question': question,
+              'first': one.name,
+              'second': other.name,
+              **dataclasses.asdict(difference),
+          }
+      )
+
+  by_name = {scheme.name: scheme for scheme in schemes}
+  parts = {name: name.split(', ') for name in by_name}
+  for question, first, second in _PAIRS:
+    for name, (algorithm, *rest) in parts.items():
+      other = by_name.get(', '.join([second, *rest]))
+      if algorithm == first and other is not None:
+        add(question, by_name[name], other)
+  for name, (algorithm, split, *model) in parts.items():
+    trained = by_name.get(f'{algorithm}, {split}')
+    if model and trained is not None:
+      add(
+          f'{formatting.model(model[0])} against as trained',
+          by_name[name],
+          trained,
+      )
+  # Variants of the schemes above are left out of what follows.
+  plain = [s for s in schemes if len(parts[s.name]) == 2]
+  plain = [s for s in plain if ' with ' not in s.name]
+  for control in plain:
+    if parts[control.name][0] == 'fed_avg':
+      for other in plain:
+        if other is not control:
+          add('Against more rounds of FedAvg', other, control)
+  if full is not None:
+    for scheme in plain:
+      if not scheme.full and scheme.personal_fraction:
+        add('Partial against full', scheme, full)
+  return found
+
+
+def _figures(
+    schemes: Sequence[comparison.Scheme], run: run_results.Run
+) -> dict[str, mpl_figure.Figure]:
+  scale, unit = 1.0, formatting.words(run.metric)
+  if run.percent:
+    scale, unit = 100.0, f'{unit} (percentage points)'
+  differences = {scheme.name: scheme.change() for scheme in schemes}
+  return {
+      'changes': comparison_plots.changes(
+          differences,
+          scale=scale,
+          unit=unit,
+          higher_is_better=run.higher_is_better,
+      ),
+      'fraction': comparison_plots.gain_by_fraction(
+          [(s.name, s.personal_fraction, differences[s.name]) for s in schemes],
+          scale=scale,
+          unit=unit,
+      ),
+      'clients': comparison_plots.client_changes(
+          {s.name: s.client_changes()[1] for s in schemes},
+          scale=scale,
+          unit=unit,
+      ),
+  }

@@ -1,0 +1,81 @@
+# Copyright 2026 The tff-partial Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""Pages of one file: templates, figures inside, files written whole or not."""
+
+import base64
+from collections.abc import Mapping, Sequence
+import functools
+import json
+import math
+import os
+from typing import Any
+
+import jinja2
+from matplotlib import figure as mpl_figure
+import numpy as np
+
+from tff_partial.reporting import formatting
+from tff_partial.reporting import plots
+
+
+def environment(percent: bool) -> jinja2.Environment:
+  """Where templates are found, and their filters for numbers."""
+  result = jinja2.Environment(
+      loader=jinja2.FileSystemLoader(
+          os.path.join(os.path.dirname(__file__), 'templates')
+      ),
+      autoescape=True,
+      undefined=jinja2.StrictUndefined,
+      trim_blocks=True,
+      lstrip_blocks=True,
+  )
+  result.filters.update(
+      value=functools.partial(formatting.value, percent=percent),
+      change=functools.partial(formatting.change, percent=percent),
+      signed=formatting.signed,
+      share=formatting.share,
+      fraction='{:.2%}'.format,
+      p_value=formatting.p_value,
+      size=formatting.size,
+      duration=formatting.duration,
+      model=formatting.model,
+      words=formatting.words,
+      count='{:,}'.format,
+      quantity=formatting.quantity,
+  )
+  return result
+
+
+def data_uri(figure: mpl_figure.Figure) -> str:
+  encoded = base64.b64encode(plots.to_svg(figure)).decode('ascii')
+  return f'data:image/svg+xml;base64,{encoded}'
+
+
+def plain(value: Any) -> Any:
+  """The same in types that strict JSON has; numbers that are none are null."""
+  if isinstance(value, Mapping):
+    return {str(key): plain(item) for key, item in value.items()}
+  if isinstance(value, Sequence) and not isinstance(value, str):
+    return [plain(item) for item in value]
+  if isinstance(value, np.generic):
+    value = value.item()
+  if isinstance(value, float) and not math.isfinite(value):
+    return None
+  if value is None or isinstance(value, (bool, int, float, str)):
+    return value
+  return str(value)
+
+
+def to_json(contents: object) -> str:
+  """A file of what `plain` has made."""
+  return json.dumps(contents, indent=2, allow_nan=False) + '\n'
+
+
+def write(path: str, text: str) -> None:
+  """Writes a whole file or nothing, even if the program ends in between."""
+  partial = path + '.partial'
+  with open(partial, 'w', encoding='utf-8', newline='') as f:
+    f.write(text)
+    f.flush()
+    os.fsync(f.fileno())
+  os.replace(partial, path)

@@ -1,0 +1,192 @@
+# Copyright 2026 The tff-partial Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""Whether this machine can run the experiments, and what to mend if not.
+
+For `python run_experiment.py --doctor`. Each check compares what was found with
+what is expected and, where they differ, says what to do.
+"""
+
+from collections.abc import Iterator
+import dataclasses
+from importlib import metadata
+import os
+import pathlib
+import platform
+import re
+import shutil
+import socket
+import sys
+
+import psutil
+
+from tff_partial import errors
+from tff_partial.runtime import local
+
+_GIB = 2**30
+_MIN_DISK_GIB = 2.0
+_MIN_MEMORY_GIB = 4.0
+_PIN = re.compile(r'^([A-Za-z0-9._-]+)==([^\s;\\]+)', re.MULTILINE)
+
+
+@dataclasses.dataclass(frozen=True)
+class Check:
+  """One thing that was looked at.
+
+  Attributes:
+    name: What it is.
+    ok: Whether it is as expected.
+    found: What was found, in words.
+    expected: What is expected, in words.
+    advice: What to do if it is not ok.
+  """
+
+  name: str
+  ok: bool
+  found: str
+  expected: str
+  advice: str
+
+  def __str__(self) -> str:
+    if self.ok:
+      return f'ok    {self.name}: {self.found}'
+    return (
+        f'MEND  {self.name}: expected {self.expected}, found {self.found}.'
+        f' {self.advice}'
+    )
+
+
+def checks(requirements: str, output_dir: str) -> Iterator[Check]:
+  """Yields one check after another; the last starts a worker.
+
+  Args:
+    requirements: The file of pinned packages, `requirements.txt`.
+    output_dir: Where results are to go; need not exist yet.
+  """
+  yield _python()
+  yield _packages(pathlib.Path(requirements))
+  yield _cores()
+  yield _memory()
+  yield _folder(pathlib.Path(output_dir))
+  yield _disk(pathlib.Path(output_dir))
+  yield _localhost()
+  yield _worker()
+
+
+def report(requirements: str, output_dir: str) -> bool:
+  """Prints every check as soon as it is made; returns whether all are well."""
+  all_ok = True
+  for check in checks(requirements, output_dir):
+    print(check, flush=True)
+    all_ok = all_ok and check.ok
+  print('All is well.' if all_ok else 'Mend the lines above, and try again.')
+  return all_ok
+
+
+def _python() -> Check:
+  return Check(
+      'Python',
+      sys.version_info[:2] == (3, 11),
+      platform.python_version(),
+      '3.11',
+      'Install Python 3.11 and make a new environment with it.',
+  )
+
+
+def _packages(requirements: pathlib.Path) -> Check:
+  """Compares what is installed with the pins, of which there may be none."""
+  advice = f'Run `pip install --no-deps --require-hashes -r {requirements}`.'
+  expected = f'the versions of {requirements}'
+  if not requirements.is_file():
+    advice = 'Run in a complete copy of the repository.'
+    return Check('Packages', False, 'no such file', expected, advice)
+  pins = _PIN.findall(requirements.read_text())
+  wrong = []
+  for package, version in pins:
+    try:
+      installed = metadata.version(package)
+    except metadata.PackageNotFoundError:
+      installed = 'absent'
+    if installed != version:
+      wrong.append(f'{package} {installed} instead of {version}')
+  found = f'{len(pins) - len(wrong)} of {len(pins)} as pinned'
+  if wrong:
+    found += f' ({", ".join(wrong[:5])}{", ..." if wrong[5:] else ""})'
+  return Check('Packages', bool(pins) and not wrong, found, expected, advice)
+
+
+def _cores() -> Check:
+  cores = os.cpu_count() or 1
+  return Check('Cores', True, f'{cores}', 'any number', '')
+
+
+def _memory() -> Check:
+  free = psutil.virtual_memory().available / _GIB
+  return Check(
+      'Free memory',
+      free >= _MIN_MEMORY_GIB,
+      f'{free:.1f} GiB',
+      f'at least {_MIN_MEMORY_GIB:.0f} GiB',
+      'End other programs, or take few clients in a round.',
+  )
+
+
+def _existing(folder: pathlib.Path) -> pathlib.Path:
+  """The folder, or the nearest one above it that exists."""
+  folder = folder.absolute()
+  return next(path for path in (folder, *folder.parents) if path.exists())
+
+
+def _folder(output_dir: pathlib.Path) -> Check:
+  folder = _existing(output_dir)
+  ok = folder.is_dir() and os.access(folder, os.W_OK | os.X_OK)
+  return Check(
+      'Output folder',
+      ok,
+      f'{folder}, {"" if ok else "not "}writable',
+      f'a folder to write in at {output_dir}',
+      'Name another with --output_dir.',
+  )
+
+
+def _disk(output_dir: pathlib.Path) -> Check:
+  free = shutil.disk_usage(_existing(output_dir)).free / _GIB
+  return Check(
+      'Free disk',
+      free >= _MIN_DISK_GIB,
+      f'{free:.1f} GiB',
+      f'at least {_MIN_DISK_GIB:.0f} GiB for {output_dir}',
+      'Free some, or name a folder on another disk with --output_dir.',
+  )
+
+
+def _localhost() -> Check:
+  try:
+    found = ' '.join(
+        sorted(
+            {
+                address[0]
+                for *_, address in socket.getaddrinfo('localhost', None)
+            }
+        )
+    )
+  except OSError as error:
+    found = str(error)
+  return Check(
+      'localhost',
+      found.startswith(('127.', '::1')),
+      found,
+      '127.0.0.1 or ::1',
+      'Add the line `127.0.0.1 localhost` to /etc/hosts.',
+  )
+
+
+def _worker() -> Check:
+  """Starts TFF's worker and has it say that it is ready."""
+  expected = "an answer from TFF's worker"
+  advice = 'Install tensorflow-federated again, and allow local connections.'
+  try:
+    with local.local_worker():
+      pass
+  except (errors.WorkerError, OSError) as error:
+    return Check('Worker', False, str(error), expected, advice)
+  return Check('Worker', True, 'starts, answers and stops', expected, advice)

@@ -1,0 +1,184 @@
+# Copyright 2026 The tff-partial Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""TFF's worker process: started, watched, restarted once, and always stopped.
+
+TFF runs computations in a `worker_binary` of its own, which it starts at the
+first call, gives the program's stdout, repeats failed calls on without end, and
+leaves behind when the program ends. Here the program owns its worker:
+
+    with runtime.local_worker():
+      state = process.initialize()
+
+The worker ends with the block, however it is left (also by Ctrl-C and SIGTERM),
+and on Linux with the program, even if that is killed. What it prints goes to a
+log. If it dies during a call it is started again and the call is repeated once.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+import contextlib
+import signal
+import sys
+import tempfile
+import threading
+from typing import Any, BinaryIO, Optional
+
+from absl import logging
+import grpc
+import tensorflow_federated as tff
+
+from tff_partial import errors
+from tff_partial.runtime import connection
+from tff_partial.runtime import worker_process
+
+_EXIT_SECONDS = 1.0  # From a broken connection to the end of the process.
+
+
+@contextlib.contextmanager
+def local_worker(
+    *,
+    max_concurrent_clients: Optional[int] = None,
+    log_file: Optional[str] = None,
+    environment: Optional[Mapping[str, str]] = None,
+) -> Iterator[tff.framework.SyncContext]:
+  """Runs this thread's TFF computations in a worker that this program owns.
+
+  TFF keeps one context per thread: another thread calls
+  `tff.framework.set_default_context` with the context that is given here.
+
+  Args:
+    max_concurrent_clients: Clients that compute at the same time, each with its
+      own memory; None for one per core, 0 for the whole cohort.
+    log_file: Where to append what the worker prints; None for a temporary file.
+    environment: Variables to set for the worker, such as
+      `TF_NUM_INTRAOP_THREADS`, by default the cores that a client has.
+
+  Yields:
+    The context, which is this thread's default until the block ends.
+
+  Raises:
+    errors.WorkerError: If the worker does not start, or died twice in one call.
+  """
+  with contextlib.ExitStack() as stack:
+    stack.enter_context(exit_on_sigterm())
+    log = stack.enter_context(
+        open(log_file, 'a+b') if log_file else tempfile.TemporaryFile()
+    )
+    num_clients = (
+        worker_process.usable_cores()
+        if max_concurrent_clients is None
+        else max_concurrent_clients
+    )
+
+    compiler = connection.Compiler()
+
+    def start() -> _Worker:
+      return _Worker(num_clients, log, dict(environment or {}), compiler)
+
+    remove_default_context()
+    context = _WorkerContext(start)
+    stack.callback(context.stop)
+    stack.callback(remove_default_context)
+    tff.framework.set_default_context(context)
+    yield context
+
+
+def remove_default_context():
+  """Makes every computation an error until a block of `local_worker`.
+
+  Importing TFF sets a context that would start a worker at the first call, and
+  that prints a traceback if the program ends without one.
+  """
+  tff.framework.set_default_context(tff.test.create_runtime_error_context())
+
+
+class _WorkerContext(tff.framework.SyncContext):
+  """Invokes computations in a worker; in a second one if the first dies."""
+
+  def __init__(self, start: Callable[[], '_Worker']):
+    self._start = start
+    self._worker = start()
+
+  def invoke(self, comp: Any, arg: Any) -> Any:
+    try:
+      return self._worker.context.invoke(comp, arg)
+    except grpc.RpcError:
+      if not self._worker.has_died():
+        raise
+      logging.warning(
+          'The TFF worker died: %s Repeating the call in a new one.',
+          self._worker.how_it_ended(),
+      )
+      self._restart()
+    try:
+      return self._worker.context.invoke(comp, arg)
+    except grpc.RpcError as error:
+      if not self._worker.has_died():
+        raise
+      how = self._worker.how_it_ended()
+      self._restart()
+      raise errors.WorkerError(
+          f'The TFF worker died twice during one call: {how} Let fewer clients'
+          ' compute at a time, or take fewer in a round, and run again.'
+      ) from error
+
+  def stop(self):
+    self._worker.stop()
+
+  def _restart(self):
+    self._worker.stop()
+    self._worker = self._start()
+
+
+class _Worker:
+  """One worker process, and the TFF context that is connected to it."""
+
+  def __init__(
+      self,
+      max_concurrent_clients: int,
+      log: BinaryIO,
+      variables: dict[str, str],
+      compiler: connection.Compiler,
+  ):
+    """Starts the process and returns when it serves."""
+    port = worker_process.unused_port()
+    self._process = worker_process.WorkerProcess(
+        port,
+        max_concurrent_clients=max_concurrent_clients,
+        log=log,
+        variables=variables,
+    )
+    self._channel = grpc.insecure_channel(
+        f'localhost:{port}', connection.CHANNEL_OPTIONS
+    )
+    self.context = connection.create_context(self._channel, compiler)
+
+  def has_died(self) -> bool:
+    """Whether the process has ended, or does so soon."""
+    return self._process.has_ended(_EXIT_SECONDS)
+
+  def how_it_ended(self) -> str:
+    return self._process.how_it_ended()
+
+  def stop(self):
+    self._process.stop()
+    self._channel.close()
+
+
+@contextlib.contextmanager
+def exit_on_sigterm() -> Iterator[None]:
+  """Makes SIGTERM leave blocks as an exception does; by default it does not.
+
+  In the main thread, which is the only one that Python lets handle signals.
+  """
+  if threading.current_thread() is not threading.main_thread():
+    yield
+    return
+
+  def exit_program(signum, unused_frame):
+    sys.exit(128 + signum)
+
+  previous = signal.signal(signal.SIGTERM, exit_program)
+  try:
+    yield
+  finally:
+    signal.signal(signal.SIGTERM, previous)

@@ -1,0 +1,225 @@
+# Copyright 2026 The tff-partial Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""TFF's `worker_binary` as a process: found, started, ended. No TensorFlow.
+
+It is told a port and listens there at every address of the machine; it has no
+flag for less. Its protocol knows no passwords: whoever reaches the port can run
+computations.
+"""
+
+from collections.abc import Mapping, Sequence
+from concurrent import futures
+import contextlib
+import importlib.util
+import os
+import pathlib
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from typing import BinaryIO
+
+from tff_partial import errors
+
+_START_SECONDS = 60.0
+_POLL_SECONDS = 0.01
+_LOG_TAIL_BYTES = 2000
+# Asks the kernel to kill this process when its parent ends, then becomes the
+# worker. Not a `preexec_fn`: that is unsafe in a program with threads. If the
+# parent ended before the request, nobody would be told, hence the check.
+_DIE_WITH_PARENT = """
+import ctypes, os, signal, sys
+PR_SET_PDEATHSIG = 1
+ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+if os.getppid() == int(sys.argv[1]):
+  os.execv(sys.argv[2], sys.argv[2:])
+"""
+
+
+class WorkerLost(errors.WorkerError):
+  """A worker is gone or does not answer; another one may do the work."""
+
+
+def binary() -> pathlib.Path:
+  """The worker that came with TFF, found without importing TFF."""
+  spec = importlib.util.find_spec('tensorflow_federated')
+  if spec is None or spec.origin is None:
+    raise errors.WorkerError(
+        'Expected TensorFlow Federated to be installed, found no such package.'
+        ' Install requirements.txt.'
+    )
+  return pathlib.Path(spec.origin).parent / 'data' / 'worker_binary'
+
+
+def unused_port() -> int:
+  with socket.socket() as listener:
+    listener.bind(('localhost', 0))
+    return listener.getsockname()[1]
+
+
+def usable_cores() -> int:
+  """Cores that this program may use; `taskset` and containers allow fewer."""
+  if hasattr(os, 'sched_getaffinity'):  # Not on macOS.
+    return len(os.sched_getaffinity(0))
+  return os.cpu_count() or 1
+
+
+def _defaults(max_concurrent_clients: int) -> dict[str, str]:
+  """Variables by which clients share the cores, where users set no others.
+
+  TensorFlow would take a thread per core for each client that computes. They
+  get in each other's way, and the order of sums, hence their last bits, would
+  depend on the machine also where there is a client for every core.
+
+  glibc would have an arena for each of the worker's many threads, and its
+  memory would grow over thousands of rounds though it holds no more values.
+  """
+  cores = usable_cores()
+  variables = {'MALLOC_ARENA_MAX': str(cores)}
+  if max_concurrent_clients:
+    threads = -(-cores // max_concurrent_clients)
+    variables['TF_NUM_INTRAOP_THREADS'] = str(threads)
+  return variables
+
+
+def check_addresses(addresses: Sequence[str]) -> None:
+  """Raises ValueError if an address is not one, or comes twice."""
+  for address in addresses:
+    host, _, port = address.rpartition(':')
+    if not host or not port.isdigit() or not 0 < int(port) < 2**16:
+      raise errors.SettingsError(
+          f'Expected workers as host:port, found {address!r}. Separate several'
+          ' by commas.'
+      )
+  if len(set(addresses)) < len(addresses) or not addresses:
+    raise errors.SettingsError(
+        f'Expected each worker once, found {", ".join(addresses) or "none"}.'
+        ' Name other addresses.'
+    )
+
+
+class WorkerProcess:
+  """A worker on this machine, which ends with this program."""
+
+  def __init__(
+      self,
+      port: int,
+      *,
+      max_concurrent_clients: int,
+      log: BinaryIO,
+      variables: Mapping[str, str],
+  ):
+    """Starts the process and returns when it serves.
+
+    Args:
+      port: Where it listens.
+      max_concurrent_clients: Clients that compute at the same time, among whom
+        the cores are divided; 0 for all.
+      log: Gets what it prints.
+      variables: Added to its environment, which is this program's.
+
+    Raises:
+      errors.WorkerError: If it ends instead, or does not serve within a minute.
+    """
+    self._log = log
+    self._process = _start(
+        [
+            str(binary()),
+            f'--port={port}',
+            f'--max_concurrent_computation_calls={max_concurrent_clients}',
+        ],
+        stdin=subprocess.DEVNULL,
+        stdout=log,
+        stderr=log,
+        start_new_session=True,  # Ctrl-C is for this program alone.
+        env={
+            **_defaults(max_concurrent_clients),
+            **os.environ,
+            'TF_CPP_MIN_LOG_LEVEL': '2',
+            **variables,
+        },
+    )
+    try:
+      self._wait_until_it_serves(port)
+    except BaseException:
+      self.stop()
+      raise
+
+  @property
+  def pid(self) -> int:
+    return self._process.pid
+
+  def wait(self) -> None:
+    """Returns when the process has ended."""
+    self._process.wait()
+
+  def has_ended(self, within_seconds: float) -> bool:
+    """Whether the process has ended, or does so in that time."""
+    try:
+      self._process.wait(within_seconds)
+    except subprocess.TimeoutExpired:
+      return False
+    return True
+
+  def how_it_ended(self) -> str:
+    """Two sentences: exit status or signal, and the end of the log."""
+    status = self._process.returncode
+    how = f'exit status {status}'
+    if status < 0:
+      how = f'killed by {signal.Signals(-status).name}'
+    if status == -signal.SIGKILL:
+      how += ', probably for lack of memory'
+    size = os.fstat(self._log.fileno()).st_size
+    # The worker shares the position in the file, so this must not move it.
+    tail = os.pread(
+        self._log.fileno(), _LOG_TAIL_BYTES, max(0, size - _LOG_TAIL_BYTES)
+    )
+    lines = tail.decode(errors='replace').strip().splitlines()[-3:]
+    return f'{how}. Its log ends: {" | ".join(lines) or "(empty)"}.'
+
+  def stop(self) -> None:
+    self._process.kill()  # It holds nothing worth a slower end.
+    self._process.wait()
+
+  def _wait_until_it_serves(self, port: int):
+    deadline = time.monotonic() + _START_SECONDS
+    while time.monotonic() < deadline:
+      if self._process.poll() is not None:
+        raise errors.WorkerError(
+            f'The TFF worker did not start: {self.how_it_ended()} Run'
+            ' `python run_experiment.py --doctor`.'
+        )
+      with contextlib.suppress(OSError):
+        with socket.create_connection(('localhost', port), timeout=1):
+          return
+      time.sleep(_POLL_SECONDS)
+    raise errors.WorkerError(
+        f'The TFF worker did not answer at localhost:{port} within'
+        f' {_START_SECONDS:.0f} s. Run `python run_experiment.py --doctor`.'
+    )
+
+
+def _start(command: list[str], **kwargs) -> subprocess.Popen:
+  """Starts a process that Linux kills when this one ends in whatever way.
+
+  By 'parent' Linux means the thread that started the process. So one thread
+  starts it and does nothing but wait for it.
+  """
+  if sys.platform == 'linux':
+    wrapper = [sys.executable, '-I', '-S', '-c', _DIE_WITH_PARENT]
+    command = [*wrapper, str(os.getpid()), *command]
+  started = futures.Future()
+
+  def start_and_wait():
+    try:
+      process = subprocess.Popen(command, **kwargs)
+    except OSError as error:
+      started.set_exception(error)
+      return
+    started.set_result(process)
+    process.wait()
+
+  threading.Thread(target=start_and_wait, daemon=True).start()
+  return started.result()
