@@ -22,9 +22,10 @@ bazel-test: $(VENV)/installed  ## Every test, by Bazel, which is installed if ne
 	Bazelisk under the name bazel." >&2; exit 1; }
 	bazel test --local_test_jobs=$(JOBS) //...
 
-check: $(VENV)/installed  ## Formatter, linter and type checker.
+check: $(VENV)/installed  ## Formatter, linter, imports and type checker.
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/pyink --quiet --check .
+	$(VENV)/bin/lint-imports --no-cache
 	$(VENV)/bin/mypy
 
 format: $(VENV)/installed  ## Formats the code.

@@ -8,7 +8,7 @@ import numpy as np
 from scipy import stats
 
 from tff_partial.evaluation import comparison
-from tff_partial.reporting import run_results
+from tff_partial.evaluation import run_results
 
 _COST = {'personal_fraction': 0.25, 'gradient_steps': 10}
 

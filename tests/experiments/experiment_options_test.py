@@ -16,9 +16,9 @@ from tasks.emnist import task as emnist
 from tests.helpers import programs
 from tests.helpers import worker
 from tff_partial.evaluation import gate
+from tff_partial.evaluation import run_results
 from tff_partial.experiments import config as config_lib
 from tff_partial.experiments import run as experiment
-from tff_partial.reporting import run_results
 from tff_partial.training import personal_store
 
 setUpModule, tearDownModule = worker.start, worker.stop

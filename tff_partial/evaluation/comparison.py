@@ -18,8 +18,8 @@ from typing import Optional
 import numpy as np
 from scipy import stats
 
+from tff_partial.evaluation import run_results
 from tff_partial.evaluation import summary
-from tff_partial.reporting import run_results
 
 _SIZE_GROUPS = 4
 

@@ -8,8 +8,8 @@ import re
 from typing import Optional
 
 from tff_partial import errors
+from tff_partial.evaluation import run_results
 from tff_partial.experiments import config as config_lib
-from tff_partial.reporting import run_results
 
 
 @dataclasses.dataclass(frozen=True)

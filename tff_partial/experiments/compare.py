@@ -18,6 +18,7 @@ import traceback
 from typing import Any, Optional
 
 from tff_partial import errors
+from tff_partial.evaluation import run_results
 from tff_partial.experiments import combinations
 from tff_partial.experiments import config as config_lib
 from tff_partial.experiments import run as experiment
@@ -25,7 +26,6 @@ from tff_partial.experiments import run_folder
 from tff_partial.experiments import task as task_lib
 from tff_partial.learning import partial_model
 from tff_partial.reporting import comparison_report
-from tff_partial.reporting import run_results
 from tff_partial.training import sharded_round
 
 _ERROR_FILE = 'error.txt'

@@ -14,11 +14,11 @@ from matplotlib import figure as mpl_figure
 
 from tff_partial import errors
 from tff_partial.evaluation import comparison
+from tff_partial.evaluation import run_results
 from tff_partial.reporting import comparison_plots
 from tff_partial.reporting import formatting
 from tff_partial.reporting import page
 from tff_partial.reporting import plots
-from tff_partial.reporting import run_results
 
 # (in words, first, second): schemes whose names differ in nothing else.
 _PAIRS = (

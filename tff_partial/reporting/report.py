@@ -16,9 +16,9 @@ from typing import Optional
 from matplotlib import figure as mpl_figure
 
 from tff_partial.evaluation import client_table
-from tff_partial.evaluation import findings
 from tff_partial.evaluation import summary
 from tff_partial.learning import partition
+from tff_partial.reporting import findings
 from tff_partial.reporting import formatting
 from tff_partial.reporting import page
 from tff_partial.reporting import plots

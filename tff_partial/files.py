@@ -1,0 +1,93 @@
+# Copyright 2026 The tff-partial Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""Files that are there whole or not at all, and folders with one writer."""
+
+from collections.abc import Iterator
+import contextlib
+import os
+import pathlib
+import secrets
+
+import filelock
+
+from tff_partial import errors
+
+# In the name of a file that is being written; one left behind may be removed.
+PARTIAL = '.partial-'
+
+
+class LockedError(errors.FileError):
+  """Another process, or another part of this one, holds the lock."""
+
+
+@contextlib.contextmanager
+def replace(path: str | os.PathLike[str]) -> Iterator[pathlib.Path]:
+  """Replaces a file in one step, once all of its new content is on disk.
+
+  Whoever reads `path` sees the old content or the new, also after the power
+  fails. What says that something is finished is to be written last.
+
+  Args:
+    path: The file; its folder must be there.
+
+  Yields:
+    The path of a file in the same folder, to be written in the block. If the
+    block raises, that file is removed and `path` is as before.
+
+  Raises:
+    OSError: If the file cannot be written.
+  """
+  target = pathlib.Path(path)
+  partial = target.with_name(
+      f'.{target.name}{PARTIAL}{secrets.token_hex(4)}{target.suffix}'
+  )
+  try:
+    yield partial
+    _sync(partial)
+    os.replace(partial, target)
+    _sync(target.parent)
+  finally:
+    partial.unlink(missing_ok=True)
+
+
+def replace_text(path: str | os.PathLike[str], text: str) -> None:
+  """Replaces a file's content by text in UTF-8, as `replace` does."""
+  with replace(path) as partial:
+    # No translation of line ends: the bytes are those of the text.
+    partial.write_text(text, encoding='utf-8', newline='')
+
+
+@contextlib.contextmanager
+def lock(path: str | os.PathLike[str]) -> Iterator[None]:
+  """Holds a lock that no other process can hold, without waiting for it.
+
+  The operating system releases it when this process ends, however it does.
+
+  Args:
+    path: The lock's file, which is made and left behind.
+
+  Raises:
+    LockedError: If it is held already.
+    OSError: If the file cannot be made.
+  """
+  held = filelock.FileLock(path, timeout=0)
+  try:
+    held.acquire()
+  except filelock.Timeout as e:
+    raise LockedError(
+        f'Expected nobody to hold {os.fspath(path)}, found that another process'
+        ' does. Wait for it to end.'
+    ) from e
+  try:
+    yield
+  finally:
+    held.release()
+
+
+def _sync(path: pathlib.Path) -> None:
+  """Waits until a file's content, or a folder's list of files, is on disk."""
+  descriptor = os.open(path, os.O_RDONLY)
+  try:
+    os.fsync(descriptor)
+  finally:
+    os.close(descriptor)
