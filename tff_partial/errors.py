@@ -25,7 +25,11 @@ class DataError(UserError, ValueError):
 
 
 class FileError(UserError, OSError):
-  """A file or folder is missing, or cannot be read or written."""
+  """A file or folder cannot be read or written."""
+
+
+class MissingFileError(FileError, FileNotFoundError):
+  """A file or folder is not there."""
 
 
 class StoreError(UserError, ValueError):

@@ -119,7 +119,7 @@ def _find(source_dir: str) -> str:
   """The folder with a file for each photographer."""
   folder = os.path.join(source_dir, 'gld160k', 'train')
   if not os.path.isdir(folder):
-    raise errors.FileError(
+    raise errors.MissingFileError(
         f'Expected federated Google Landmarks in {folder}, found none. Fetch'
         ' them with tff.simulation.datasets.gldv2.load_data(cache_dir='
         f'{source_dir!r}), which goes through all 500 archives of Google'

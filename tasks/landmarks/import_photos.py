@@ -45,7 +45,7 @@ def read(
         f'Expected a size of at least 16 pixels, found {size}.'
     )
   if not os.path.isdir(folder):
-    raise errors.FileError(f'Expected a folder {folder}, found none.')
+    raise errors.MissingFileError(f'Expected a folder {folder}, found none.')
   rows = _read_table(table, (file, label, person))
   names = sorted({row[label] for row in rows})
   if len(names) < 2:
@@ -85,7 +85,9 @@ def read(
 def _read_table(path: str, columns: Sequence[str]) -> list[dict[str, str]]:
   """Rows with a value in each of the columns."""
   if not os.path.isfile(path):
-    raise errors.FileError(f'Expected a table {path}, found no such file.')
+    raise errors.MissingFileError(
+        f'Expected a table {path}, found no such file.'
+    )
   try:
     with open(path, encoding='utf-8-sig', newline='') as f:
       reader = csv.DictReader(f)

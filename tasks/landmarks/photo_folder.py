@@ -34,7 +34,7 @@ def read_classes(folder: str) -> list[str]:
   """
   path = os.path.join(folder, CLASSES)
   if not os.path.isfile(path):
-    raise errors.FileError(
+    raise errors.MissingFileError(
         f'Expected the names of the classes in {path}, found no such file.'
         ' Import photos with "python -m tasks.import_client_data images".'
     )

@@ -20,8 +20,6 @@ from typing import BinaryIO, NamedTuple
 import espeakng_loader
 import numpy as np
 
-from tff_partial import errors
-
 SAMPLE_RATE = 22_050  # Hz.
 
 _SYNCHRONOUS, _UTF8, _CHARACTERS = 2, 1, 1  # Of speak_lib.h, as those below.
@@ -65,7 +63,7 @@ def synthesize(utterances: Iterable[Utterance]) -> Iterator[np.ndarray]:
           process.stdin.flush()
         size = process.stdout.read(4)
         if len(size) < 4:
-          raise errors.FileError(f'eSpeak NG failed to say {utterance}.')
+          raise OSError(f'eSpeak NG failed to say {utterance}.')
         audio = process.stdout.read(int.from_bytes(size, 'little'))
         yield np.trim_zeros(np.frombuffer(audio, '<i2'))
     finally:
@@ -91,13 +89,13 @@ def _serve(requests: BinaryIO, replies: BinaryIO) -> None:
 
   data_folder = espeakng_loader.get_data_path().encode()
   if engine.espeak_Initialize(_SYNCHRONOUS, 0, data_folder, 0) != SAMPLE_RATE:
-    raise errors.FileError('eSpeak NG does not start.')
+    raise OSError('eSpeak NG does not start.')
   engine.espeak_SetSynthCallback(keep)
   engine.espeak_ng_SetRandSeed(ctypes.c_long(1))
   for line in requests:
     utterance = Utterance(*json.loads(line))
     if engine.espeak_SetVoiceByName(utterance.voice.encode()):
-      raise errors.FileError(f'eSpeak NG has no voice {utterance.voice!r}.')
+      raise OSError(f'eSpeak NG has no voice {utterance.voice!r}.')
     engine.espeak_SetParameter(_RATE, utterance.rate, 0)
     engine.espeak_SetParameter(_PITCH, utterance.pitch, 0)
     text = utterance.text.encode() + b'\0'

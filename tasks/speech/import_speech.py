@@ -42,7 +42,7 @@ def read_librispeech(folder: str) -> people_lib.People:
   """
   root = pathlib.Path(folder)
   if not root.is_dir():
-    raise errors.FileError(f'Expected a folder {folder}, found none.')
+    raise errors.MissingFileError(f'Expected a folder {folder}, found none.')
   transcripts = collections.defaultdict(list)
   for path in sorted(root.glob('*/*/*.trans.txt')):
     transcripts[path.parts[-3]].append(path)
@@ -197,7 +197,7 @@ def read_audio(path: str) -> np.ndarray:
     ValueError: If it is not audio, or not of 16 kHz and one channel.
   """
   if not pathlib.Path(path).is_file():
-    raise errors.FileError(f'Expected a file {path}, found none.')
+    raise errors.MissingFileError(f'Expected a file {path}, found none.')
   try:
     audio, rate = soundfile.read(path, dtype='int16', always_2d=True)
   except soundfile.LibsndfileError as e:

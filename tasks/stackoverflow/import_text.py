@@ -93,7 +93,7 @@ def _by_time(texts: list[tuple[float, list[str]]]) -> dict[str, Any]:
 def _lines(path: str) -> Iterator[tuple[int, bytes]]:
   """Numbered lines, from 1, but for empty ones."""
   if not os.path.isfile(path):
-    raise errors.FileError(f'Expected a file {path}, found none.')
+    raise errors.MissingFileError(f'Expected a file {path}, found none.')
   with gzip.open(path) if path.endswith('.gz') else open(path, 'rb') as f:
     try:
       for number, line in enumerate(f, start=1):

@@ -126,7 +126,7 @@ def load(folder: str) -> Vocabulary:
   """
   path = os.path.join(folder, FILE)
   if not os.path.isfile(path):
-    raise errors.FileError(
+    raise errors.MissingFileError(
         f'Expected a vocabulary in {path}, found no such file. Import the text'
         ' again with "python -m tasks.import_client_data jsonl".'
     )

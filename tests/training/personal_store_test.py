@@ -289,6 +289,7 @@ class TwoProgramsTest(PersonalStoreTest):
     self.open()
     program = (
         'import numpy as np\n'
+        'from tff_partial import errors\n'
         'from tff_partial.training import personal_store\n'
         'try:\n'
         f'  personal_store.PersonalStore(np.zeros(3), {self.folder!r})\n'

@@ -24,7 +24,7 @@ def load(path: str, names: Sequence[str]) -> dict[str, np.ndarray]:
     ValueError: If it is not such an archive, naming the array.
   """
   if not os.path.isfile(path):
-    raise errors.FileError(f'Expected a file {path}, found none.')
+    raise errors.MissingFileError(f'Expected a file {path}, found none.')
   if not zipfile.is_zipfile(path):
     raise errors.DataError(
         f'Expected a NumPy archive (.npz) in {path}, found something else, or'

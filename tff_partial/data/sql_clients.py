@@ -75,7 +75,7 @@ class SqlClients:
     """
     self.path = os.path.abspath(path)
     if not os.path.isfile(self.path):
-      raise errors.FileError(
+      raise errors.MissingFileError(
           f'Expected client data in {self.path}, found no such file. {ADVICE}'
       )
     self._lock = threading.Lock()

@@ -60,7 +60,9 @@ def read_settings(folder: str, task: Optional[str] = None) -> Mapping[str, Any]:
   """
   path = os.path.join(folder, run_folder.CONFIG)
   if not os.path.isfile(path):
-    raise errors.FileError(f'Expected a run in {folder}, found no {path}.')
+    raise errors.MissingFileError(
+        f'Expected a run in {folder}, found no {path}.'
+    )
   with open(path, encoding='utf-8') as f:
     settings = json.load(f)['settings']
   if task is not None and settings['task'] != task:

@@ -100,7 +100,9 @@ def load(
 def _read(path: str) -> dict[str, np.ndarray]:
   """All arrays of a file by path, with '/' between the parts of a path."""
   if not os.path.isfile(path):
-    raise errors.FileError(f'Expected weights in {path}, found no such file.')
+    raise errors.MissingFileError(
+        f'Expected weights in {path}, found no such file.'
+    )
   readers = {
       '.safetensors': _read_safetensors,
       '.keras': _read_keras,

@@ -71,7 +71,9 @@ def load(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
     ValueError: If it is not a safetensors file, or is damaged.
   """
   if not os.path.isfile(path):
-    raise errors.FileError(f'Expected weights in {path}, found no such file.')
+    raise errors.MissingFileError(
+        f'Expected weights in {path}, found no such file.'
+    )
   try:
     return safetensors.numpy.load_file(path)
   except safetensors.SafetensorError as e:
