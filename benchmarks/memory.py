@@ -107,7 +107,7 @@ def measure(
     task = landmarks.create_task(
         folder, model=model, batch_size=batch_size, image_size=image_size
     )
-    config = config_lib.Config(
+    config = config_lib.create(
         algorithm='fed_alt',
         personal='adapter',
         total_rounds=1,

@@ -37,7 +37,6 @@ import tasks
 from tff_partial import errors
 from tff_partial.experiments import config as config_lib  # noqa: E402
 from tff_partial.experiments import finished_run  # noqa: E402
-from tff_partial.experiments import run as experiment  # noqa: E402
 from tff_partial.experiments import run_folder  # noqa: E402
 from tff_partial.experiments import task as task_lib  # noqa: E402
 from tff_partial.learning import partial_model  # noqa: E402
@@ -92,7 +91,7 @@ def export(
       batch_size=settings['batch_size'],
   )
   config = finished_run.config_of(settings)
-  model_fn = experiment.create_model_fn(task.model_fn, config)
+  model_fn = parts.build_model_fn(task.model_fn, config)
   run = finished_run.FinishedRun(folder, model_fn)
   if client_id is not None:
     _check_client(run, client_id, task, config.algorithm)

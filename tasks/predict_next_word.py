@@ -21,7 +21,6 @@ from absl import app  # noqa: E402
 import numpy as np  # noqa: E402
 
 from tff_partial.experiments import finished_run  # noqa: E402
-from tff_partial.experiments import run as experiment  # noqa: E402
 from tff_partial.runtime import local  # noqa: E402
 
 from .stackoverflow import task as stackoverflow  # noqa: E402
@@ -52,7 +51,7 @@ class NextWords:
     size = settings['model'] or stackoverflow.DEFAULT_MODEL
     self._run = finished_run.FinishedRun(
         folder,
-        experiment.create_model_fn(
+        parts.build_model_fn(
             functools.partial(
                 stackoverflow.create_model_fn,
                 stackoverflow.SIZES[size],

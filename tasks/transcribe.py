@@ -23,7 +23,6 @@ import tensorflow as tf  # noqa: E402
 
 from tff_partial import errors
 from tff_partial.experiments import finished_run  # noqa: E402
-from tff_partial.experiments import run as experiment  # noqa: E402
 from tff_partial.learning import weights  # noqa: E402
 from tff_partial.runtime import local  # noqa: E402
 
@@ -49,7 +48,7 @@ class Recognizer:
         stored as audio, or its files do not match.
     """
     settings = finished_run.read_settings(folder, 'speech')
-    path = os.path.join(folder, experiment.WEIGHTS_FILE)
+    path = os.path.join(folder, run_folder.WEIGHTS)
     kernel = weights.load(path).get(_FIRST_KERNEL)
     if kernel is None or kernel.shape[1] != features_lib.NUM_BINS:
       raise errors.DataError(
@@ -61,7 +60,7 @@ class Recognizer:
     size, _ = speech.MODELS[settings['model'] or speech.DEFAULT_MODEL]
     self._run = finished_run.FinishedRun(
         folder,
-        experiment.create_model_fn(
+        parts.build_model_fn(
             functools.partial(speech.create_model_fn, kernel.shape[1], size),
             finished_run.config_of(settings),
         ),

@@ -23,7 +23,7 @@ from tff_partial.experiments import config as config_lib
 from tff_partial.runtime import local
 from tff_partial.training import sharded_round
 
-_CONFIG = config_lib.Config(
+_CONFIG = config_lib.create(
     total_rounds=1,
     clients_per_round=2,
     pretrain_rounds=1,
@@ -42,7 +42,7 @@ def _local_worker():
 class CombinationsTest(absltest.TestCase):
 
   def _names(self, algorithms, splits, seeds=(0,), **kwargs):
-    config = config_lib.Config(**kwargs)
+    config = config_lib.create(**kwargs)
     return [
         c.folder
         for c in combinations.combinations(
@@ -73,7 +73,7 @@ class CombinationsTest(absltest.TestCase):
 
   def test_fed_sim_gets_the_steps_of_fed_alt(self):
     found = combinations.combinations(
-        config_lib.Config(epochs=2, personal_epochs=3, max_steps=4),
+        config_lib.create(epochs=2, personal_epochs=3, max_steps=4),
         algorithms=['fed_sim', 'fed_alt'],
         splits=['output'],
         seeds=[0],

@@ -36,19 +36,19 @@ class ConfigTest(parameterized.TestCase):
   )
   def test_refuses(self, settings, message):
     with self.assertRaisesRegex(ValueError, message):
-      config_lib.Config(**settings)
+      config_lib.create(**settings)
 
   def test_what_changes_no_result_may_be_another_when_a_run_goes_on(self):
-    often = config_lib.Config(seconds_per_checkpoint=0)
+    often = config_lib.create(seconds_per_checkpoint=0)
     self.assertEqual(often.settings, config_lib.Config().settings)
-    self.assertNotEqual(config_lib.Config(seed=1).settings, often.settings)
+    self.assertNotEqual(config_lib.create(seed=1).settings, often.settings)
     self.assertEqual(often.for_pretraining(2).seconds_per_checkpoint, 0)
 
   @parameterized.parameters(
       ('fed_avg', 'none'), ('fed_alt', 'input'), ('finetune', 'input')
   )
   def test_nothing_is_personal_in_fed_avg(self, algorithm, split):
-    config = config_lib.Config(algorithm=algorithm, personal='input')
+    config = config_lib.create(algorithm=algorithm, personal='input')
     self.assertEqual(config.split, split)
 
   @parameterized.parameters(
@@ -60,13 +60,13 @@ class ConfigTest(parameterized.TestCase):
   def test_names_that_people_know(self, name, algorithm, split):
     for given in ({}, {'personal': split}):
       self.assertEqual(
-          config_lib.Config(algorithm=name, **given),
-          config_lib.Config(algorithm=algorithm, personal=split),
+          config_lib.create(algorithm=name, **given),
+          config_lib.create(algorithm=algorithm, personal=split),
       )
 
   def test_default_split(self):
     self.assertEqual(config_lib.Config().personal, 'output')
-    local = config_lib.Config(algorithm='local')
+    local = config_lib.create(algorithm='local')
     self.assertEqual((local.split, local.num_finetune_epochs), ('all', 50))
 
   @parameterized.parameters(
@@ -81,7 +81,7 @@ class ConfigTest(parameterized.TestCase):
       ({'unseen_clients': 1, 'algorithm': 'finetune'}, ()),
   )
   def test_onboarding(self, settings, policies):
-    config = config_lib.Config(**settings)
+    config = config_lib.create(**settings)
     self.assertEqual(config.onboarding_policies, policies)
 
   @parameterized.named_parameters(
@@ -93,7 +93,7 @@ class ConfigTest(parameterized.TestCase):
       ('finetune', {'algorithm': 'finetune'}, 200, 5),
   )
   def test_rounds_before_and_epochs_after(self, settings, pretrain, finetune):
-    config = config_lib.Config(**settings)
+    config = config_lib.create(**settings)
     self.assertEqual(config.num_pretrain_rounds, pretrain)
     self.assertEqual(config.num_finetune_epochs, finetune)
 
@@ -101,7 +101,7 @@ class ConfigTest(parameterized.TestCase):
   def test_pretraining_is_fed_avg_with_the_same_shared_settings(
       self, algorithm
   ):
-    config = config_lib.Config(
+    config = config_lib.create(
         algorithm=algorithm,
         personal='input',
         total_rounds=7,
@@ -119,7 +119,7 @@ class ConfigTest(parameterized.TestCase):
     self.assertEqual(before.learning_rate, 0.25)
 
   def test_pretraining_after_which_fine_tuning_is_all_there_is(self):
-    config = config_lib.Config(algorithm='finetune', finetune_epochs=2)
+    config = config_lib.create(algorithm='finetune', finetune_epochs=2)
     self.assertEqual(config.for_pretraining(200).num_finetune_epochs, 0)
 
   def test_is_fast_to_import(self):

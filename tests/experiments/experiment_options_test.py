@@ -60,7 +60,7 @@ class OptionsTest(absltest.TestCase):
 
   def run_one(self, name='run', **settings):
     """Table and report of a short run; two of eight writers are kept out."""
-    config = config_lib.Config(
+    config = config_lib.create(
         total_rounds=ROUNDS,
         clients_per_round=COHORT,
         rounds_per_evaluation=0,

@@ -27,7 +27,7 @@ from tests.helpers import speech_data
 from tests.helpers import stackoverflow_data
 from tff_partial.experiments import config as config_lib
 from tff_partial.experiments import finished_run
-from tff_partial.experiments import run as experiment
+from tff_partial.experiments import parts
 from tff_partial.experiments import run_folder
 from tff_partial.experiments import task as task_lib
 from tff_partial.learning import copied_model
@@ -74,9 +74,9 @@ class ExportTest(parameterized.TestCase):
       people = {f'writer_{i}': stackoverflow_data.SENTENCES for i in range(3)}
       stackoverflow_data.write_folder(str(data), **people)
     self.run_dir.mkdir()
-    config = config_lib.Config(**settings)
+    config = config_lib.create(**settings)
     task = task_lib.create(task_name, str(data), registered=tasks.TASKS)
-    self.model_fn = experiment.create_model_fn(task.model_fn, config)
+    self.model_fn = parts.build_model_fn(task.model_fn, config)
     self.variables = partial_model.describe(self.model_fn)
     rng = np.random.default_rng(1)
     drawn = lambda personal: tff.learning.models.ModelWeights(
@@ -89,7 +89,7 @@ class ExportTest(parameterized.TestCase):
     )
     self.shared, self.initial, self.own = drawn(False), drawn(True), drawn(True)
     weights.save(
-        self.run_dir / experiment.WEIGHTS_FILE,
+        self.run_dir / run_folder.WEIGHTS,
         self.variables,
         self.shared,
         self.initial,

@@ -25,7 +25,6 @@ import tensorflow as tf
 
 from tests.helpers import paths
 from tests.helpers import programs
-from tff_partial.experiments import run as experiment
 from tff_partial.experiments import run_folder
 
 # BUILD: shard_count = 4
@@ -89,9 +88,7 @@ class RunTest(programs.FolderTest):
         )
       rounds = [
           line.split(',')[0]
-          for line in (stopped / experiment.METRICS_FILE)
-          .read_text()
-          .splitlines()
+          for line in (stopped / run_folder.METRICS).read_text().splitlines()
       ]
       self.assertEqual(rounds[1:], [f'{i + 1}' for i in range(programs.ROUNDS)])
 

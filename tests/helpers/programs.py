@@ -25,7 +25,7 @@ import tensorflow as tf
 import run_experiment
 from tests.helpers import paths
 from tff_partial.data import sql_writer
-from tff_partial.experiments import run as experiment
+from tff_partial.experiments import run_folder
 
 PROGRAM = (sys.executable, str(paths.ROOT / 'run_experiment.py'))
 ROUNDS = 60  # Enough to be stopped in.
@@ -72,7 +72,7 @@ def results(folder):
       sqlite3.connect(folder / 'personal_store.sqlite')
   ) as connection:
     return {
-        'weights': (folder / experiment.WEIGHTS_FILE).read_bytes(),
+        'weights': (folder / run_folder.WEIGHTS).read_bytes(),
         'clients': connection.execute(
             'SELECT * FROM clients ORDER BY client_id'
         ).fetchall(),

@@ -16,7 +16,7 @@ from tasks import predict_next_word
 from tasks.stackoverflow import task as stackoverflow
 from tasks.stackoverflow import vocabulary
 from tff_partial.experiments import config as config_lib
-from tff_partial.experiments import run as experiment
+from tff_partial.experiments import parts
 from tff_partial.experiments import run_folder
 from tff_partial.learning import partial_model
 from tff_partial.learning import weights
@@ -40,14 +40,14 @@ class PredictNextWordTest(absltest.TestCase):
     The last layer norm gives 0 but for its bias, so that a token's logit is its
     own bias plus what its embedding has of that bias.
     """
-    config = config_lib.Config(algorithm=algorithm, personal='output')
+    config = config_lib.create(algorithm=algorithm, personal='output')
     settings = dataclasses.asdict(config)
     settings.update(task=task, data='there', model=None, batch_size=64)
     with open(os.path.join(self.folder, 'config.json'), 'w') as f:
       json.dump({'settings': settings}, f)
     vocabulary.save(self.folder, ABC)
     variables = partial_model.describe(
-        experiment.create_model_fn(
+        parts.build_model_fn(
             functools.partial(
                 stackoverflow.create_model_fn, stackoverflow.SIZES['tiny'], ABC
             ),

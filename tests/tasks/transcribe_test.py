@@ -19,7 +19,7 @@ from tasks.speech import ctc
 from tasks.speech import encoder as encoder_lib
 from tasks.speech import task as speech
 from tff_partial.experiments import config as config_lib
-from tff_partial.experiments import run as experiment
+from tff_partial.experiments import run_folder
 from tff_partial.learning import partial_model
 from tff_partial.learning import weights
 from tff_partial.training import personal_store
@@ -54,7 +54,7 @@ class TranscribeTest(absltest.TestCase):
 
     initial = values(True, ctc.BLANK)
     weights.save(
-        os.path.join(self.folder, experiment.WEIGHTS_FILE),
+        os.path.join(self.folder, run_folder.WEIGHTS),
         variables,
         values(False, ctc.BLANK),
         initial,
@@ -63,7 +63,7 @@ class TranscribeTest(absltest.TestCase):
       store.write(['ann'], [values(True, ctc.encode('A'))], version=1)
       store.commit(1)
     settings = {'task': task, 'data': 'embedded', 'model': None}
-    settings.update(dataclasses.asdict(config_lib.Config(personal='output')))
+    settings.update(dataclasses.asdict(config_lib.create(personal='output')))
     with open(os.path.join(self.folder, 'config.json'), 'w') as f:
       json.dump({'settings': settings}, f)
 

@@ -1,6 +1,6 @@
 # Copyright 2026 The tff-partial Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""What is to be compared: every algorithm with every split and every seed."""
+"""The runs of a comparison: every algorithm with every split and every seed."""
 
 from collections.abc import Sequence
 import dataclasses
@@ -10,6 +10,8 @@ from typing import Optional
 from tff_partial import errors
 from tff_partial.evaluation import run_results
 from tff_partial.experiments import config as config_lib
+from tff_partial.experiments import methods
+from tff_partial.experiments import setting
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,63 +39,70 @@ def combinations(
 ) -> list[Combination]:
   """All runs, those of the first seed first.
 
-  The split `None` is what an algorithm's name says, or the default one.
-  Algorithms without a split are run once for a seed, and those that train
-  shared variables not with all of the model personal.
+  The split `None` is what an algorithm's name implies, or the default one.
+  An algorithm that has its own split is run once per seed, and one that trains
+  both parts of a model is not run with everything personal.
 
   Args:
-    config: What all have in common.
-    algorithms: Their names.
+    config: What all runs have in common.
+    algorithms: Names of algorithms.
     splits: Which variables are personal.
-    seeds: Of sampling and initial values.
-    equal_steps: Where FedAlt and FedSim are both asked for, whether FedSim is
-      also run with as many gradient steps as FedAlt takes, which at equal
-      epochs are twice its own.
+    seeds: Seeds of sampling and of initial values.
+    equal_steps: Whether to run FedSim, where FedAlt is run too, also with as
+      many gradient steps as FedAlt takes. At equal epochs these are twice its
+      own.
 
   Raises:
-    ValueError: If a setting is unknown, or nothing is to be run.
+    errors.SettingsError: If a setting is unknown, or nothing is to be run.
   """
   if not (algorithms and splits and seeds):
     raise errors.SettingsError(
-        'Expected an algorithm, a split and a seed at least, found'
-        f' --algorithm={",".join(algorithms)}'
-        f' --personal={",".join(filter(None, splits))}'
-        f' --seeds={",".join(map(str, seeds))}.'
+        'Expected at least one algorithm, one split and one seed, found'
+        f' `algorithm` {",".join(algorithms)},'
+        f' `personal` {",".join(filter(None, splits))},'
+        f' `seeds` {",".join(map(str, seeds))}.'
     )
   found = {}
   for seed in seeds:
     for algorithm in algorithms:
       for split in splits:
-        if split == 'all' and algorithm in config_lib.DIVIDED:
+        method = methods.METHODS.get(algorithm)
+        if method is not None and method.is_divided and split == 'all':
           continue
-        one = dataclasses.replace(
+        one = setting.replace(
             config, algorithm=algorithm, personal=split, seed=seed
         )
         variants = {algorithm: one}
-        both = algorithm == 'fed_sim' and 'fed_alt' in algorithms
-        if both and equal_steps:
-          variants['fed_sim with equal steps'] = _with_equal_steps(one)
+        if equal_steps and method and method.equal_steps_with in algorithms:
+          variants[methods.equal_steps_name(algorithm)] = _double_steps(one)
         for name, variant in variants.items():
-          key = run_results.Key(
-              algorithm=name,
-              split=variant.split_in_words,
-              full=variant.split_in_words in ('all', 'a copy of all'),
-              seed=seed,
-          )
-          folder = re.sub(r'\W+', '_', f'{name}-{key.split}').strip('_')
-          found[key] = Combination(key, variant, f'{folder}-{seed}')
+          combination = _combination(name, variant)
+          found[combination.key] = combination
   if not found:
     raise errors.SettingsError(
         f'Expected a split that leaves {" and ".join(algorithms)} something to'
-        ' share, found --personal=all. Use another split, or finetune.'
+        ' share, found `personal` all. Use another split, or finetune.'
     )
   return list(found.values())
 
 
-def _with_equal_steps(config: config_lib.Config) -> config_lib.Config:
-  """FedSim with the steps that FedAlt's two phases take together."""
-  return dataclasses.replace(
+def _combination(name: str, config: config_lib.Config) -> Combination:
+  """A run by the name that the comparison calls it."""
+  key = run_results.Key(
+      algorithm=name,
+      split=config.split_in_words,
+      full=config.method.is_full or config.split == 'all',
+      seed=config.seed,
+  )
+  folder = re.sub(r'\W+', '_', f'{name}-{key.split}').strip('_')
+  return Combination(key, config, f'{folder}-{config.seed}')
+
+
+def _double_steps(config: config_lib.Config) -> config_lib.Config:
+  """One phase with the steps that the two phases of FedAlt take together."""
+  client = config.client
+  return setting.replace(
       config,
-      epochs=config.epochs + (config.personal_epochs or config.epochs),
-      max_steps=config.max_steps and 2 * config.max_steps,
+      epochs=client.epochs + (client.personal_epochs or client.epochs),
+      max_steps=client.max_steps and 2 * client.max_steps,
   )

@@ -10,7 +10,6 @@ train on the same cohorts, which depend on the seed and the round alone.
 
 from collections.abc import Callable, Mapping, Sequence
 import contextlib
-import dataclasses
 import hashlib
 import json
 import pathlib
@@ -19,16 +18,22 @@ from typing import Any, Optional
 
 from tff_partial import errors
 from tff_partial.evaluation import run_results
+from tff_partial.experiments import account
 from tff_partial.experiments import combinations
 from tff_partial.experiments import config as config_lib
-from tff_partial.experiments import run as experiment
+from tff_partial.experiments import methods
+from tff_partial.experiments import plan as plan_lib
+from tff_partial.experiments import run as run_lib
 from tff_partial.experiments import run_folder
+from tff_partial.experiments import setting
 from tff_partial.experiments import task as task_lib
-from tff_partial.learning import partial_model
 from tff_partial.reporting import comparison_report
-from tff_partial.training import sharded_round
+from tff_partial.runtime import dispatcher
 
 _ERROR_FILE = 'error.txt'
+
+# Where a combination's computations run.
+WorkerFn = Callable[[], contextlib.AbstractContextManager[dispatcher.Sharding]]
 
 
 def run(
@@ -37,20 +42,20 @@ def run(
     todo: Sequence[combinations.Combination],
     output_dir: str,
     *,
-    worker_fn: Callable[[], contextlib.AbstractContextManager[Any]],
+    worker_fn: WorkerFn,
     progress: bool = True,
 ) -> dict[str, str]:
   """Runs what is not finished yet, and writes the comparison.
 
   Args:
-    task: What is learnt.
+    task: What is learned.
     choices: The settings that the task was made from.
     todo: The combinations.
     output_dir: Gets a folder for each, `pretrained/`, and `comparison.html`,
-      `.json` and `.md`, which are written anew after each combination.
-    worker_fn: Where a combination's computations run; gives the
-      `sharded_round.Sharding` for it. Each has a new one:
-      TFF's worker keeps what it has compiled, and would grow without end.
+      `.json` and `.md`, which are written again after each combination.
+    worker_fn: Makes the place where a combination's computations run. Each has
+      a new one: TFF's worker keeps what it has compiled, and would grow without
+      end.
     progress: Whether to say which combination is next.
 
   Returns:
@@ -58,22 +63,21 @@ def run(
     more. They are tried again when the comparison is run again.
 
   Raises:
-    ValueError: If a model cannot be divided as asked, before anything is
-      trained, or if not one combination succeeded.
-    OSError: If the comparison cannot be written.
+    errors.SettingsError: If a model cannot be divided as asked, before anything
+      is trained, or if no combination succeeded.
+    errors.FileError: If the comparison cannot be written.
   """
   root = pathlib.Path(output_dir)
-  for config in {c.key.split: c.config for c in todo}.values():
-    partial_model.describe(experiment.create_model_fn(task.model_fn, config))
+  for combination in {c.key.split: c for c in todo}.values():
+    plan_lib.build(task, combination.config, choices=choices)
   runs, failures = {}, {}
   for i, combination in enumerate(todo, 1):
     folder = root / combination.folder
     try:
       if progress:
         print(f'[{i}/{len(todo)}] {combination.folder}', flush=True)
-      _run_one(task, choices, combination, root, worker_fn)
-      runs[combination.key] = run_results.read_run(
-          folder, unseen=experiment.unseen_clients(task, combination.config)
+      runs[combination.key] = _run_one(
+          task, choices, combination, root, worker_fn
       )
     except Exception as e:  # pylint: disable=broad-exception-caught
       # Whatever it is, other combinations may do better.
@@ -92,11 +96,13 @@ def run(
             **choices,
             **_common([c.config.settings for c in todo]),
         },
+        questions=methods.QUESTIONS,
+        control=methods.PRETRAINING,
         notes=_notes(task, combination.config),
     )
   if not runs:
     raise errors.SettingsError(
-        f'Expected one run at least to succeed, found {len(failures)} that'
+        f'Expected at least one run to succeed, found {len(failures)} that'
         f' failed. The first: {next(iter(failures.values()))}'
     )
   return failures
@@ -107,25 +113,24 @@ def _run_one(
     choices: Mapping[str, Any],
     combination: combinations.Combination,
     root: pathlib.Path,
-    worker_fn: Callable[[], contextlib.AbstractContextManager[Any]],
-) -> None:
-  """Runs a combination, or the rest of it."""
+    worker_fn: WorkerFn,
+) -> run_results.Run:
+  """Runs a combination, or the rest of it; its results."""
   config = combination.config
   if config.pretrain_rounds_together:
     with worker_fn() as sharding:
       init_from = pretrain(
           task, choices, config, root / 'pretrained', sharding=sharding
       )
-    config = dataclasses.replace(
-        config, pretrain_rounds=None, init_from=init_from
-    )
-  settings = {**choices, **config.settings}
+    config = setting.replace(config, pretrain_rounds=None, init_from=init_from)
   folder = root / combination.folder
   (folder / _ERROR_FILE).unlink(missing_ok=True)
-  with run_folder.claim(str(folder), settings, overwrite=False) as claimed:
+  plan = plan_lib.build(task, config, choices=choices)
+  with run_folder.claim(str(folder), plan.settings, overwrite=False) as claimed:
     if not claimed.finished:
       with worker_fn() as sharding:
-        experiment.run(task, config, str(folder), sharding=sharding)
+        run_lib.run_in(claimed, plan, sharding=sharding)
+  return run_results.read_run(folder, unseen=plan.unseen)
 
 
 def pretrain(
@@ -134,28 +139,30 @@ def pretrain(
     config: config_lib.Config,
     root: pathlib.Path,
     *,
-    sharding: Optional[sharded_round.Sharding] = None,
+    sharding: Optional[dispatcher.Sharding] = None,
 ) -> str:
   """Trains the model that runs start from, unless it is there.
 
   Args:
-    task: What is learnt.
+    task: What is learned.
     choices: The settings that the task was made from.
-    config: Of the run that needs it.
+    config: That of the run that needs it.
     root: Where such models are kept, each in a folder named by a digest of the
       settings that it depends on.
-    sharding: As in `experiment.run`.
+    sharding: As in `run.run`.
 
   Returns:
     The model's folder.
   """
-  config = config.for_pretraining(config.pretrain_rounds_together)
-  settings = {**choices, **config.settings}
-  digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
-  folder = root / digest.hexdigest()[:12]
-  with run_folder.claim(str(folder), settings, overwrite=False):
-    if not (folder / experiment.WEIGHTS_FILE).exists():
-      experiment.pretrain(task, config, str(folder), sharding=sharding)
+  plan = plan_lib.build(
+      task,
+      config.for_pretraining(config.pretrain_rounds_together),
+      choices=choices,
+  )
+  text = json.dumps(plan.settings, sort_keys=True)
+  folder = root / hashlib.sha256(text.encode()).hexdigest()[:12]
+  with run_folder.claim(str(folder), plan.settings, overwrite=False):
+    run_lib.pretrain(plan, str(folder), sharding=sharding)
   return str(folder)
 
 
@@ -182,15 +189,12 @@ def _common(settings: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 def _notes(task: task_lib.Task, config: config_lib.Config) -> list[str]:
   notes = []
   if task.demonstration:
-    notes.append(
-        'The data were made for demonstration. They show what the program'
-        ' does; they say nothing about people.'
-    )
+    notes.append(account.DEMONSTRATION_NOTE)
   if not (config.pretrain_rounds_together or config.init_from):
     notes.append(
         'These runs did not start from a trained model, so each is compared'
         ' with its own shared part.'
     )
-  if config.gate and config.init_from:
-    notes.append(experiment.GATED_INIT_NOTE)
+  if config.evaluation.gate and config.init_from:
+    notes.append(account.GATED_INIT_NOTE)
   return notes

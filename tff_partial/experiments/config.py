@@ -6,134 +6,300 @@ import dataclasses
 from typing import Any, Optional
 
 from tff_partial import errors
+from tff_partial.experiments import methods
+from tff_partial.experiments import setting
 
-# Those that keep a personal copy of the whole model beside the shared one.
-FULL = ('ditto', 'pfedme', 'apfl')
-# Those that divide it, and train both parts.
-DIVIDED = ('fed_sim', 'fed_alt', 'fed_recon')
-ALGORITHMS = (
-    'fed_avg',
-    *DIVIDED,
-    'finetune',
-    'local',
-    *FULL,
-)
-# Names that people know, as an algorithm and what is personal in it.
-NAMES = {
-    'fed_per': ('fed_sim', 'output'),  # Arivazhagan et al. 2019.
-    'fed_rep': ('fed_alt', 'output'),  # Collins et al. ICML 2021.
-    'lg_fed_avg': ('fed_sim', 'input'),  # Liang et al. 2020.
-    'fed_bn': ('fed_sim', 'norm'),  # Li et al. ICLR 2021, of batch norms.
-}
 # What a client that never trained can start from.
 ONBOARDING = ('initial', 'mean', 'reconstruct', 'finetune')
 SCHEDULES = ('constant', 'linear', 'staircase')
 SERVER_OPTIMIZERS = ('sgd', 'momentum', 'adam', 'adagrad', 'yogi')
 AGGREGATORS = ('mean', 'robust')
+WEIGHTINGS = ('num_examples', 'uniform')
 
-_PRETRAIN_ROUNDS = 200
+_NEWCOMER_EPOCHS = 5
 
 
 @dataclasses.dataclass(frozen=True)
-class Config:
-  """The settings of an experiment; the flags of the same names explain them.
+class ClientWork(setting.Settings):
+  """Client work"""
 
-  A name of `NAMES` becomes the algorithm and the split that it stands for, and
-  no split the default one, 'output'.
+  epochs: int = setting.field(
+      1, "Passes over a client's examples in each phase.", least=1, common=True
+  )
+  personal_epochs: Optional[int] = setting.field(
+      None,
+      "Passes in FedAlt's personal phase. Default: --epochs.",
+      least=1,
+  )
+  max_steps: Optional[int] = setting.field(
+      None, 'Maximum number of gradient steps in each phase.', least=1
+  )
+  learning_rate: float = setting.field(
+      0.1,
+      'Learning rate of SGD on clients, for shared variables.',
+      least=0,
+      common=True,
+  )
+  personal_learning_rate: Optional[float] = setting.field(
+      None,
+      'Learning rate for personal variables. Default: --learning_rate.',
+      least=0,
+      common=True,
+  )
+  schedule: str = setting.field(
+      'constant',
+      'How the learning rates on clients change over the rounds.',
+      choices=SCHEDULES,
+  )
+  warmup_rounds: int = setting.field(
+      0,
+      'Rounds in which the learning rate rises; for --schedule=linear.',
+      least=0,
+  )
+  staircase_rounds: int = setting.field(
+      500,
+      'Rounds after which the learning rate is halved; for'
+      ' --schedule=staircase.',
+      least=1,
+  )
+  clip_norm: Optional[float] = setting.field(
+      None,
+      'Maximum norm of the gradients of the variables that are trained.',
+      least=0,
+  )
+  personal_l2: float = setting.field(
+      0.0,
+      'Weight of the squared distance of personal variables from their initial'
+      ' values; for ditto and pfedme, from the shared model.',
+      least=0,
+  )
+  personal_dropout: float = setting.field(
+      0.0,
+      'Fraction of the outputs of personal adapters that is dropped in'
+      ' training.',
+      least=0,
+      below=1,
+  )
+  shared_proximal: float = setting.field(
+      0.0,
+      "Weight of the squared distance of shared variables from the server's"
+      ' (FedProx).',
+      least=0,
+  )
+  local_rounds: int = setting.field(
+      5,
+      'pFedMe only: number of times the shared model moves in a round.',
+      least=1,
+  )
+  pull: float = setting.field(
+      0.1,
+      'pFedMe only: fraction of the distance the shared model moves towards the'
+      ' personal one.',
+      least=0,
+      most=1,
+  )
+
+
+@dataclasses.dataclass(frozen=True)
+class Server(setting.Settings):
+  """Server"""
+
+  server_optimizer: str = setting.field(
+      'sgd',
+      'Optimizer applied to the mean update; sgd with rate 1 averages.',
+      choices=SERVER_OPTIMIZERS,
+  )
+  server_learning_rate: float = setting.field(
+      1.0, 'Learning rate of the server.', least=0
+  )
+  client_weighting: str = setting.field(
+      'num_examples',
+      'How clients are weighted in the mean.',
+      choices=WEIGHTINGS,
+  )
+  aggregator: str = setting.field(
+      'mean',
+      'mean, or robust, which zeroes and clips outliers.',
+      choices=AGGREGATORS,
+  )
+
+
+@dataclasses.dataclass(frozen=True)
+class Evaluation(setting.Settings):
+  """Evaluation"""
+
+  eval_clients: int = setting.field(
+      0,
+      'Number of clients to evaluate, sampled with --seed; 0 means all.',
+      least=0,
+      common=True,
+  )
+  unseen_clients: int = setting.field(
+      0,
+      'Number of clients that are kept out of training and evaluated'
+      ' separately.',
+      least=0,
+      common=True,
+  )
+  onboarding: Optional[str] = setting.field(
+      None,
+      'What clients that never trained are evaluated with: one or more of'
+      f' {",".join(ONBOARDING)}, or none. Default: initial,mean with'
+      ' --unseen_clients. It has no effect for fed_avg, finetune and local.',
+  )
+  gate: float = setting.field(
+      0.0,
+      "Share of every client's training examples to hold out; each client keeps"
+      ' the model without personalization unless these examples favor the'
+      ' personalized one. 0 turns the gate off.',
+      least=0,
+      below=1,
+  )
+  rounds_per_evaluation: int = setting.field(
+      10,
+      'Rounds between evaluations of some clients, for the learning curves; 0'
+      ' means never.',
+      least=0,
+  )
+
+
+@dataclasses.dataclass(frozen=True)
+class Running(setting.Settings):
+  """Running
+
+  None of these changes what is learned, except that `clients_per_shard` changes
+  the order of floating-point sums.
   """
 
-  algorithm: str = 'fed_alt'
-  personal: Optional[str] = None
-  total_rounds: int = 100
-  clients_per_round: int = 10
-  pretrain_rounds: Optional[int] = None
-  finetune_epochs: Optional[int] = None
-  epochs: int = 1
-  personal_epochs: Optional[int] = None
-  max_steps: Optional[int] = None
-  learning_rate: float = 0.1
-  personal_learning_rate: Optional[float] = None
-  schedule: str = 'constant'
-  warmup_rounds: int = 0
-  staircase_rounds: int = 500
-  clip_norm: Optional[float] = None
-  personal_l2: float = 0.0
-  personal_dropout: float = 0.0
-  shared_proximal: float = 0.0
-  local_rounds: int = 5
-  pull: float = 0.1
-  server_optimizer: str = 'sgd'
-  server_learning_rate: float = 1.0
-  client_weighting: str = 'num_examples'
-  aggregator: str = 'mean'
-  unseen_clients: int = 0
-  onboarding: Optional[str] = None
-  gate: float = 0.0
-  eval_clients: int = 0
-  rounds_per_evaluation: int = 10
-  seconds_per_checkpoint: float = 30.0
-  seed: int = 0
-  init_from: Optional[str] = None
+  seconds_per_checkpoint: float = setting.field(
+      30.0,
+      'Seconds of training between checkpoints; 0 means after every round. The'
+      ' last round always has one.',
+      least=0,
+  )
+  max_concurrent_clients: Optional[int] = setting.field(
+      None,
+      'Clients that compute at the same time and divide the cores among'
+      ' themselves. Default: one per core, but no more than compute together.',
+      least=1,
+  )
+  clients_per_shard: Optional[int] = setting.field(
+      None,
+      'Clients of a round or of an evaluation that are computed at a time,'
+      ' which bounds memory. Default: a whole round, or an eighth of one with'
+      ' --workers.',
+      least=1,
+  )
+  workers: tuple[str, ...] = setting.field(
+      (),
+      'Compute on these workers, host:port,host:port. Start each with "python'
+      ' -m tff_partial.runtime.serve_worker". The protocol has no passwords and'
+      ' no encryption: use a private network or a tunnel.',
+  )
+
+
+@dataclasses.dataclass(frozen=True)
+class Config(setting.Settings):
+  """Algorithm
+
+  A name of `methods.ALIASES` becomes the algorithm and the split that it stands
+  for, and no split the default one, 'output'. `create` takes all settings by
+  name, wherever they are.
+  """
+
+  algorithm: str = setting.field(
+      'fed_alt',
+      f'How clients train: {", ".join(methods.METHODS)}; or a name from the'
+      ' literature that stands for an algorithm and a split:'
+      f' {", ".join(methods.ALIASES)}. Several, with commas, are compared.',
+      common=True,
+  )
+  personal: Optional[str] = setting.field(
+      None,
+      'Which variables are personal: input, output, adapter, norm, all, none,'
+      ' or "regex:" and an expression that is searched for in variable paths.'
+      ' Default: output, or what --algorithm implies: nothing for fed_avg,'
+      ' everything for local, a copy of the model for ditto, pfedme and apfl.'
+      ' Several, with commas, are compared, except with "regex:".',
+      common=True,
+  )
+  total_rounds: int = setting.field(
+      100, 'Rounds of training.', least=0, common=True
+  )
+  clients_per_round: int = setting.field(
+      10, 'Clients in a round, sampled uniformly.', least=1, common=True
+  )
+  pretrain_rounds: Optional[int] = setting.field(
+      None,
+      'Rounds of FedAvg before personalization, whose model is the baseline.'
+      ' Default: 200, or 0 with --init_from.',
+      least=0,
+      common=True,
+  )
+  init_from: Optional[str] = setting.field(
+      None,
+      "Start from the model of this run's folder, or from weights in a"
+      ' .safetensors, .keras or .h5 file; that model is the baseline.',
+      common=True,
+  )
+  finetune_epochs: Optional[int] = setting.field(
+      None,
+      'Epochs of training personal variables at each client before the last'
+      ' evaluation. Default: 0, but 5 for finetune and 50 for local.',
+      least=0,
+      common=True,
+  )
+  seed: int = setting.field(
+      0, 'Seed of everything random.', least=0, common=True
+  )
+  client: ClientWork = ClientWork()
+  server: Server = Server()
+  evaluation: Evaluation = Evaluation()
+  running: Running = Running()
 
   def __post_init__(self):
     """Checks what concerns several settings.
 
     Raises:
-      ValueError: If a name is unknown, or settings exclude each other.
+      errors.SettingsError: If a name is unknown, or settings exclude each
+        other.
     """
-    self._expand_name()
-    for name, allowed in (
-        ('algorithm', (*ALGORITHMS, *NAMES)),
-        ('schedule', SCHEDULES),
-        ('server_optimizer', SERVER_OPTIMIZERS),
-        ('aggregator', AGGREGATORS),
-        ('client_weighting', ('num_examples', 'uniform')),
-    ):
-      if getattr(self, name) not in allowed:
-        raise errors.SettingsError(
-            f'Expected {name} of {list(allowed)}, found'
-            f' {getattr(self, name)!r}.'
-        )
+    self._expand_alias()
+    super().__post_init__()
     if self.pretrain_rounds and self.init_from:
       raise errors.SettingsError(
-          'Expected --pretrain_rounds or --init_from, found both. A run starts'
+          'Expected `pretrain_rounds` or `init_from`, found both. A run starts'
           ' from one model.'
       )
-    if self.trains_alone and self.finetune_epochs == 0:
-      raise errors.SettingsError(
-          'Expected --finetune_epochs of at least 1 for algorithm'
-          f' {self.algorithm!r}, found 0.'
-      )
-    for name in ('gate', 'personal_dropout'):
-      if not 0 <= getattr(self, name) < 1:
-        raise errors.SettingsError(
-            f'Expected --{name} of at least 0 and below 1, found'
-            f' {getattr(self, name)}.'
-        )
+    missing = self.method.requirement(self)
+    if missing is not None:
+      raise errors.SettingsError(missing)
     if (
-        self.personal_dropout
-        and self.algorithm != 'fed_avg'
+        self.client.personal_dropout
+        and self.method.personalizes
         and 'adapter' not in self.split
     ):
       raise errors.SettingsError(
-          'Expected personal adapters with --personal_dropout, which is theirs,'
-          f' found {self.split_in_words}. Use --personal=adapter.'
+          'Expected personal adapters with `personal_dropout`, which is theirs,'
+          f' found {self.split_in_words}. Use `personal` adapter.'
       )
     self._check_onboarding()
-    if self.algorithm == 'pfedme' and not self.pull:
-      raise errors.SettingsError(
-          "Expected --pull above 0 for algorithm 'pfedme', found 0: the shared"
-          ' model would never move.'
-      )
 
-  def _expand_name(self) -> None:
-    """Replaces a name that people know by what it stands for."""
-    algorithm, personal = NAMES.get(self.algorithm, (self.algorithm, None))
+  def _expand_alias(self) -> None:
+    """Replaces a name from the literature by what it stands for."""
+    algorithm, personal = methods.ALIASES.get(
+        self.algorithm, (self.algorithm, None)
+    )
+    if algorithm not in methods.METHODS:
+      raise errors.SettingsError(
+          f'Expected `algorithm` to be one of {list(methods.METHODS)} or'
+          f' {list(methods.ALIASES)}, found {algorithm!r}.'
+      )
     if personal and self.personal not in (None, personal):
       raise errors.SettingsError(
-          f'Expected no --personal, or {personal!r}, which is what makes'
+          f'Expected no `personal`, or {personal!r}, which is what makes'
           f' {self.algorithm!r} of {algorithm!r}, found {self.personal!r}. Use'
-          f' --algorithm={algorithm}.'
+          f' algorithm {algorithm!r}.'
       )
     # A frozen dataclass has no other way to derive a field.
     object.__setattr__(self, 'algorithm', algorithm)
@@ -141,91 +307,88 @@ class Config:
       object.__setattr__(self, 'personal', personal or 'output')
 
   def _check_onboarding(self) -> None:
-    if self.onboarding in (None, 'none'):
+    onboarding = self.evaluation.onboarding
+    if onboarding in (None, 'none'):
       return
-    unknown = set(self.onboarding.split(',')) - set(ONBOARDING)
+    unknown = set(onboarding.split(',')) - set(ONBOARDING)
     if unknown:
       raise errors.SettingsError(
-          f'Expected --onboarding of {list(ONBOARDING)} or none, found'
+          f'Expected `onboarding` to be of {list(ONBOARDING)} or none, found'
           f' {sorted(unknown)[0]!r}.'
       )
-    if not self.unseen_clients:
+    if not self.evaluation.unseen_clients:
       raise errors.SettingsError(
-          'Expected --unseen_clients above 0 with --onboarding, found 0: nobody'
+          'Expected `unseen_clients` above 0 with `onboarding`, found 0: nobody'
           ' would be new.'
       )
 
   @property
-  def onboarding_policies(self) -> tuple[str, ...]:
-    """As said, or those that train nothing if there are unseen clients.
-
-    None where a federation leaves a newcomer nothing personal to start from.
-    """
-    if self.algorithm == 'fed_avg' or self.trains_alone:
-      return ()
-    if self.onboarding is not None:
-      asked_for = self.onboarding.split(',')
-      return tuple(policy for policy in ONBOARDING if policy in asked_for)
-    return ('initial', 'mean') if self.unseen_clients else ()
+  def method(self) -> methods.Method:
+    """What is known about the algorithm."""
+    return methods.METHODS[self.algorithm]
 
   @property
-  def trains_alone(self) -> bool:
-    """Whether clients train without a server."""
-    return self.algorithm in ('finetune', 'local')
+  def onboarding_policies(self) -> tuple[str, ...]:
+    """What newcomers are evaluated with, in the order of `ONBOARDING`.
+
+    Without a choice, what trains nothing, if there are unseen clients. None
+    where a federation leaves a newcomer nothing personal to start from.
+    """
+    if self.method.trains_alone or not self.method.personalizes:
+      return ()
+    if self.evaluation.onboarding is not None:
+      asked_for = self.evaluation.onboarding.split(',')
+      return tuple(policy for policy in ONBOARDING if policy in asked_for)
+    return ('initial', 'mean') if self.evaluation.unseen_clients else ()
 
   @property
   def num_pretrain_rounds(self) -> int:
-    """Rounds of FedAvg before: as said, or where nothing else gives a model."""
+    """Rounds of FedAvg before this run."""
     if self.pretrain_rounds is not None:
       return self.pretrain_rounds
-    personalizes = self.algorithm != 'fed_avg'
-    return _PRETRAIN_ROUNDS if personalizes and self.init_from is None else 0
+    return self.method.pretrain_rounds if self.init_from is None else 0
+
+  @property
+  def pretrain_rounds_together(self) -> int:
+    """Pretraining rounds in a comparison, where FedAvg runs have them too."""
+    if self.pretrain_rounds is not None:
+      return self.pretrain_rounds
+    if self.init_from is not None:
+      return 0
+    return max(method.pretrain_rounds for method in methods.METHODS.values())
 
   @property
   def num_finetune_epochs(self) -> int:
-    """Epochs of fine-tuning: as said, or the paper's 5 for that algorithm.
-
-    A client that begins alone and from nothing needs more.
-    """
+    """Epochs of training at each client before the last evaluation."""
     if self.finetune_epochs is not None:
       return self.finetune_epochs
-    return {'finetune': 5, 'local': 50}.get(self.algorithm, 0)
+    return self.method.finetune_epochs
+
+  @property
+  def num_newcomer_epochs(self) -> int:
+    """Epochs of fine-tuning at a client that never trained."""
+    return self.finetune_epochs or _NEWCOMER_EPOCHS
 
   @property
   def finetuned_model(self) -> str:
     """What the report calls a client's model after its last epochs."""
-    return 'trained_alone' if self.algorithm == 'local' else 'finetuned'
-
-  @property
-  def num_newcomer_epochs(self) -> int:
-    """Epochs of fine-tuning a client that never trained, the paper's 5 too."""
-    return self.finetune_epochs or 5
+    return self.method.candidate if self.method.trains_alone else 'finetuned'
 
   @property
   def split(self) -> str:
-    """How the model is divided: not, if all of it is shared or copied."""
-    if self.algorithm == 'local':
-      return 'all'
-    undivided = ('fed_avg', *FULL)
-    return 'none' if self.algorithm in undivided else self.personal or 'output'
+    """How the model is divided."""
+    return self.method.split or self.personal or 'output'
 
   @property
   def split_in_words(self) -> str:
-    return 'a copy of all' if self.algorithm in FULL else self.split
+    """The same for people."""
+    return self.method.split_in_words or self.split
 
   @property
   def settings(self) -> dict[str, Any]:
-    """What results depend on, which a run that goes on must have again."""
-    settings = dataclasses.asdict(self)
-    del settings['seconds_per_checkpoint']
-    return settings
-
-  @property
-  def pretrain_rounds_together(self) -> int:
-    """The same for runs that are compared: all of them, FedAvg too."""
-    if self.pretrain_rounds is not None:
-      return self.pretrain_rounds
-    return _PRETRAIN_ROUNDS if self.init_from is None else 0
+    """What results depend on, which a run that is resumed must have again."""
+    running = setting.flatten(self.running)
+    return {k: v for k, v in setting.flatten(self).items() if k not in running}
 
   def for_pretraining(self, rounds: int) -> 'Config':
     """FedAvg with the settings of the shared variables, and no others."""
@@ -241,14 +404,25 @@ class Config:
         'pretrain_rounds',
         'init_from',
     )
-    defaults: dict[str, Any] = {
-        f.name: f.default for f in dataclasses.fields(self)
-    }
-    return dataclasses.replace(
-        self,
-        algorithm='fed_avg',
-        personal='none',
-        total_rounds=rounds,
-        finetune_epochs=0,
-        **{name: defaults[name] for name in unused},
+    kept = setting.flatten(self)
+    for name in unused:
+      del kept[name]
+    return create(
+        **{
+            **kept,
+            'algorithm': methods.PRETRAINING,
+            'personal': 'none',
+            'total_rounds': rounds,
+            'finetune_epochs': 0,
+        }
     )
+
+
+def create(**settings: Any) -> Config:
+  """Makes a `Config` from settings by the names that flags have too.
+
+  Raises:
+    errors.SettingsError: If a name or value is unknown, or if settings exclude
+      each other.
+  """
+  return setting.create(Config, settings)

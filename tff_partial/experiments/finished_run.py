@@ -3,7 +3,6 @@
 """The models that a run left in its folder: everyone's and each person's."""
 
 from collections.abc import Callable, Mapping
-import dataclasses
 import itertools
 import json
 import os
@@ -15,8 +14,8 @@ import tensorflow_federated as tff
 
 from tff_partial import errors
 from tff_partial.experiments import config as config_lib
-from tff_partial.experiments import run as experiment
 from tff_partial.experiments import run_folder
+from tff_partial.experiments import setting
 from tff_partial.learning import copied_model
 from tff_partial.learning import partial_model
 from tff_partial.learning import weights
@@ -75,12 +74,13 @@ def read_settings(folder: str, task: Optional[str] = None) -> Mapping[str, Any]:
 
 def config_of(settings: Mapping[str, Any]) -> config_lib.Config:
   """The settings that are not the task's; those added since have defaults."""
-  return config_lib.Config(
-      **{
-          field.name: settings[field.name]
-          for field in dataclasses.fields(config_lib.Config)
-          if field.name in settings
-      }
+  known = {
+      declared.name
+      for record in setting.records(config_lib.Config)
+      for declared in setting.declared(record)
+  }
+  return config_lib.create(
+      **{name: value for name, value in settings.items() if name in known}
   )
 
 
@@ -92,7 +92,7 @@ class FinishedRun:
 
     Args:
       folder: The run's.
-      model_fn: Makes its model, as `experiment.create_model_fn` does.
+      model_fn: Makes its model, as `parts.build_model_fn` does.
 
     Raises:
       OSError: If a file is missing.
@@ -108,7 +108,7 @@ class FinishedRun:
         [],
     )
     filled = weights.fill(
-        weights.load(os.path.join(folder, experiment.WEIGHTS_FILE)),
+        weights.load(os.path.join(folder, run_folder.WEIGHTS)),
         variables,
         zeros(False),
         zeros(True),

@@ -22,6 +22,9 @@ from tff_partial import errors
 CONFIG = 'config.json'
 REPORT = 'report.json'
 REPORT_PAGE = 'report.html'
+METRICS = 'metrics.csv'
+WEIGHTS = 'model.safetensors'
+PRETRAINING = 'pretrain'  # The folder of the run that this one starts from.
 _LOCK = '.lock'
 _PARTIAL = 'config.tmp'
 # What a run has before it trains: nothing that settings must fit.

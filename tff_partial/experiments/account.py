@@ -1,0 +1,177 @@
+# Copyright 2026 The tff-partial Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""What a run took, and what a reader of its report must know."""
+
+from collections.abc import Mapping, Sequence
+from typing import Optional
+
+from tff_partial.evaluation import client_table
+from tff_partial.evaluation import gate
+from tff_partial.evaluation import summary
+from tff_partial.experiments import plan as plan_lib
+from tff_partial.experiments import tested_models as tested_models_lib
+from tff_partial.learning import local_update
+from tff_partial.reporting import formatting
+
+DEMONSTRATION_NOTE = (
+    'The data were made for demonstration. They show what the program does; they'
+    ' say nothing about people.'
+)
+GATED_INIT_NOTE = (
+    'The model that training started from may have seen the examples held out'
+    ' for the gate, which speaks for it there, unless it was trained with the'
+    ' same gate and seed.'
+)
+
+
+def cost(
+    plan: plan_lib.Plan,
+    models: tested_models_lib.TestedModels,
+    *,
+    rounds: Sequence[Mapping[str, float]],
+    num_evaluated: int,
+    evaluation_seconds: float,
+    bytes_stored: int,
+) -> summary.Cost:
+  """What a run took, from what its rounds counted.
+
+  Args:
+    plan: The run's plan.
+    models: What was evaluated, with what fine-tuning took.
+    rounds: The run's metrics, one record per round.
+    num_evaluated: Clients that were evaluated at the end.
+    evaluation_seconds: What that took.
+    bytes_stored: Size of the personal variables that are kept.
+  """
+  shared = [v for v in plan.variables if not v.personal]
+  personal = [v for v in plan.variables if v.personal]
+  down = sum(v.num_bytes for v in shared)
+  if local_update.needs_initial_personal(plan.algorithm.phases):
+    down += sum(v.num_bytes for v in personal)
+  if plan.algorithm.trains_shared:
+    total = lambda name: sum(row.get(name, 0) for row in rounds)
+    steps, examples = total('counts/steps'), total('counts/examples')
+    seconds = total('seconds')
+    visits = len(rounds) * plan.config.clients_per_round
+    up = sum(v.num_bytes for v in shared if v.trainable)
+  else:  # Every client was visited once, in the evaluation.
+    steps, examples = models.finetuning_steps, models.finetuning_examples
+    seconds = evaluation_seconds
+    visits = num_evaluated
+    up = 0
+  return summary.Cost(
+      gradient_steps=int(steps),
+      examples_processed=int(examples),
+      bytes_down_per_client=down,
+      bytes_up_per_client=up,
+      bytes_down=down * visits,
+      bytes_up=up * visits,
+      bytes_stored=bytes_stored,
+      seconds=seconds,
+      personal_parameters=sum(v.size for v in personal),
+      shared_parameters=sum(v.size for v in shared),
+  )
+
+
+def notes(
+    plan: plan_lib.Plan,
+    models: tested_models_lib.TestedModels,
+    table: client_table.ClientTable,
+    gated: Optional[Mapping[str, float]],
+) -> list[str]:
+  """What a reader of the report must know, a paragraph each.
+
+  Args:
+    plan: The run's plan.
+    models: What was evaluated.
+    table: The results.
+    gated: What the gate decided, if there was one.
+  """
+  return [
+      *_training_notes(plan),
+      *_finetuning_notes(plan, models),
+      *_gate_notes(plan, gated),
+      *_sample_notes(plan, table),
+  ]
+
+
+def _training_notes(plan: plan_lib.Plan) -> list[str]:
+  found = []
+  if plan.task.demonstration:
+    found.append(DEMONSTRATION_NOTE)
+  if plan.config.method.personalizes and not plan.starts_from_model:
+    found.append(
+        'This run did not start from a trained model, so the baseline is its'
+        ' own shared part with the personal part that every client starts'
+        ' from. Compare with FedAvg by --pretrain_rounds or --init_from.'
+    )
+  if plan.pretraining is not None:
+    found.append(
+        'Cost is that of personalization; the'
+        f' {plan.config.num_pretrain_rounds} rounds of FedAvg before it are in'
+        ' the folder pretrain.'
+    )
+  return found
+
+
+def _finetuning_notes(
+    plan: plan_lib.Plan, models: tested_models_lib.TestedModels
+) -> list[str]:
+  found = []
+  config = plan.config
+  if config.num_finetune_epochs and plan.algorithm.trains_shared:
+    found.append(
+        f'Fine-tuning is {config.num_finetune_epochs} epochs at every client'
+        f' that is evaluated: {models.finetuning_steps:,} steps that the cost'
+        ' does not include.'
+    )
+  if config.method.note is not None:
+    found.append(config.method.note)
+  if 'finetune' in config.onboarding_policies:
+    found.append(
+        f'New clients are fine-tuned for {config.num_newcomer_epochs} epochs.'
+    )
+  return found
+
+
+def _gate_notes(
+    plan: plan_lib.Plan, gated: Optional[Mapping[str, float]]
+) -> list[str]:
+  found = []
+  share = plan.config.evaluation.gate
+  if share:
+    found.append(
+        f'{formatting.share(share)} of every client’s training examples were'
+        ' held out of all training, the pretraining included.'
+    )
+  if gated is not None:
+    baseline = formatting.model(plan.baseline).lower()
+    candidate = formatting.model(plan.candidate).lower()
+    found.append(
+        f'The gate: {formatting.model(gate.GATED).lower()}. On their held-out'
+        f' examples {gated["kept_shared"]:,} of'
+        f' {formatting.quantity(gated["clients"], "client")}'
+        f' ({formatting.share(gated["kept_shared_share"])}) found'
+        f' “{candidate}” no better than “{baseline}” and kept the latter.'
+    )
+    if plan.config.init_from:
+      found.append(GATED_INIT_NOTE)
+  return found
+
+
+def _sample_notes(
+    plan: plan_lib.Plan, table: client_table.ClientTable
+) -> list[str]:
+  """How far the numbers are off because not everyone was evaluated."""
+  if not plan.config.evaluation.eval_clients:
+    return []
+  metric = plan.task.metric.name
+  error = lambda name: summary.summarize(table, name, metric).weighted_error
+  words = ', '.join(
+      f'{error(name):.2g} ({name.replace("_", "-")})' for name in table.scores
+  )
+  return [
+      f'{len(table.client_ids):,} of {len(plan.task.test.client_ids):,} clients'
+      f' were evaluated, sampled with the seed. The standard error of their'
+      f' {metric} is {words}.'
+  ]

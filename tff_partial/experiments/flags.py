@@ -1,0 +1,226 @@
+# Copyright 2026 The tff-partial Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""Flags, made from the records of settings, and back.
+
+This is the only module that reads `FLAGS`. A flag has the name, the help and the
+bounds of its setting, and stands in the help under the title of its record.
+"""
+
+from collections.abc import Iterator
+import dataclasses
+import re
+import sys
+from typing import Any, Optional, TypeVar
+
+from absl import flags
+
+from tff_partial.experiments import config as config_lib
+from tff_partial.experiments import setting
+
+FLAGS = flags.FLAGS
+_T = TypeVar('_T', bound=setting.Settings)
+
+
+@dataclasses.dataclass(frozen=True)
+class TaskChoice(setting.Settings):
+  """Task and data"""
+
+  task: str = setting.field(
+      'emnist',
+      'What is learned: emnist (characters by writer), stackoverflow (the next'
+      ' word by user), speech (by speaker), landmarks (by photographer); or a'
+      ' task of your own, package.module:create_task or'
+      ' path/to/file.py:create_task.',
+      common=True,
+  )
+  data: str = setting.field(
+      'embedded',
+      'Where examples come from: "embedded" makes some for demonstration, "tff"'
+      " downloads the paper's, and anything else is a folder made by"
+      ' tasks.import_client_data.',
+      common=True,
+  )
+  model: Optional[str] = setting.field(
+      None,
+      "Which of the task's networks to train. Default: the one for laptops.",
+      common=True,
+  )
+  batch_size: Optional[int] = setting.field(
+      None,
+      "Examples per gradient step. Default: the task's.",
+      least=1,
+      common=True,
+  )
+  task_arg: tuple[str, ...] = setting.field(
+      (),
+      'An argument of the task, name=value. Repeat the flag for several.',
+      repeated=True,
+  )
+
+
+@dataclasses.dataclass(frozen=True)
+class Comparison(setting.Settings):
+  """Comparison"""
+
+  seeds: Optional[tuple[str, ...]] = setting.field(
+      None,
+      'Seeds to compare over: "0,1,2" runs everything three times.',
+      common=True,
+  )
+  equal_steps: bool = setting.field(
+      True,
+      'In a comparison of fed_alt and fed_sim, whether to run fed_sim also with'
+      ' as many gradient steps as fed_alt takes.',
+  )
+
+
+@dataclasses.dataclass(frozen=True)
+class Output(setting.Settings):
+  """Output"""
+
+  output_dir: str = setting.field(
+      'out/experiment', 'Folder that everything is written to.', common=True
+  )
+  overwrite: bool = setting.field(
+      False, 'Remove what an earlier run left in --output_dir.', common=True
+  )
+  export_client: Optional[str] = setting.field(
+      None,
+      'Client whose model is written for Keras and TensorFlow Lite after the'
+      ' run.',
+  )
+  export_dir: Optional[str] = setting.field(
+      None, 'Folder that --export_client writes to.'
+  )
+  doctor: bool = setting.field(
+      False, 'Check this installation, and do nothing else.'
+  )
+  debug: bool = setting.field(
+      False, 'Show where in the program an error was raised.'
+  )
+
+
+def _records() -> Iterator[type[setting.Settings]]:
+  yield TaskChoice
+  yield from setting.records(config_lib.Config)
+  yield Comparison
+  yield Output
+
+
+def define() -> None:
+  """Defines the flags of all records."""
+  for record in _records():
+    for declared in setting.declared(record):
+      _define(declared, title=_title(record))
+
+
+def read(record: type[_T], **overrides: Any) -> _T:
+  """The record that the flags describe.
+
+  Args:
+    record: Its type.
+    **overrides: Values of settings that differ from their flags.
+
+  Raises:
+    errors.SettingsError: If values are out of bounds or exclude each other.
+  """
+  values = {
+      s.name: _value(s)
+      for nested in setting.records(record)
+      for s in setting.declared(nested)
+  }
+  return setting.create(record, {**values, **overrides})
+
+
+def parse(argv: list[str]) -> list[str]:
+  """Parses the flags; for `app.run`.
+
+  `--help` prints what most people need, and a mistake is one line.
+  """
+  if {'--help', '-help', '--helpshort', '-?'} & set(argv[1:]):
+    print(short_help())
+    sys.exit(0)
+  try:
+    return FLAGS(argv)
+  except flags.Error as e:
+    sys.exit(f'run_experiment: {e}')
+
+
+def short_help() -> str:
+  """The flags that most people need, by group."""
+  lines = []
+  for record in _records():
+    common = [s for s in setting.declared(record) if s.facts.common]
+    if common:
+      lines.extend(['', f'{_title(record)}:'])
+    for s in common:
+      default = '' if s.default in (None, False) else f' [{s.default}]'
+      lines.append(f'  --{s.name}{default}')
+      lines.append(flags.text_wrap(s.facts.help, 80, '      ', '      '))
+  return '\n'.join(
+      [
+          'Trains and evaluates partially personalized models, and writes a'
+          ' report.',
+          '',
+          '  python run_experiment.py',
+          '  python run_experiment.py --task=emnist --algorithm=fed_alt'
+          ' --personal=adapter',
+          '  python run_experiment.py'
+          ' --flagfile=tasks/presets/emnist_demo.flags',
+          '',
+          'The same command again goes on where it stopped.',
+          *lines,
+          '',
+          '--helpfull lists all flags, --flagfile=FILE reads some from a file.',
+      ]
+  )
+
+
+def translate(message: str) -> str:
+  """A library's message with `arguments` as the --flags of the same names."""
+  known = {s.name for record in _records() for s in setting.declared(record)}
+  return re.sub(
+      r'`(\w+)`',
+      lambda m: f'--{m[1]}' if m[1] in known else f"'{m[1]}'",
+      message,
+  )
+
+
+def _title(record: type[setting.Settings]) -> str:
+  return str(record.__doc__).splitlines()[0]
+
+
+def _define(declared: setting.Setting, *, title: str) -> None:
+  facts = declared.facts
+  common = {'module_name': title}
+  arguments = (declared.name, declared.default, facts.help)
+  if declared.type is bool:
+    flags.DEFINE_bool(*arguments, **common)
+  elif declared.type in (int, float):
+    define_number = (
+        flags.DEFINE_integer if declared.type is int else flags.DEFINE_float
+    )
+    define_number(
+        *arguments, lower_bound=facts.least, upper_bound=facts.most, **common
+    )
+  elif facts.choices:
+    flags.DEFINE_enum(
+        declared.name,
+        declared.default,
+        list(facts.choices),
+        facts.help,
+        **common,
+    )
+  elif declared.type is tuple:
+    define_several = (
+        flags.DEFINE_multi_string if facts.repeated else flags.DEFINE_list
+    )
+    default = None if declared.default is None else list(declared.default)
+    define_several(declared.name, default, facts.help, **common)
+  else:
+    flags.DEFINE_string(*arguments, **common)
+
+
+def _value(declared: setting.Setting) -> Any:
+  value = FLAGS[declared.name].value
+  return tuple(value) if isinstance(value, list) else value

@@ -1,0 +1,243 @@
+# Copyright 2026 The tff-partial Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""Everything that the package knows about each algorithm, in one table.
+
+No other module compares an algorithm's name with a string: it asks the
+algorithm's `Method`. To add an algorithm is to add an entry, from this package
+or from outside:
+
+    methods.METHODS['my_method'] = methods.Method(
+        'What it does, in a few words.',
+        build=lambda algorithms, parts: algorithms.fed_alt(
+            parts.shared, parts.personal, steps=parts.steps
+        ),
+    )
+
+Nothing slow is imported here, so that mistakes in flags are told at once.
+"""
+
+from collections.abc import Callable, Mapping
+import dataclasses
+from typing import Any, Optional
+
+_PRETRAIN_ROUNDS = 200
+_FINETUNE_EPOCHS = 5  # Pillutla et al., section 5.
+
+
+def _no_requirement(config: Any) -> Optional[str]:
+  del config  # Unused.
+  return None
+
+
+@dataclasses.dataclass(frozen=True)
+class Method:
+  """What is known about an algorithm.
+
+  Attributes:
+    summary: What clients do, in a few words.
+    build: `(algorithms, parts)` to an `algorithms.Algorithm`: the module
+      `learning.algorithms` and the `parts.Parts` that the settings make.
+    split: The split that it always has; `None` leaves it to the user.
+    split_in_words: What the report says instead of `split`.
+    is_divided: Whether it trains both parts of a divided model, so that a split
+      with nothing shared makes no sense.
+    is_full: Whether all of the model is personalized.
+    personalizes: Whether clients get models of their own.
+    trains_alone: Whether clients train without a server.
+    starts_pretrained: Whether clients start from the pretrained model.
+    baseline: The model that the report compares with; `None` is the pretrained
+      model, or the run's shared one if there was no pretraining.
+    candidate: The model that the report is about.
+    pretrain_rounds: Rounds of FedAvg before it, unless the user says otherwise.
+    finetune_epochs: Epochs of fine-tuning after it, likewise.
+    equal_steps_with: The algorithm next to which a comparison also runs this
+      one with as many gradient steps.
+    requirement: What the settings lack, as a sentence, or `None`; takes the
+      `config.Config`.
+    no_client_export: Why no client's model can be exported, if so.
+    note: What a reader of the report must know.
+  """
+
+  summary: str
+  build: Callable[[Any, Any], Any]
+  split: Optional[str] = None
+  split_in_words: Optional[str] = None
+  is_divided: bool = True
+  is_full: bool = False
+  personalizes: bool = True
+  trains_alone: bool = False
+  starts_pretrained: bool = True
+  baseline: Optional[str] = None
+  candidate: str = 'personalized'
+  pretrain_rounds: int = _PRETRAIN_ROUNDS
+  finetune_epochs: int = 0
+  equal_steps_with: Optional[str] = None
+  requirement: Callable[[Any], Optional[str]] = _no_requirement
+  no_client_export: Optional[str] = None
+  note: Optional[str] = None
+
+
+def _at_least_one_epoch(config: Any) -> Optional[str]:
+  if config.finetune_epochs == 0:
+    return (
+        'Expected `finetune_epochs` of at least 1 for algorithm'
+        f' {config.algorithm!r}, found 0.'
+    )
+  return None
+
+
+def _some_pull(config: Any) -> Optional[str]:
+  if not config.client.pull:
+    return (
+        'Expected `pull` above 0 for algorithm'
+        f' {config.algorithm!r}, found 0: the shared model would never move.'
+    )
+  return None
+
+
+def _copies(summary: str, build: Any, **facts: Any) -> Method:
+  """A method whose clients keep a copy of the whole model."""
+  return Method(
+      summary,
+      build,
+      split='none',
+      split_in_words='a copy of all',
+      is_divided=False,
+      is_full=True,
+      **facts,
+  )
+
+
+PRETRAINING = 'fed_avg'
+
+METHODS: dict[str, Method] = {
+    PRETRAINING: Method(
+        'One model for all.',
+        build=lambda algorithms, parts: algorithms.fed_avg(
+            parts.shared, steps=parts.steps
+        ),
+        split='none',
+        is_divided=False,
+        personalizes=False,
+        baseline='initial',
+        candidate='non_personalized',
+        pretrain_rounds=0,
+        no_client_export=(
+            'Expected a run that personalizes, found one of fed_avg: all'
+            ' clients have the same model.'
+        ),
+    ),
+    'fed_sim': Method(
+        'Shared and personal variables in the same steps.',
+        build=lambda algorithms, parts: algorithms.fed_sim(
+            parts.shared, parts.personal, steps=parts.steps
+        ),
+        equal_steps_with='fed_alt',
+    ),
+    'fed_alt': Method(
+        'Personal variables first, then the shared ones.',
+        build=lambda algorithms, parts: algorithms.fed_alt(
+            parts.shared,
+            parts.personal,
+            steps=parts.steps,
+            personal_steps=parts.personal_steps,
+        ),
+    ),
+    'fed_recon': Method(
+        'FedAlt with personal variables that are made again each round.',
+        build=lambda algorithms, parts: algorithms.fed_recon(
+            parts.shared,
+            parts.personal,
+            steps=parts.steps,
+            personal_steps=parts.personal_steps,
+        ),
+        no_client_export=(
+            'Expected a run that keeps personal variables, found one of'
+            ' fed_recon, which makes them again from a client’s examples.'
+        ),
+    ),
+    'finetune': Method(
+        'Each client fine-tunes personal variables, without a server.',
+        build=lambda algorithms, parts: algorithms.finetune(
+            parts.unscheduled_personal, steps=parts.finetune_steps
+        ),
+        is_divided=False,
+        trains_alone=True,
+        candidate='finetuned',
+        finetune_epochs=_FINETUNE_EPOCHS,
+        requirement=_at_least_one_epoch,
+    ),
+    'local': Method(
+        'Each client trains a model of its own from the start.',
+        build=lambda algorithms, parts: algorithms.finetune(
+            parts.unscheduled_personal, steps=parts.finetune_steps
+        ),
+        split='all',
+        is_divided=False,
+        is_full=True,
+        trains_alone=True,
+        starts_pretrained=False,
+        candidate='trained_alone',
+        # A client that starts from nothing needs more than fine-tuning does.
+        finetune_epochs=50,
+        requirement=_at_least_one_epoch,
+        note=(
+            'Clients train alone and from the seeded initial model; the model'
+            ' that they are compared with has no part in it.'
+        ),
+    ),
+    'ditto': _copies(
+        'A personal copy of the model, drawn to the shared model.',
+        build=lambda algorithms, parts: algorithms.ditto(
+            parts.shared,
+            parts.personal,
+            penalty=parts.client.personal_l2,
+            steps=parts.steps,
+            personal_steps=parts.personal_steps,
+        ),
+    ),
+    'pfedme': _copies(
+        'A shared model that follows personal proximal points.',
+        build=lambda algorithms, parts: algorithms.pfedme(
+            parts.personal,
+            penalty=parts.client.personal_l2,
+            pull=parts.client.pull,
+            local_rounds=parts.client.local_rounds,
+            clip_norm=parts.client.clip_norm,
+        ),
+        requirement=_some_pull,
+    ),
+    'apfl': _copies(
+        'A learned mixture of a shared and a personal model.',
+        build=lambda algorithms, parts: algorithms.apfl(
+            parts.shared, parts.personal, steps=parts.steps
+        ),
+    ),
+}
+
+# Names from the literature: an algorithm, and what is personal in it.
+ALIASES: Mapping[str, tuple[str, str]] = {
+    'fed_per': ('fed_sim', 'output'),  # Arivazhagan et al. 2019.
+    'fed_rep': ('fed_alt', 'output'),  # Collins et al. ICML 2021.
+    'lg_fed_avg': ('fed_sim', 'input'),  # Liang et al. 2020.
+    'fed_bn': ('fed_sim', 'norm'),  # Li et al. ICLR 2021, for batch norms.
+}
+
+
+def equal_steps_name(algorithm: str) -> str:
+  """What a comparison calls an algorithm that is given another one's steps."""
+  return f'{algorithm} with equal steps'
+
+
+# What a comparison asks: (in words, first algorithm, second algorithm).
+QUESTIONS = (
+    ('FedAlt against FedSim, at equal epochs', 'fed_alt', 'fed_sim'),
+    (
+        'FedAlt against FedSim, at equal gradient steps',
+        'fed_alt',
+        equal_steps_name('fed_sim'),
+    ),
+    ('Kept against made again each round', 'fed_alt', 'fed_recon'),
+    ('FedAlt against fine-tuning alone', 'fed_alt', 'finetune'),
+    ('FedSim against fine-tuning alone', 'fed_sim', 'finetune'),
+)

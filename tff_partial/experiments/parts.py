@@ -1,0 +1,150 @@
+# Copyright 2026 The tff-partial Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""What the settings say, as the objects that algorithms are built from."""
+
+from collections.abc import Callable
+import dataclasses
+import functools
+
+import tensorflow_federated as tff
+
+from tff_partial.experiments import config as config_lib
+from tff_partial.learning import algorithms
+from tff_partial.learning import local_update
+from tff_partial.learning import partial_model
+from tff_partial.learning import process as process_lib
+from tff_partial.learning import schedules
+
+
+@dataclasses.dataclass(frozen=True)
+class Parts:
+  """The parts of algorithms that these settings describe.
+
+  Attributes:
+    config: The settings.
+  """
+
+  config: config_lib.Config
+
+  @property
+  def client(self) -> config_lib.ClientWork:
+    return self.config.client
+
+  @functools.cached_property
+  def shared(self) -> local_update.GroupTraining:
+    """How shared variables are trained."""
+    return local_update.GroupTraining(
+        tff.learning.optimizers.build_sgdm(self.client.learning_rate),
+        schedule=self._schedule(self.client.learning_rate),
+        penalty=self.client.shared_proximal,
+    )
+
+  @functools.cached_property
+  def personal(self) -> local_update.GroupTraining:
+    """How personal variables are trained."""
+    return dataclasses.replace(
+        self.unscheduled_personal, schedule=self._schedule(self._personal_rate)
+    )
+
+  @functools.cached_property
+  def unscheduled_personal(self) -> local_update.GroupTraining:
+    """The same at the full learning rate, for training before evaluation."""
+    return local_update.GroupTraining(
+        tff.learning.optimizers.build_sgdm(self._personal_rate),
+        penalty=self.client.personal_l2,
+        anchor=local_update.INITIAL,
+    )
+
+  @property
+  def steps(self) -> algorithms.Steps:
+    """How long the shared phase lasts."""
+    return self.steps_of(self.client.epochs)
+
+  @property
+  def personal_steps(self) -> algorithms.Steps:
+    """How long the personal phase lasts."""
+    return self.steps_of(self.client.personal_epochs or self.client.epochs)
+
+  @property
+  def finetune_steps(self) -> algorithms.Steps:
+    """How long fine-tuning lasts."""
+    return self.steps_of(self.config.num_finetune_epochs)
+
+  def steps_of(self, epochs: int) -> algorithms.Steps:
+    """Steps over this many epochs, with what all phases have in common."""
+    return algorithms.Steps(
+        epochs=epochs,
+        max_steps=self.client.max_steps,
+        clip_norm=self.client.clip_norm,
+        adapter_dropout=self.client.personal_dropout,
+    )
+
+  @property
+  def _personal_rate(self) -> float:
+    rate = self.client.personal_learning_rate
+    return self.client.learning_rate if rate is None else rate
+
+  def _schedule(self, rate: float) -> local_update.Schedule:
+    if self.client.schedule == 'linear':
+      return schedules.linear(
+          rate,
+          total_rounds=self.config.total_rounds,
+          warmup_rounds=self.client.warmup_rounds,
+      )
+    if self.client.schedule == 'staircase':
+      return schedules.staircase(rate, every=self.client.staircase_rounds)
+    return schedules.constant(rate)
+
+
+def build_algorithm(config: config_lib.Config) -> algorithms.Algorithm:
+  """The phases that the settings ask for."""
+  return config.method.build(algorithms, Parts(config))
+
+
+def build_model_fn(
+    split_model_fn: Callable[[str], partial_model.ModelFn],
+    config: config_lib.Config,
+) -> partial_model.ModelFn:
+  """What makes the models that the algorithm trains.
+
+  Args:
+    split_model_fn: Split name to a `ModelFn`, as a task has it.
+    config: Names algorithm and split.
+  """
+  return build_algorithm(config).wrap(split_model_fn(config.split))
+
+
+def build_finetuning(
+    config: config_lib.Config, epochs: int
+) -> algorithms.Algorithm:
+  """A personal phase before an evaluation."""
+  parts = Parts(config)
+  return algorithms.finetune(
+      parts.unscheduled_personal, steps=parts.steps_of(epochs)
+  )
+
+
+def build_server_optimizer(
+    server: config_lib.Server,
+) -> tff.learning.optimizers.Optimizer:
+  """The optimizer that the server applies to the mean update."""
+  optimizers = tff.learning.optimizers
+  build = {
+      'sgd': optimizers.build_sgdm,
+      'momentum': functools.partial(optimizers.build_sgdm, momentum=0.9),
+      'adam': optimizers.build_adam,
+      'adagrad': optimizers.build_adagrad,
+      'yogi': optimizers.build_yogi,
+  }
+  return build[server.server_optimizer](server.server_learning_rate)
+
+
+def build_aggregator(
+    server: config_lib.Server,
+) -> process_lib.AggregationFactory:
+  """What aggregates the updates of shared variables."""
+  build = {
+      'mean': tff.aggregators.MeanFactory,
+      'robust': tff.learning.robust_aggregator,
+  }
+  return build[server.aggregator]()

@@ -1,0 +1,266 @@
+# Copyright 2026 The tff-partial Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""All that a run needs, made once.
+
+Building a plan is the check before anything is trained: whatever does not go
+together, of settings, data and model, raises there.
+"""
+
+from collections.abc import Mapping, Sequence
+import dataclasses
+import functools
+from typing import Any, Optional
+
+import tensorflow_federated as tff
+
+from tff_partial import errors
+from tff_partial.evaluation import evaluation
+from tff_partial.evaluation import gate
+from tff_partial.experiments import config as config_lib
+from tff_partial.experiments import parts
+from tff_partial.experiments import task as task_lib
+from tff_partial.learning import algorithms
+from tff_partial.learning import clients as clients_lib
+from tff_partial.learning import local_update
+from tff_partial.learning import partial_model
+from tff_partial.learning import partition
+from tff_partial.learning import process as process_lib
+from tff_partial.training import sampler as sampler_lib
+
+_CURVE_CLIENTS = 100  # Evaluated while training, for the learning curves.
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+  """What is trained, by whom, and who is evaluated under which phases.
+
+  Attributes:
+    task: What is learned, and from whom.
+    config: How.
+    choices: The settings that the task was made from, by name.
+    algorithm: What clients do in a round.
+    model_fn: Makes the models that the algorithm trains.
+    variables: Those of the model, labelled by the split.
+    train_clients: All clients with the examples that may train a model.
+    held_out: The same clients with the examples that the gate keeps back.
+    unseen: The clients that are kept out of training.
+    sampler: Draws the cohorts; `None` if clients train without a server.
+    evaluated: The clients that are evaluated at the end.
+    curve_clients: Those that are evaluated while training.
+    finetuning: Phases before the last evaluation, if there are any.
+    reconstruction: Phases that make personal variables from a client's data.
+    newcomer_finetuning: Fine-tuning of a client that never trained.
+    pretraining: The plan of the run that this one starts from, if any.
+  """
+
+  task: task_lib.Task
+  config: config_lib.Config
+  choices: Mapping[str, Any]
+  algorithm: algorithms.Algorithm
+  model_fn: partial_model.ModelFn
+  variables: Sequence[partition.VariableInfo]
+  train_clients: clients_lib.Clients
+  held_out: Optional[clients_lib.Clients]
+  unseen: frozenset[str]
+  sampler: Optional[sampler_lib.UniformSampler]
+  evaluated: Sequence[str]
+  curve_clients: Sequence[str]
+  finetuning: Optional[algorithms.Algorithm]
+  reconstruction: algorithms.Algorithm
+  newcomer_finetuning: algorithms.Algorithm
+  pretraining: Optional['Plan']
+
+  @property
+  def settings(self) -> dict[str, Any]:
+    """What results depend on, by the names of the flags."""
+    return {**self.choices, **self.config.settings}
+
+  @property
+  def starts_from_model(self) -> bool:
+    """Whether there is a trained model to start from."""
+    return self.pretraining is not None or self.config.init_from is not None
+
+  @property
+  def baseline(self) -> str:
+    """The model that the report compares with."""
+    if self.config.method.baseline is not None:
+      return self.config.method.baseline
+    return 'non_personalized' if self.starts_from_model else 'shared'
+
+  @property
+  def candidate(self) -> str:
+    """The model that the report is about."""
+    return self.config.method.candidate
+
+  @functools.cached_property
+  def process(self) -> process_lib.PartialProcess:
+    """A round; takes seconds to build."""
+    server = self.config.server
+    return process_lib.build_partial_process(
+        self.task.model_fn(self.config.split),
+        self.algorithm,
+        client_examples=self.task.client_examples,
+        server_optimizer=parts.build_server_optimizer(server),
+        aggregator=parts.build_aggregator(server),
+        client_weighting=tff.learning.ClientWeighting[
+            server.client_weighting.upper()
+        ],
+        seed=self.config.seed,
+    )
+
+  def evaluation(
+      self, phases: Sequence[local_update.Phase] = ()
+  ) -> evaluation.Evaluation:
+    """The evaluation after some phases; each takes seconds to build, once."""
+    if tuple(phases) not in self._evaluations:
+      self._evaluations[tuple(phases)] = evaluation.build_evaluation(
+          self.model_fn,
+          client_examples=self.task.client_examples,
+          phases=phases,
+      )
+    return self._evaluations[tuple(phases)]
+
+  @functools.cached_property
+  def _evaluations(self) -> dict[Any, evaluation.Evaluation]:
+    return {}
+
+
+def build(
+    task: task_lib.Task,
+    config: config_lib.Config,
+    *,
+    choices: Optional[Mapping[str, Any]] = None,
+) -> Plan:
+  """Makes a plan, and by that checks that everything goes together.
+
+  Args:
+    task: What is learned, and from whom.
+    config: How.
+    choices: The settings that the task was made from, as flags name them; by
+      default what the task says of itself.
+
+  Returns:
+    The plan, with that of the pretraining in it.
+
+  Raises:
+    errors.SettingsError: If settings, data and model do not go together.
+  """
+  algorithm = parts.build_algorithm(config)
+  model_fn = parts.build_model_fn(task.model_fn, config)
+  unseen = _unseen(task, config)
+  train_clients, held_out = _divide(task, config)
+  sampler = None
+  if algorithm.trains_shared:
+    sampler = sampler_lib.UniformSampler(
+        clients_lib.Without(train_clients, unseen),
+        config.clients_per_round,
+        seed=config.seed,
+    )
+    sampler.cohort(0)  # Raises if there are too few clients.
+  everyone = task.test.client_ids
+  finetuning = None
+  if config.num_finetune_epochs:
+    finetuning = parts.build_finetuning(config, config.num_finetune_epochs)
+  if choices is None:
+    choices = {'task': task.name, 'data': task.data, 'model': task.model}
+  pretraining = None
+  if config.num_pretrain_rounds:
+    before = config.for_pretraining(config.num_pretrain_rounds)
+    pretraining = build(task, before, choices=choices)
+  return Plan(
+      task=task,
+      config=config,
+      choices=choices,
+      algorithm=algorithm,
+      model_fn=model_fn,
+      variables=partial_model.describe(model_fn),
+      train_clients=train_clients,
+      held_out=held_out,
+      unseen=unseen,
+      sampler=sampler,
+      evaluated=_evaluated(task, config, unseen),
+      curve_clients=_sample(
+          everyone, min(_CURVE_CLIENTS, len(everyone)), config, 'curve'
+      ),
+      finetuning=finetuning,
+      reconstruction=parts.build_finetuning(
+          config, config.client.personal_epochs or config.client.epochs
+      ),
+      newcomer_finetuning=parts.build_finetuning(
+          config, config.num_newcomer_epochs
+      ),
+      pretraining=pretraining,
+  )
+
+
+def describe(plan: Plan, output_dir: str) -> str:
+  """What a run is going to do, in six lines."""
+  config, task = plan.config, plan.task
+  total = sum(v.size for v in plan.variables)
+  personal = sum(v.size for v in plan.variables if v.personal)
+  rounds = f'{config.total_rounds} rounds of {config.clients_per_round} clients'
+  if plan.pretraining is not None:
+    rounds = f'{config.num_pretrain_rounds} rounds of fed_avg, then {rounds}'
+  if config.method.trains_alone:
+    rounds = f'{config.num_finetune_epochs} epochs at every client'
+  return '\n'.join(
+      [
+          f'task       {task.name}: {task.model}',
+          f'data       {task.data}; {len(task.train.client_ids):,} clients',
+          f'split      {config.split_in_words}: {personal:,} of {total:,}'
+          f' parameters personal ({personal / total:.2%})',
+          f'algorithm  {config.algorithm}: {rounds}',
+          f'output     {output_dir}',
+      ]
+  )
+
+
+def _unseen(task: task_lib.Task, config: config_lib.Config) -> frozenset[str]:
+  """The clients that are kept out of training."""
+  size = config.evaluation.unseen_clients
+  return frozenset(_sample(task.train.client_ids, size, config, 'unseen'))
+
+
+def _divide(
+    task: task_lib.Task, config: config_lib.Config
+) -> tuple[clients_lib.Clients, Optional[clients_lib.Clients]]:
+  """Training examples, and those that the gate holds out, if it is on."""
+  if not config.evaluation.gate:
+    return task.train, None
+  view = functools.partial(
+      gate.HoldOutView,
+      task.train,
+      task.client_examples.take,
+      share=config.evaluation.gate,
+      seed=config.seed,
+  )
+  return view(held_out=False), view(held_out=True)
+
+
+def _evaluated(
+    task: task_lib.Task, config: config_lib.Config, unseen: frozenset[str]
+) -> Sequence[str]:
+  """All clients, or a sample and those that are kept out of training."""
+  everyone = task.test.client_ids
+  if not config.evaluation.eval_clients:
+    return everyone
+  sample = _sample(everyone, config.evaluation.eval_clients, config, 'test')
+  return sample + sorted(c for c in unseen - set(sample) if c in everyone)
+
+
+def _sample(
+    client_ids: Sequence[str],
+    size: int,
+    config: config_lib.Config,
+    purpose: str,
+) -> list[str]:
+  """Some clients, by a stream of random numbers for this purpose."""
+  if not size:
+    return []
+  if size > len(client_ids):
+    raise errors.SettingsError(
+        f'Expected at most {len(client_ids)} clients ({purpose}), which is how'
+        f' many there are, found {size}.'
+    )
+  stream = abs(int(clients_lib.seed_for(config.seed, purpose)[0]))
+  return clients_lib.sample(client_ids, size, seed=stream, round_num=0)

@@ -1,0 +1,267 @@
+# Copyright 2026 The tff-partial Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""The command: from flags to a finished experiment, comparison or export.
+
+What takes seconds to import is imported where it is needed, after flags and
+folder have been checked.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+import contextlib
+import functools
+import pathlib
+import sys
+from typing import Any, Optional
+
+from absl import app
+from absl import logging
+
+from tff_partial import errors
+from tff_partial.experiments import combinations
+from tff_partial.experiments import command
+from tff_partial.experiments import config as config_lib
+from tff_partial.experiments import flags
+from tff_partial.experiments import run_folder
+from tff_partial.experiments import setting
+from tff_partial.runtime import worker_process
+
+_NAME = 'run_experiment'
+
+
+def run(tasks: Mapping[str, str]) -> None:
+  """Runs the command and exits.
+
+  Args:
+    tasks: References by the names of registered tasks.
+  """
+  flags.define()
+  app.run(functools.partial(main, tasks=tasks), flags_parser=flags.parse)
+
+
+def main(argv: Sequence[str], *, tasks: Mapping[str, str]) -> None:
+  """Does what the flags say, and exits with a status.
+
+  Args:
+    argv: What is left of the command line.
+    tasks: References by the names of registered tasks.
+  """
+  if len(argv) > 1:
+    sys.exit(f'{_NAME}: Expected flags only, found {argv[1]!r}.')
+  logging.set_verbosity(logging.WARNING)
+  command.run(
+      functools.partial(_run, tasks),
+      name=_NAME,
+      translate=flags.translate,
+      debug=flags.FLAGS.debug,
+      when_stopped='The same command goes on from the last checkpoint.',
+  )
+
+
+def _run(tasks: Mapping[str, str]) -> int:
+  """Does what the flags say; the exit status."""
+  output = flags.read(flags.Output)
+  if output.doctor:
+    return _doctor(output)
+  if (output.export_client is None) != (output.export_dir is None):
+    raise errors.SettingsError(
+        'Expected `export_client` and `export_dir`, found only one of them.'
+    )
+  choice = flags.read(flags.TaskChoice)
+  comparison = flags.read(flags.Comparison)
+  algorithms = flags.FLAGS.algorithm.split(',')
+  splits: Sequence[Optional[str]] = [flags.FLAGS.personal]
+  if splits[0] is not None and not splits[0].startswith('regex:'):
+    splits = splits[0].split(',')
+  config = flags.read(
+      config_lib.Config, algorithm=algorithms[0], personal=splits[0]
+  )
+  if config.running.workers:
+    worker_process.check_addresses(config.running.workers)
+  if comparison.seeds is None and len(algorithms) == len(splits) == 1:
+    return _run_one(tasks, choice, output, config)
+  todo = combinations.combinations(
+      config,
+      algorithms=algorithms,
+      splits=splits,
+      seeds=_seeds(comparison.seeds, config.seed),
+      equal_steps=comparison.equal_steps,
+  )
+  return _compare(tasks, choice, output, config, todo)
+
+
+def _doctor(output: flags.Output) -> int:
+  from tff_partial.runtime import doctor
+
+  # In a checkout; an installed package has no lock file.
+  root = pathlib.Path(__file__).absolute().parent.parent.parent
+  requirements = str(root / 'requirements.txt')
+  return 0 if doctor.report(requirements, output.output_dir) else 1
+
+
+def _seeds(asked_for: Optional[Sequence[str]], default: int) -> list[int]:
+  try:
+    return [int(seed) for seed in asked_for or [default]]
+  except ValueError as e:
+    raise errors.SettingsError(
+        f'Expected `seeds` like 0,1,2, found {",".join(asked_for or ())!r}.'
+    ) from e
+
+
+def _run_one(
+    tasks: Mapping[str, str],
+    choice: flags.TaskChoice,
+    output: flags.Output,
+    config: config_lib.Config,
+) -> int:
+  """Runs one experiment, unless it is finished, and exports from it."""
+  choices = _choices(choice, tasks)
+  with run_folder.claim(
+      output.output_dir,
+      {**choices, **config.settings},
+      overwrite=output.overwrite,
+  ) as folder:
+    if folder.finished:
+      print(
+          f'Finished before: {folder.path}\n{folder.headline}\n'
+          'Use --overwrite to run it again, or another --output_dir.'
+      )
+    else:
+      _train_and_report(tasks, choice, choices, config, folder)
+    if output.export_client is not None:
+      _export(tasks, folder, output)
+  return 0
+
+
+def _train_and_report(
+    tasks: Mapping[str, str],
+    choice: flags.TaskChoice,
+    choices: Mapping[str, Any],
+    config: config_lib.Config,
+    folder: run_folder.RunFolder,
+) -> None:
+  from tff_partial.experiments import plan as plan_lib
+  from tff_partial.experiments import run as run_lib
+
+  with _computing(config, folder) as sharding:
+    plan = plan_lib.build(_task(choice, tasks), config, choices=choices)
+    print(plan_lib.describe(plan, str(folder.path)), flush=True)
+    run_lib.run_in(folder, plan, sharding=sharding)
+  print(folder.headline)
+  print(f'Report: {folder.path / run_folder.REPORT_PAGE}')
+
+
+def _export(
+    tasks: Mapping[str, str],
+    folder: run_folder.RunFolder,
+    output: flags.Output,
+) -> None:
+  """Writes a client's model, as `python -m tasks.export_client` does."""
+  from tff_partial.experiments import export
+  from tff_partial.runtime import local
+
+  local.remove_default_context()
+  export.export(
+      str(folder.path),
+      output.export_client,
+      str(output.export_dir),
+      registered=tasks,
+  )
+  print(f'Exported: {output.export_dir}')
+
+
+def _compare(
+    tasks: Mapping[str, str],
+    choice: flags.TaskChoice,
+    output: flags.Output,
+    config: config_lib.Config,
+    todo: Sequence[combinations.Combination],
+) -> int:
+  """Runs all combinations; the exit status."""
+  if output.export_client is not None:
+    raise errors.SettingsError(
+        'Expected one run with `export_client`, found several. Export from the'
+        ' folder of one: python -m tasks.export_client --help.'
+    )
+  choices = _choices(choice, tasks)
+  several = dict.fromkeys(('algorithm', 'personal', 'seed'), 'several')
+  with run_folder.claim(
+      output.output_dir,
+      {**choices, **config.settings, **several},
+      overwrite=output.overwrite,
+  ) as folder:
+    from tff_partial.experiments import compare
+
+    failures = compare.run(
+        _task(choice, tasks),
+        choices,
+        todo,
+        str(folder.path),
+        worker_fn=lambda: _computing(config, folder),
+    )
+    print(f'Comparison: {folder.path / "comparison.html"}')
+  if failures:
+    print(
+        f'{_NAME}: {len(failures)} of {len(todo)} runs failed:'
+        f' {", ".join(failures)}. The same command tries them again.',
+        file=sys.stderr,
+    )
+  return 1 if failures else 0
+
+
+def _choices(
+    choice: flags.TaskChoice, tasks: Mapping[str, str]
+) -> dict[str, Any]:
+  """The settings that make a task, with what makes it another one."""
+  found = setting.flatten(choice)
+  if choice.task in tasks:
+    del found['task_arg']
+    return found
+  # Slow to import, but a task from outside imports TensorFlow itself.
+  from tff_partial.experiments import task as task_lib
+
+  return {**found, 'task_digest': task_lib.digest(choice.task, tasks)}
+
+
+def _task(choice: flags.TaskChoice, tasks: Mapping[str, str]) -> Any:
+  from tff_partial.experiments import task as task_lib
+
+  return task_lib.create(
+      choice.task,
+      choice.data,
+      registered=tasks,
+      model=choice.model,
+      batch_size=choice.batch_size,
+      arguments=choice.task_arg,
+  )
+
+
+@contextlib.contextmanager
+def _computing(
+    config: config_lib.Config, folder: run_folder.RunFolder
+) -> Iterator[Any]:
+  """Where computations run, and how cohorts are cut for that."""
+  from tff_partial.runtime import dispatcher as dispatcher_lib
+  from tff_partial.runtime import local
+  from tff_partial.runtime import remote
+
+  running = config.running
+  with contextlib.ExitStack() as stack:
+    workers: Sequence[remote.RemoteWorker] = ()
+    clients_per_shard = running.clients_per_shard
+    if running.workers:
+      workers = stack.enter_context(remote.connect(running.workers))
+      clients_per_shard = clients_per_shard or -(-config.clients_per_round // 8)
+    else:
+      # No more than there are, so that cores without a client help the others.
+      at_once = running.max_concurrent_clients or min(
+          worker_process.usable_cores(),
+          clients_per_shard or config.clients_per_round,
+      )
+      stack.enter_context(
+          local.local_worker(
+              max_concurrent_clients=at_once,
+              log_file=str(folder.path / 'worker.log'),
+          )
+      )
+    dispatcher = stack.enter_context(dispatcher_lib.Dispatcher(workers))
+    yield dispatcher_lib.Sharding(dispatcher, clients_per_shard)

@@ -1,0 +1,83 @@
+# Copyright 2026 The tff-partial Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""The variables that a run starts from: seeded, of another run, or of a file."""
+
+from collections.abc import Sequence
+import dataclasses
+import pathlib
+from typing import Optional
+
+from absl import logging
+import tensorflow_federated as tff
+
+from tff_partial.experiments import plan as plan_lib
+from tff_partial.experiments import pretrained
+from tff_partial.experiments import run_folder
+from tff_partial.learning import process as process_lib
+from tff_partial.learning import weights
+
+
+@dataclasses.dataclass(frozen=True)
+class Start:
+  """What there is before round 1.
+
+  Attributes:
+    shared: The shared variables.
+    personal: The personal variables of a client that never trained.
+    baseline_personal: Those of the model that the run is compared with.
+  """
+
+  shared: tff.learning.models.ModelWeights
+  personal: tff.learning.models.ModelWeights
+  baseline_personal: tff.learning.models.ModelWeights
+
+
+def load(plan: plan_lib.Plan, init_from: Optional[str]) -> Start:
+  """Makes the variables that a run starts from.
+
+  Args:
+    plan: The run's.
+    init_from: A run's folder, or a file with weights; `None` starts from
+      seeded values.
+
+  Raises:
+    errors.FileError: If there is no such file.
+    errors.DataError: If it is damaged or holds no weights.
+  """
+  shared, personal = process_lib.build_initial_weights(
+      plan.model_fn, seed=plan.config.seed
+  )()
+  if init_from is None:
+    return Start(shared, personal, personal)
+  filled = _fill(plan, init_from, shared, personal)
+  return Start(
+      filled.shared,
+      filled.personal if plan.config.method.starts_pretrained else personal,
+      filled.personal,
+  )
+
+
+def _fill(
+    plan: plan_lib.Plan,
+    init_from: str,
+    shared: tff.learning.models.ModelWeights,
+    personal: tff.learning.models.ModelWeights,
+) -> weights.Filled:
+  """The values that a run or file has, and the given ones for others."""
+  path = pathlib.Path(init_from)
+  if path.is_dir():
+    path /= run_folder.WEIGHTS
+    values = weights.load(path)
+  else:
+    values = pretrained.load(str(path), plan.variables)
+  filled = weights.fill(values, plan.variables, shared, personal)
+  _warn(path, filled.missing, 'keep their initial values')
+  _warn(path, filled.unused, 'are not used')
+  return filled
+
+
+def _warn(path: pathlib.Path, paths: Sequence[str], what: str) -> None:
+  if paths:
+    logging.warning(
+        'Of %s, %d variables %s: %s', path, len(paths), what, ', '.join(paths)
+    )
