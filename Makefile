@@ -5,7 +5,7 @@ JOBS ?= 2
 VENV = .venv
 RUN = $(VENV)/bin/python
 
-.PHONY: demo test bazel-test check format build-files lock clean help
+.PHONY: demo test bazel-test check docs format build-files lock clean help
 help:  ## Says what there is to make.
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/:/' | column -ts:
 
@@ -31,6 +31,9 @@ check: $(VENV)/installed  ## Formatter, linter, imports and type checker.
 format: $(VENV)/installed  ## Formats the code.
 	$(VENV)/bin/ruff check --fix .
 	$(VENV)/bin/pyink --quiet .
+
+docs: $(VENV)/installed  ## The site of pages and API, in build/site.
+	NO_MKDOCS_2_WARNING=1 $(VENV)/bin/mkdocs build --quiet --strict --clean
 
 build-files: $(VENV)/installed  ## Writes BUILD files from the imports.
 	$(RUN) -m tools.update_build_files

@@ -30,9 +30,10 @@ from tasks.landmarks import photo_folder
 from tasks.landmarks import task as landmarks
 from tff_partial.data import sql_writer
 from tff_partial.experiments import config as config_lib
-from tff_partial.experiments import run as experiment
+from tff_partial.experiments import plan
+from tff_partial.experiments import run
+from tff_partial.runtime import dispatcher
 from tff_partial.runtime import local
-from tff_partial.training import sharded_round
 
 _CLASSES = 2028
 _STORED_SIZE = 256
@@ -118,11 +119,10 @@ def measure(
     )
     started_at = time.monotonic()
     with local.local_worker(max_concurrent_clients=1):
-      experiment.run(
-          task,
-          config,
+      run.run(
+          plan.build(task, config),
           str(pathlib.Path(folder) / 'run'),
-          sharding=sharded_round.Sharding(clients_per_shard=clients_per_shard),
+          sharding=dispatcher.Sharding(clients_per_shard=clients_per_shard),
           progress=False,
       )
   # What the kernel has seen: a thread that looks misses what happens while

@@ -4,7 +4,6 @@
 
 import collections
 import contextlib
-import dataclasses
 import json
 import os
 import pathlib
@@ -20,8 +19,9 @@ from tff_partial.data import sql_writer
 from tff_partial.experiments import combinations
 from tff_partial.experiments import compare
 from tff_partial.experiments import config as config_lib
+from tff_partial.experiments import setting
+from tff_partial.runtime import dispatcher
 from tff_partial.runtime import local
-from tff_partial.training import sharded_round
 
 _CONFIG = config_lib.create(
     total_rounds=1,
@@ -36,7 +36,7 @@ _CONFIG = config_lib.create(
 @contextlib.contextmanager
 def _local_worker():
   with local.local_worker():
-    yield sharded_round.Sharding()
+    yield dispatcher.Sharding()
 
 
 class CombinationsTest(absltest.TestCase):
@@ -80,8 +80,8 @@ class CombinationsTest(absltest.TestCase):
     )
     by_folder = {c.folder: c.config for c in found}
     equal = by_folder['fed_sim_with_equal_steps_output-0']
-    self.assertEqual((equal.epochs, equal.max_steps), (5, 8))
-    self.assertEqual(by_folder['fed_sim_output-0'].epochs, 2)
+    self.assertEqual((equal.client.epochs, equal.client.max_steps), (5, 8))
+    self.assertEqual(by_folder['fed_sim_output-0'].client.epochs, 2)
     self.assertLen(found, 3)
     without = combinations.combinations(
         config_lib.Config(),
@@ -175,7 +175,7 @@ class RunTest(absltest.TestCase):
     self.assertEmpty(self._run(['fed_avg', 'fed_alt'], ['output'], [0, 1]))
 
   def test_policies_for_newcomers_side_by_side(self):
-    config = dataclasses.replace(
+    config = setting.replace(
         _CONFIG,
         clients_per_round=2,
         unseen_clients=1,

@@ -9,17 +9,18 @@ from absl.testing import absltest
 from absl.testing import parameterized
 
 from tff_partial.experiments import config as config_lib
+from tff_partial.experiments import methods
 
 
 class ConfigTest(parameterized.TestCase):
 
   @parameterized.parameters(
-      ({'algorithm': 'sgd'}, "algorithm of .*'fed_alt'.*, found 'sgd'"),
-      ({'schedule': 'cosine'}, "schedule of .*'linear'.*, found 'cosine'"),
+      ({'algorithm': 'sgd'}, "`algorithm` .*'fed_alt'.*'fed_bn'.*found 'sgd'"),
+      ({'schedule': 'cosine'}, "`schedule` .*'linear'.*, found 'cosine'"),
       ({'server_optimizer': 'lion'}, "found 'lion'"),
       ({'aggregator': 'median'}, r"\['mean', 'robust'\], found 'median'"),
       ({'client_weighting': 'all'}, "found 'all'"),
-      ({'pretrain_rounds': 3, 'init_from': 'x'}, 'or --init_from, found both'),
+      ({'pretrain_rounds': 3, 'init_from': 'x'}, '`init_from`, found both'),
       ({'algorithm': 'finetune', 'finetune_epochs': 0}, 'at least 1'),
       ({'algorithm': 'local', 'finetune_epochs': 0}, "1 for algorithm 'local'"),
       ({'algorithm': 'fed_per', 'personal': 'input'}, "'output', which is .*"),
@@ -31,8 +32,11 @@ class ConfigTest(parameterized.TestCase):
           {'onboarding': 'mean,median', 'unseen_clients': 1},
           r"'reconstruct', 'finetune'\] or none, found 'median'",
       ),
-      ({'onboarding': 'mean'}, '--unseen_clients above 0'),
-      ({'algorithm': 'pfedme', 'pull': 0.0}, '--pull above 0'),
+      ({'onboarding': 'mean'}, '`unseen_clients` above 0'),
+      ({'algorithm': 'pfedme', 'pull': 0.0}, '`pull` above 0'),
+      ({'epochs': 0}, '`epochs` to be at least 1, found 0'),
+      ({'pull': 2.0}, '`pull` to be from 0 to 1, found 2.0'),
+      ({'learning_rte': 1.0}, "'learning_rte'. Did you mean 'learning_rate'"),
   )
   def test_refuses(self, settings, message):
     with self.assertRaisesRegex(ValueError, message):
@@ -42,7 +46,7 @@ class ConfigTest(parameterized.TestCase):
     often = config_lib.create(seconds_per_checkpoint=0)
     self.assertEqual(often.settings, config_lib.Config().settings)
     self.assertNotEqual(config_lib.create(seed=1).settings, often.settings)
-    self.assertEqual(often.for_pretraining(2).seconds_per_checkpoint, 0)
+    self.assertEqual(often.for_pretraining(2).running.seconds_per_checkpoint, 0)
 
   @parameterized.parameters(
       ('fed_avg', 'none'), ('fed_alt', 'input'), ('finetune', 'input')
@@ -97,7 +101,7 @@ class ConfigTest(parameterized.TestCase):
     self.assertEqual(config.num_pretrain_rounds, pretrain)
     self.assertEqual(config.num_finetune_epochs, finetune)
 
-  @parameterized.parameters(*config_lib.ALGORITHMS)
+  @parameterized.parameters(*methods.METHODS)
   def test_pretraining_is_fed_avg_with_the_same_shared_settings(
       self, algorithm
   ):
@@ -115,8 +119,8 @@ class ConfigTest(parameterized.TestCase):
     self.assertEqual((before.total_rounds, before.num_pretrain_rounds), (3, 0))
     self.assertEqual(before.num_finetune_epochs, 0)
     # The same clients are kept out of both.
-    self.assertEqual((before.unseen_clients, before.seed), (4, 5))
-    self.assertEqual(before.learning_rate, 0.25)
+    self.assertEqual((before.evaluation.unseen_clients, before.seed), (4, 5))
+    self.assertEqual(before.client.learning_rate, 0.25)
 
   def test_pretraining_after_which_fine_tuning_is_all_there_is(self):
     config = config_lib.create(algorithm='finetune', finetune_epochs=2)

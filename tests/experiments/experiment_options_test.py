@@ -18,7 +18,8 @@ from tests.helpers import worker
 from tff_partial.evaluation import gate
 from tff_partial.evaluation import run_results
 from tff_partial.experiments import config as config_lib
-from tff_partial.experiments import run as experiment
+from tff_partial.experiments import plan as plan_lib
+from tff_partial.experiments import run as run_lib
 from tff_partial.training import personal_store
 
 setUpModule, tearDownModule = worker.start, worker.stop
@@ -68,7 +69,8 @@ class OptionsTest(absltest.TestCase):
         **{'pretrain_rounds': 1, **settings},
     )
     folder = self.folder / name
-    table = experiment.run(self.task, config, str(folder), progress=False)
+    plan = plan_lib.build(self.task, config)
+    table = run_lib.run(plan, str(folder), progress=False)
     return table, json.loads((folder / 'report.json').read_text())
 
   def test_newcomers(self):

@@ -102,7 +102,7 @@ class ExportTest(parameterized.TestCase):
         'data': str(data),
         'model': None,
         'batch_size': None,
-        **dataclasses.asdict(config),
+        **config.settings,
     }
     (self.run_dir / 'config.json').write_text(
         json.dumps({'settings': all_settings})

@@ -41,7 +41,7 @@ class PredictNextWordTest(absltest.TestCase):
     own bias plus what its embedding has of that bias.
     """
     config = config_lib.create(algorithm=algorithm, personal='output')
-    settings = dataclasses.asdict(config)
+    settings = config.settings
     settings.update(task=task, data='there', model=None, batch_size=64)
     with open(os.path.join(self.folder, 'config.json'), 'w') as f:
       json.dump({'settings': settings}, f)

@@ -63,7 +63,7 @@ class TranscribeTest(absltest.TestCase):
       store.write(['ann'], [values(True, ctc.encode('A'))], version=1)
       store.commit(1)
     settings = {'task': task, 'data': 'embedded', 'model': None}
-    settings.update(dataclasses.asdict(config_lib.create(personal='output')))
+    settings.update(config_lib.create(personal='output').settings)
     with open(os.path.join(self.folder, 'config.json'), 'w') as f:
       json.dump({'settings': settings}, f)
 

@@ -1,0 +1,67 @@
+# Copyright 2026 The tff-partial Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""The table of algorithms is whole, and the only place that knows names."""
+
+import ast
+
+from absl.testing import absltest
+from absl.testing import parameterized
+
+from tests.helpers import paths
+from tff_partial.experiments import config as config_lib
+from tff_partial.experiments import methods
+from tff_partial.experiments import parts
+
+# BUILD: data = ["//:sources"]
+
+
+def comparisons(tree: ast.AST, names) -> list[int]:
+  """Lines on which something is compared with one of the names."""
+  found = []
+  for node in ast.walk(tree):
+    if isinstance(node, (ast.Compare, ast.MatchValue)):
+      values = {c.value for c in ast.walk(node) if isinstance(c, ast.Constant)}
+      if values & set(names):
+        found.append(node.lineno)
+  return found
+
+
+class MethodsTest(parameterized.TestCase):
+
+  @parameterized.parameters(*methods.METHODS)
+  def test_builds_what_it_is_called(self, name):
+    config = config_lib.create(algorithm=name, personal_l2=0.5)
+    algorithm = parts.build_algorithm(config)
+    method = config.method
+    self.assertEqual(method.trains_alone, not algorithm.trains_shared)
+    self.assertEqual(
+        method.split_in_words is not None, algorithm.wrapper is not None
+    )
+    # Clients that train alone do so after all rounds, under a name of its own.
+    if not method.trains_alone:
+      self.assertEqual(algorithm.name, name)
+    self.assertNotEqual(method.baseline, method.candidate)
+
+  def test_aliases_and_questions_are_about_algorithms_there_are(self):
+    for algorithm, _ in methods.ALIASES.values():
+      self.assertIn(algorithm, methods.METHODS)
+    self.assertNoCommonElements(methods.ALIASES, methods.METHODS)
+    known = [*methods.METHODS, methods.equal_steps_name('fed_sim')]
+    for _, *pair in methods.QUESTIONS:
+      self.assertContainsSubset(pair, known)
+
+  def test_no_other_file_compares_an_algorithms_name(self):
+    names = {*methods.METHODS, *methods.ALIASES}
+    self.assertEqual(comparisons(ast.parse("x == 'fed_avg'"), names), [1])
+    self.assertEqual(comparisons(ast.parse("x in ('apfl', y)"), names), [1])
+    # Where these are a source of data and a policy for newcomers.
+    homonyms = {'local', 'finetune'}
+    for folder in ('tff_partial', 'tasks'):
+      for path in (paths.ROOT / folder).rglob('*.py'):
+        if path.name != 'methods.py':
+          tree = ast.parse(path.read_text(encoding='utf-8'))
+          self.assertEmpty(comparisons(tree, names - homonyms), path)
+
+
+if __name__ == '__main__':
+  absltest.main()

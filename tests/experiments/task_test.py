@@ -1,0 +1,106 @@
+# Copyright 2026 The tff-partial Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""Tasks by name, from a module or a file, and with arguments of their own."""
+
+import hashlib
+import pathlib
+import sys
+import tempfile
+
+from absl.testing import absltest
+from absl.testing import parameterized
+
+import tasks
+from tests.helpers import toy_task
+from tff_partial import errors
+from tff_partial.experiments import task as task_lib
+
+_MODULE = 'tests.helpers.toy_task:create_task'
+
+
+class CreateTest(parameterized.TestCase):
+
+  def create(self, reference, *arguments, **kwargs):
+    return task_lib.create(
+        reference,
+        'made up',
+        registered=tasks.TASKS,
+        arguments=arguments,
+        **kwargs,
+    )
+
+  def test_from_a_module(self):
+    task = self.create(_MODULE, 'num_clients=7', 'greeting=5')
+    self.assertLen(task.train.client_ids, 7)
+    self.assertEqual(task.data, 'made up, 5')  # A string, as annotated.
+    self.assertEqual(task.client_examples.batch_size, 4)
+    task = self.create(_MODULE, batch_size=2)
+    self.assertEqual(task.client_examples.batch_size, 2)
+
+  def test_from_a_file(self):
+    with tempfile.TemporaryDirectory() as folder:
+      path = pathlib.Path(folder) / 'my_own_task.py'
+      path.write_text(
+          'import dataclasses\n'
+          'import neighbor_of_my_own\n'
+          '@dataclasses.dataclass\n'
+          'class Needs:\n'
+          '  module: int = 1\n'
+          'def create_task(data):\n'
+          '  return neighbor_of_my_own.create_task(data)\n'
+          'def nothing(data):\n'
+          '  return data\n'
+      )
+      (path.parent / 'neighbor_of_my_own.py').write_text(
+          'from tests.helpers.toy_task import create_task\n'
+      )
+      reference = f'{path}:create_task'
+      self.assertLen(self.create(reference).train.client_ids, 5)
+      self.assertEqual(
+          task_lib.digest(reference, tasks.TASKS),
+          hashlib.sha256(path.read_bytes()).hexdigest(),
+      )
+      with self.assertRaisesRegex(
+          errors.SettingsError, 'tff_partial.Task, found str'
+      ):
+        self.create(f'{path}:nothing')
+    self.assertIsNone(task_lib.digest('emnist', tasks.TASKS))
+
+  @parameterized.parameters(
+      ('mnist', r'emnist, .*, or package.module:function.*found .mnist.'),
+      ('tests.helpers.toy_task', 'package.module:function'),
+      ('tests.helpers.toy_task:make', 'function make in tests.helpers.toy_tas'),
+      ('no_such_module:create_task', 'found no no_such_module. Run from'),
+      ('tests.no_such:create_task', 'found no tests.no_such. Run from'),
+      ('no/such/file.py:create_task', 'no/such/file.py, found none'),
+  )
+  def test_refuses(self, reference, message):
+    with self.assertRaisesRegex(errors.UserError, message):
+      self.create(reference)
+
+  @parameterized.parameters(
+      ('clients=7', r"\(.*num_clients, greeting\), found 'clients'"),
+      ('num_clients', 'name=value, found .*num_clients'),
+      ('1=2', 'name=value, found .*1=2'),
+  )
+  def test_refuses_arguments(self, argument, message):
+    with self.assertRaisesRegex(errors.SettingsError, message):
+      self.create(_MODULE, argument)
+
+  def test_what_a_module_cannot_import_is_its_authors_to_see(self):
+    with tempfile.TemporaryDirectory() as folder:
+      path = pathlib.Path(folder) / 'needs_more.py'
+      path.write_text('import no_such_package\n')
+      sys.path.append(folder)
+      self.addCleanup(sys.path.remove, folder)
+      with self.assertRaises(ModuleNotFoundError) as raised:
+        self.create('needs_more:create_task')
+      self.assertNotIsInstance(raised.exception, errors.UserError)
+
+  def test_toy_task_is_what_its_clients_have(self):
+    task = toy_task.create_task('x')
+    self.assertEqual(task.metric.name, 'squared_error')
+
+
+if __name__ == '__main__':
+  absltest.main()

@@ -1,0 +1,38 @@
+# Copyright 2026 The tff-partial Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""The model of `toy.py` as a task, as people bring one from outside."""
+
+from tests.helpers import toy
+from tff_partial.evaluation import metric
+from tff_partial.experiments import task as task_lib
+from tff_partial.learning import examples as examples_lib
+from tff_partial.learning import partial_model
+from tff_partial.learning import partition
+
+
+def create_task(
+    data: str,
+    *,
+    batch_size: int = 4,
+    num_clients: int = 5,
+    greeting: str = '',
+) -> task_lib.Task:
+  """A line through each client's points; its height may be personal."""
+  clients = toy.random_clients(num_clients)
+  splits = {'output': toy.B_IS_PERSONAL}
+
+  def model_fn(split: str) -> partial_model.ModelFn:
+    rule = partition.rule_by_name(split, splits)
+    return toy.model_fn(rule)
+
+  return task_lib.Task(
+      name='line',
+      data=f'{data}, {greeting}' if greeting else data,
+      model='a line',
+      model_fn=model_fn,
+      splits=splits,
+      train=clients,
+      test=clients,
+      client_examples=examples_lib.Tensors(batch_size=batch_size),
+      metric=metric.Metric('squared_error', higher_is_better=False),
+  )
