@@ -40,6 +40,7 @@ from tff_partial.reporting import formatting
 from tff_partial.reporting import report
 from tff_partial.training import history
 from tff_partial.training import personal_store
+from tff_partial.training import sampler as sampler_lib
 from tff_partial.training import sharded_round
 from tff_partial.training import training
 
@@ -203,11 +204,8 @@ class _Run:
     self._shared = self._initial_shared
     if self._algorithm.trains_shared:
       # Raises if there are too few, while nothing is there to be lost.
-      clients_lib.sample(
-          self._clients.client_ids,
-          config.clients_per_round,
-          seed=config.seed,
-          round_num=0,
+      self._sampler = sampler_lib.UniformSampler(
+          self._clients, config.clients_per_round, config.seed
       )
     self._reconstruction = _create_reconstruction(config)
     self._finetuning = None
@@ -245,22 +243,17 @@ class _Run:
       history.trim(metrics_file, self._store.version)
       state = training.train(
           process,
-          self._clients,
+          self._sampler,
           self._store,
           training.Settings(
               total_rounds=config.total_rounds,
-              clients_per_round=config.clients_per_round,
-              seed=config.seed,
               rounds_per_evaluation=config.rounds_per_evaluation,
               seconds_per_checkpoint=config.seconds_per_checkpoint,
-              clients_per_shard=self._sharding.clients_per_shard,
           ),
-          client_examples=self._task.client_examples,
           initial_state=process.start_from(
               process.initialize(), self._initial_shared, self._initial_personal
           ),
-          initial_personal=self._initial_personal,
-          dispatcher=self._sharding.dispatcher,
+          sharding=self._sharding,
           release_managers=[
               tff.program.CSVFileReleaseManager(
                   metrics_file, key_fieldname=history.KEY

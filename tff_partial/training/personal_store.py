@@ -328,6 +328,11 @@ class PersonalStore:
       self._check_ids(count, crcs)
 
   @property
+  def default(self) -> Any:
+    """The personal variables of a client that was never written."""
+    return self._default
+
+  @property
   def num_clients(self) -> int:
     """Number of clients whose variables are stored."""
     return self._num_clients
