@@ -45,11 +45,20 @@ def replace(path: str | os.PathLike[str]) -> Iterator[pathlib.Path]:
   )
   try:
     yield partial
-    _sync(partial)
+    sync(partial)
     os.replace(partial, target)
-    _sync(target.parent)
+    sync(target.parent)
   finally:
     partial.unlink(missing_ok=True)
+
+
+def sync(path: str | os.PathLike[str]) -> None:
+  """Waits until a file's content, or a folder's list of files, is on disk."""
+  descriptor = os.open(path, os.O_RDONLY)
+  try:
+    os.fsync(descriptor)
+  finally:
+    os.close(descriptor)
 
 
 def remove_partial(path: str | os.PathLike[str]) -> None:
@@ -76,8 +85,8 @@ def lock(path: str | os.PathLike[str]) -> Iterator[None]:
   The operating system releases it when the process ends, however it ends.
 
   Args:
-    path: The lock's file, which is created, and stays when the lock is
-      released.
+    path: The lock's file. It is created, in its folder, and stays when the
+      lock is released.
 
   Raises:
     LockedError: If somebody holds the lock already.
@@ -102,12 +111,3 @@ def lock(path: str | os.PathLike[str]) -> Iterator[None]:
     yield
   finally:
     held.release()
-
-
-def _sync(path: pathlib.Path) -> None:
-  """Waits until a file's content, or a folder's list of files, is on disk."""
-  descriptor = os.open(path, os.O_RDONLY)
-  try:
-    os.fsync(descriptor)
-  finally:
-    os.close(descriptor)

@@ -19,6 +19,7 @@ from absl import logging
 import tensorflow_federated as tff
 
 from tff_partial import errors
+from tff_partial import files
 from tff_partial.evaluation import client_table
 from tff_partial.evaluation import evaluation
 from tff_partial.evaluation import gate
@@ -266,6 +267,9 @@ class _Run:
           progress=progress,
       )
       self._shared = state.global_model_weights
+      # The weights say that training is finished, so they come last.
+      if metrics_file.exists():
+        files.sync(metrics_file)
     weights.save(
         self._folder / WEIGHTS_FILE,
         self._variables,
