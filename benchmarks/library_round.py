@@ -11,8 +11,8 @@ from typing import Any, Optional
 import tensorflow_federated as tff
 
 from benchmarks import workload as workload_lib
-from tff_partial.runtime import dispatcher as dispatcher_lib
 from tff_partial.training import personal_store
+from tff_partial.training import sharded_round
 from tff_partial.training import training
 
 
@@ -28,40 +28,32 @@ class LibraryRound:
       workload: workload_lib.Workload,
       algorithm: str,
       *,
-      clients_per_shard: Optional[int] = None,
-      dispatcher: Optional[dispatcher_lib.Dispatcher] = None,
+      sharding: Optional[sharded_round.Sharding] = None,
   ):
     """Builds the round and begins a store in memory.
 
     Args:
       workload: What is trained.
       algorithm: As `Workload.create_process` takes it.
-      clients_per_shard: As `training.Settings` has it.
-      dispatcher: Computes the shards.
+      sharding: How a cohort is divided; by default not at all.
     """
     self._workload = workload
-    self._clients_per_shard = clients_per_shard
-    self._dispatcher = dispatcher
+    self._sharding = sharding
     self._process = workload.create_process(algorithm)
-    self._initial_personal = self._process.initialize_personal()
-    self._store = personal_store.PersonalStore(self._initial_personal)
+    self._store = personal_store.PersonalStore(
+        self._process.initialize_personal()
+    )
     self.state = self._process.initialize()
 
   def __call__(self, round_num: int) -> float:
     last = _Last()
     self.state = training.train(
         self._process,
-        self._workload.clients,
+        self._workload.sampler,
         self._store,
-        training.Settings(
-            total_rounds=round_num + 1,
-            clients_per_round=self._workload.clients_per_round,
-            clients_per_shard=self._clients_per_shard,
-        ),
-        client_examples=self._workload.client_examples,
+        training.Settings(total_rounds=round_num + 1),
         initial_state=self.state,
-        initial_personal=self._initial_personal,
-        dispatcher=self._dispatcher,
+        sharding=self._sharding,
         release_managers=[last],
         progress=False,
     )

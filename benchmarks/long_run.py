@@ -32,6 +32,8 @@ from tff_partial.learning import local_update
 from tff_partial.learning import process as process_lib
 from tff_partial.runtime import local
 from tff_partial.training import personal_store
+from tff_partial.training import sampler as sampler_lib
+from tff_partial.training import sharded_round
 from tff_partial.training import training
 
 _CLIENTS = 1000
@@ -84,14 +86,10 @@ def measure(
     with personal_store.PersonalStore(personal, folder) as store:
       training.train(
           process,
-          sql_clients.SqlClients(path),
+          sampler_lib.UniformSampler(sql_clients.SqlClients(path), cohort),
           store,
-          training.Settings(
-              num_rounds, cohort, clients_per_shard=clients_per_shard
-          ),
-          client_examples=form,
-          initial_state=process.initialize(),
-          initial_personal=personal,
+          training.Settings(num_rounds),
+          sharding=sharded_round.Sharding(clients_per_shard=clients_per_shard),
           release_managers=[memory],
           progress=False,
       )

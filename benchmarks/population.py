@@ -41,6 +41,7 @@ from tff_partial.learning import partition
 from tff_partial.learning import process as process_lib
 from tff_partial.runtime import local
 from tff_partial.training import personal_store
+from tff_partial.training import sampler as sampler_lib
 from tff_partial.training import training
 
 _FEATURES = collections.OrderedDict(
@@ -111,12 +112,10 @@ def measure(path: str, cohort: int, all_stored: bool, num_rounds: int) -> Row:
       seconds = _Seconds()
       state = training.train(
           process,
-          clients,
+          sampler_lib.UniformSampler(clients, cohort),
           store,
-          training.Settings(last_round, cohort),
-          client_examples=form,
+          training.Settings(last_round),
           initial_state=state,
-          initial_personal=personal,
           release_managers=[seconds],
           progress=False,
       )

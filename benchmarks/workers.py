@@ -41,6 +41,7 @@ from tff_partial.runtime import dispatcher as dispatcher_lib
 from tff_partial.runtime import remote
 from tff_partial.runtime import serve_worker
 from tff_partial.runtime import worker_process
+from tff_partial.training import sharded_round
 
 _ONE, _TWO = '1 worker', '2 workers'
 _BARE_ONE, _BARE_TWO = 'bare loop, 1 core', 'bare loops, 2 cores'
@@ -103,8 +104,10 @@ def run(
       run_round = library_round.LibraryRound(
           workload,
           'fed_alt',
-          clients_per_shard=clients_per_shard,
-          dispatcher=stack.enter_context(dispatcher_lib.Dispatcher(some)),
+          sharding=sharded_round.Sharding(
+              stack.enter_context(dispatcher_lib.Dispatcher(some)),
+              clients_per_shard,
+          ),
       )
       return _count_cpu(run_round, driver_seconds[name])
 

@@ -16,6 +16,7 @@ from tff_partial.learning import examples as examples_lib
 from tff_partial.learning import local_update
 from tff_partial.learning import partial_model
 from tff_partial.learning import process as process_lib
+from tff_partial.training import sampler as sampler_lib
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,14 +49,14 @@ class Workload:
   learning_rate: float = 0.01
   clip_norm: Optional[float] = None
 
+  @property
+  def sampler(self) -> sampler_lib.UniformSampler:
+    """Draws the same cohorts for every library that is compared."""
+    return sampler_lib.UniformSampler(self.clients, self.clients_per_round)
+
   def cohort(self, round_num: int) -> list[str]:
-    """The same as `training.train` draws."""
-    return clients_lib.sample(
-        self.clients.client_ids,
-        self.clients_per_round,
-        seed=0,
-        round_num=round_num,
-    )
+    """The clients of a round."""
+    return self.sampler.cohort(round_num)
 
   def create_process(self, algorithm: str) -> process_lib.PartialProcess:
     """A round of 'fed_avg', 'fed_sim' or 'fed_alt'."""

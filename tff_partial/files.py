@@ -1,9 +1,10 @@
 # Copyright 2026 The tff-partial Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""Files that are there whole or not at all, and folders with one writer."""
+"""Writes files completely or not at all, and locks folders."""
 
 from collections.abc import Iterator
 import contextlib
+import glob
 import os
 import pathlib
 import secrets
@@ -12,23 +13,24 @@ import filelock
 
 from tff_partial import errors
 
-# In the name of a file that is being written; one left behind may be removed.
+# Marks the name of a file that is being written.
 PARTIAL = '.partial-'
 
 
 class LockedError(errors.FileError):
-  """Another process, or another part of this one, holds the lock."""
+  """Another process, or another part of this process, holds the lock."""
 
 
 @contextlib.contextmanager
 def replace(path: str | os.PathLike[str]) -> Iterator[pathlib.Path]:
   """Replaces a file in one step, once all of its new content is on disk.
 
-  Whoever reads `path` sees the old content or the new, also after the power
-  fails. What says that something is finished is to be written last.
+  A reader of `path` sees either the old content or the new, also after a power
+  failure. When the block ends, both the content and the name are on disk: a
+  file whose presence means "finished" must be written after the others.
 
   Args:
-    path: The file; its folder must be there.
+    path: The file, in a folder that exists.
 
   Yields:
     The path of a file in the same folder, to be written in the block. If the
@@ -43,15 +45,34 @@ def replace(path: str | os.PathLike[str]) -> Iterator[pathlib.Path]:
   )
   try:
     yield partial
-    _sync(partial)
+    sync(partial)
     os.replace(partial, target)
-    _sync(target.parent)
+    sync(target.parent)
   finally:
     partial.unlink(missing_ok=True)
 
 
+def sync(path: str | os.PathLike[str]) -> None:
+  """Waits until a file's content, or a folder's list of files, is on disk."""
+  descriptor = os.open(path, os.O_RDONLY)
+  try:
+    os.fsync(descriptor)
+  finally:
+    os.close(descriptor)
+
+
+def remove_partial(path: str | os.PathLike[str]) -> None:
+  """Removes what calls of `replace` left behind when their program was killed.
+
+  Nobody may be in such a call: hold the lock of the file's folder.
+  """
+  target = pathlib.Path(path)
+  for partial in target.parent.glob(f'.{glob.escape(target.name)}{PARTIAL}*'):
+    partial.unlink(missing_ok=True)
+
+
 def replace_text(path: str | os.PathLike[str], text: str) -> None:
-  """Replaces a file's content by text in UTF-8, as `replace` does."""
+  """Replaces a file by one with this text in UTF-8, as `replace` does."""
   with replace(path) as partial:
     # No translation of line ends: the bytes are those of the text.
     partial.write_text(text, encoding='utf-8', newline='')
@@ -59,18 +80,26 @@ def replace_text(path: str | os.PathLike[str], text: str) -> None:
 
 @contextlib.contextmanager
 def lock(path: str | os.PathLike[str]) -> Iterator[None]:
-  """Holds a lock that no other process can hold, without waiting for it.
+  """Holds a lock that only one holder can have; does not wait for it.
 
-  The operating system releases it when this process ends, however it does.
+  The operating system releases it when the process ends, however it ends.
 
   Args:
-    path: The lock's file, which is made and left behind.
+    path: The lock's file. It is created, in its folder, and stays when the
+      lock is released.
 
   Raises:
-    LockedError: If it is held already.
-    OSError: If the file cannot be made.
+    LockedError: If somebody holds the lock already.
+    OSError: If the file cannot be created.
   """
-  held = filelock.FileLock(path, timeout=0)
+  held = filelock.FileLock(
+      path,
+      timeout=0,
+      # A store that was opened in one thread may be closed in another.
+      thread_local=False,
+      # A file that merely exists would outlive a program that is killed.
+      fallback_to_soft=False,
+  )
   try:
     held.acquire()
   except filelock.Timeout as e:
@@ -82,12 +111,3 @@ def lock(path: str | os.PathLike[str]) -> Iterator[None]:
     yield
   finally:
     held.release()
-
-
-def _sync(path: pathlib.Path) -> None:
-  """Waits until a file's content, or a folder's list of files, is on disk."""
-  descriptor = os.open(path, os.O_RDONLY)
-  try:
-    os.fsync(descriptor)
-  finally:
-    os.close(descriptor)

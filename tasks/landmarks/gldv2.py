@@ -26,6 +26,7 @@ import tensorflow as tf
 import tqdm
 
 from tff_partial import errors
+from tff_partial import files
 from tff_partial.data import cached_folder
 from tff_partial.data import sql_writer
 
@@ -108,9 +109,10 @@ def _make(folder: str, source_dir: str, size: int) -> None:
           f'Expected photographers with at least {_MIN_PHOTOS} photos in'
           f' {source}, found none.'
       )
-  path = os.path.join(folder, photo_folder.CLASSES)
-  with open(path, 'w', encoding='utf-8') as f:
-    f.write(photo_folder.format_classes([str(i) for i in range(NUM_CLASSES)]))
+  files.replace_text(
+      os.path.join(folder, photo_folder.CLASSES),
+      photo_folder.format_classes([str(i) for i in range(NUM_CLASSES)]),
+  )
   for reason, count in sorted(left_out.items()):
     logging.warning('Google Landmarks: left out %d %s.', count, reason)
 

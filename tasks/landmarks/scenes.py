@@ -26,6 +26,7 @@ import tensorflow as tf
 import tqdm
 
 from tff_partial import errors
+from tff_partial import files
 from tff_partial.data import cached_folder
 from tff_partial.data import sql_writer
 
@@ -226,9 +227,10 @@ def create_scenes(
         name = f'photographer_{photographer:03d}'
         test.write(name, {k: v[:num_test] for k, v in examples.items()})
         train.write(name, {k: v[num_test:] for k, v in examples.items()})
-    path = os.path.join(folder, photo_folder.CLASSES)
-    with open(path, 'w', encoding='utf-8') as f:
-      f.write(photo_folder.format_classes(CLASSES))
+    files.replace_text(
+        os.path.join(folder, photo_folder.CLASSES),
+        photo_folder.format_classes(CLASSES),
+    )
 
   name = f'scenes-{_VERSION}-{num_photographers}-{seed}'
   return cached_folder.made_once(name, make, cache_dir=cache_dir)

@@ -19,6 +19,7 @@ import numpy as np
 import tensorflow as tf
 
 from tff_partial import errors
+from tff_partial import files
 from tff_partial.data import sql_clients
 
 FILE = 'vocabulary.txt'
@@ -141,10 +142,7 @@ def load(folder: str) -> Vocabulary:
 
 def save(folder: str, vocabulary: Vocabulary) -> None:
   """Writes a vocabulary, all of it or nothing."""
-  path = os.path.join(folder, FILE)
-  with open(path + '.part', 'w', encoding='utf-8') as f:
-    f.write(vocabulary.text)
-  os.replace(path + '.part', path)
+  files.replace_text(os.path.join(folder, FILE), vocabulary.text)
 
 
 def write(folder: str, *, max_words: int = 10_000) -> None:

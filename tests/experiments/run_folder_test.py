@@ -112,9 +112,10 @@ class RunFolderTest(parameterized.TestCase):
 
   def test_end_of_the_program_while_config_is_written(self):
     self.folder.mkdir(parents=True)
-    (self.folder / 'config.tmp').write_text('{"sett')
+    (self.folder / '.config.json.partial-0a1b2c3d.json').write_text('{"sett')
     self.claim()
     self.assertEqual(self.config()['settings'], _SETTINGS)
+    self.assertCountEqual(os.listdir(self.folder), ['.lock', 'config.json'])
 
   @parameterized.parameters('', '{"settings": ', '[]', '{}', '{"settings": {}}')
   def test_damaged_config(self, text):

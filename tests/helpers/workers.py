@@ -18,6 +18,8 @@ from tff_partial.runtime import dispatcher as dispatcher_lib
 from tff_partial.runtime import remote
 from tff_partial.runtime import worker_process
 from tff_partial.training import personal_store
+from tff_partial.training import sampler as sampler_lib
+from tff_partial.training import sharded_round
 from tff_partial.training import training
 
 FORM = examples_lib.Tensors(batch_size=2)
@@ -85,22 +87,17 @@ def train(
       server_optimizer=tff.learning.optimizers.build_adam(0.1),
   )
   default = process.initialize_personal()
+  clients = _Clients(during_shard) if during_shard else toy.random_clients(9)
   keep = _Keep()
   with personal_store.PersonalStore(default, directory) as store:
     state = training.train(
         process,
-        _Clients(during_shard) if during_shard else toy.random_clients(9),
+        sampler_lib.UniformSampler(clients, clients_per_round=7),
         store,
-        training.Settings(
-            total_rounds=total_rounds,
-            clients_per_round=7,
-            clients_per_shard=clients_per_shard,
-            seconds_per_checkpoint=0,
+        training.Settings(total_rounds=total_rounds, seconds_per_checkpoint=0),
+        sharding=sharded_round.Sharding(
+            dispatcher or dispatcher_lib.Dispatcher(), clients_per_shard
         ),
-        client_examples=FORM,
-        initial_state=process.initialize(),
-        initial_personal=default,
-        dispatcher=dispatcher,
         release_managers=[keep],
         progress=False,
     )

@@ -4,6 +4,7 @@
 
 import os
 import pathlib
+import resource
 import tempfile
 
 from absl.testing import absltest
@@ -144,11 +145,14 @@ class WeightsTest(parameterized.TestCase):
   def test_file_that_cannot_be_written_leaves_the_old_one(self):
     self.save()
     before = self.path.read_bytes()
-    # A folder in the place of the temporary file.
-    os.mkdir(f'{self.path}.tmp')
-    with self.assertRaisesRegex(OSError, 'model.safetensors'):
+    _, most = limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    self.addCleanup(resource.setrlimit, resource.RLIMIT_FSIZE, limits)
+    # As if the disk were full before the end of the file.
+    resource.setrlimit(resource.RLIMIT_FSIZE, (len(before) - 1, most))
+    with self.assertRaisesRegex(OSError, 'Cannot write .*model.safetensors'):
       self.save()
     self.assertEqual(self.path.read_bytes(), before)
+    self.assertEqual(os.listdir(self.path.parent), [self.path.name])
 
 
 if __name__ == '__main__':

@@ -11,6 +11,7 @@ import sqlite3
 import subprocess
 import sys
 import tempfile
+import threading
 
 from absl.testing import absltest
 from absl.testing import parameterized
@@ -21,6 +22,7 @@ import tree
 
 from tests.helpers import paths
 from tff_partial import errors
+from tff_partial import files
 from tff_partial.training import personal_store
 
 errors.StoreError = errors.StoreError
@@ -303,6 +305,20 @@ class TwoProgramsTest(PersonalStoreTest):
         text=True,
     )
     self.assertRegex(output.stdout, 'is being written by another program')
+
+  def test_closed_by_another_thread(self):
+    thread = threading.Thread(target=self.open().close)
+    thread.start()
+    thread.join()
+    self.open()
+
+  def test_program_that_ended_while_it_made_the_file(self):
+    unfinished = pathlib.Path(
+        self.folder, f'.{personal_store.FILE_NAME}{files.PARTIAL}00.sqlite'
+    )
+    unfinished.write_bytes(b'half of a store')
+    self.assertEqual(self.open().version, 0)
+    self.assertFalse(unfinished.exists())
 
   def test_reader_sees_the_version_it_restored(self):
     with self.assertRaisesRegex(errors.StoreError, 'found none. Train'):

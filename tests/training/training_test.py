@@ -1,6 +1,6 @@
 # Copyright 2026 The tff-partial Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""The training program: resume to the last bit, sampling, metrics."""
+"""The training loop: resuming with the same bits, sampling, metrics."""
 
 import asyncio
 import os
@@ -17,6 +17,7 @@ import tensorflow_federated as tff
 
 from tests.helpers import toy
 from tests.helpers import worker
+from tff_partial import errors
 from tff_partial.learning import algorithms
 from tff_partial.learning import clients as clients_lib
 from tff_partial.learning import examples as examples_lib
@@ -24,9 +25,20 @@ from tff_partial.learning import process as process_lib
 from tff_partial.runtime import local
 from tff_partial.training import history
 from tff_partial.training import personal_store
+from tff_partial.training import sampler as sampler_lib
+from tff_partial.training import sharded_round
 from tff_partial.training import training
 
 FORM = examples_lib.Tensors(batch_size=2)
+
+
+def build_process(algorithm=None):
+  return process_lib.build_partial_process(
+      toy.model_fn(),
+      algorithm or algorithms.fed_alt(toy.sgd(0.1), toy.sgd(0.2)),
+      client_examples=FORM,
+      server_optimizer=tff.learning.optimizers.build_adam(0.1),
+  )
 
 
 def run(
@@ -34,17 +46,13 @@ def run(
     *,
     total_rounds=4,
     algorithm=None,
+    sampler=None,
+    initial_state=None,
     stop_after=None,
     release_managers=(),
-    **kwargs,
 ):
   """Trains the toy model; (state, {client: b})."""
-  process = process_lib.build_partial_process(
-      toy.model_fn(),
-      algorithm or algorithms.fed_alt(toy.sgd(0.1), toy.sgd(0.2)),
-      client_examples=FORM,
-      server_optimizer=tff.learning.optimizers.build_adam(0.1),
-  )
+  process = build_process(algorithm)
   default = process.initialize_personal()
   with personal_store.PersonalStore(default, directory) as store:
     managers = list(release_managers)
@@ -52,17 +60,13 @@ def run(
       managers.append(_Stop(stop_after))
     state = training.train(
         process,
-        toy.random_clients(9),
-        store,
-        training.Settings(
-            total_rounds=total_rounds,
-            clients_per_round=3,
-            seconds_per_checkpoint=0,
-            **kwargs,
+        sampler
+        or sampler_lib.UniformSampler(
+            toy.random_clients(9), clients_per_round=3
         ),
-        client_examples=FORM,
-        initial_state=process.initialize(),
-        initial_personal=default,
+        store,
+        training.Settings(total_rounds=total_rounds, seconds_per_checkpoint=0),
+        initial_state=initial_state,
         release_managers=managers,
         progress=False,
     )
@@ -92,6 +96,18 @@ class _Keep(tff.program.ReleaseManager):
 
   async def release(self, value, key):
     self.rows[key] = value
+
+
+class _TwoAtATime:
+  """Takes clients in order, two in a round: 9 clients need five rounds."""
+
+  clients = toy.random_clients(9)
+
+  def cohort(self, round_num):
+    return self.clients.client_ids[2 * round_num : 2 * round_num + 2]
+
+  def shuffle_seed(self, round_num, client_id):
+    return clients_lib.seed_for(round_num, client_id)
 
 
 class TrainTest(absltest.TestCase):
@@ -147,8 +163,9 @@ class TrainTest(absltest.TestCase):
     self.assertCountEqual(
         personal, clients_lib.sample(ids, 3, seed=0, round_num=0)
     )
+    self.assertLess(len(personal), len(ids))
 
-  def test_stateless_clients_start_anew(self):
+  def test_stateless_clients_start_again(self):
     # With one client and a shared rate of nearly nothing, the personal variable
     # after two rounds is that after one, not twice trained.
     algorithm = algorithms.fed_recon(toy.sgd(1e-12), toy.sgd(0.2))
@@ -178,42 +195,39 @@ class TrainTest(absltest.TestCase):
     state, _ = asyncio.run(notebook_cell())
     self.assertEqual(bits(state), bits(run(total_rounds=1)[0]))
 
-  def test_more_clients_than_there_are(self):
-    with self.assertRaisesRegex(ValueError, 'from 1 to 3 clients per round'):
-      clients_lib.sample(['a', 'b', 'c'], 4, seed=0, round_num=0)
+  def test_any_sampler_will_do(self):
+    _, personal = run(total_rounds=4, sampler=_TwoAtATime())
+    ids = _TwoAtATime.clients.client_ids
+    self.assertCountEqual(personal, ids[:8])
+    _, personal = run(total_rounds=5, sampler=_TwoAtATime())
+    self.assertCountEqual(personal, ids)
 
+  def test_starts_from_the_given_state(self):
+    # Zero rounds return the state itself.
+    process = build_process()
+    state = process.initialize()
+    other = tf.nest.map_structure(lambda leaf: np.asarray(leaf) + 1, state)
+    for initial, expected in ((None, state), (other, other)):
+      found, _ = run(total_rounds=0, initial_state=initial)
+      self.assertEqual(bits(found), bits(expected))
 
-class SampleTest(absltest.TestCase):
+  def test_mistaken_settings(self):
+    with self.assertRaisesRegex(
+        errors.SettingsError, '`total_rounds` of at least 0, found -1'
+    ):
+      training.Settings(total_rounds=-1)
+    with self.assertRaisesRegex(
+        errors.SettingsError, '`clients_per_shard` of at least 1, found 0'
+    ):
+      sharded_round.Sharding(clients_per_shard=0)
 
-  def test_depends_on_seed_and_round_alone(self):
-    ids = [f'{i}' for i in range(1000)]
-    sample = lambda seed, round_num: clients_lib.sample(
-        ids, 20, seed=seed, round_num=round_num
+  def test_evaluates_every_few_rounds_and_after_the_last(self):
+    settings = training.Settings(total_rounds=7, rounds_per_evaluation=3)
+    self.assertEqual(
+        [n for n in range(1, 8) if settings.evaluates_after(n)], [3, 6, 7]
     )
-    self.assertEqual(sample(1, 5), sample(1, 5))
-    self.assertNotEqual(sample(1, 5), sample(2, 5))
-    self.assertNotEqual(sample(1, 5), sample(1, 6))
-    self.assertLen(set(sample(1, 5)), 20)
-
-  def test_is_uniform(self):
-    ids = ['a', 'b', 'c', 'd']
-    counts = dict.fromkeys(ids, 0)
-    for round_num in range(2000):
-      for c in clients_lib.sample(ids, 2, seed=0, round_num=round_num):
-        counts[c] += 1
-    # Each is drawn in half of 2000 rounds: 1000 +- 4 standard deviations of 22.
-    for count in counts.values():
-      self.assertBetween(count, 910, 1090)
-
-  def test_takes_a_few_of_very_many(self):
-    self.assertLen(clients_lib.sample(range(10**9), 5, seed=0, round_num=0), 5)
-
-  def test_seeds_differ_by_every_part(self):
-    seeds = {
-        clients_lib.seed_for(*parts).tobytes()
-        for parts in [(0, 1, 'a'), (1, 0, 'a'), (0, 1, 'b'), (0, 11, 'a')]
-    }
-    self.assertLen(seeds, 4)
+    never = training.Settings(total_rounds=7)
+    self.assertFalse(any(never.evaluates_after(n) for n in range(1, 8)))
 
 
 class HistoryTest(absltest.TestCase):

@@ -12,6 +12,7 @@ import numpy as np
 import tqdm
 
 from tff_partial import errors
+from tff_partial import files
 from tff_partial.data import example_protos
 from tff_partial.data import sql_writer
 
@@ -127,8 +128,7 @@ def write_folder(
           f' among {left_out}.'
       )
   for name, text in people.texts.items():
-    with open(os.path.join(output_dir, name), 'w', encoding='utf-8') as f:
-      f.write(text)
+    files.replace_text(os.path.join(output_dir, name), text)
   if people.finish_fn is not None:
     people.finish_fn(output_dir)
   only_test = len(test_labels - train_labels)

@@ -16,9 +16,9 @@ import json
 import os
 import sqlite3
 from typing import Any
-import uuid
 
 from tff_partial import errors
+from tff_partial import files
 from tff_partial.data import example_protos
 
 # Nobody else sees the file while it is written, and half a file is thrown away:
@@ -71,11 +71,11 @@ class SqlWriter:
     self._split_name = split_name
 
   def __enter__(self) -> 'SqlWriter':
-    folder, name = os.path.split(self._path)
-    os.makedirs(folder, exist_ok=True)
-    self._temporary = os.path.join(folder, f'.{name}.{uuid.uuid4().hex}')
-    with self._writing():
-      self._connection = sqlite3.connect(self._temporary)
+    os.makedirs(os.path.dirname(self._path), exist_ok=True)
+    with contextlib.ExitStack() as stack, self._writing():
+      partial = stack.enter_context(files.replace(self._path))
+      self._connection = sqlite3.connect(partial)
+      stack.callback(self._connection.close)
       self._connection.executescript(_SCHEMA)
       self._connection.executemany(
           'INSERT INTO features VALUES (?, ?, ?)',
@@ -84,6 +84,8 @@ class SqlWriter:
               for name, spec in self._features.items()
           ],
       )
+      stack.push(self._finish)
+      self._on_exit = stack.pop_all()
     return self
 
   def write(self, client_id: str, examples: Mapping[str, Any]) -> None:
@@ -129,27 +131,22 @@ class SqlWriter:
           'INSERT INTO examples VALUES (?, ?, ?)', rows
       )
 
-  def __exit__(self, error_type, error, traceback) -> None:
-    try:
-      if error_type is None:
-        with self._writing():
-          # Made last, it is built by one sort.
-          self._connection.execute(
-              'CREATE INDEX examples_of_client ON examples (client_id)'
-          )
-          self._connection.execute(
-              'INSERT INTO splits SELECT ?, count(*) FROM client_metadata',
-              [self._split_name],
-          )
-          self._connection.commit()
-          self._connection.close()
-        with open(self._temporary, 'rb') as f:
-          os.fsync(f.fileno())
-        os.replace(self._temporary, self._path)
-    finally:
-      self._connection.close()
-      if os.path.exists(self._temporary):
-        os.remove(self._temporary)
+  def __exit__(self, *error: Any) -> None:
+    self._on_exit.__exit__(*error)
+
+  def _finish(self, error_type: Any, *unused_error: Any) -> None:
+    """Completes the file before it is closed, if no error came before."""
+    if error_type is None:
+      with self._writing():
+        # An index that is created last is built by one sort.
+        self._connection.execute(
+            'CREATE INDEX examples_of_client ON examples (client_id)'
+        )
+        self._connection.execute(
+            'INSERT INTO splits SELECT ?, count(*) FROM client_metadata',
+            [self._split_name],
+        )
+        self._connection.commit()
 
   @contextlib.contextmanager
   def _writing(self) -> Iterator[None]:

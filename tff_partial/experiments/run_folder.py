@@ -5,7 +5,6 @@
 from collections.abc import Iterator, Mapping
 import contextlib
 import dataclasses
-import fcntl
 from importlib import metadata
 import json
 import os
@@ -18,6 +17,7 @@ from typing import Any
 from absl import logging
 
 from tff_partial import errors
+from tff_partial import files
 
 CONFIG = 'config.json'
 REPORT = 'report.json'
@@ -26,9 +26,8 @@ METRICS = 'metrics.csv'
 WEIGHTS = 'model.safetensors'
 PRETRAINING = 'pretrain'  # The folder of the run that this one starts from.
 _LOCK = '.lock'
-_PARTIAL = 'config.tmp'
 # What a run has before it trains: nothing that settings must fit.
-_BEFORE_TRAINING = frozenset((_LOCK, CONFIG, _PARTIAL, 'worker.log'))
+_BEFORE_TRAINING = frozenset((_LOCK, CONFIG, 'worker.log'))
 _PACKAGES = ('tensorflow', 'tensorflow-federated', 'numpy', 'keras')
 
 
@@ -78,27 +77,30 @@ def claim(
   with contextlib.ExitStack() as stack:
     try:
       folder.mkdir(parents=True, exist_ok=True)
-      names = {entry.name for entry in folder.iterdir()}
-      strangers = sorted(names - {_LOCK, _PARTIAL})
+      names = {
+          entry.name
+          for entry in folder.iterdir()
+          if files.PARTIAL not in entry.name
+      }
+      strangers = sorted(names - {_LOCK})
       if strangers and CONFIG not in names:
         raise errors.SettingsError(
             f'Expected an empty folder or one of an earlier run, found {folder}'
             f' with {", ".join(strangers[:3])} and no {CONFIG}. Use another'
             ' --output_dir.'
         )
-      lock = stack.enter_context(open(folder / _LOCK, 'w'))
+      stack.enter_context(files.lock(folder / _LOCK))
+    except files.LockedError as e:
+      raise errors.SettingsError(
+          f'Expected no other run in {folder}, found one going on. Wait for'
+          ' it, or use another --output_dir.'
+      ) from e
     except OSError as e:
       raise errors.FileError(
           f'Expected a folder to write in at {folder}, found: {e.strerror}. Use'
           ' another --output_dir.'
       ) from e
-    try:
-      fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as e:
-      raise errors.SettingsError(
-          f'Expected no other run in {folder}, found one going on. Wait for'
-          ' it, or use another --output_dir.'
-      ) from e
+    files.remove_partial(config)
     if config.exists() and overwrite:
       _empty(folder)
     if config.exists() and names - _BEFORE_TRAINING:
@@ -130,9 +132,7 @@ def keep_texts(folder: str | os.PathLike[str], texts: Mapping[str, str]):
   for name, text in texts.items():
     path = pathlib.Path(folder) / name
     if not path.exists():
-      temporary = path.with_name(name + '.tmp')
-      temporary.write_text(text, encoding='utf-8')
-      os.replace(temporary, path)
+      files.replace_text(path, text)
 
 
 def _empty(folder: pathlib.Path) -> None:
@@ -182,12 +182,8 @@ def _write(config: pathlib.Path, settings: Mapping[str, Any]) -> None:
       'versions': _versions(),
       'commit': _commit(),
   }
-  temporary = config.with_name(_PARTIAL)
   try:
-    temporary.write_text(
-        json.dumps(contents, indent=2) + '\n', encoding='utf-8'
-    )
-    os.replace(temporary, config)
+    files.replace_text(config, json.dumps(contents, indent=2) + '\n')
   except OSError as e:
     raise errors.FileError(
         f'Cannot write {config}: {e.strerror}. Free some disk space, or use'

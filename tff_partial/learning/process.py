@@ -122,11 +122,13 @@ class PartialProcess(tff.templates.IterativeProcess):
       *,
       initialize_personal: tff.Computation,
       algorithm: algorithms.Algorithm,
+      client_examples: examples_lib.ClientExamples,
       build_pieces: Callable[[], RoundPieces],
   ):
     super().__init__(initialize_fn, next_fn)
     self._initialize_personal = initialize_personal
     self._algorithm = algorithm
+    self._client_examples = client_examples
     self._build_pieces = build_pieces
 
   @functools.cached_property
@@ -146,6 +148,11 @@ class PartialProcess(tff.templates.IterativeProcess):
   @property
   def algorithm(self) -> algorithms.Algorithm:
     return self._algorithm
+
+  @property
+  def client_examples(self) -> examples_lib.ClientExamples:
+    """The form in which the process takes clients' examples."""
+    return self._client_examples
 
   def start_from(
       self,
@@ -481,6 +488,7 @@ def build_partial_process(
       next_round,
       initialize_personal=initial_personal,
       algorithm=algorithm,
+      client_examples=client_examples,
       build_pieces=build_pieces,
   )
 

@@ -18,6 +18,7 @@ import safetensors.numpy
 import tensorflow_federated as tff
 
 from tff_partial import errors
+from tff_partial import files
 from tff_partial.learning import partition
 
 
@@ -52,15 +53,14 @@ def save(
       v.path: np.asarray(value, order='C')
       for v, value in _in_order(variables, shared, personal)
   }
-  temporary = f'{os.fspath(path)}.tmp'
   try:
-    safetensors.numpy.save_file(arrays, temporary)
+    with files.replace(path) as partial:
+      safetensors.numpy.save_file(arrays, partial)
   except safetensors.SafetensorError as e:
     raise errors.FileError(
         f'Cannot write {os.fspath(path)}: {e}. Check that its folder is'
         ' writable and not full.'
     ) from e
-  os.replace(temporary, path)
 
 
 def load(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:

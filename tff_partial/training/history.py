@@ -7,23 +7,32 @@ import csv
 import os
 import pathlib
 
+from tff_partial import files
+
 KEY = 'round'
 
 
 def read(path: str | os.PathLike[str]) -> list[dict[str, float]]:
-  """The rows of a metrics file, a dictionary each; values absent are left out.
+  """Returns the rows of a metrics file as dictionaries, without empty values.
 
-  A last line that was cut short is not a row. No file has no rows.
+  A truncated last line is left out. If there is no file, there are no rows.
   """
   rows, _ = _complete_rows(path)
   return [{name: float(v) for name, v in row.items()} for row in rows]
 
 
 def trim(path: str | os.PathLike[str], last_round: int) -> None:
-  """Drops what a stopped run wrote about rounds after `last_round`.
+  """Removes the rows that a stopped run wrote after its last checkpoint.
 
-  The release manager does so too when such a round comes again, but cannot
-  open a file whose last line was cut short.
+  TFF's release manager removes them too when such a round is run again, but it
+  cannot open a file with a truncated last line.
+
+  Args:
+    path: The metrics file; need not exist.
+    last_round: The last round to keep.
+
+  Raises:
+    OSError: If the file cannot be written.
   """
   path = pathlib.Path(path)
   rows, damaged = _complete_rows(path)
@@ -31,18 +40,16 @@ def trim(path: str | os.PathLike[str], last_round: int) -> None:
   if len(kept) == len(rows) and not damaged:
     return
   names = list(dict.fromkeys(name for row in kept for name in row)) or [KEY]
-  temporary = path.with_name(path.name + '.tmp')
-  with open(temporary, 'w', newline='') as f:
+  with files.replace(path) as partial, open(partial, 'w', newline='') as f:
     writer = csv.DictWriter(f, names)
     writer.writeheader()
     writer.writerows(kept)
-  os.replace(temporary, path)
 
 
 def _complete_rows(
     path: str | os.PathLike[str],
 ) -> tuple[list[dict[str, str]], bool]:
-  """Rows as they were written, and whether there was more than these."""
+  """Returns the complete rows, as text, and whether the file has more."""
   rows, damaged = [], False
   if not pathlib.Path(path).exists():
     return rows, damaged

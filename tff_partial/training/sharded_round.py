@@ -1,16 +1,18 @@
 # Copyright 2026 The tff-partial Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""A round whose cohort is cut into shards, each computed by itself.
+"""Rounds whose cohort is divided into shards, each computed separately.
 
-Memory is that of a shard, and shards go to any number of workers. The shards
-and the order in which their sums are merged depend on the cohort alone, so the
-result has the same bits whoever computed what and finished first.
+A shard's values are in memory at a time, not the cohort's, and any number of
+workers can compute shards. The shards and the order in which their sums are
+merged depend on the cohort alone, so the result has the same bits no matter
+which worker computed which shard and which one finished first.
 """
 
 from collections.abc import Callable, Sequence
 import dataclasses
 from typing import Any, Optional
 
+import humanize
 import tensorflow as tf
 
 from tff_partial import errors
@@ -18,10 +20,10 @@ from tff_partial.learning import process as process_lib
 from tff_partial.runtime import connection
 from tff_partial.runtime import dispatcher as dispatcher_lib
 
-_MAX_MESSAGE_BYTES = 2**31 - 1  # Protocol buffers', whatever gRPC allows.
-
-_MOST_WAITING = 8
-_MAX_WAITING_BYTES = 2**25
+_MAX_MESSAGE_BYTES = 2**31 - 1  # The limit of protocol buffers, not of gRPC.
+# Sums that wait are merged when there are more of them, or they are larger.
+_MAX_UNMERGED = 8
+_MAX_UNMERGED_BYTES = 2**25
 
 # Client ids to their (personal variables, examples).
 ReadFn = Callable[[Sequence[str]], tuple[Sequence[Any], Sequence[Any]]]
@@ -31,11 +33,13 @@ WriteFn = Callable[[Sequence[str], Sequence[Any]], None]
 
 @dataclasses.dataclass(frozen=True)
 class Sharding:
-  """How many clients are computed at a time, and by whom.
+  """How a cohort is divided, and where its parts are computed.
 
   Attributes:
-    dispatcher: By whom; by default by the thread's context.
-    clients_per_shard: How many; None for a whole cohort.
+    dispatcher: Hands shards to workers; by default they are computed in the
+      thread's context, one after the other.
+    clients_per_shard: Number of clients that are computed together, which
+      bounds memory; None computes the whole cohort together.
   """
 
   dispatcher: dispatcher_lib.Dispatcher = dataclasses.field(
@@ -43,40 +47,46 @@ class Sharding:
   )
   clients_per_shard: Optional[int] = None
 
+  def __post_init__(self):
+    if self.clients_per_shard is not None and self.clients_per_shard < 1:
+      raise errors.SettingsError(
+          'Expected `clients_per_shard` of at least 1, found'
+          f' {self.clients_per_shard}. Use None for the whole cohort.'
+      )
+
 
 def run_round(
     process: process_lib.PartialProcess,
     state: Any,
     cohort: Sequence[str],
     *,
-    clients_per_shard: int,
-    dispatcher: dispatcher_lib.Dispatcher,
+    sharding: Sharding,
     read_fn: ReadFn,
     write_fn: WriteFn,
 ) -> tuple[Any, Any]:
-  """Does one round, shard by shard.
+  """Computes one round, shard by shard.
 
   Args:
-    process: What a round is.
+    process: Computes the parts of a round.
     state: The server's state.
-    cohort: Ids of the clients, in the order of their shards.
-    clients_per_shard: How many are computed together; the last may be fewer.
-    dispatcher: Computes the shards.
-    read_fn: Called for a shard when it is handed out, in this thread.
-    write_fn: Called for each shard once, in order, in this thread.
+    cohort: Ids of the clients; shards are consecutive parts of it.
+    sharding: The size of a shard, and who computes it.
+    read_fn: Called in this thread when a shard is handed out, which may happen
+      more than once for a shard.
+    write_fn: Called in this thread, once for each shard, in order.
 
   Returns:
     The server's new state, and the round's metrics.
 
   Raises:
-    ValueError: If the process's aggregator cannot be divided, or a shard is too
-      large for a message.
-    errors.WorkerError: If no worker is left. What was written is not a
-      whole round then, and must not be committed.
+    errors.SettingsError: If the process's aggregator cannot be divided, or a
+      shard is too large for a message.
+    errors.WorkerError: If no worker is left. What was written is then part of a
+      round only, and must not be committed.
   """
   pieces = process.pieces
   state_for_clients = pieces.for_clients(state)
-  shards = cut(cohort, clients_per_shard)
+  shards = cut(cohort, sharding.clients_per_shard or len(cohort))
 
   def task(i):
     personal, examples = read_fn(shards[i])
@@ -87,31 +97,32 @@ def run_round(
         (state_for_clients, list(personal), list(examples)),
     )
 
-  waiting = []  # To be merged, in order, when that is worth a call.
-  results = dispatcher.compute(len(shards), task)
+  unmerged = []  # Sums in order, to be merged when that is worth a call.
+  results = sharding.dispatcher.compute(len(shards), task)
   for shard, (personal, sums) in zip(shards, results):
     write_fn(shard, personal)
-    del personal  # Not to be held while the next shard is awaited.
-    waiting.append(sums)
+    del personal  # Free it while waiting for the next shard.
+    unmerged.append(sums)
     del sums
-    if _is_to_be_merged(waiting):
-      waiting = [pieces.merge(waiting)]
+    if _should_merge(unmerged):
+      unmerged = [pieces.merge(unmerged)]
     connection.give_back_memory()
-  return pieces.finalize(state, waiting)
+  return pieces.finalize(state, unmerged)
 
 
 def cut(cohort: Sequence[str], clients_per_shard: int) -> list[Sequence[str]]:
-  """The cohort in parts of that size; the last may be smaller."""
+  """Divides a cohort into parts of this size; the last may be smaller."""
   return [
       cohort[start : start + clients_per_shard]
       for start in range(0, len(cohort), clients_per_shard)
   ]
 
 
-def _is_to_be_merged(waiting: Sequence[Any]) -> bool:
-  """Whether sums have waited enough: calls and memory have their price."""
-  return len(waiting) > 1 and (
-      len(waiting) > _MOST_WAITING or _num_bytes(waiting) > _MAX_WAITING_BYTES
+def _should_merge(unmerged: Sequence[Any]) -> bool:
+  """Whether holding the sums costs more than a call that merges them."""
+  return len(unmerged) > 1 and (
+      len(unmerged) > _MAX_UNMERGED
+      or _num_bytes(unmerged) > _MAX_UNMERGED_BYTES
   )
 
 
@@ -119,13 +130,23 @@ def _num_bytes(value: Any) -> int:
   return sum(getattr(leaf, 'nbytes', 0) for leaf in tf.nest.flatten(value))
 
 
-def _check_size(values: Sequence[Any]):
-  """Raises if clients' values do not fit in one message to a worker."""
+def _check_size(values: Sequence[Any]) -> None:
+  """Checks that the clients' values fit into one message to a worker.
+
+  Raises:
+    errors.SettingsError: If they do not.
+  """
   sizes = [_num_bytes(value) for value in values]
   if sum(sizes) > _MAX_MESSAGE_BYTES:
+    largest = max(sizes)
+    advice = max(1, _MAX_MESSAGE_BYTES // largest)
     raise errors.SettingsError(
-        f'Expected at most {_MAX_MESSAGE_BYTES:,} bytes for a shard, the most'
-        f' that a message holds, found {sum(sizes):,} of {len(values)} clients,'
-        f' up to {max(sizes):,} of one. Use --clients_per_shard='
-        f'{max(1, _MAX_MESSAGE_BYTES // max(sizes))} or fewer.'
+        f'Expected a shard of at most {_size(_MAX_MESSAGE_BYTES)}, the limit of'
+        f' a message, found {_size(sum(sizes))} for {len(values)} clients, up'
+        f' to {_size(largest)} for one. Use `clients_per_shard` of {advice} or'
+        ' less.'
     )
+
+
+def _size(num_bytes: int) -> str:
+  return humanize.naturalsize(num_bytes, format='%.2f')

@@ -1,20 +1,20 @@
 # Copyright 2026 The tff-partial Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""The training program: rounds, sampling, metrics, checkpoints, resume.
+"""The training loop: sampling, rounds, metrics, checkpoints and resuming.
 
-The loop around a `PartialProcess`. TFF's own (`tff.learning.programs`) wants a
-`LearningProcess` and a context that refuses client-placed results; its parts,
-release managers, are used here.
+This is the loop around a `PartialProcess`. TFF's own loop
+(`tff.learning.programs`) needs a `LearningProcess` and a context that refuses
+client-placed results, but its release managers are used here.
 
-A checkpoint is one transaction of the personal store that holds the personal
+A checkpoint is one transaction of the personal store, which holds the personal
 variables and the server's state after the same round. All randomness is a
 function of (seed, round, client id), so a run that was killed at any moment and
-started again ends with the same bits as one that was not.
+started again ends with the same bits as an uninterrupted run.
 """
 
 import asyncio
 import collections
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 import concurrent.futures
 import dataclasses
 import functools
@@ -27,129 +27,93 @@ import tensorflow_federated as tff
 import tqdm
 
 from tff_partial import errors
-from tff_partial.learning import clients as clients_lib
-from tff_partial.learning import examples as examples_lib
 from tff_partial.learning import process as process_lib
-from tff_partial.runtime import dispatcher as dispatcher_lib
 from tff_partial.training import personal_store
+from tff_partial.training import sampler as sampler_lib
 from tff_partial.training import sharded_round
 
-# (round, state) -> numbers by name, to be released with the round's metrics.
+# (number of rounds, state) -> values by name, which join the round's metrics.
 EvaluationFn = Callable[[int, Any], Mapping[str, float]]
 
 
 @dataclasses.dataclass(frozen=True)
 class Settings:
-  """How long to train, and with how many.
+  """How long to train, and how often to evaluate and to save.
 
   Attributes:
-    total_rounds: Rounds after which training is done.
-    clients_per_round: Size of a cohort.
-    seed: Of sampling and of clients' shuffling.
-    rounds_per_evaluation: Call the evaluation function after each so many
-      rounds and after the last; 0 is never.
-    seconds_per_checkpoint: Commit when so much time has passed since the last
-      commit; the last round is always committed. 0 commits every round.
-    clients_per_shard: Compute so many clients of a cohort at a time, which
-      bounds memory; None for the whole cohort in one computation.
+    total_rounds: Number of rounds after which training is finished.
+    rounds_per_evaluation: Number of rounds between calls of the evaluation
+      function, which is also called after the last round; 0 means never.
+    seconds_per_checkpoint: Minimum time in seconds between two checkpoints; the
+      last round always ends with one. 0 saves a checkpoint after every round.
   """
 
   total_rounds: int
-  clients_per_round: int
-  seed: int = 0
   rounds_per_evaluation: int = 0
   seconds_per_checkpoint: float = 30.0
-  clients_per_shard: Optional[int] = None
 
   def __post_init__(self):
-    for name, least in (('total_rounds', 0), ('clients_per_round', 1)):
-      if getattr(self, name) < least:
-        raise errors.SettingsError(
-            f'Expected {name} of at least {least}, found'
-            f' {getattr(self, name)}.'
-        )
-    if self.clients_per_shard is not None and self.clients_per_shard < 1:
+    if self.total_rounds < 0:
       raise errors.SettingsError(
-          'Expected clients_per_shard of at least 1, found'
-          f' {self.clients_per_shard}.'
+          'Expected `total_rounds` of at least 0, found'
+          f' {self.total_rounds}. Use a number of rounds.'
       )
+
+  def evaluates_after(self, num_rounds: int) -> bool:
+    """Whether the evaluation function is called after this many rounds."""
+    return bool(self.rounds_per_evaluation) and (
+        num_rounds % self.rounds_per_evaluation == 0
+        or num_rounds == self.total_rounds
+    )
 
 
 def train(
     process: process_lib.PartialProcess,
-    clients: clients_lib.Clients,
+    sampler: sampler_lib.Sampler,
     store: personal_store.PersonalStore,
     settings: Settings,
     *,
-    client_examples: examples_lib.ClientExamples,
-    initial_state: Any,
-    initial_personal: Any,
-    dispatcher: Optional[dispatcher_lib.Dispatcher] = None,
+    initial_state: Any = None,
+    sharding: Optional[sharded_round.Sharding] = None,
     release_managers: Iterable[tff.program.ReleaseManager] = (),
     evaluation_fn: Optional[EvaluationFn] = None,
     progress: bool = True,
 ) -> Any:
-  """Trains until `total_rounds`, from the store's last checkpoint if any.
+  """Trains from the store's last checkpoint, if any, until `total_rounds`.
 
   Args:
-    process: What a round is.
-    clients: Whose training examples.
-    store: Where personal variables and checkpoints are kept.
-    settings: How long and with how many.
-    client_examples: The form in which the process takes examples.
-    initial_state: The server's state before round 1.
-    initial_personal: What a client starts each round from if the algorithm is
-      not stateful.
-    dispatcher: Computes shards if there are any; by default this thread's
-      context, one after the other.
+    process: Computes one round.
+    sampler: The population, and the cohort of each round.
+    store: Holds personal variables and checkpoints. If the algorithm is not
+      stateful, a client starts every round from the store's default.
+    settings: How long to train, and how often to evaluate and to save.
+    initial_state: The server's state before round 1; by default
+      `process.initialize()`.
+    sharding: How a cohort is divided, and who computes the parts; by default a
+      round is one computation in this thread's context.
     release_managers: Receive each round's metrics; the key is the number of the
       round, from 1.
-    evaluation_fn: Adds to the metrics of some rounds.
+    evaluation_fn: Adds to the metrics of the rounds that `settings` names.
     progress: Whether to show a progress bar.
 
   Returns:
     The server's state after the last round.
 
   Raises:
-    ValueError: If there are fewer clients than `clients_per_round`.
+    errors.SettingsError: If the process cannot be divided into shards, or a
+      shard is too large for a message.
     errors.StoreError: If a checkpoint cannot be read or written.
-    OSError: If metrics cannot be written.
+    errors.FileError: If metrics cannot be written.
+    errors.WorkerError: If no worker is left.
   """
-
-  def read(round_num, client_ids):
-    if process.algorithm.stateful:
-      personal = store.read(client_ids)
-    else:
-      personal = [initial_personal] * len(client_ids)
-    examples = [
-        client_examples.value(
-            clients.read(client_id),
-            clients_lib.seed_for(settings.seed, round_num, client_id),
-        )
-        for client_id in client_ids
-    ]
-    return personal, examples
-
-  def run_round(round_num, state, cohort):
-    write = functools.partial(store.write, version=round_num + 1)
-    if settings.clients_per_shard is None:
-      personal, examples = read(round_num, cohort)
-      state, personal, metrics = process.next(state, personal, examples)
-      write(cohort, personal)
-      return state, metrics
-    return sharded_round.run_round(
-        process,
-        state,
-        cohort,
-        clients_per_shard=settings.clients_per_shard,
-        dispatcher=dispatcher or dispatcher_lib.Dispatcher(),
-        read_fn=functools.partial(read, round_num),
-        write_fn=write,
-    )
-
+  rounds = _Rounds(
+      process, sampler, store, sharding or sharded_round.Sharding()
+  )
+  if initial_state is None:
+    initial_state = process.initialize()
   version, state = store.restore(initial_state)
+  save = _Checkpoints(store, settings)
   release = _Releases(release_managers)
-  committed_at = time.monotonic()
   bar = tqdm.tqdm(
       total=settings.total_rounds,
       initial=min(version, settings.total_rounds),
@@ -159,33 +123,94 @@ def train(
   )
   with bar, release:
     for round_num in range(version, settings.total_rounds):
-      started_at = time.monotonic()
-      cohort = clients_lib.sample(
-          clients.client_ids,
-          settings.clients_per_round,
-          seed=settings.seed,
-          round_num=round_num,
-      )
-      state, metrics = run_round(round_num, state, cohort)
-      row = _flatten(metrics)
-      row['seconds'] = time.monotonic() - started_at
-      done = round_num + 1
-      is_last = done == settings.total_rounds
-      every = settings.rounds_per_evaluation
-      if evaluation_fn and every and (done % every == 0 or is_last):
-        row.update(evaluation_fn(done, state))
-      release(row, done)
-      due = time.monotonic() - committed_at >= settings.seconds_per_checkpoint
-      if is_last or due:
-        store.commit(done, state)
-        committed_at = time.monotonic()
+      state, row = rounds.run(round_num, state)
+      num_rounds = round_num + 1
+      if evaluation_fn and settings.evaluates_after(num_rounds):
+        row.update(evaluation_fn(num_rounds, state))
+      release(row, num_rounds)
+      save.if_due(num_rounds, state)
       bar.set_postfix(_postfix(row), refresh=False)
       bar.update()
   return state
 
 
+@dataclasses.dataclass(frozen=True)
+class _Rounds:
+  """Samples cohorts, reads what their clients need, computes, and writes."""
+
+  process: process_lib.PartialProcess
+  sampler: sampler_lib.Sampler
+  store: personal_store.PersonalStore
+  sharding: sharded_round.Sharding
+
+  def run(
+      self, round_num: int, state: Any
+  ) -> tuple[Any, collections.OrderedDict[str, float]]:
+    """Returns the server's state after the round, and the round's metrics."""
+    started_at = time.monotonic()
+    cohort = self.sampler.cohort(round_num)
+    state, metrics = self._compute(round_num, state, cohort)
+    row = _flatten(metrics)
+    row['seconds'] = time.monotonic() - started_at
+    return state, row
+
+  def _compute(
+      self, round_num: int, state: Any, cohort: Sequence[str]
+  ) -> tuple[Any, Any]:
+    write = functools.partial(self.store.write, version=round_num + 1)
+    if self.sharding.clients_per_shard is None:
+      personal, examples = self._read(round_num, cohort)
+      state, personal, metrics = self.process.next(state, personal, examples)
+      write(cohort, personal)
+      return state, metrics
+    return sharded_round.run_round(
+        self.process,
+        state,
+        cohort,
+        sharding=self.sharding,
+        read_fn=functools.partial(self._read, round_num),
+        write_fn=write,
+    )
+
+  def _read(
+      self, round_num: int, client_ids: Sequence[str]
+  ) -> tuple[list[Any], list[Any]]:
+    """Returns the clients' personal variables, and their examples."""
+    if self.process.algorithm.stateful:
+      personal = self.store.read(client_ids)
+    else:
+      personal = [self.store.default] * len(client_ids)
+    examples = [
+        self.process.client_examples.value(
+            self.sampler.clients.read(client_id),
+            self.sampler.shuffle_seed(round_num, client_id),
+        )
+        for client_id in client_ids
+    ]
+    return personal, examples
+
+
+class _Checkpoints:
+  """Commits to the store from time to time, and after the last round."""
+
+  def __init__(self, store: personal_store.PersonalStore, settings: Settings):
+    self._store = store
+    self._settings = settings
+    self._saved_at = time.monotonic()
+
+  def if_due(self, num_rounds: int, state: Any) -> None:
+    """Commits if this was the last round or the last commit is old enough."""
+    age = time.monotonic() - self._saved_at
+    if (
+        num_rounds == self._settings.total_rounds
+        or age >= self._settings.seconds_per_checkpoint
+    ):
+      self._store.commit(num_rounds, state)
+      self._saved_at = time.monotonic()
+
+
 def _flatten(metrics: Any) -> collections.OrderedDict[str, float]:
-  """Scalars by name, such as `train/loss` and `counts/steps`."""
+  """Returns scalars by name, such as `train/loss` and `counts/steps`."""
   flat = collections.OrderedDict()
 
   def visit(prefix, value):
@@ -202,7 +227,7 @@ def _flatten(metrics: Any) -> collections.OrderedDict[str, float]:
 
 
 def _postfix(row: Mapping[str, float]) -> dict[str, str]:
-  """What the progress bar says after a round."""
+  """Returns what the progress bar shows after a round."""
   shown = {}
   if 'train/loss' in row:
     shown['loss'] = f'{row["train/loss"]:.4f}'
@@ -214,9 +239,10 @@ def _postfix(row: Mapping[str, float]) -> dict[str, str]:
 
 
 class _Releases:
-  """Calls asynchronous release managers from a program that is not.
+  """Calls asynchronous release managers from synchronous code.
 
-  In a thread with an event loop of its own, because a notebook's is running.
+  They run in a thread with its own event loop, because a notebook already runs
+  one in the main thread.
   """
 
   def __init__(self, managers: Iterable[tff.program.ReleaseManager]):
@@ -233,7 +259,7 @@ class _Releases:
         self._thread.submit(
             self._loop.run_until_complete, manager.release(value, key)
         ).result()
-      except tf.errors.OpError as e:  # TensorFlow's word for a full disk.
+      except tf.errors.OpError as e:  # TensorFlow raises this for a full disk.
         raise errors.FileError(
             f"Cannot write round {key}'s metrics: {e.message}. Check that the"
             ' folder is writable and not full.'
