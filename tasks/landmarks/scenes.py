@@ -197,7 +197,7 @@ def create_scenes(
   """Makes the photographers' scenes, or finds them made.
 
   Args:
-    cache_dir: Where to keep them; see `cached_folder.made_once`.
+    cache_dir: Where to keep them; see `cached_folder.cached_folder`.
     num_photographers: How many, with 40 to 80 scenes each, a quarter of them
       for testing.
     seed: Determines all of it; a photographer does not depend on how many
@@ -231,7 +231,7 @@ def create_scenes(
       f.write(photo_folder.format_classes(CLASSES))
 
   name = f'scenes-{_VERSION}-{num_photographers}-{seed}'
-  return cached_folder.made_once(name, make, cache_dir=cache_dir)
+  return cached_folder.cached_folder(name, make, cache_dir=cache_dir)
 
 
 def _take_photos(rng: np.random.Generator) -> Mapping[str, np.ndarray]:
