@@ -7,7 +7,7 @@
 
 Each person's examples are split into training and test examples, at random but
 the same for the same seed. A kind of source is a function from its arguments to
-`people.People`, and a few lines in `_parse`.
+`people.ClientSource`, and a few lines in `_parse`.
 """
 
 import collections
@@ -37,7 +37,7 @@ from .stackoverflow import import_text  # noqa: E402
 
 def read_npz(
     path: str, *, examples: str, label: str, person: str
-) -> people_lib.People:
+) -> people_lib.ClientSource:
   """Images of a NumPy archive, by the person who made them.
 
   Args:
@@ -78,7 +78,7 @@ def read_npz(
   names, starts = np.unique(people[order], return_index=True)
   if people.dtype.kind == 'S':
     names = np.char.decode(names, 'utf-8')
-  return people_lib.People(
+  return people_lib.ClientSource(
       features=collections.OrderedDict(
           pixels=tf.TensorSpec(pixels.shape[1:], tf.uint8),
           label=tf.TensorSpec([], tf.int32),
@@ -115,7 +115,7 @@ def _to_bytes(array: np.ndarray, name: str) -> np.ndarray:
 
 
 def _parse(argv: Sequence[str]):
-  """Arguments of the command line; `read` makes `People` of them."""
+  """Arguments of the command line; `read` makes `ClientSource` of them."""
   common = argparse_flags.ArgumentParser(
       add_help=False, inherited_absl_flags=None
   )
@@ -214,7 +214,7 @@ def _parse(argv: Sequence[str]):
   return parser.parse_args(argv[1:])
 
 
-def _read_npz(args) -> people_lib.People:
+def _read_npz(args) -> people_lib.ClientSource:
   arrays = {
       'examples': args.examples,
       'label': args.label,

@@ -55,7 +55,7 @@ evaluates and reports in a folder, or goes on where it stopped there.
 """
 
 import importlib
-from typing import TYPE_CHECKING, Any
+from typing import Any, TYPE_CHECKING
 
 if TYPE_CHECKING:
   from tff_partial import errors

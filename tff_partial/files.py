@@ -8,6 +8,7 @@ import glob
 import os
 import pathlib
 import secrets
+import tempfile
 
 import filelock
 
@@ -15,6 +16,10 @@ from tff_partial import errors
 
 # Marks the name of a file that is being written.
 PARTIAL = '.partial-'
+
+
+class ExistsError(errors.FileError):
+  """A folder with other content is in the place of a new one."""
 
 
 class LockedError(errors.FileError):
@@ -76,6 +81,55 @@ def replace_text(path: str | os.PathLike[str], text: str) -> None:
   with replace(path) as partial:
     # No translation of line ends: the bytes are those of the text.
     partial.write_text(text, encoding='utf-8', newline='')
+
+
+@contextlib.contextmanager
+def new_folder(path: str | os.PathLike[str]) -> Iterator[pathlib.Path]:
+  """Makes a folder in one step, once all of its files are written.
+
+  Args:
+    path: The folder. Parents are made as needed.
+
+  Yields:
+    The path of an empty folder, to be filled in the block. If the block
+    raises, that folder is removed.
+
+  Raises:
+    ExistsError: If `path` is there by the end of the block and not empty.
+    OSError: If a folder cannot be made.
+  """
+  target = pathlib.Path(path).absolute()
+  make_folder(target.parent)
+  with tempfile.TemporaryDirectory(
+      prefix=f'.{target.name}{PARTIAL}', dir=target.parent
+  ) as scratch:
+    partial = pathlib.Path(scratch, target.name)
+    partial.mkdir()
+    yield partial
+    try:
+      partial.rename(target)
+    except OSError as e:
+      if not target.exists():
+        raise
+      raise ExistsError(
+          f'Expected no folder {target}, or an empty one, found other content.'
+      ) from e
+
+
+def make_folder(path: str | os.PathLike[str]) -> None:
+  """Makes a folder, with its parents, unless it is there.
+
+  Raises:
+    errors.FileError: If a file is in its place.
+    OSError: If the folder cannot be made.
+  """
+  try:
+    os.makedirs(path, exist_ok=True)
+  except (FileExistsError, NotADirectoryError) as e:
+    raise errors.FileError(
+        f'Expected to be able to make the folder {os.fspath(path)}, found that'
+        f' {e.filename} or a folder above it is a file.'
+    ) from e
 
 
 @contextlib.contextmanager

@@ -36,7 +36,8 @@ def on_files(
           )
           for pattern in (*_PAGES, *_OTHERS)
           for path in sorted(_ROOT.glob(pattern))
-          if path.is_file() and path.suffix not in ('.py', '')
+          if path.is_file()
+          and path.suffix not in ('.py', '')
           or path.name == 'LICENSE'
       ]
   )

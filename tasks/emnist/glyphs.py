@@ -87,7 +87,7 @@ def create_glyphs(
   """Makes the writers' characters, or finds them made.
 
   Args:
-    cache_dir: Where to keep them; see `cached_folder.made_once`.
+    cache_dir: Where to keep them; see `cached_folder.cached_folder`.
     num_writers: How many writers, with 100 to 150 characters each, a quarter
       of them for testing.
     seed: Determines all of it; a writer does not depend on how many others
@@ -121,7 +121,7 @@ def create_glyphs(
         train.write(name, {k: v[num_test:] for k, v in examples.items()})
 
   name = f'glyphs-{_VERSION}-{num_writers}-{seed}'
-  return cached_folder.made_once(name, make, cache_dir=cache_dir)
+  return cached_folder.cached_folder(name, make, cache_dir=cache_dir)
 
 
 def _draw_shapes() -> np.ndarray:

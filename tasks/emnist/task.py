@@ -2,10 +2,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Character recognition by writer: EMNIST and data like it.
 
-The paper's task [1, Section 4] on TFF's federated EMNIST: 62 classes, writers
-with at least 100 training and 25 test examples. Test examples are other
-characters of the same writers, so they measure what a writer's own part is
-worth.
+The paper's task [1, Section 4] uses TFF's federated EMNIST: 62 classes, and
+writers with at least 100 training and 25 test examples. The test examples are
+other characters by the same writers, so they measure what a writer's personal
+variables are worth.
 
 [1] Pillutla et al. ICML 2022. https://arxiv.org/abs/2204.03809
 """
@@ -19,6 +19,7 @@ import tensorflow as tf
 
 from tff_partial import errors
 from tff_partial.data import client_data
+from tff_partial.data import source
 from tff_partial.experiments import task
 from tff_partial.learning import adapters
 from tff_partial.learning import examples as examples_lib
@@ -31,9 +32,17 @@ from . import glyphs
 
 NUM_CLASSES = 62  # 0-9, A-Z, a-z.
 _SHAPE = (28, 28)
-_MIN_TRAIN, _MIN_TEST = 100, 25  # The paper's filter.
+_SOURCE = source.Source(
+    embedded_fn=glyphs.create_glyphs,
+    embedded_description='characters drawn from fonts, for demonstration',
+    tff_fn=client_data.download_emnist,
+    tff_description='federated EMNIST',
+    open_tff_fn=functools.partial(
+        client_data.open_emnist, min_train=100, min_test=25  # As in the paper.
+    ),
+)
 
-# Of the small network; `resnet.SPLITS` are the larger one's.
+# The splits of the small network; ResNet-18 has `resnet.SPLITS`.
 SPLITS: Mapping[str, partition.Rule] = {
     'input': partition.layers('conv1', 'norm1'),
     'output': partition.layers('head'),
@@ -51,10 +60,12 @@ def create_task(
     data: 'embedded' for characters drawn from fonts, 'tff' for federated
       EMNIST, or a folder made by `tasks.import_client_data`.
     model: 'cnn', a small network for laptops, or 'resnet18', the paper's.
-    batch_size: Examples a step.
+    batch_size: Examples per gradient step.
 
   Raises:
-    ValueError: If the model is unknown or the data are not as expected.
+    errors.SettingsError: If the model is unknown.
+    errors.DataError: If the data are not as expected.
+    errors.FileError: If the data cannot be read or downloaded.
   """
   builders = {
       'cnn': (create_cnn, SPLITS, 'CNN with 2 convolutions and group norm'),
@@ -70,31 +81,21 @@ def create_task(
       ),
   }
   if model not in builders:
-    raise errors.DataError(
-        f'Expected a model of {sorted(builders)}, found {model!r}.'
+    raise errors.SettingsError(
+        f'Expected `model` of {sorted(builders)}, found {model!r}.'
     )
   build, splits, description = builders[model]
-  if data == 'embedded':
-    train, test = client_data.open_folder(glyphs.create_glyphs())
-    words = 'glyphs, drawn from fonts for demonstration'
-  elif data == 'tff':
-    train, test = client_data.load_emnist(
-        min_train=_MIN_TRAIN, min_test=_MIN_TEST
-    )
-    words = 'federated EMNIST'
-  else:
-    train, test = client_data.open_folder(data)
-    words = data
+  opened = _SOURCE.open(data)
   return task.Task(
       name='emnist',
-      data=words,
+      data=opened.description,
       model=description,
       model_fn=functools.partial(
           classification.create_model_fn, build, (*_SHAPE, 1), splits
       ),
       splits=splits,
-      train=client_data.Mapped(train, _to_xy),
-      test=client_data.Mapped(test, _to_xy),
+      train=client_data.MappedClients(opened.train, _to_xy),
+      test=client_data.MappedClients(opened.test, _to_xy),
       client_examples=examples_lib.Tensors(
           batch_size,
           prepare_train=_prepare,
@@ -105,12 +106,19 @@ def create_task(
       ),
       metric='accuracy',
       higher_is_better=True,
-      demonstration=data == 'embedded',
+      demonstration=opened.demonstration,
   )
 
 
 def create_cnn(*, with_adapters: bool) -> tf.keras.Model:
-  """A small network that a laptop trains in minutes; logits of 62 classes."""
+  """Builds a small network that a laptop trains in minutes.
+
+  Args:
+    with_adapters: Whether each convolution is followed by an adapter.
+
+  Returns:
+    A model from images, float32 [batch, 28, 28, 1], to logits [batch, 62].
+  """
   inputs = tf.keras.Input((*_SHAPE, 1))
   x = inputs
   for i, channels in ((1, 16), (2, 32)):
@@ -127,8 +135,8 @@ def create_cnn(*, with_adapters: bool) -> tf.keras.Model:
 
 
 def _prepare(batch, seed):
-  """Bytes to numbers, in the computation: a quarter of the bytes to send."""
-  del seed  # No augmentation.
+  """Scales pixels to 0..1 in the computation, which receives fewer bytes so."""
+  del seed  # There is no augmentation.
   return collections.OrderedDict(
       x=tf.cast(batch['x'], tf.float32)[..., tf.newaxis] / 255.0, y=batch['y']
   )
@@ -137,7 +145,7 @@ def _prepare(batch, seed):
 def _to_xy(
     features: Mapping[str, np.ndarray],
 ) -> collections.OrderedDict[str, np.ndarray]:
-  """Stored features to examples: ink 255, background 0."""
+  """Converts stored features to examples with ink 255 on background 0."""
   pixels = features['pixels']
   if pixels.dtype != np.uint8:  # Federated EMNIST: background 1.0, ink 0.0.
     pixels = np.round(255 * (1 - pixels)).astype(np.uint8)

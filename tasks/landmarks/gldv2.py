@@ -52,7 +52,7 @@ def create_gldv2(
   Args:
     source_dir: The `cache_dir` that the data were fetched to by
       `tff.simulation.datasets.gldv2.load_data`; `None` is `~/.tff/gldv2`.
-    cache_dir: Where to keep the folder; see `cached_folder.made_once`.
+    cache_dir: Where to keep the folder; see `cached_folder.cached_folder`.
     size: Pixels a side.
 
   Returns:
@@ -65,7 +65,7 @@ def create_gldv2(
   source_dir = source_dir or os.path.join(
       os.path.expanduser('~'), '.tff', 'gldv2'
   )
-  return cached_folder.made_once(
+  return cached_folder.cached_folder(
       f'gldv2-{_VERSION}-{size}',
       lambda folder: _make(folder, source_dir, size),
       cache_dir=cache_dir,

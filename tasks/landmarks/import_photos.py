@@ -21,7 +21,7 @@ from . import photo_folder
 
 def read(
     folder: str, *, table: str, file: str, label: str, person: str, size: int
-) -> people.People:
+) -> people.ClientSource:
   """Photos of a folder, by the person who took them.
 
   Photos that cannot be read are left out and counted; those without exactly
@@ -69,7 +69,7 @@ def read(
           labels.append(label_of[class_name])
       yield name, {'pixels': pixels, 'label': np.array(labels, np.int32)}
 
-  return people.People(
+  return people.ClientSource(
       features=collections.OrderedDict(
           pixels=tf.TensorSpec([size, size, 3], tf.uint8),
           label=tf.TensorSpec([], tf.int32),

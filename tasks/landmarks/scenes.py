@@ -198,7 +198,7 @@ def create_scenes(
   """Makes the photographers' scenes, or finds them made.
 
   Args:
-    cache_dir: Where to keep them; see `cached_folder.made_once`.
+    cache_dir: Where to keep them; see `cached_folder.cached_folder`.
     num_photographers: How many, with 40 to 80 scenes each, a quarter of them
       for testing.
     seed: Determines all of it; a photographer does not depend on how many
@@ -233,7 +233,7 @@ def create_scenes(
     )
 
   name = f'scenes-{_VERSION}-{num_photographers}-{seed}'
-  return cached_folder.made_once(name, make, cache_dir=cache_dir)
+  return cached_folder.cached_folder(name, make, cache_dir=cache_dir)
 
 
 def _take_photos(rng: np.random.Generator) -> Mapping[str, np.ndarray]:

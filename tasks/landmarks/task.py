@@ -2,10 +2,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Photo classification by photographer: Google Landmarks and data like it.
 
-The paper's task [1, Section 4] on TFF's federated Google Landmarks v2: 2,028
-landmarks, photographers with at least 50 photos, half of each one's for
+The paper's task [1, Section 4] uses TFF's federated Google Landmarks v2: 2,028
+landmarks, and photographers with at least 50 photos, half of which are for
 testing. Photos are decoded and scaled to one size once, when the data are
-fetched or imported, and stay bytes until they are in the network.
+fetched or imported. They stay bytes until a computation prepares them.
 
 [1] Pillutla et al. ICML 2022. https://arxiv.org/abs/2204.03809
 """
@@ -18,7 +18,7 @@ from typing import Any, Optional
 import tensorflow as tf
 
 from tff_partial import errors
-from tff_partial.data import client_data
+from tff_partial.data import source
 from tff_partial.data import sql_clients
 from tff_partial.data import sql_examples
 from tff_partial.experiments import task
@@ -30,7 +30,8 @@ from . import gldv2
 from . import photo_folder
 from . import scenes
 
-# Of the colors of ImageNet's photos, which pretrained networks expect.
+# Mean and deviation of the colors of ImageNet's photos, as pretrained networks
+# expect them.
 _MEAN = (0.485, 0.456, 0.406)
 _DEVIATION = (0.229, 0.224, 0.225)
 
@@ -54,35 +55,35 @@ def create_task(
     data: 'embedded' for drawn scenes, 'tff' for federated Google Landmarks, or
       a folder made by `python -m tasks.import_client_data images`.
     model: 'resnet8', a small network for laptops, or 'resnet18', the paper's.
-    batch_size: Examples a step.
-    image_size: Pixels a side of what the network sees; by default 56 for
-      'resnet8' and 224 for 'resnet18'. Stored photos should be 8/7 of it.
+    batch_size: Examples per gradient step.
+    image_size: Pixels on a side of the network's input; by default 56 for
+      'resnet8' and 224 for 'resnet18'. Stored photos should be 8/7 of that.
 
   Raises:
-    ValueError: If the model is unknown or the data are not as expected.
-    OSError: If the data are not there.
+    errors.SettingsError: If the model is unknown or `image_size` too small.
+    errors.DataError: If the data are not as expected.
+    errors.FileError: If the data cannot be read.
   """
   if model not in _MODELS:
-    raise errors.DataError(
-        f'Expected a model of {sorted(_MODELS)}, found {model!r}.'
+    raise errors.SettingsError(
+        f'Expected `model` of {sorted(_MODELS)}, found {model!r}.'
     )
   create, default_size, description = _MODELS[model]
   image_size = image_size or default_size
   if image_size < 16:
-    raise errors.DataError(
-        f'Expected image_size of at least 16 pixels, found {image_size}.'
+    raise errors.SettingsError(
+        f'Expected `image_size` of at least 16 pixels, found {image_size}.'
     )
-  if data == 'embedded':
-    folder = scenes.create_scenes()
-    words = 'scenes, drawn for demonstration'
-  elif data == 'tff':
-    folder = gldv2.create_gldv2(size=round(image_size * 8 / 7))
-    words = 'federated Google Landmarks v2'
-  else:
-    folder = words = data
-  train, test = client_data.open_folder(folder)
-  _check_photos(train)
-  classes = photo_folder.read_classes(folder)
+  opened = source.Source(
+      embedded_fn=scenes.create_scenes,
+      embedded_description='drawn scenes, for demonstration',
+      tff_fn=functools.partial(
+          gldv2.create_gldv2, size=round(image_size * 8 / 7)
+      ),
+      tff_description='federated Google Landmarks v2',
+  ).open(data)
+  _check_photos(opened.train)
+  classes = photo_folder.read_classes(opened.folder)
   build = functools.partial(
       create,
       (image_size, image_size, 3),
@@ -91,7 +92,7 @@ def create_task(
   )
   return task.Task(
       name='landmarks',
-      data=f'{words}, {len(classes):,} classes',
+      data=f'{opened.description}, {len(classes):,} classes',
       model=f'{description}, {image_size}x{image_size} pixels',
       model_fn=functools.partial(
           classification.create_model_fn,
@@ -100,10 +101,10 @@ def create_task(
           resnet.SPLITS,
       ),
       splits=resnet.SPLITS,
-      train=sql_examples.Located(train),
-      test=sql_examples.Located(test),
+      train=sql_examples.ClientLocations(opened.train),
+      test=sql_examples.ClientLocations(opened.test),
       client_examples=sql_examples.SqlExamples(
-          train.features,
+          opened.train.features,
           examples_lib.Tensors(
               batch_size,
               prepare_train=functools.partial(_prepare_train, image_size),
@@ -112,12 +113,12 @@ def create_task(
       ),
       metric='accuracy',
       higher_is_better=True,
-      demonstration=data == 'embedded',
+      demonstration=opened.demonstration,
   )
 
 
 def _check_photos(clients: sql_clients.SqlClients) -> None:
-  """Raises ValueError if examples are not square color photos with a label."""
+  """Checks that the examples are square color photos with a label."""
   shape = lambda name: (
       clients.features[name].shape.as_list()
       if name in clients.features
@@ -145,7 +146,7 @@ def _check_photos(clients: sql_clients.SqlClients) -> None:
 def _prepare_train(
     image_size: int, batch: Mapping[str, Any], seed: tf.Tensor
 ) -> collections.OrderedDict[str, tf.Tensor]:
-  """A random crop of 7/8 of each side, half of the time its mirror image."""
+  """Crops 7/8 of each side at random, and mirrors half of the photos."""
   pixels = batch['pixels']
   num, size = tf.shape(pixels)[0], pixels.shape[1]
   crop = round(size * 7 / 8)
@@ -165,13 +166,13 @@ def _prepare_train(
 def _prepare_test(
     image_size: int, batch: Mapping[str, Any], seed: tf.Tensor
 ) -> collections.OrderedDict[str, tf.Tensor]:
-  """The whole photo, scaled."""
-  del seed  # Nothing is random.
+  """Scales the whole photo."""
+  del seed  # Nothing is random here.
   return _to_input(batch['pixels'], batch['label'], image_size)
 
 
 def _to_input(pixels, labels, image_size):
-  """Bytes [batch, size, size, 3] to what the network takes."""
+  """Converts bytes [batch, size, size, 3] to the network's input."""
   pixels = tf.cast(pixels, tf.float32)
   if pixels.shape[1] != image_size:
     pixels = tf.image.resize(pixels, [image_size, image_size], antialias=True)

@@ -30,7 +30,7 @@ AUDIO_FEATURES = collections.OrderedDict(
 )
 
 
-def read_librispeech(folder: str) -> people_lib.People:
+def read_librispeech(folder: str) -> people_lib.ClientSource:
   """LibriSpeech's layout, `<speaker>/<chapter>/*.flac` and `*.trans.txt`.
 
   Args:
@@ -52,7 +52,7 @@ def read_librispeech(folder: str) -> people_lib.People:
         ' Give the folder whose subfolders are speakers.'
     )
   left_out = collections.Counter()
-  return people_lib.People(
+  return people_lib.ClientSource(
       features=AUDIO_FEATURES,
       num_people=len(transcripts),
       examples=(
@@ -65,7 +65,7 @@ def read_librispeech(folder: str) -> people_lib.People:
 
 def read_npz(
     path: str, *, examples: str, lengths: str, label: str, person: str
-) -> people_lib.People:
+) -> people_lib.ClientSource:
   """Features of utterances, one after the other in one array.
 
   Args:
@@ -113,7 +113,7 @@ def read_npz(
       yield signals[i], str(arrays[label][i])
 
   names = np.unique(speakers)
-  return people_lib.People(
+  return people_lib.ClientSource(
       features=collections.OrderedDict(
           features=tf.TensorSpec([None, features.shape[1]], tf.float32),
           transcript=tf.TensorSpec([], tf.string),

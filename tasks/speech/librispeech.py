@@ -57,7 +57,7 @@ def create_librispeech(
 
   Args:
     cache_dir: Where to keep them, and for a time as much again; see
-      `cached_folder.made_once`.
+      `cached_folder.cached_folder`.
     splits: The corpus's parts, as TensorFlow Datasets calls them.
     data_dir: Where TensorFlow Datasets keeps the prepared corpus; `None` is its
       own place. If it is not there it is downloaded, 60 GB, and prepared, which
@@ -72,7 +72,7 @@ def create_librispeech(
   """
   name = f'librispeech-{_VERSION}-{"-".join(splits)}'
   staging = os.path.join(
-      cached_folder.cache_folder(cache_dir), f'.{name}.staging'
+      cached_folder.cache_root(cache_dir), f'.{name}.staging'
   )
 
   def make(folder: str) -> None:
@@ -83,7 +83,7 @@ def create_librispeech(
       )
     os.remove(staging)
 
-  return cached_folder.made_once(name, make, cache_dir=cache_dir)
+  return cached_folder.cached_folder(name, make, cache_dir=cache_dir)
 
 
 def load_client_data(
@@ -174,7 +174,7 @@ def _prepared(data_dir: Optional[str]) -> tfds.core.DatasetBuilder:
   return builder
 
 
-def _by_speaker(connection: sqlite3.Connection) -> people_lib.People:
+def _by_speaker(connection: sqlite3.Connection) -> people_lib.ClientSource:
   """The staged utterances, speaker by speaker."""
   connection.execute(
       'CREATE INDEX IF NOT EXISTS by_speaker ON utterances (speaker)'
@@ -186,7 +186,7 @@ def _by_speaker(connection: sqlite3.Connection) -> people_lib.People:
       )
   ]
   left_out = collections.Counter()
-  return people_lib.People(
+  return people_lib.ClientSource(
       features=import_speech.AUDIO_FEATURES,
       num_people=len(speakers),
       examples=(

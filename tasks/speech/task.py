@@ -2,14 +2,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """Speech recognition by speaker: LibriSpeech, and data like it.
 
-The paper's fourth task [1, Section 4], of which it publishes results and no
-code: a transformer of 6 layers and 15 M parameters trained with CTC. Units are
-characters; what counts is the word error rate, errors over reference words, of
-each speaker.
+This is the paper's fourth task [1, Section 4], for which it publishes results
+but no code: a transformer of 6 layers and 15 M parameters trained with CTC. The
+units are characters. The metric is each speaker's word error rate: errors
+divided by the number of reference words.
 
-A client's utterances enter a computation as they were stored, audio or
-features, padded to the client's own longest; each batch is cut to its own
-longest, and batches are made of utterances of like length.
+A client's utterances enter a computation as they were stored, as audio or as
+features, padded to the client's longest utterance. Batches are made of
+utterances of similar length, and each is cut to its own longest.
 
 [1] Pillutla et al. ICML 2022. https://arxiv.org/abs/2204.03809
 """
@@ -23,6 +23,7 @@ import tensorflow as tf
 
 from tff_partial import errors
 from tff_partial.data import client_data
+from tff_partial.data import source
 from tff_partial.data import sql_clients
 from tff_partial.experiments import task
 from tff_partial.learning import examples as examples_lib
@@ -40,6 +41,12 @@ MODELS = {
     'small': (encoder_lib.SMALL, 'transformer of 4 layers'),
     'base': (encoder_lib.BASE, 'transformer of 6 layers'),
 }
+_SOURCE = source.Source(
+    embedded_fn=voices.create_voices,
+    embedded_description='synthesized voices, for demonstration',
+    tff_fn=librispeech.create_librispeech,
+    tff_description='LibriSpeech',
+)
 
 
 def create_task(
@@ -53,49 +60,44 @@ def create_task(
   """Creates the task.
 
   Args:
-    data: 'embedded' for synthetic voices, 'tff' for LibriSpeech of TensorFlow
-      Datasets, or a folder made by `tasks.import_client_data`, of audio or of
-      features.
+    data: 'embedded' for synthetic voices, 'tff' for LibriSpeech from TensorFlow
+      Datasets, or a folder of audio or features made by
+      `tasks.import_client_data`.
     model: 'small', for laptops, or 'base', the paper's size.
-    batch_size: Utterances a step.
-    beam_width: Of decoding: 1 is greedy, more a prefix beam search.
-    augment: Whether training masks parts of what is heard.
+    batch_size: Utterances per gradient step.
+    beam_width: Beam width of decoding; 1 means greedy decoding, more a prefix
+      beam search.
+    augment: Whether training masks parts of the features.
 
   Raises:
-    ValueError: If the model is unknown or the data are not as expected.
-    OSError: If data cannot be read.
+    errors.SettingsError: If the model is unknown or `beam_width` below 1.
+    errors.DataError: If the data are not as expected.
+    errors.FileError: If the data cannot be read or downloaded.
+    errors.WorkerError: If the speech synthesizer fails.
   """
   if model not in MODELS:
-    raise errors.DataError(
-        f'Expected a model of {sorted(MODELS)}, found {model!r}.'
+    raise errors.SettingsError(
+        f'Expected `model` of {sorted(MODELS)}, found {model!r}.'
     )
   if beam_width < 1:
-    raise errors.DataError(
-        f'Expected a beam of at least 1, found {beam_width}.'
+    raise errors.SettingsError(
+        f'Expected `beam_width` of at least 1, found {beam_width}.'
     )
   size, description = MODELS[model]
-  if data == 'embedded':
-    train, test = client_data.open_folder(voices.create_voices())
-    words = 'voices, synthesized for demonstration'
-  elif data == 'tff':
-    train, test = client_data.open_folder(librispeech.create_librispeech())
-    words = 'LibriSpeech'
-  else:
-    train, test = client_data.open_folder(data)
-    words = data
-  form = Form(train)
+  opened = _SOURCE.open(data)
+  form = Form(opened.train)
   return task.Task(
       name='speech',
-      data=words,
+      data=opened.description,
       model=f'{description} on {form.description}, CTC',
       model_fn=functools.partial(
           create_model_fn, form.num_features, size, beam_width=beam_width
       ),
       splits=encoder_lib.splits(size),
-      train=client_data.Mapped(train, form.to_xy),
-      # Test batches are cut in the order of the examples.
-      test=client_data.Mapped(
-          test, lambda stored: _shortest_first(form.to_xy(stored))
+      train=client_data.MappedClients(opened.train, form.to_xy),
+      # Test batches are taken in the order of the examples.
+      test=client_data.MappedClients(
+          opened.test, lambda stored: _shortest_first(form.to_xy(stored))
       ),
       client_examples=examples_lib.Tensors(
           batch_size,
@@ -106,25 +108,26 @@ def create_task(
       ),
       metric='wer',
       higher_is_better=False,
-      demonstration=data == 'embedded',
+      demonstration=opened.demonstration,
   )
 
 
 class Form:
-  """What clients' utterances are stored as, and how a model gets them.
+  """The form in which utterances are stored, and how they are prepared.
 
   Attributes:
-    stored: The name of the feature that holds the signal.
-    num_features: Features a frame, as the model gets them.
-    description: The features in words.
-    element_spec: One example as handed to a computation.
+    stored: The name of the stored feature that holds the signal.
+    num_features: Features per frame of the model's input.
+    description: What reports call the features.
+    element_spec: One example, as it is passed to a computation.
   """
 
   def __init__(self, clients: sql_clients.SqlClients):
     """Finds out what is stored.
 
     Raises:
-      ValueError: If it is neither audio nor features with transcripts.
+      errors.DataError: If it is neither audio nor features, or there are no
+        transcripts.
     """
     features = clients.features
     audio, ready_made = features.get('audio'), features.get('features')
@@ -142,8 +145,9 @@ class Form:
       raise errors.DataError(
           "Expected features 'transcript' and 'audio' int16 [None] or"
           f" 'features' float32 [None, N] in {clients.path}, found"
-          f' {sorted(features)}. Import them with "python -m'
-          ' tasks.import_client_data librispeech" or "... npz --lengths=...".'
+          f' {sorted(features)}. Import speech with "python -m'
+          ' tasks.import_client_data librispeech" or with "python -m'
+          ' tasks.import_client_data npz --lengths=...".'
       )
     self.element_spec = collections.OrderedDict(
         x=collections.OrderedDict(
@@ -157,7 +161,7 @@ class Form:
     )
 
   def to_xy(self, stored: Mapping[str, np.ndarray]) -> Mapping[str, object]:
-    """Stored features to examples, padded to the client's longest."""
+    """Converts stored features to examples, padded to the client's longest."""
     signal, length = _pad(stored[self.stored], self.element_spec['x']['signal'])
     labels, num_labels = _pad(
         [ctc.encode(t.decode()) for t in stored['transcript']],
@@ -169,7 +173,7 @@ class Form:
     )
 
   def prepare(self, batch, seed, *, augment: bool):
-    """Cuts a batch to its longest, and computes what the model hears."""
+    """Cuts a batch to its longest utterance and computes the model's input."""
     x, y = batch['x'], batch['y']
     signal = x['signal'][:, : tf.reduce_max(x['length'])]
     if self.stored == 'audio':
@@ -195,16 +199,18 @@ def create_model_fn(
     *,
     beam_width: int = 1,
 ) -> partial_model.ModelFn:
-  """The models of a split; those with adapters have them for no other.
+  """Returns a function that makes the models of a split.
+
+  Only models of the split 'adapter' have adapters.
 
   Args:
-    num_features: Features a frame.
-    size: How large a model.
+    num_features: Features per frame.
+    size: The size of the network.
     split: A name of `encoder_lib.splits`, or any that all tasks have.
-    beam_width: Of the decoding that counts errors.
+    beam_width: Beam width of the decoding that counts errors.
 
   Raises:
-    ValueError: If there is no such split.
+    errors.SettingsError: If there is no such split.
   """
   rule = partition.rule_by_name(split, encoder_lib.splits(size))
   return lambda: partial_model.PartialModel(
@@ -238,7 +244,7 @@ def create_model_fn(
 
 
 def _loss(labels, outputs):
-  """Nats of each transcript, and its characters."""
+  """Returns each transcript's loss in nats and its number of characters."""
   losses = ctc.loss(
       labels['labels'],
       labels['num_labels'],
@@ -249,7 +255,7 @@ def _loss(labels, outputs):
 
 
 def _errors(count_fn, beam_width, labels, outputs):
-  """What was heard against what was said."""
+  """Counts the errors in the decoded transcripts."""
   references = ctc.to_text(
       tf.RaggedTensor.from_tensor(labels['labels'], labels['num_labels'])
   )
@@ -260,7 +266,7 @@ def _errors(count_fn, beam_width, labels, outputs):
 
 
 def _pad(values, spec: tf.TensorSpec) -> tuple[np.ndarray, np.ndarray]:
-  """Arrays of different lengths as one, with zeros, and their lengths."""
+  """Pads arrays with zeros to one length; returns one array and the lengths."""
   lengths = np.array([len(value) for value in values], np.int32)
   shape = [len(values), lengths.max(initial=0), *spec.shape[1:]]
   padded = np.zeros(shape, spec.dtype.as_numpy_dtype)

@@ -107,7 +107,7 @@ def create_voices(
   """Makes the speakers' utterances, or finds them made.
 
   Args:
-    cache_dir: Where to keep them; see `cached_folder.made_once`.
+    cache_dir: Where to keep them; see `cached_folder.cached_folder`.
     num_speakers: How many speakers.
     num_utterances: Of each, a fifth of them for testing.
     seed: Determines everything.
@@ -119,13 +119,13 @@ def create_voices(
     OSError: If it cannot be written, or the engine fails.
   """
   left_out = collections.Counter()
-  people = people_lib.People(
+  people = people_lib.ClientSource(
       features=import_speech.AUDIO_FEATURES,
       num_people=num_speakers,
       examples=_speak(num_speakers, num_utterances, seed, left_out),
       left_out=left_out,
   )
-  return cached_folder.made_once(
+  return cached_folder.cached_folder(
       f'voices-{_VERSION}-{num_speakers}-{num_utterances}-{seed}',
       lambda folder: people_lib.write_folder(people, folder, seed=seed),
       cache_dir=cache_dir,

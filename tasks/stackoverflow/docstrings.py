@@ -82,7 +82,7 @@ def create_docstrings(
   """Collects the modules' sentences, or finds them collected.
 
   Args:
-    cache_dir: Where to keep them; see `cached_folder.made_once`.
+    cache_dir: Where to keep them; see `cached_folder.cached_folder`.
     packages: Which of `PACKAGES` to read.
 
   Returns:
@@ -119,7 +119,7 @@ def create_docstrings(
       )
     vocabulary.write(folder)
 
-  return cached_folder.made_once(
+  return cached_folder.cached_folder(
       f'docstrings-{_VERSION}-{digest.hexdigest()}', make, cache_dir=cache_dir
   )
 

@@ -24,7 +24,7 @@ from . import vocabulary
 
 def read_jsonl(
     path: str, *, text: str, person: str, date: Optional[str] = None
-) -> people_lib.People:
+) -> people_lib.ClientSource:
   """Sentences of a file of JSON lines, by the person who wrote them.
 
   What stands on one line is never divided between training and testing. All
@@ -69,7 +69,7 @@ def read_jsonl(
       written[str(name)].append((when, sentences))
   if not written:
     raise errors.DataError(f'Expected text in {path}, found none.')
-  return people_lib.People(
+  return people_lib.ClientSource(
       features=vocabulary.FEATURES,
       num_people=len(written),
       examples=((name, _by_time(written[name])) for name in sorted(written)),

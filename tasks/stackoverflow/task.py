@@ -2,15 +2,17 @@
 # SPDX-License-Identifier: Apache-2.0
 """Next-word prediction by author: Stack Overflow and text like it.
 
-The paper's task [1, Section 4]: a transformer of four post-LN blocks reads the
-first words of a sentence and predicts the next, out of the 10,000 most common.
-The loss is the mean over all that follows, the sentence's end and uncommon
-words included; accuracy and perplexity are over words of the vocabulary. Test
-sentences are other, for Stack Overflow later, ones of the same people.
+In the paper's task [1, Section 4], a transformer of four post-LN blocks reads
+the first words of a sentence and predicts the next one out of the 10,000 most
+common words. The loss is the mean over all tokens that follow, including the
+end of the sentence and uncommon words. Accuracy and perplexity count words of
+the vocabulary only. Test sentences are other sentences of the same people; for
+Stack Overflow, later ones.
 
-In the split 'input' the first block is personal, in 'output' the last one, and
-in 'adapter' two bottlenecks of width 16 a block ('adapter64': 64) with the
-layer norms. The embedding, which is also the softmax's matrix, stays shared.
+The split 'input' makes the first block personal, 'output' the last one, and
+'adapter' the layer norms and two bottlenecks per block, of width 16 (or 64, in
+'adapter64'). The embedding, which is also the matrix of the softmax, stays
+shared.
 
 [1] Pillutla et al. ICML 2022. https://arxiv.org/abs/2204.03809
 """
@@ -26,6 +28,7 @@ import tensorflow as tf
 
 from tff_partial import errors
 from tff_partial.data import client_data
+from tff_partial.data import source
 from tff_partial.experiments import task
 from tff_partial.learning import examples as examples_lib
 from tff_partial.learning import partial_model
@@ -37,13 +40,20 @@ from . import tff_data
 from . import vocabulary as vocabulary_lib
 
 DEFAULT_MODEL = 'tiny'
-LENGTH = 20  # Words of a sentence; the rest is cut off.
-_MAX_EXAMPLES = 1000  # Sentences of a client to train on, as in the paper.
+LENGTH = 20  # Words of a sentence that are read; the rest is cut off.
+_MAX_EXAMPLES = 1000  # Training sentences per client, as in the paper.
+_SOURCE = source.Source(
+    embedded_fn=docstrings.create_docstrings,
+    embedded_description='docstrings of installed packages, for demonstration',
+    tff_fn=tff_data.create_stackoverflow,
+    tff_description='Stack Overflow',
+    features=vocabulary_lib.FEATURES,
+)
 
 
 @dataclasses.dataclass(frozen=True)
 class Size:
-  """How large a network is."""
+  """The size of a network: blocks, width, attention heads, hidden width."""
 
   blocks: int
   width: int
@@ -77,37 +87,32 @@ def create_task(
     data: 'embedded' for docstrings, 'tff' for TFF's Stack Overflow, or a folder
       made by `tasks.import_client_data`.
     model: 'tiny', for laptops, or 'mini', the paper's.
-    batch_size: Sentences a step.
+    batch_size: Sentences per gradient step.
 
   Raises:
-    ValueError: If the model is unknown or the data are not as expected.
-    OSError: If the data cannot be read.
+    errors.SettingsError: If the model is unknown.
+    errors.DataError: If the data are not as expected.
+    errors.FileError: If the data cannot be read or downloaded.
   """
   if model not in SIZES:
-    raise errors.DataError(
-        f'Expected a model of {sorted(SIZES)}, found {model!r}.'
+    raise errors.SettingsError(
+        f'Expected `model` of {sorted(SIZES)}, found {model!r}.'
     )
   size = SIZES[model]
-  if data == 'embedded':
-    folder = docstrings.create_docstrings()
-    words = 'docstrings of installed modules, for demonstration'
-  elif data == 'tff':
-    folder, words = tff_data.create_stackoverflow(), 'Stack Overflow'
-  else:
-    folder, words = data, data
-  train, test = client_data.open_folder(
-      folder, features=vocabulary_lib.FEATURES
-  )
-  vocabulary = vocabulary_lib.load(folder)
+  opened = _SOURCE.open(data)
+  vocabulary = vocabulary_lib.load(opened.folder)
   to_tokens = functools.partial(_to_tokens, vocabulary)
   return task.Task(
       name='stackoverflow',
-      data=f'{words}; {len(vocabulary.words):,} words ({vocabulary.digest})',
+      data=(
+          f'{opened.description}; {len(vocabulary.words):,} words'
+          f' ({vocabulary.digest})'
+      ),
       model=f'transformer of {size.blocks} blocks, width {size.width}',
       model_fn=functools.partial(create_model_fn, size, vocabulary),
       splits=size.splits,
-      train=client_data.Mapped(train, to_tokens),
-      test=client_data.Mapped(test, to_tokens),
+      train=client_data.MappedClients(opened.train, to_tokens),
+      test=client_data.MappedClients(opened.test, to_tokens),
       client_examples=examples_lib.Tensors(
           batch_size,
           max_examples=_MAX_EXAMPLES,
@@ -119,7 +124,7 @@ def create_task(
       ),
       metric='accuracy',
       higher_is_better=True,
-      demonstration=data == 'embedded',
+      demonstration=opened.demonstration,
       texts={vocabulary_lib.FILE: vocabulary.text},
   )
 
@@ -130,13 +135,13 @@ def create_transformer(
   """Builds the network from tokens to logits.
 
   Inputs are int32 [batch, time], padded at the end. Outputs are float32
-  [tokens, vocabulary_size], for the tokens that are not padding, sentence after
-  sentence: the softmax is most of the work, and what pads need none.
+  [tokens, vocabulary_size], for all tokens except padding, sentence after
+  sentence. Most of the work is the softmax, which padding would waste.
 
   Args:
-    size: How large it is.
-    vocabulary_size: How many tokens there are.
-    adapter_width: Bottleneck of the adapters; `None` is no adapters.
+    size: The size of the network.
+    vocabulary_size: The number of tokens.
+    adapter_width: Bottleneck width of the adapters; `None` means no adapters.
   """
   tokens = tf.keras.Input([None], dtype=tf.int32)
   words = TiedEmbedding(vocabulary_size, size.width, name='words')
@@ -156,7 +161,7 @@ def create_transformer(
 
 @tf.keras.saving.register_keras_serializable('tff_partial')
 class TiedEmbedding(tf.keras.layers.Layer):
-  """Tokens to vectors with their positions, and vectors back to logits."""
+  """Maps tokens to vectors with positions, and vectors back to logits."""
 
   def __init__(self, vocabulary_size: int, width: int, **kwargs):
     super().__init__(**kwargs)
@@ -164,7 +169,7 @@ class TiedEmbedding(tf.keras.layers.Layer):
     self._width = width
 
   def build(self, input_shape):
-    del input_shape  # Says nothing about the variables.
+    del input_shape  # The variables do not depend on it.
     normal = lambda: tf.keras.initializers.RandomNormal(stddev=0.02)
     self.embedding = self.add_weight(
         'embedding', [self._vocabulary_size, self._width], initializer=normal()
@@ -193,7 +198,18 @@ class TiedEmbedding(tf.keras.layers.Layer):
 def create_model_fn(
     size: Size, vocabulary: vocabulary_lib.Vocabulary, split: str
 ) -> partial_model.ModelFn:
-  """The models of a split; those with adapters have them for no other."""
+  """Returns a function that makes the models of a split.
+
+  Only models of the splits 'adapter' and 'adapter64' have adapters.
+
+  Args:
+    size: The size of the network.
+    vocabulary: The words, which determine the number of tokens.
+    split: A name of `size.splits`, or any that all tasks have.
+
+  Raises:
+    errors.SettingsError: If there is no such split.
+  """
   rule = partition.rule_by_name(split, size.splits)
   adapter_width = None
   if 'adapter' in split:
@@ -214,10 +230,10 @@ def create_model_fn(
 def metric_fns(
     vocabulary: vocabulary_lib.Vocabulary,
 ) -> Mapping[str, partial_model.MetricFn]:
-  """Metrics by sentence, of labels [batch, time] and logits [tokens, words].
+  """Metrics per sentence, of labels [batch, time] and logits [tokens, words].
 
-  'loss' is over all tokens but padding, the others over those of the
-  vocabulary. Perplexity is exp of 'log_perplexity'; logarithms can be averaged.
+  'loss' counts all tokens except padding; the others count words of the
+  vocabulary. Perplexity is exp of 'log_perplexity', which can be averaged.
   """
 
   def of_words(count):
@@ -244,12 +260,12 @@ def metric_fns(
 
 
 def _tokens(values, y):
-  """Values [batch, time] where there are labels, as one row [tokens]."""
+  """Selects values [batch, time] where there are labels, as a row [tokens]."""
   return tf.boolean_mask(values, tf.not_equal(y, vocabulary_lib.PADDING))
 
 
 def _by_sentence(y, values):
-  """Sums [batch] of values [tokens] over each sentence."""
+  """Sums values [tokens] over each sentence, [batch]."""
   real = tf.not_equal(y, vocabulary_lib.PADDING)
   return tf.math.unsorted_segment_sum(
       values, tf.where(real)[:, 0], tf.shape(y, tf.int64)[0]
@@ -263,10 +279,9 @@ def _cross_entropy(y, logits):
 
 
 def _rank(y, logits):
-  """How many tokens are not less likely than the right one, int32 [tokens].
+  """Counts the tokens at least as likely as the right one, int32 [tokens].
 
-  Cheaper than sorting. Ties count as worse, and so do logits that are not
-  numbers.
+  This is cheaper than sorting. Ties make the rank worse, and so do NaNs.
   """
   right = tf.gather(logits, _tokens(y, y), batch_dims=1)[:, tf.newaxis]
   less = tf.reduce_sum(tf.cast(logits < right, tf.int32), axis=-1)
@@ -274,12 +289,11 @@ def _rank(y, logits):
 
 
 def _prepare(batch, seed):
-  """What is read and what follows it, cut to the batch's longest sentence.
+  """Makes inputs and the tokens that follow, cut to the longest sentence.
 
-  A sentence's end is read by nobody, so that inputs and labels are padded
-  alike.
+  The end of a sentence is no input, so inputs and labels have the same padding.
   """
-  del seed  # No augmentation.
+  del seed  # There is no augmentation.
   tokens = batch['tokens']
   longest = tf.reduce_max(tf.math.count_nonzero(tokens, axis=1))
   y = tokens[:, 1:longest]
@@ -290,7 +304,7 @@ def _prepare(batch, seed):
 def _to_tokens(
     vocabulary: vocabulary_lib.Vocabulary, features: Mapping[str, np.ndarray]
 ) -> collections.OrderedDict[str, np.ndarray]:
-  """Stored sentences to examples."""
+  """Converts stored sentences to examples."""
   return collections.OrderedDict(
       tokens=vocabulary.encode(features['tokens'], LENGTH)
   )

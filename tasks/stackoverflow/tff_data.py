@@ -43,7 +43,7 @@ def create_stackoverflow(
   `tff.simulation.datasets.stackoverflow` downloads what is not there.
 
   Args:
-    cache_dir: Where to keep the folder; see `cached_folder.made_once`.
+    cache_dir: Where to keep the folder; see `cached_folder.cached_folder`.
     num_clients: How many users; fewer if fewer have enough sentences.
     seed: Determines which.
     tff_cache_dir: Where TFF keeps the sentences; `None` is `~/.tff`.
@@ -72,7 +72,7 @@ def create_stackoverflow(
     vocabulary.save(folder, vocabulary.Vocabulary(tuple(words)))
 
   name = f'stackoverflow-{_VERSION}-{num_clients}-{seed}'
-  return cached_folder.made_once(name, make, cache_dir=cache_dir)
+  return cached_folder.cached_folder(name, make, cache_dir=cache_dir)
 
 
 def _draw_clients(

@@ -132,13 +132,18 @@ class SqlWriterTest(_FolderTest):
           'shape',
           np.zeros([1, 3, 2], np.uint8),
           [0],
-          r'uint8 \[3, 2\], expected',
+          r"expected uint8 \[2, 3\] in feature 'pixels', found uint8 \[3, 2\]",
       ),
-      ('range', np.full([1, 2, 3], 256), [0], r"'pixels' is int64 \[2, 3\]"),
-      ('kind', np.zeros([1, 2, 3], np.uint8), [0.5], "'label' is float64"),
+      (
+          'range',
+          np.full([1, 2, 3], 256),
+          [0],
+          r"'pixels', found int64 \[2, 3\]",
+      ),
+      ('kind', np.zeros([1, 2, 3], np.uint8), [0.5], "'label', found float64"),
   )
   def test_refuses_example(self, pixels, labels, message):
-    message = f"Example 0 of client 'ann' cannot be stored.*{message}"
+    message = f"Cannot store example 0 of client 'ann'.*{message}"
     with self.assertRaisesRegex(ValueError, message):
       with sql_writer.SqlWriter(self.path(), _FEATURES) as writer:
         writer.write('ann', {'pixels': pixels, 'label': labels})
@@ -432,7 +437,7 @@ class FolderTest(_FolderTest):
     with self.assertLogs(level='WARNING') as log:
       client_data.open_folder(self.folder)
     # Every third is looked up.
-    self.assertIn('334 of 1000 test clients', log.output[0])
+    self.assertIn('334 of the 1000 test clients', log.output[0])
 
   def test_missing_test_file(self):
     self.write({'ann': 2})
@@ -466,7 +471,7 @@ class FolderTest(_FolderTest):
 class ViewsTest(_FolderTest):
 
   def test_mapped(self):
-    clients = client_data.Mapped(
+    clients = client_data.MappedClients(
         sql_clients.SqlClients(self.write({'ann': 2})),
         lambda features: {'y': features['label'] + 1},
     )
@@ -478,7 +483,7 @@ class ViewsTest(_FolderTest):
     def refuse(features):
       raise ValueError(f'Expected less than {len(features["label"])} labels.')
 
-    clients = client_data.Mapped(
+    clients = client_data.MappedClients(
         sql_clients.SqlClients(self.write({'ann': 2})), refuse
     )
     with self.assertRaisesRegex(ValueError, "Client 'ann': Expected less"):
@@ -536,7 +541,8 @@ class EmnistTest(_FolderTest):
         all_train=3, all_test=2, digits_only_train=1, digits_only_test=1
     )
     self.write_emnist({'f0001': counts, 'f0002': {**counts, 'all_test': 1}})
-    ours = client_data.load_emnist(cache_dir=self.folder)
+    self.assertEqual(client_data.download_emnist(self.folder), self.folder)
+    ours = client_data.open_emnist(self.folder)
     theirs = tff.simulation.datasets.emnist.load_data(
         only_digits=False, cache_dir=self.folder
     )
@@ -548,9 +554,7 @@ class EmnistTest(_FolderTest):
           x, y = a.read(person)[name], b.read(person)[name]
           self.assertEqual(x.dtype, y.dtype)
           np.testing.assert_array_equal(x, y)
-    train, test = client_data.load_emnist(
-        min_train=3, min_test=2, cache_dir=self.folder
-    )
+    train, test = client_data.open_emnist(self.folder, min_train=3, min_test=2)
     self.assertEqual(list(train.client_ids), ['f0001'])
     self.assertEqual(list(test.client_ids), ['f0001'])
 
@@ -559,7 +563,7 @@ class EmnistTest(_FolderTest):
     with open(cache_dir, 'w'):  # No folder can be made here, online or not.
       pass
     with self.assertRaisesRegex(OSError, 'Put the unpacked emnist_all.sqlite'):
-      client_data.load_emnist(cache_dir=cache_dir)
+      client_data.download_emnist(cache_dir)
 
 
 if __name__ == '__main__':

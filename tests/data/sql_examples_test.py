@@ -44,7 +44,7 @@ class SqlExamplesTest(absltest.TestCase):
             },
         )
     self.clients = sql_clients.SqlClients(path)
-    self.located = sql_examples.Located(self.clients)
+    self.located = sql_examples.ClientLocations(self.clients)
     self.tensors = examples_lib.Tensors(batch_size=2)
     self.form = sql_examples.SqlExamples(FEATURES, self.tensors)
 

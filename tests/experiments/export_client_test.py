@@ -2,7 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """A client's model, exported and loaded again: it predicts as it did."""
 
-import dataclasses
 import functools
 import json
 import pathlib

@@ -19,7 +19,7 @@ TINY = encoder_lib.Size(2, 16, 2, 32, 4)
 def make_folder(test, features, examples):
   folder = tempfile.TemporaryDirectory()
   test.addCleanup(folder.cleanup)
-  people = people_lib.People(
+  people = people_lib.ClientSource(
       collections.OrderedDict(
           transcript=tf.TensorSpec([], tf.string), **features
       ),

@@ -2,7 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Tests of asking a run for next words, and of the words a run keeps."""
 
-import dataclasses
 import functools
 import json
 import os

@@ -3,7 +3,6 @@
 """A recording, as the models of a run hear it."""
 
 import contextlib
-import dataclasses
 import io
 import json
 import os

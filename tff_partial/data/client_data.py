@@ -1,9 +1,9 @@
 # Copyright 2026 The tff-partial Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""Where clients' examples come from: a folder, or what TFF downloads.
+"""Populations of clients: in a folder, in TFF's own format, or downloaded.
 
-All of these satisfy `tff_partial.learning.clients.Clients`, once `Mapped` has
-made a task's inputs and labels of the features they hold.
+Each class satisfies `tff_partial.learning.clients.Clients`. `MappedClients`
+turns the stored features of a client into the inputs and labels of a task.
 """
 
 import collections
@@ -21,15 +21,18 @@ from tff_partial.data import example_protos
 from tff_partial.data import sql_clients
 from tff_partial.learning import clients as clients_lib
 
-_LOOKED_UP = 1000  # Test clients, and up to twice as many, in the other file.
+# About how many test clients are looked up among the training clients when a
+# folder is opened: from this many to twice as many.
+_LOOKED_UP = 1000
+_EMNIST_FILE = 'emnist_all.sqlite'
 _EMNIST_FEATURES = collections.OrderedDict(
     pixels=tf.TensorSpec([28, 28], tf.float32),
     label=tf.TensorSpec([], tf.int32),
 )
 
 
-class Mapped:
-  """Clients whose examples are made of the features that others hold."""
+class MappedClients:
+  """A view of other clients that converts their features to examples."""
 
   def __init__(
       self,
@@ -39,8 +42,9 @@ class Mapped:
     """Initializes the view.
 
     Args:
-      clients: Where features are read.
-      map_fn: All features of a client to its examples, as many as there were.
+      clients: The clients whose features are read.
+      map_fn: Converts all features of a client, arrays [examples, ...], to
+        examples. Their number must stay the same.
     """
     self._clients = clients
     self._map_fn = map_fn
@@ -53,13 +57,19 @@ class Mapped:
     return self._clients.num_examples(client_id)
 
   def read(self, client_id: str) -> Mapping[str, np.ndarray]:
+    """Reads and converts a client's examples.
+
+    Raises:
+      errors.DataError: If `map_fn` finds no such feature or raises ValueError,
+        naming the client.
+    """
     features = self._clients.read(client_id)
     try:
       return self._map_fn(features)
     except KeyError as e:
       raise errors.DataError(
           f'Client {client_id!r}: expected feature {e}, found'
-          f' {", ".join(features)}. Use data that were made for this task.'
+          f' {", ".join(features)}. Use data that were imported for this task.'
       ) from e
     except ValueError as e:
       raise errors.DataError(f'Client {client_id!r}: {e}') from e
@@ -68,8 +78,8 @@ class Mapped:
 class TffClients:
   """Clients of any `tff.simulation.datasets.ClientData`.
 
-  For data that have no file of their own; `sql_clients.SqlClients` reads those
-  that do, without the 5 ms that starting a client's dataset takes.
+  Use it for data without an SQLite file. `sql_clients.SqlClients` reads such
+  files directly, without the 5 ms that it takes to start a client's dataset.
   """
 
   def __init__(self, client_data: tff.simulation.datasets.ClientData):
@@ -81,17 +91,17 @@ class TffClients:
     return self._client_data.client_ids
 
   def num_examples(self, client_id: str) -> int:
-    """How many examples a client has; goes through them."""
+    """The number of a client's examples, which are read to count them."""
     return len(next(iter(self.read(client_id).values())))
 
   def read(self, client_id: str) -> collections.OrderedDict[str, np.ndarray]:
-    """All examples of a client, as `sql_clients.SqlClients.read` returns them.
+    """Reads all examples of a client, as `sql_clients.SqlClients.read` does.
 
     Raises:
-      ValueError: If there is no such client.
+      errors.SettingsError: If there is no such client.
     """
     if client_id not in self._known:
-      raise errors.DataError(
+      raise errors.SettingsError(
           f'Expected one of the {len(self._known)} clients, found'
           f' {client_id!r}.'
       )
@@ -109,16 +119,17 @@ def open_folder(
   """Opens a folder's `train.sqlite` and `test.sqlite`.
 
   Args:
-    folder: A folder made by `tasks.import_client_data` or `tasks.embedded`.
-    features: The features to read; `None` is all there are.
+    folder: A folder made by `tasks.import_client_data`, or by a task from
+      embedded or downloaded data.
+    features: The features to read; `None` means all.
 
   Returns:
-    The clients' training and test examples.
+    The clients' training examples and their test examples.
 
   Raises:
-    OSError: If a file is not there.
-    ValueError: If a file is damaged, if the two do not hold the same features,
-      or if most of the people to test have no training examples.
+    errors.MissingFileError: If a file is not there.
+    errors.DataError: If a file is damaged, if the two files hold different
+      features, or if most test clients have no training examples.
   """
   train, test = (
       sql_clients.SqlClients(os.path.join(folder, name), features=features)
@@ -131,20 +142,20 @@ def open_folder(
         f' {example_protos.format_features(test.features)} in test.sqlite.'
         ' Import them together.'
     )
-  # Of very many, some: opening should not take longer the more there are.
+  # A sample: the time to open a folder should not grow with the population.
   every = max(1, len(test.client_ids) // _LOOKED_UP)
   some = test.client_ids[::every]
   known = sum(client_id in train.client_ids for client_id in some)
   if 2 * known < len(some):
     raise errors.DataError(
         f'Expected the same people in both files of {folder}, found {known} of'
-        f' {len(some)} test clients among the training clients. A personal part'
-        ' is tested on the person it was trained for: split the examples of'
-        ' each person, not the people.'
+        f' {len(some)} test clients among the training clients. Personal'
+        ' variables are evaluated on the person they were trained for, so split'
+        ' the examples of each person, not the people.'
     )
   if known < len(some):
     logging.warning(
-        '%d of %d test clients of %s that were looked up have no training'
+        '%d of the %d test clients of %s that were checked have no training'
         ' examples.',
         len(some) - known,
         len(some),
@@ -160,19 +171,19 @@ def with_enough_examples(
     min_train: int,
     min_test: int,
 ) -> tuple[sql_clients.SqlClients, sql_clients.SqlClients]:
-  """Views of the clients with at least so many examples for both.
+  """Selects the clients that have enough training and test examples.
 
   Args:
     train: Training examples.
     test: Test examples.
-    min_train: The least number of training examples a client must have.
-    min_test: The least number of its test examples.
+    min_train: Minimum number of a client's training examples.
+    min_test: Minimum number of a client's test examples.
 
   Returns:
-    The same clients' training and test examples.
+    Views of the training and the test examples of these clients.
 
   Raises:
-    ValueError: If no client has enough.
+    errors.DataError: If no client has enough.
   """
   rows = train.rows_shared_with(
       test, min_examples=min_train, min_other_examples=min_test
@@ -186,31 +197,63 @@ def with_enough_examples(
   return train.select(rows[:, 0]), test.select(rows[:, 1])
 
 
-def load_emnist(
-    *,
-    min_train: int = 1,
-    min_test: int = 1,
-    cache_dir: Optional[str] = None,
-) -> tuple[sql_clients.SqlClients, sql_clients.SqlClients]:
-  """Opens TFF's federated EMNIST, 62 classes, after downloading it if needed.
-
-  `tff.simulation.datasets.emnist.load_data` fetches the file, which is then
-  read without a dataset for each client. Pixels are float32 [28, 28] with ink
-  0.0 on 1.0; labels are int32, digits first, then capitals.
+def download_emnist(cache_dir: Optional[str] = None) -> str:
+  """Downloads TFF's federated EMNIST, 62 classes, unless it is there.
 
   Args:
-    min_train: Leaves out writers with fewer training examples.
-    min_test: Leaves out writers with fewer test examples.
-    cache_dir: Where TFF keeps the file; `None` is TFF's own place.
+    cache_dir: Where TFF keeps the file; `None` means TFF's own cache, `~/.tff`.
+
+  Returns:
+    The folder of the file, for `open_emnist`.
 
   Raises:
-    OSError: If it cannot be downloaded, saying which file to put where.
-    ValueError: If the file is damaged.
+    errors.FileError: If it cannot be downloaded, saying which file to put
+      where.
   """
   cache_dir = cache_dir or os.path.join(os.path.expanduser('~'), '.tff')
-  path = os.path.join(cache_dir, 'emnist_all.sqlite')
-  if not os.path.exists(path):
-    _download_emnist(path)
+  path = os.path.join(cache_dir, _EMNIST_FILE)
+  if os.path.exists(path):
+    return cache_dir
+  complete = False
+  try:
+    tff.simulation.datasets.emnist.load_data(
+        only_digits=False, cache_dir=cache_dir
+    )
+    complete = True
+  except Exception as e:  # The network, LZMA and SQLite all raise their own.
+    raise errors.FileError(
+        f'Expected federated EMNIST in {path}, found no such file, and'
+        f' downloading it failed: {e}. Put the unpacked {_EMNIST_FILE} there,'
+        ' or use the embedded data.'
+    ) from e
+  finally:
+    # The next time, TFF would take half a file for a complete one.
+    if not complete and os.path.exists(path):
+      os.remove(path)
+  return cache_dir
+
+
+def open_emnist(
+    folder: str, *, min_train: int = 1, min_test: int = 1
+) -> tuple[sql_clients.SqlClients, sql_clients.SqlClients]:
+  """Opens federated EMNIST, without a dataset for each client.
+
+  Pixels are float32 [28, 28] with ink 0.0 on background 1.0. Labels are int32:
+  digits, then capitals, then small letters.
+
+  Args:
+    folder: The folder that `download_emnist` returned.
+    min_train: Writers with fewer training examples are left out.
+    min_test: Writers with fewer test examples are left out.
+
+  Returns:
+    The writers' training examples and their test examples.
+
+  Raises:
+    errors.DataError: If the file is damaged, or no writer has enough examples.
+    errors.MissingFileError: If the file is not there.
+  """
+  path = os.path.join(folder, _EMNIST_FILE)
   train, test = (
       sql_clients.SqlClients(path, split_name=name, features=_EMNIST_FEATURES)
       for name in ('all_train', 'all_test')
@@ -220,28 +263,8 @@ def load_emnist(
   )
 
 
-def _download_emnist(path: str) -> None:
-  """Has TFF download the file, all of it or nothing."""
-  complete = False
-  try:
-    tff.simulation.datasets.emnist.load_data(
-        only_digits=False, cache_dir=os.path.dirname(path)
-    )
-    complete = True
-  except Exception as e:  # Whatever the network, LZMA and SQLite come up with.
-    raise errors.FileError(
-        f'Expected federated EMNIST in {path}, found no such file, and'
-        f' downloading it failed: {e}. Put the unpacked emnist_all.sqlite'
-        ' there, or use --data=embedded.'
-    ) from e
-  finally:
-    # TFF would take half a file for the whole next time.
-    if not complete and os.path.exists(path):
-      os.remove(path)
-
-
 def _stack(values: Sequence[Any], spec: tf.TensorSpec) -> np.ndarray:
-  """Values of all examples as one array, of objects where shapes may differ."""
+  """Stacks values of all examples; an array of objects if shapes may vary."""
   if spec.dtype != tf.string and spec.shape.is_fully_defined():
     return np.array(values, spec.dtype.as_numpy_dtype).reshape(
         len(values), *spec.shape

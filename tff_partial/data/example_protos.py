@@ -1,12 +1,12 @@
 # Copyright 2026 The tff-partial Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""Arrays to `tf.train.Example` and back, a client at a time.
+"""Converts arrays to `tf.train.Example` and back, a client at a time.
 
-Features are described by a mapping of names to `tf.TensorSpec`s of one example.
-Numbers that a proto holds well stay lists, as in TFF's hosted data: scalars,
-and float32 tensors of a fixed shape. Everything else is its raw little-endian
-bytes: a 28x28 uint8 image takes 784 of them, where a list of integers takes up
-to two for each pixel. A tensor's first dimension may vary between examples.
+Features are described by a mapping from names to `tf.TensorSpec`s of one
+example. Scalars, and float32 tensors of a fixed shape, are stored as lists of
+numbers, as in TFF's hosted data. Everything else is stored as raw little-endian
+bytes: a 28x28 uint8 image takes 784 bytes, where a list of integers takes up to
+two bytes per pixel. A tensor's first dimension may vary between examples.
 """
 
 import collections
@@ -36,38 +36,38 @@ def check_features(features: Features) -> None:
   """Checks that examples with these features can be stored.
 
   Raises:
-    ValueError: If there is none, or one with a type or a shape that has no
-      encoding, naming it.
+    errors.SettingsError: If there is no feature, or one whose type or shape
+      cannot be stored, naming it.
   """
   if not features:
-    raise errors.DataError('Expected at least one feature, found none.')
+    raise errors.SettingsError('Expected at least one feature, found none.')
   for name, spec in features.items():
     if spec.dtype not in _DTYPES:
       names = ', '.join(dtype.name for dtype in _DTYPES)
-      raise errors.DataError(
+      raise errors.SettingsError(
           f'Expected feature {name!r} of a type in {names}, found'
           f' {spec.dtype.name}.'
       )
     if spec.dtype == tf.string and spec.shape.rank != 0:
-      raise errors.DataError(
-          f'Expected one string an example in feature {name!r}, found shape'
+      raise errors.SettingsError(
+          f'Expected one string per example in feature {name!r}, found shape'
           f' {format_shape(spec)}.'
       )
     if spec.shape.rank is None or None in spec.shape[1:]:
-      raise errors.DataError(
+      raise errors.SettingsError(
           f'Expected feature {name!r} to vary in its first dimension only,'
           f' found shape {format_shape(spec)}.'
       )
 
 
 def format_shape(spec: tf.TensorSpec) -> str:
-  """A shape as a reader expects it: `uint8 [28, 28]`, `int16 [None]`."""
+  """Formats type and shape: `uint8 [28, 28]`, `int16 [None]`."""
   shape = '[?]' if spec.shape.rank is None else spec.shape.as_list()
   return f'{spec.dtype.name} {shape}'
 
 
 def format_features(features: Features) -> str:
-  """Features as a reader expects them: `'pixels' uint8 [28, 28], ...`."""
+  """Formats names, types and shapes: `'pixels' uint8 [28, 28], ...`."""
   return ', '.join(
       f'{name!r} {format_shape(spec)}' for name, spec in features.items()
   )
@@ -77,20 +77,21 @@ def encode(example: Mapping[str, np.ndarray], features: Features) -> bytes:
   """Serializes one example.
 
   Raises:
-    ValueError: If a feature is missing, has another shape or cannot be held by
-      its type, naming it.
+    errors.DataError: If a feature is missing, has another shape, or has values
+      that its type cannot hold, naming it.
   """
   protos = {}
   for name, spec in features.items():
     if name not in example:
       raise errors.DataError(
-          f'{name!r} is missing, only {sorted(example)} are there'
+          f'expected feature {name!r}, found {sorted(example)}'
       )
     value = example[name]
     if spec.dtype == tf.string:
       if not isinstance(value, (str, bytes)):
         raise errors.DataError(
-            f'{name!r} is {type(value).__name__}, expected text'
+            f'expected text in feature {name!r}, found'
+            f' {type(value).__name__}'
         )
       value = value.encode() if isinstance(value, str) else value
       protos[name] = _bytes_feature(value)
@@ -98,8 +99,8 @@ def encode(example: Mapping[str, np.ndarray], features: Features) -> bytes:
     value = np.asarray(value)
     if not spec.shape.is_compatible_with(value.shape) or not _fits(value, spec):
       raise errors.DataError(
-          f'{name!r} is {value.dtype} {list(value.shape)}, expected'
-          f' {format_shape(spec)}'
+          f'expected {format_shape(spec)} in feature {name!r}, found'
+          f' {value.dtype} {list(value.shape)}'
       )
     if not _is_list(spec):
       protos[name] = _bytes_feature(
@@ -112,7 +113,7 @@ def encode(example: Mapping[str, np.ndarray], features: Features) -> bytes:
       integers = tf.train.Int64List(value=value.ravel())
       protos[name] = tf.train.Feature(int64_list=integers)
   example_proto = tf.train.Example(features=tf.train.Features(feature=protos))
-  # The same bytes in every process: a map has no order otherwise.
+  # Otherwise the order of a map, and the bytes, would differ between processes.
   return example_proto.SerializeToString(deterministic=True)
 
 
@@ -121,16 +122,20 @@ def decode(
 ) -> collections.OrderedDict[str, np.ndarray]:
   """Parses all examples of a client at once.
 
-  100 images take 0.5 ms as raw bytes and as float lists; parsing in Python is
-  three times faster for the first and seven times slower for the second.
+  100 images take 0.5 ms, both as raw bytes and as lists of floats. Parsing in
+  Python would be three times faster for bytes but seven times slower for lists.
+
+  Args:
+    serialized: One proto per example.
+    features: What an example holds.
 
   Returns:
-    Arrays of shape [examples, ...], not to be written to. Strings, and tensors
-    of varying length, are arrays of objects: `bytes` and arrays.
+    Read-only arrays [examples, ...]. Strings, and tensors of varying length,
+    are arrays of objects: `bytes` and arrays.
 
   Raises:
-    ValueError: If an example is damaged, or not as the features say, with its
-      number and what was found.
+    errors.DataError: If an example is damaged or does not have the features,
+      giving its number and what was found.
   """
   try:
     parsed = tf.io.parse_example(
@@ -152,9 +157,9 @@ def decode(
 def parse_fn(
     features: Features,
 ) -> Callable[[tf.Tensor], collections.OrderedDict[str, tf.Tensor]]:
-  """Parses one example in a graph.
+  """Returns a function that parses one example in a graph.
 
-  With it, TFF's own class reads the same file: `tff.simulation.datasets
+  TFF's own class reads the same files with it: `tff.simulation.datasets
   .SqlClientData(path).preprocess(lambda ds: ds.map(parse_fn(features)))`.
   """
 
@@ -180,7 +185,7 @@ def _is_list(spec: tf.TensorSpec) -> bool:
 
 
 def _fits(value: np.ndarray, spec: tf.TensorSpec) -> bool:
-  """Whether a type holds these numbers, floats but for rounding."""
+  """Whether a type can hold these numbers; floats may be rounded."""
   dtype = np.dtype(spec.dtype.as_numpy_dtype)
   if dtype.kind == 'f':
     return value.dtype.kind == 'f'
@@ -205,7 +210,7 @@ def _parsing(spec: tf.TensorSpec) -> tf.io.FixedLenFeature:
 
 
 def _from_parsed(values: np.ndarray, spec: tf.TensorSpec) -> np.ndarray:
-  """Makes an array of a feature's parsed values of all examples."""
+  """Makes one array of a feature's parsed values in all examples."""
   shape, dtype = spec.shape.as_list(), _little_endian(spec)
   if spec.dtype == tf.string:
     result = values
@@ -216,10 +221,10 @@ def _from_parsed(values: np.ndarray, spec: tf.TensorSpec) -> np.ndarray:
     for i, value in enumerate(values):
       result[i] = np.frombuffer(value, dtype).reshape(-1, *shape[1:])
   else:
-    # Short and long examples must not even out in the joined bytes.
+    # Checked one by one: short and long examples could cancel out when joined.
     num_bytes = math.prod(shape) * dtype.itemsize
     if any(len(value) != num_bytes for value in values):
-      raise errors.DataError(f'Expected {num_bytes} bytes an example.')
+      raise errors.DataError(f'Expected {num_bytes} bytes per example.')
     result = np.frombuffer(b''.join(values), dtype)
     result = result.reshape(len(values), *shape)
   result.setflags(write=False)
@@ -227,7 +232,7 @@ def _from_parsed(values: np.ndarray, spec: tf.TensorSpec) -> np.ndarray:
 
 
 def _find_problem(proto: bytes, features: Features) -> str:
-  """Says what is wrong with an example, '' if nothing is."""
+  """Says what is wrong with an example; '' if nothing is."""
   try:
     found = tf.train.Example.FromString(proto).features.feature
   except message.DecodeError:

@@ -1,27 +1,127 @@
 # Copyright 2026 The tff-partial Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""Reads arrays of a NumPy archive that somebody else made."""
+"""Reads images by person from a NumPy archive that somebody else made."""
 
+import collections
 from collections.abc import Sequence
 import os
+from typing import Any
 import zipfile
 import zlib
 
 import numpy as np
+import tensorflow as tf
 
 from tff_partial import errors
+from tff_partial.data import people
 
 
-def load(path: str, names: Sequence[str]) -> dict[str, np.ndarray]:
-  """Reads some of an archive's arrays.
+def add_parser(kinds: Any, **kwargs: Any) -> Any:
+  """Adds `npz` to the kinds of `tasks.import_client_data`.
+
+  Args:
+    kinds: What `ArgumentParser.add_subparsers` returned.
+    **kwargs: Keyword arguments of every kind.
+
+  Returns:
+    The parser of this kind. Its default `read` makes a `ClientSource` from the
+    parsed arguments.
+  """
+  parser = kinds.add_parser(
+      'npz',
+      help='images, or features of speech, in a NumPy archive (.npz)',
+      **kwargs,
+  )
+  parser.add_argument(
+      '--examples',
+      default='pixels',
+      help='array of images [examples, height, width]; default: pixels',
+  )
+  parser.add_argument(
+      '--label',
+      default='label',
+      help='array of classes, integers from 0; default: label',
+  )
+  parser.add_argument(
+      '--person',
+      default='person',
+      help='array that says who made each example; default: person',
+  )
+  parser.set_defaults(
+      read=lambda args: read_images(
+          args.source,
+          examples=args.examples,
+          label=args.label,
+          person=args.person,
+      )
+  )
+  return parser
+
+
+def read_images(
+    path: str, *, examples: str, label: str, person: str
+) -> people.ClientSource:
+  """Reads images by the person who made them.
 
   Args:
     path: An `.npz` file.
-    names: The arrays.
+    examples: Name of the array of images [examples, height, width], uint8 or
+      floats from 0 to 1. They are stored as 'pixels', uint8. Ink is 255, as in
+      the other data of the task.
+    label: Name of the array of classes [examples], integers from 0. They are
+      stored as 'label', int32.
+    person: Name of the array [examples] that says who made each, integers or
+      text.
 
   Raises:
-    OSError: If there is no such file.
-    ValueError: If it is not such an archive, naming the array.
+    errors.MissingFileError: If there is no such file.
+    errors.DataError: If the file is no archive, or an array is not as
+      expected, naming the array.
+  """
+  arrays = load(path, (examples, label, person))
+  pixels = _to_bytes(arrays[examples], examples)
+  labels, persons = arrays[label], arrays[person]
+  _check_column(labels, label, 'iu', 'integers', len(pixels), examples)
+  _check_column(
+      persons, person, 'iuUS', 'integers or text', len(pixels), examples
+  )
+  if not len(labels) or labels.min() < 0:
+    raise errors.DataError(
+        f'Expected classes from 0 in array {label!r}, found'
+        f' {labels.min() if len(labels) else "none"}.'
+    )
+  order = np.argsort(persons, kind='stable')
+  names, starts = np.unique(persons[order], return_index=True)
+  if persons.dtype.kind == 'S':
+    names = np.char.decode(names, 'utf-8')
+  return people.ClientSource(
+      features=collections.OrderedDict(
+          pixels=tf.TensorSpec(pixels.shape[1:], tf.uint8),
+          label=tf.TensorSpec([], tf.int32),
+      ),
+      num_people=len(names),
+      examples=(
+          (str(name), {'pixels': pixels[rows], 'label': labels[rows]})
+          for name, rows in zip(names, np.split(order, starts[1:]))
+      ),
+      labels=(
+          f'{len(np.unique(labels))} labels from {labels.min()} to'
+          f' {labels.max()}'
+      ),
+  )
+
+
+def load(path: str, names: Sequence[str]) -> dict[str, np.ndarray]:
+  """Loads some of an archive's arrays, without unpickling anything.
+
+  Args:
+    path: An `.npz` file.
+    names: Names of the arrays.
+
+  Raises:
+    errors.MissingFileError: If there is no such file.
+    errors.DataError: If the file is no archive or damaged, or lacks an array,
+      naming the array.
   """
   if not os.path.isfile(path):
     raise errors.MissingFileError(f'Expected a file {path}, found none.')
@@ -36,15 +136,55 @@ def load(path: str, names: Sequence[str]) -> dict[str, np.ndarray]:
       if name not in archive.files:
         raise errors.DataError(
             f'Expected an array {name!r} in {path}, found'
-            f' {sorted(archive.files)}. Name it with --examples, --label,'
-            ' --person or --lengths.'
+            f' {sorted(archive.files)}. Name the arrays with `examples`,'
+            ' `label`, `person` and, for speech, `lengths`.'
         )
       try:
         arrays[name] = archive[name]
-      # Of object arrays and of damaged members; never unpickled.
+      # Raised for arrays of objects and for damaged members.
       except (ValueError, EOFError, zipfile.BadZipFile, zlib.error) as e:
         raise errors.DataError(
-            f'Expected numbers or text in array {name!r} of {path}, found one'
-            f' that cannot be read: {e}.'
+            f'Expected numbers or text in array {name!r} of {path}, found an'
+            f' array that cannot be read: {e}.'
         ) from e
   return arrays
+
+
+def _check_column(
+    array: np.ndarray,
+    name: str,
+    kinds: str,
+    kinds_in_words: str,
+    size: int,
+    examples: str,
+) -> None:
+  """Checks that an array has one value of a kind for each example."""
+  if array.ndim != 1 or array.dtype.kind not in kinds:
+    raise errors.DataError(
+        f'Expected {kinds_in_words} [examples] in array {name!r}, found'
+        f' {array.dtype} {list(array.shape)}.'
+    )
+  if len(array) != size:
+    raise errors.DataError(
+        f'Expected as many values in {name!r} as in {examples!r}, {size}, found'
+        f' {len(array)}.'
+    )
+
+
+def _to_bytes(array: np.ndarray, name: str) -> np.ndarray:
+  """Images as uint8."""
+  if array.ndim == 3 and array.dtype == np.uint8:
+    return array
+  if array.ndim != 3 or array.dtype.kind != 'f':
+    raise errors.DataError(
+        f'Expected uint8 or floats [examples, height, width] in array {name!r},'
+        f' found {array.dtype} {list(array.shape)}.'
+    )
+  outside = ~((array >= 0) & (array <= 1))  # NaN is outside too.
+  if outside.any():
+    example = int(np.argwhere(outside)[0][0])
+    raise errors.DataError(
+        f'Expected floats from 0 to 1 in array {name!r}, found'
+        f' {array[outside][0]:g} in example {example}.'
+    )
+  return np.round(255 * array).astype(np.uint8)

@@ -1,6 +1,6 @@
 # Copyright 2026 The tff-partial Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""People and their examples, and the folder that holds both for training."""
+"""Examples by person, and the folder of training and test data made of them."""
 
 import collections
 from collections.abc import Callable, Iterable, Mapping
@@ -18,22 +18,23 @@ from tff_partial.data import sql_writer
 
 
 @dataclasses.dataclass(frozen=True)
-class People:
-  """What a source holds.
+class ClientSource:
+  """People, who become clients, and their examples.
 
   Attributes:
     features: Names, types and shapes of what one example holds.
-    num_people: How many there are.
-    examples: Each person's name and examples, arrays or sequences with one item
-      an example for each feature; gone through once.
-    labels: What the examples are labelled with, in words; may be empty.
-    left_out: Examples that are not among these, by reason; counted while the
-      others are gone through.
-    texts: Text files to write beside the examples, by name.
-    together: A key of a person's examples, which need not be a feature: those
-      with the same value are not divided between training and testing.
-    in_order: Whether a person's examples are in order of time. The last are
-      then for testing.
+    num_people: The number of people.
+    examples: Yields each person's name and examples: for each feature an array,
+      or a sequence with one item per example. It is read once.
+    labels: A description of the labels, for the summary; may be empty.
+    left_out: Counts what is not among the examples, by reason. It may grow
+      while the examples are read.
+    texts: Text files to write next to the examples, by name.
+    together: A key of a person's examples, which need not be a feature.
+      Examples with the same value are either all for training or all for
+      testing.
+    in_order: Whether a person's examples are in order of time. If so, the last
+      ones are for testing.
     finish_fn: Called with the folder once both files are there.
   """
 
@@ -50,8 +51,54 @@ class People:
   finish_fn: Optional[Callable[[str], None]] = None
 
 
+class _Written:
+  """Counts the examples written to a folder."""
+
+  def __init__(self):
+    self._train_sizes, self._test_sizes = [], []
+    self._train_labels, self._test_labels = set(), set()
+    self.left_out = 0  # People with too few examples.
+
+  def __bool__(self) -> bool:
+    return bool(self._train_sizes)
+
+  def add(self, train: Mapping[str, Any], test: Mapping[str, Any]) -> None:
+    """Counts a person's examples."""
+    self._train_sizes.append(len(next(iter(train.values()))))
+    self._test_sizes.append(len(next(iter(test.values()))))
+    self._train_labels.update(train.get('label', ()))
+    self._test_labels.update(test.get('label', ()))
+
+  def summary(
+      self, people: ClientSource, output_dir: str, min_examples: int
+  ) -> str:
+    """Says what was written and what was left out."""
+    sizes = np.add(self._train_sizes, self._test_sizes)
+    only_test = len(self._test_labels - self._train_labels)
+    left_out = {
+        f'people with fewer than {min_examples} examples': self.left_out,
+        **dict(sorted(people.left_out.items())),
+    }
+    reasons = ', '.join(f'{why} ({n:,})' for why, n in left_out.items())
+    noun = 'people' if len(sizes) > 1 else 'person'
+    return (
+        f'{output_dir}: {len(sizes):,} {noun},'
+        f' {sizes.sum():,} examples ({sum(self._train_sizes):,} for training,'
+        f' {sum(self._test_sizes):,} for testing), {sizes.min():,} /'
+        f' {np.median(sizes):,g} / {sizes.max():,} per person (min / median /'
+        ' max)'
+        + (f', {people.labels}' if people.labels else '')
+        + (
+            f', {only_test:,} of them only in test examples'
+            if only_test
+            else ''
+        )
+        + f'. Left out: {reasons}.'
+    )
+
+
 def write_folder(
-    people: People,
+    people: ClientSource,
     output_dir: str,
     *,
     test_fraction: float = 0.2,
@@ -62,49 +109,33 @@ def write_folder(
   """Splits each person's examples and writes `train.sqlite` and `test.sqlite`.
 
   Args:
-    people: What to write.
-    output_dir: The folder; made if it is not there.
-    test_fraction: How much of a person's examples to test on, rounded, but at
-      least one and never all.
+    people: The people and their examples.
+    output_dir: The folder to write; made if it is not there.
+    test_fraction: Fraction of a person's examples to test on. The number is
+      rounded, but at least one example is for training and one for testing.
     min_examples: People with fewer examples are left out.
     seed: Determines, with a person's name, which examples are for testing.
     overwrite: Whether to replace files that are there.
 
   Returns:
-    What was written, in a line or two.
+    A summary of what was written, in a line or two.
 
   Raises:
-    ValueError: If an argument is out of range, if there is data already, or if
-      nobody has enough examples.
+    errors.SettingsError: If an argument is out of range, or the folder holds
+      data already.
+    errors.DataError: If nobody has enough examples, or the examples cannot be
+      stored.
     OSError: If the folder cannot be written.
   """
-  if not 0 < test_fraction < 1:
-    raise errors.DataError(
-        f'Expected a test fraction between 0 and 1, found {test_fraction}.'
-    )
-  if min_examples < 2:
-    raise errors.DataError(
-        'Expected at least 2 examples a person, one to train and one to test'
-        f' on, found a minimum of {min_examples}.'
-    )
-  if seed < 0:
-    raise errors.DataError(f'Expected a seed of at least 0, found {seed}.')
-  paths = [os.path.join(output_dir, f'{s}.sqlite') for s in ('train', 'test')]
-  for path in paths:
-    if os.path.exists(path) and not overwrite:
-      raise errors.DataError(
-          f'Expected no data in {output_dir} yet, found {path}. Use another'
-          ' --output_dir, or --overwrite to replace it.'
-      )
-  train_sizes, test_sizes, left_out = [], [], 0
-  train_labels, test_labels = set(), set()
+  _check_arguments(output_dir, test_fraction, min_examples, seed, overwrite)
+  written = _Written()
   with sql_writer.train_and_test(output_dir, people.features) as (train, test):
     for name, examples in tqdm.tqdm(
         people.examples, 'Importing', people.num_people, leave=False
     ):
       size = len(next(iter(examples.values())))
       if size < min_examples:
-        left_out += 1
+        written.left_out += 1
         continue
       pieces = examples.get(people.together, np.arange(size))
       if len(np.unique(pieces)) < 2:
@@ -114,50 +145,60 @@ def write_folder(
       is_test = _choose_test(
           pieces, round(test_fraction * size), None if people.in_order else rng
       )
-      train_rows, test_rows = np.where(~is_test)[0], np.where(is_test)[0]
-      train.write(name, _take(examples, train_rows))
-      test.write(name, _take(examples, test_rows))
-      train_sizes.append(len(train_rows))
-      test_sizes.append(len(test_rows))
-      if 'label' in examples:
-        train_labels.update(np.take(examples['label'], train_rows))
-        test_labels.update(np.take(examples['label'], test_rows))
-    if not train_sizes:
+      for_training = _take(examples, np.where(~is_test)[0])
+      for_testing = _take(examples, np.where(is_test)[0])
+      train.write(name, for_training)
+      test.write(name, for_testing)
+      written.add(for_training, for_testing)
+    if not written:
       raise errors.DataError(
           f'Expected people with at least {min_examples} examples, found none'
-          f' among {left_out}.'
+          f' among {written.left_out}.'
       )
   for name, text in people.texts.items():
     files.replace_text(os.path.join(output_dir, name), text)
   if people.finish_fn is not None:
     people.finish_fn(output_dir)
-  only_test = len(test_labels - train_labels)
-  sizes = np.add(train_sizes, test_sizes)
-  return (
-      f'{output_dir}: {len(sizes):,} people, {sizes.sum():,} examples'
-      f' ({sum(train_sizes):,} for training, {sum(test_sizes):,} for testing),'
-      f' {sizes.min():,} / {np.median(sizes):,g} / {sizes.max():,} a person'
-      ' (min / median / max)'
-      + (f', {people.labels}' if people.labels else '')
-      + (f', {only_test:,} of them in test examples alone' if only_test else '')
-      + f'. Left out: {left_out:,} people with fewer than {min_examples}'
-      + ''.join(
-          f', {count:,} {reason}'
-          for reason, count in sorted(people.left_out.items())
+  return written.summary(people, output_dir, min_examples)
+
+
+def _check_arguments(
+    output_dir: str,
+    test_fraction: float,
+    min_examples: int,
+    seed: int,
+    overwrite: bool,
+) -> None:
+  if not 0 < test_fraction < 1:
+    raise errors.SettingsError(
+        f'Expected `test_fraction` between 0 and 1, found {test_fraction}.'
+    )
+  if min_examples < 2:
+    raise errors.SettingsError(
+        'Expected `min_examples` of at least 2, one example to train and one to'
+        f' test on, found {min_examples}.'
+    )
+  if seed < 0:
+    raise errors.SettingsError(f'Expected `seed` of at least 0, found {seed}.')
+  for name in ('train.sqlite', 'test.sqlite'):
+    path = os.path.join(output_dir, name)
+    if os.path.exists(path) and not overwrite:
+      raise errors.SettingsError(
+          f'Expected no data in {output_dir} yet, found {path}. Use another'
+          ' `output_dir`, or `overwrite` to replace it.'
       )
-      + '.'
-  )
 
 
 def _choose_test(
     pieces: np.ndarray, num_test: int, rng: Optional[np.random.Generator]
 ) -> np.ndarray:
-  """Which examples are for testing, bool [examples].
+  """Chooses the examples for testing, bool [examples].
 
   Args:
-    pieces: Examples with the same number go together, at least two numbers.
-    num_test: About how many examples; at least one piece, and never all.
-    rng: Chooses the pieces; `None` takes the last.
+    pieces: int [examples]. Examples with the same number go together; there are
+      at least two numbers.
+    num_test: About how many examples to choose: at least one piece, never all.
+    rng: Chooses the pieces; `None` takes the last ones.
   """
   _, piece_of, sizes = np.unique(
       pieces, return_inverse=True, return_counts=True

@@ -1,12 +1,12 @@
 # Copyright 2026 The tff-partial Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""Reads people's examples from a SQLite file, one client at a time, as arrays.
+"""Reads clients' examples from an SQLite file, one client at a time, as arrays.
 
-`tff.simulation.datasets.SqlClientData` reads the same files as a dataset a
-client, which takes about 5 ms to start. Here a client's rows are fetched and
-parsed at once, and the population is never listed: there may be millions of
-clients, of which a round reads a few. A file by `sql_writer.SqlWriter` says how
-many there are; another one is gone through once, when it is opened.
+`tff.simulation.datasets.SqlClientData` reads the same files with a dataset for
+each client, which takes about 5 ms to start. Here a client's rows are fetched
+and parsed at once. The population is never listed, since there may be millions
+of clients of which a round reads a few. A file made by `sql_writer.SqlWriter`
+says how many clients it has; any other file is scanned once when it is opened.
 """
 
 import bisect
@@ -22,6 +22,7 @@ import threading
 from typing import Any, Optional, Union
 
 from absl import logging
+import cachetools
 import numpy as np
 import tensorflow as tf
 
@@ -39,17 +40,17 @@ ADVICE = (
 
 
 class SqlClients:
-  """Clients of one split of a file, in the file's order.
+  """The clients of one split of a file, in the file's order.
 
-  Memory is the cache, and 8 bytes a client where their rows do not follow each
-  other, as in a view of some. Safe to use from several threads. Satisfies
-  `tff_partial.learning.clients.Clients`.
+  It satisfies `tff_partial.learning.clients.Clients` and may be used from
+  several threads. Memory is bounded by the cache, plus 8 bytes per client if
+  the clients' rows are not consecutive, as in a view of some clients.
 
   Attributes:
     path: The file.
     split_name: The split.
     features: Names, types and shapes of what one example holds.
-    client_ids: A lazy sequence of the clients.
+    client_ids: A lazy sequence of the clients' ids.
   """
 
   def __init__(
@@ -63,15 +64,17 @@ class SqlClients:
     """Opens a file, read-only.
 
     Args:
-      path: A file by `sql_writer.SqlWriter`, or any in TFF's format.
-      split_name: Which of the file's splits; may be `None` if there is one.
-      features: The features to read: what a task expects, and a must for files
-        that do not describe themselves. `None` is all that the file names.
-      cache_bytes: How much to keep of what was read last.
+      path: A file made by `sql_writer.SqlWriter`, or any in TFF's format.
+      split_name: Which of the file's splits to read; may be `None` if there is
+        only one.
+      features: The features to read. `None` means all that the file names; a
+        file of TFF's names none, so they must be given.
+      cache_bytes: Bytes of recently read examples to keep in memory.
 
     Raises:
-      OSError: If the file is not there.
-      ValueError: If it is not such a file, or lacks the split or a feature.
+      errors.MissingFileError: If the file is not there.
+      errors.DataError: If it is not such a file, or lacks a feature.
+      errors.SettingsError: If it has no such split.
     """
     self.path = os.path.abspath(path)
     if not os.path.isfile(self.path):
@@ -102,10 +105,10 @@ class SqlClients:
     return _ClientIds(self)
 
   def num_examples(self, client_id: str) -> int:
-    """How many examples a client has, as the file says.
+    """Returns the number of a client's examples, as stated in the file.
 
     Raises:
-      ValueError: If there is no such client.
+      errors.SettingsError: If there is no such client.
     """
     return self._query(
         'SELECT num_examples FROM client_metadata WHERE rowid = :row',
@@ -113,21 +116,22 @@ class SqlClients:
     )[0][0]
 
   def read(self, client_id: str) -> collections.OrderedDict[str, np.ndarray]:
-    """All examples of a client, in the order they were stored.
+    """Reads all examples of a client, in the order they were stored.
 
     Returns:
-      An array [examples, ...] for each feature, not to be written to. Strings,
-      and tensors of varying length, are arrays of objects: `bytes` and arrays.
+      A read-only array [examples, ...] for each feature. Strings, and tensors
+      of varying length, are arrays of objects: `bytes` and arrays.
 
     Raises:
-      ValueError: If there is no such client, or its examples are damaged or
-        not as `features` says, naming client and example.
+      errors.SettingsError: If there is no such client.
+      errors.DataError: If its examples are damaged or do not have the
+        features, naming client and example.
     """
     self._position(client_id)  # Raises if there is no such client.
     return self._cache.get(client_id, self._read)
 
   def select(self, rows: np.ndarray) -> 'SqlClients':
-    """A view of fewer clients: those at these rows of `client_metadata`."""
+    """Returns a view of the clients at these rows of `client_metadata`."""
     view = copy.copy(self)
     view._rows = np.sort(rows)
     return view
@@ -139,15 +143,15 @@ class SqlClients:
       min_examples: int = 0,
       min_other_examples: int = 0,
   ) -> np.ndarray:
-    """Rows, here and there, of the clients that both have; for `select`.
+    """Finds the clients that both have.
 
     Args:
       other: Other examples of the same clients.
-      min_examples: Leaves out clients with fewer examples here.
-      min_other_examples: Leaves out clients with fewer examples there.
+      min_examples: Clients with fewer examples in `self` are left out.
+      min_other_examples: Clients with fewer examples in `other` are left out.
 
     Returns:
-      An array int64 [clients, 2].
+      Rows in `self` and in `other`, int64 [clients, 2], for `select`.
     """
     with self._reading() as connection:
       connection.execute('ATTACH ? AS other', [other._uri])
@@ -172,7 +176,7 @@ class SqlClients:
 
   @property
   def _uri(self) -> str:
-    """The name by which SQLite opens the file without ever writing to it."""
+    """The URI with which SQLite opens the file read-only."""
     return f'{pathlib.Path(self.path).as_uri()}?mode=ro'
 
   def _read(self, client_id: str) -> collections.OrderedDict[str, np.ndarray]:
@@ -197,13 +201,13 @@ class SqlClients:
       position = bisect.bisect_left(self._rows, rows[0][0])
       if position < len(self._rows) and self._rows[position] == rows[0][0]:
         return position
-    raise errors.DataError(
+    raise errors.SettingsError(
         f'Expected one of the {len(self._rows)} clients of {self.path}, found'
         f' {client_id!r}.'
     )
 
   def _read_counts(self) -> dict[str, int]:
-    """The clients of each split, if the file says it and it can be so."""
+    """The number of clients in each split, if the file has a plausible one."""
     if not self._query('PRAGMA table_info(splits)'):
       return {}
     counts = dict(self._query('SELECT split_name, num_clients FROM splits'))
@@ -224,14 +228,14 @@ class SqlClients:
     if split_name is None and len(names) == 1:
       return names[0]
     if split_name is None or split_name not in names:
-      raise errors.DataError(
-          f'Expected a split of {sorted(names)} in {self.path}, found'
+      raise errors.SettingsError(
+          f'Expected `split_name` of {sorted(names)} in {self.path}, found'
           f' {split_name!r}.'
       )
     return split_name
 
   def _find_rows(self, counts: Mapping[str, int]) -> Union[range, np.ndarray]:
-    """The clients' rows, in order; all there are if the file says so."""
+    """The clients' rows, in order; a range if the file has one split only."""
     if list(counts) == [self.split_name]:
       return range(1, counts[self.split_name] + 1)
     with self._reading() as connection:
@@ -245,12 +249,12 @@ class SqlClients:
   def _choose_features(
       self, expected: Optional[example_protos.Features]
   ) -> example_protos.Features:
-    """The file's own description, checked against what is expected of it."""
+    """The features that the file names, checked against those expected."""
     if not self._query('PRAGMA table_info(features)'):
       if expected is None:
         raise errors.DataError(
-            f'Expected a table "features" in {self.path}, found none, so that'
-            f' what examples hold is unknown. {ADVICE}'
+            f'Expected a table "features" in {self.path} that says what'
+            f' examples hold, found none. {ADVICE}'
         )
       return expected
     found = collections.OrderedDict(
@@ -271,7 +275,7 @@ class SqlClients:
     return expected or found
 
   def _make_findable(self, table: str) -> str:
-    """SQL for the rows of a client, which must not scan the table."""
+    """SQL for the rows of a client that does not scan the table."""
     sql = (
         f'SELECT rowid FROM {table} WHERE client_id = :client_id'
         ' AND split_name = :split_name'
@@ -280,8 +284,8 @@ class SqlClients:
     plan = self._query(f'EXPLAIN QUERY PLAN {sql}', **values)
     if plan[0][-1].startswith('SEARCH'):
       return sql
-    logging.info('%s has no index of clients: building one.', self.path)
-    # As a temporary table: the file is not ours to change.
+    logging.info('%s has no index of clients; building one.', self.path)
+    # In a temporary table, since the file is not ours to change.
     self._query(
         f'CREATE TEMP TABLE {table}_of (client_id TEXT, example INTEGER,'
         ' PRIMARY KEY (client_id, example)) WITHOUT ROWID'
@@ -304,14 +308,14 @@ class SqlClients:
         yield self._connection
     except sqlite3.DatabaseError as e:
       raise errors.DataError(
-          f'Expected an SQLite file with client data in {self.path}, found one'
-          f' that cannot be read: {e}. It may be cut short: delete it and make'
-          ' it again.'
+          f'Expected an SQLite file with client data in {self.path}, found a'
+          f' file that cannot be read: {e}. It may have been cut short: delete'
+          ' it and make it again.'
       ) from e
 
 
 class _ClientIds(Sequence):
-  """The ids of a `SqlClients`, looked up when they are asked for."""
+  """The ids of an `SqlClients`, each looked up when it is needed."""
 
   def __init__(self, clients: SqlClients):
     self._clients = clients
@@ -329,8 +333,8 @@ class _ClientIds(Sequence):
     found = self._clients._query(sql, row=int(row))
     if not found:
       raise errors.DataError(
-          f'Expected a client in row {row} of {self._clients.path}, as the file'
-          ' says, found none. Delete it and make it again.'
+          f'Expected a client in row {row} of {self._clients.path}, found none.'
+          ' The file is damaged: delete it and make it again.'
       )
     return found[0][0]
 
@@ -346,34 +350,26 @@ class _ClientIds(Sequence):
 
 
 def _isin(rows: np.ndarray, some: Union[range, np.ndarray]) -> np.ndarray:
-  """Which of the rows are among some, without listing a range."""
+  """Like `np.isin`, without listing the numbers of a range."""
   if isinstance(some, range):
     return (rows >= some.start) & (rows < some.stop)
   return np.isin(rows, some)
 
 
 class _Cache:
-  """Keeps what was read last, up to a number of bytes."""
+  """Keeps the most recently used examples, up to a number of bytes."""
 
   def __init__(self, max_bytes: int):
-    self._max_bytes = max_bytes
     self._lock = threading.Lock()
-    self._values = collections.OrderedDict()  # Oldest use first.
-    self._num_bytes = 0
+    self._values = cachetools.LRUCache(max_bytes, getsizeof=_num_bytes)
 
   def get(self, key: str, read: Callable[[str], Any]) -> Any:
     with self._lock:
       if key in self._values:
-        self._values.move_to_end(key)
         return self._values[key]
-    value = read(key)  # Outside of the lock: two threads may both read it.
-    with self._lock:
-      if key not in self._values:
-        self._values[key] = value
-        self._num_bytes += _num_bytes(value)
-      while self._num_bytes > self._max_bytes:
-        _, oldest = self._values.popitem(last=False)
-        self._num_bytes -= _num_bytes(oldest)
+    value = read(key)  # Outside the lock, so two threads may both read it.
+    with self._lock, contextlib.suppress(ValueError):  # Larger than the cache.
+      self._values[key] = value
     return value
 
 

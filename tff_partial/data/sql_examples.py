@@ -2,11 +2,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """Examples that computations read themselves, from the file that holds them.
 
-A value handed to a computation is copied on its way into the worker. Of 50
-clients with 88 images [224, 224, 3] each, 0.66 GB, driver and worker held 7.2
-GB, and a round spent half a minute on it. Here a client's value is a file and a
-query, and the worker holds the examples of the clients that it trains at the
-moment.
+A value that is passed to a computation is copied on its way to the worker. For
+50 clients with 88 images [224, 224, 3] each, 0.66 GB, driver and worker held
+7.2 GB, and a round spent half a minute on copies. Here a client's value is the
+name of a file and a query, and a worker only holds the examples of the clients
+that it is training.
 
 Workers on other machines must have the file under the same name.
 """
@@ -26,10 +26,11 @@ from tff_partial.data import sql_clients
 from tff_partial.learning import examples as examples_lib
 
 
-class Located:
-  """Clients whose examples are not read, but located: `SqlExamples` takes them.
+class ClientLocations:
+  """A view of clients that locates their examples, for `SqlExamples`.
 
-  Satisfies `tff_partial.learning.clients.Clients`, but for what `read` returns.
+  It satisfies `tff_partial.learning.clients.Clients`, except that `read`
+  returns where the examples are.
   """
 
   def __init__(self, clients: sql_clients.SqlClients):
@@ -43,10 +44,10 @@ class Located:
     return self._clients.num_examples(client_id)
 
   def read(self, client_id: str) -> collections.OrderedDict[str, Any]:
-    """Where a client's examples are: a file, and a query for their protos.
+    """Returns a file, a query for a client's protos, and their number.
 
     Raises:
-      ValueError: If there is no such client.
+      errors.SettingsError: If there is no such client.
     """
     num_examples = self.num_examples(client_id)
     quote = lambda text: "'" + text.replace("'", "''") + "'"
@@ -63,18 +64,18 @@ class Located:
 
 @dataclasses.dataclass(frozen=True)
 class SqlExamples(examples_lib.ClientExamples):
-  """Examples read in the graph, all of a client's at once.
+  """Reads all of a client's examples in the graph.
 
   Attributes:
-    features: What an example in the file holds; no shape may vary.
-    tensors: What is done with the examples once they are there.
+    features: What an example in the file holds. Shapes must be fixed.
+    tensors: Shuffles, batches and prepares the examples that were read.
   """
 
   features: example_protos.Features
   tensors: examples_lib.Tensors
 
   def type(self, input_spec: Any) -> tff.Type:
-    del input_spec  # The same for every model.
+    del input_spec  # The type is the same for every model.
     return tff.types.to_type(
         collections.OrderedDict(
             examples=collections.OrderedDict(
@@ -90,8 +91,9 @@ class SqlExamples(examples_lib.ClientExamples):
     expected = ['file', 'query', 'num_examples']
     found = list(examples) if isinstance(examples, Mapping) else type(examples)
     if found != expected:
-      raise errors.DataError(
-          f"Expected where a client's examples are, {expected}, found {found}."
+      raise errors.SettingsError(
+          f'Expected the location of examples, {expected}, found {found}. Wrap'
+          ' the clients in ClientLocations.'
       )
 
   def value(self, examples: Any, seed: np.ndarray) -> Any:
@@ -135,8 +137,8 @@ class SqlExamples(examples_lib.ClientExamples):
         'sqlite', located['file'], located['query'], (tf.string,)
     )
     parse = example_protos.parse_fn(self.features)
-    # All in one batch, for which a dataset sets its memory aside at once; or
-    # in none, if there are no examples.
+    # One batch of all examples, for which a dataset allocates memory once; no
+    # batch if there are no examples.
     batches = protos.map(lambda proto: parse(proto)).batch(
         tf.maximum(located['num_examples'], 1)
     )

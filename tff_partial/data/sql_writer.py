@@ -1,13 +1,12 @@
 # Copyright 2026 The tff-partial Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""Writes people's examples to a SQLite file that TFF can read, or none at all.
+"""Writes clients' examples to an SQLite file that TFF can read.
 
-The file has the two tables of `tff.simulation.datasets.SqlClientData`. Beyond
-what TFF asks for it holds an index, since without one every read scans all
-examples, a table `splits` with the number of clients, so that nobody has to
-count them, and a table `features` with the name, type and shape of what an
-example holds: in the file itself, where data and description cannot be
-separated.
+The file has the two tables of `tff.simulation.datasets.SqlClientData` and three
+things that TFF does not ask for: an index, without which every read would scan
+all examples; a table `splits` with the number of clients, so that nobody has to
+count them; and a table `features` with the names, types and shapes of an
+example's features, so that data and description cannot be separated.
 """
 
 from collections.abc import Iterator, Mapping
@@ -21,8 +20,8 @@ from tff_partial import errors
 from tff_partial import files
 from tff_partial.data import example_protos
 
-# Nobody else sees the file while it is written, and half a file is thrown away:
-# no need to wait for the disk before the end.
+# Nobody else sees the file while it is written, and half a file is thrown away,
+# so there is no need to wait for the disk before the end.
 _SCHEMA = """
     PRAGMA journal_mode = MEMORY;
     PRAGMA synchronous = OFF;
@@ -41,11 +40,11 @@ _SCHEMA = """
 
 
 class SqlWriter:
-  """Writes one split of examples; the file appears when it is complete.
+  """Writes one split of examples to a file that appears when it is complete.
 
-  A context manager, used once: everything goes to a temporary file in the same
-  folder, which takes its name when the block ends and is removed when it
-  raises. A file that was there before stays until then.
+  This is a context manager, to be used once. Everything goes to a temporary
+  file in the same folder. That file replaces the one at `path` when the block
+  ends, or is removed if the block raises.
   """
 
   def __init__(
@@ -60,10 +59,10 @@ class SqlWriter:
     Args:
       path: The file to write. Its folder is made if it is not there.
       features: Names, types and shapes of what one example holds.
-      split_name: TFF's name for a part of a file's examples.
+      split_name: The name under which TFF finds these examples in the file.
 
     Raises:
-      ValueError: If the features cannot be stored.
+      errors.SettingsError: If the features cannot be stored.
     """
     example_protos.check_features(features)
     self._path = os.path.abspath(path)
@@ -93,18 +92,19 @@ class SqlWriter:
 
     Args:
       client_id: A client that was not written before.
-      examples: Arrays, or sequences of strings or arrays, one item an example.
+      examples: For each feature an array, or a sequence of strings or arrays,
+        with one item per example.
 
     Raises:
-      ValueError: If an example does not have the writer's features, or the
-        client was written before, naming it.
-      OSError: If the file cannot be written.
+      errors.DataError: If an example lacks a feature or does not fit it, or if
+        the client was written before, naming the client.
+      errors.FileError: If the file cannot be written.
     """
     sizes = {name: len(values) for name, values in examples.items()}
     if len(set(sizes.values())) != 1:
       raise errors.DataError(
-          f'Expected as many values of every feature of client {client_id!r},'
-          f' found {sizes}.'
+          'Expected the same number of values for every feature of client'
+          f' {client_id!r}, found {sizes}.'
       )
     num_examples = next(iter(sizes.values()))
     rows = []
@@ -114,7 +114,7 @@ class SqlWriter:
         proto = example_protos.encode(example, self._features)
       except ValueError as e:
         raise errors.DataError(
-            f'Example {i} of client {client_id!r} cannot be stored: {e}.'
+            f'Cannot store example {i} of client {client_id!r}: {e}.'
         ) from e
       rows.append((self._split_name, client_id, proto))
     with self._writing():
@@ -160,7 +160,7 @@ class SqlWriter:
 def train_and_test(
     folder: str, features: example_protos.Features
 ) -> Iterator[tuple[SqlWriter, SqlWriter]]:
-  """Writers of a folder's `train.sqlite` and `test.sqlite`."""
+  """Opens writers of a folder's `train.sqlite` and `test.sqlite`."""
   train, test = (
       SqlWriter(os.path.join(folder, name), features)
       for name in ('train.sqlite', 'test.sqlite')

@@ -118,7 +118,7 @@ class MadeOnceTest(absltest.TestCase):
   def test_made_on_first_use_only(self):
     calls = []
     for _ in range(2):
-      folder = cached_folder.made_once(
+      folder = cached_folder.cached_folder(
           'data', calls.append, cache_dir=self.folder
       )
     self.assertEqual(folder, os.path.join(self.folder, 'data'))
@@ -130,7 +130,7 @@ class MadeOnceTest(absltest.TestCase):
         raise KeyboardInterrupt
 
     with self.assertRaises(KeyboardInterrupt):
-      cached_folder.made_once('data', make, cache_dir=self.folder)
+      cached_folder.cached_folder('data', make, cache_dir=self.folder)
     self.assertEmpty(os.listdir(self.folder))
 
   def test_two_at_once(self):
@@ -143,7 +143,7 @@ class MadeOnceTest(absltest.TestCase):
       both.wait()  # Neither has found the other's folder.
 
     def use():
-      folder = cached_folder.made_once('data', make, cache_dir=self.folder)
+      folder = cached_folder.cached_folder('data', make, cache_dir=self.folder)
       found.append(_contents(folder))
 
     threads = [threading.Thread(target=use) for _ in range(2)]

@@ -149,7 +149,7 @@ class EmnistTest(parameterized.TestCase):
 
   def test_unknown_model(self):
     with self.assertRaisesRegex(
-        ValueError, r"model of \['cnn', 'resnet18'\], found 'lstm'"
+        ValueError, r"`model` of \['cnn', 'resnet18'\], found 'lstm'"
     ):
       self.create(model='lstm')
 

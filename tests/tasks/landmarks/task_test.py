@@ -185,8 +185,8 @@ class TaskTest(parameterized.TestCase):
       landmarks.create_task(self.folder)
 
   @parameterized.parameters(
-      (dict(model='vgg'), "Expected a model of .* found 'vgg'"),
-      (dict(image_size=8), 'image_size of at least 16'),
+      (dict(model='vgg'), "Expected `model` of .* found 'vgg'"),
+      (dict(image_size=8), '`image_size` of at least 16'),
   )
   def test_bad_arguments(self, arguments, message):
     self.write()

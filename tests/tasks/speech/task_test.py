@@ -133,8 +133,8 @@ class DataTest(absltest.TestCase):
   def test_mistakes(self):
     folder = speech_data.make_features(self)
     for arguments, message in (
-        ({'model': 'huge'}, r"model of \['base', 'small'\], found 'huge'"),
-        ({'beam_width': 0}, 'a beam of at least 1, found 0'),
+        ({'model': 'huge'}, r"`model` of \['base', 'small'\], found 'huge'"),
+        ({'beam_width': 0}, '`beam_width` of at least 1, found 0'),
         ({'data': 'nowhere'}, 'train.sqlite, found no such file'),
     ):
       with self.assertRaisesRegex((ValueError, OSError), message):

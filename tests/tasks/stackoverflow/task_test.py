@@ -167,7 +167,7 @@ class TaskTest(absltest.TestCase):
     self.assertLess(train(1)[0], before - 21 * 0.5)
 
   def test_bad_input(self):
-    with self.assertRaisesRegex(ValueError, r"model of \['mini', 'tiny'\]"):
+    with self.assertRaisesRegex(ValueError, r"`model` of \['mini', 'tiny'\]"):
       stackoverflow.create_task(self.folder, model='large')
     with self.assertRaisesRegex(OSError, 'client data in .*train.sqlite'):
       stackoverflow.create_task(self.folder)
