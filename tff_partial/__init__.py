@@ -1,6 +1,6 @@
 # Copyright 2026 The tff-partial Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""Federated learning with partial model personalization on TensorFlow Federated.
+"""Federated learning with partial model personalization, on TFF.
 
 Some variables of a model are *shared*: the server broadcasts them and averages
 what clients make of them. The others are *personal*: each client has its own,
@@ -26,17 +26,18 @@ state and the clients' personal variables.
 
 *Store and training.* A `PersonalStore` keeps the personal variables of all
 clients, and checkpoints. `train` runs rounds with the cohorts of a
-`UniformSampler` until `TrainingSettings.total_rounds`, from the last checkpoint.
+`UniformSampler`, from the last checkpoint to `TrainingSettings.total_rounds`.
 
-*Evaluation.* `evaluate` gives every client of a `Population` each `TestedModel`,
-built by `build_evaluation`, and returns a `ClientTable`, from which a `Metric`
-says who gains and who is hurt.
+*Evaluation.* `evaluate` tries each `TestedModel`, with a computation made by
+`build_evaluation`, on clients of a `Population` and returns a `ClientTable`,
+from which a `Metric` says who gains and who is hurt.
 
-*Report.* `write_report` writes a `RunReport` as a page, a JSON file and a table.
+*Report.* `write_report` writes a `RunReport` as a page, a JSON file and a
+table.
 
 *Runtime.* `local_worker` computes on this machine in a process of its own,
-`connect` on others. `Sharding` says how many clients are computed at a time, and
-by whom.
+`connect` on others. `Sharding` says how many clients are computed at a time,
+and by whom.
 
 *Experiments.* All of that in one call: a `Task` is a model that can be split
 with people's data, `create_config` takes settings by the names of the flags of
@@ -94,9 +95,9 @@ if TYPE_CHECKING:
   from tff_partial.training.training import Settings as TrainingSettings
   from tff_partial.training.training import train
 
-# The public names: where each is, and what it is called there. They are imported
-# when they are first used, because TensorFlow takes seconds and what is told
-# about a mistake in flags should not wait for it.
+# The public names: where each is, and what it is called there. They are
+# imported when they are first used, because TensorFlow takes seconds to import
+# and an error about a flag should not wait for it.
 _WHERE = {
     'adapters': 'learning.adapters',
     'algorithms': 'learning.algorithms',

@@ -14,8 +14,8 @@ from tff_partial.learning import local_update
 from tff_partial.reporting import formatting
 
 DEMONSTRATION_NOTE = (
-    'The data were made for demonstration. They show what the program does; they'
-    ' say nothing about people.'
+    'The data were made for demonstration. They show what the program does;'
+    ' they say nothing about people.'
 )
 GATED_INIT_NOTE = (
     'The model that training started from may have seen the examples held out'

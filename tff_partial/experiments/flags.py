@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Flags, made from the records of settings, and back.
 
-This is the only module that reads `FLAGS`. A flag has the name, the help and the
-bounds of its setting, and stands in the help under the title of its record.
+No other module of the library reads `FLAGS`. A flag has the name, the help and
+the bounds of its setting, and stands in the help under the title of its record.
 """
 
 from collections.abc import Iterator

@@ -156,7 +156,6 @@ def build(
         config.clients_per_round,
         seed=config.seed,
     )
-    sampler.cohort(0)  # Raises if there are too few clients.
   everyone = task.test.client_ids
   finetuning = None
   if config.num_finetune_epochs:

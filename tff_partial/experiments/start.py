@@ -1,6 +1,6 @@
 # Copyright 2026 The tff-partial Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""The variables that a run starts from: seeded, of another run, or of a file."""
+"""The variables that a run starts from: seeded, or from a run or a file."""
 
 from collections.abc import Sequence
 import dataclasses
