@@ -496,7 +496,6 @@ def _worker(folder: run_folder.RunFolder):
   from tff_partial.runtime import local
   from tff_partial.runtime import remote
   from tff_partial.runtime import worker_process
-  from tff_partial.training import sharded_round
 
   with contextlib.ExitStack() as stack:
     workers: Sequence[remote.RemoteWorker] = ()
@@ -517,7 +516,7 @@ def _worker(folder: run_folder.RunFolder):
           )
       )
     dispatcher = stack.enter_context(dispatcher_lib.Dispatcher(workers))
-    yield sharded_round.Sharding(dispatcher, clients_per_shard)
+    yield dispatcher_lib.Sharding(dispatcher, clients_per_shard)
 
 
 if __name__ == '__main__':

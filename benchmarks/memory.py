@@ -31,8 +31,8 @@ from tasks.landmarks import task as landmarks
 from tff_partial.data import sql_writer
 from tff_partial.experiments import config as config_lib
 from tff_partial.experiments import run as experiment
+from tff_partial.runtime import dispatcher as dispatcher_lib
 from tff_partial.runtime import local
-from tff_partial.training import sharded_round
 
 _CLASSES = 2028
 _STORED_SIZE = 256
@@ -122,7 +122,7 @@ def measure(
           task,
           config,
           str(pathlib.Path(folder) / 'run'),
-          sharding=sharded_round.Sharding(clients_per_shard=clients_per_shard),
+          sharding=dispatcher_lib.Sharding(clients_per_shard=clients_per_shard),
           progress=False,
       )
   # What the kernel has seen: a thread that looks misses what happens while

@@ -20,8 +20,8 @@ from tff_partial.data import sql_writer
 from tff_partial.experiments import combinations
 from tff_partial.experiments import compare
 from tff_partial.experiments import config as config_lib
+from tff_partial.runtime import dispatcher as dispatcher_lib
 from tff_partial.runtime import local
-from tff_partial.training import sharded_round
 
 _CONFIG = config_lib.Config(
     total_rounds=1,
@@ -36,7 +36,7 @@ _CONFIG = config_lib.Config(
 @contextlib.contextmanager
 def _local_worker():
   with local.local_worker():
-    yield sharded_round.Sharding()
+    yield dispatcher_lib.Sharding()
 
 
 class CombinationsTest(absltest.TestCase):

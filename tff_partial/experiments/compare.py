@@ -26,7 +26,7 @@ from tff_partial.experiments import run_folder
 from tff_partial.experiments import task as task_lib
 from tff_partial.learning import partial_model
 from tff_partial.reporting import comparison_report
-from tff_partial.training import sharded_round
+from tff_partial.runtime import dispatcher as dispatcher_lib
 
 _ERROR_FILE = 'error.txt'
 
@@ -49,7 +49,7 @@ def run(
     output_dir: Gets a folder for each, `pretrained/`, and `comparison.html`,
       `.json` and `.md`, which are written anew after each combination.
     worker_fn: Where a combination's computations run; gives the
-      `sharded_round.Sharding` for it. Each has a new one:
+      `dispatcher_lib.Sharding` for it. Each has a new one:
       TFF's worker keeps what it has compiled, and would grow without end.
     progress: Whether to say which combination is next.
 
@@ -134,7 +134,7 @@ def pretrain(
     config: config_lib.Config,
     root: pathlib.Path,
     *,
-    sharding: Optional[sharded_round.Sharding] = None,
+    sharding: Optional[dispatcher_lib.Sharding] = None,
 ) -> str:
   """Trains the model that runs start from, unless it is there.
 

@@ -38,9 +38,9 @@ from tff_partial.learning import schedules
 from tff_partial.learning import weights
 from tff_partial.reporting import formatting
 from tff_partial.reporting import report
+from tff_partial.runtime import dispatcher as dispatcher_lib
 from tff_partial.training import history
 from tff_partial.training import personal_store
-from tff_partial.training import sharded_round
 from tff_partial.training import training
 
 METRICS_FILE = 'metrics.csv'
@@ -51,7 +51,6 @@ GATED_INIT_NOTE = (
     ' same gate and seed.'
 )
 _CURVE_CLIENTS = 100  # Tested while training, for the learning curves.
-_TEST_COHORT = 50  # Clients tested at a time.
 
 
 def run(
@@ -59,7 +58,7 @@ def run(
     config: config_lib.Config,
     output_dir: str,
     *,
-    sharding: Optional[sharded_round.Sharding] = None,
+    sharding: Optional[dispatcher_lib.Sharding] = None,
     progress: bool = True,
 ) -> client_table.ClientTable:
   """Runs an experiment, or the rest of it, and writes its report.
@@ -92,7 +91,7 @@ def run(
   init_from = config.init_from
   if init_from is not None:
     run_folder.check_texts(init_from, task.texts)
-  sharding = sharding or sharded_round.Sharding()
+  sharding = sharding or dispatcher_lib.Sharding()
   if config.num_pretrain_rounds:
     init_from = str(folder / 'pretrain')
     rounds = config.num_pretrain_rounds
@@ -115,7 +114,7 @@ def pretrain(
     config: config_lib.Config,
     output_dir: str,
     *,
-    sharding: Optional[sharded_round.Sharding] = None,
+    sharding: Optional[dispatcher_lib.Sharding] = None,
     progress: bool = True,
 ) -> None:
   """Trains a model for others to start from, or the rest of it.
@@ -130,7 +129,7 @@ def pretrain(
   """
   folder = pathlib.Path(output_dir)
   if not (folder / WEIGHTS_FILE).exists():
-    sharding = sharding or sharded_round.Sharding()
+    sharding = sharding or dispatcher_lib.Sharding()
     with _Run(task, config, folder, None, sharding) as pretraining:
       run_folder.keep_texts(folder, task.texts)
       pretraining.train(progress)
@@ -166,7 +165,7 @@ class _Run:
       config: config_lib.Config,
       folder: str | pathlib.Path,
       init_from: Optional[str],
-      sharding: sharded_round.Sharding,
+      sharding: dispatcher_lib.Sharding,
   ):
     self._task = task
     self._sharding = sharding
@@ -178,7 +177,7 @@ class _Run:
     self._train_clients, self._held_out = task.train, None
     if config.gate:
       part = functools.partial(
-          gate.Part,
+          gate.HoldOutView,
           task.train,
           task.client_examples.take,
           share=config.gate,
@@ -299,26 +298,27 @@ class _Run:
   def report(self, table: client_table.ClientTable) -> None:
     """Writes the report."""
     baseline, candidate = self._baseline_and_candidate()
-    report.write_report(
-        str(self._folder),
-        title=f'{self._task.name}: {self._config.algorithm},'
-        f' {self._config.split_in_words} personal',
-        settings={
-            'task': self._task.name,
-            'data': self._task.data,
-            'model': self._task.model,
-            **self._config.settings,
-        },
-        split=self._variables,
-        table=table,
-        metric=self._task.metric,
-        higher_is_better=self._task.higher_is_better,
-        baseline=baseline,
-        candidate=candidate,
-        history=history.read(self._folder / METRICS_FILE),
-        cost=self._cost(table),
-        notes=[*self._notes(), *self._sample_notes(table)],
-        gate=self._gate,
+    report.write(
+        self._folder,
+        report.RunReport(
+            title=f'{self._task.name}: {self._config.algorithm},'
+            f' {self._config.split_in_words} personal',
+            settings={
+                'task': self._task.name,
+                'data': self._task.data,
+                'model': self._task.model,
+                **self._config.settings,
+            },
+            variables=self._variables,
+            table=table,
+            metric=self._task.metric,
+            baseline=baseline,
+            candidate=candidate,
+            history=history.read(self._folder / METRICS_FILE),
+            cost=self._cost(table),
+            notes=[*self._notes(), *self._sample_notes(table)],
+            gate=self._gate,
+        ),
     )
 
   def _baseline_and_candidate(self) -> tuple[str, str]:
@@ -431,7 +431,6 @@ class _Run:
               test_clients=self._held_out,
           ),
           self._task.metric,
-          higher_is_better=self._task.higher_is_better,
           **names,
       )
     self._gate = {
@@ -450,7 +449,7 @@ class _Run:
       return self._initial_personal
     return copied_model.copy_of(shared, self._initial_personal)
 
-  def _evaluation(self, phases) -> tff.Computation:
+  def _evaluation(self, phases) -> evaluation.Evaluation:
     """The test after these phases, which takes seconds to build: once."""
     if phases not in self._evaluations:
       self._evaluations[phases] = evaluation.build_evaluation(
@@ -481,7 +480,6 @@ class _Run:
         self._evaluation(phases),
         shared,
         personal_fn,
-        phases=phases,
         round_num=self._config.total_rounds,
         initial_personal=(initial_personal or self._initial_personal)
         if anchored
@@ -498,14 +496,14 @@ class _Run:
   def _evaluate(self, models, client_ids, progress, *, test_clients=None):
     return evaluation.evaluate(
         models,
-        client_ids=client_ids,
-        train_clients=self._train_clients,
-        test_clients=test_clients or self._task.test,
-        client_examples=self._task.client_examples,
-        participated=self._participated,
+        evaluation.Population(
+            train=self._train_clients,
+            test=test_clients or self._task.test,
+            participated=self._participated,
+        ),
+        client_ids,
         seed=self._config.seed,
-        cohort_size=self._sharding.clients_per_shard or _TEST_COHORT,
-        dispatcher=self._sharding.dispatcher,
+        sharding=self._sharding,
         progress=progress,
     )
 
@@ -571,7 +569,7 @@ class _Run:
     """How far the numbers are off because not everyone was tested."""
     if not self._config.eval_clients:
       return []
-    metric = self._task.metric
+    metric = self._task.metric.name
     error = lambda name: summary.summarize(table, name, metric).weighted_error
     words = ', '.join(
         f'{error(name):.2g} ({name.replace("_", "-")})' for name in table.scores

@@ -8,8 +8,7 @@ result has the same bits whoever computed what and finished first.
 """
 
 from collections.abc import Callable, Sequence
-import dataclasses
-from typing import Any, Optional
+from typing import Any
 
 import tensorflow as tf
 
@@ -27,21 +26,6 @@ _MAX_WAITING_BYTES = 2**25
 ReadFn = Callable[[Sequence[str]], tuple[Sequence[Any], Sequence[Any]]]
 # Takes client ids and their new personal variables.
 WriteFn = Callable[[Sequence[str], Sequence[Any]], None]
-
-
-@dataclasses.dataclass(frozen=True)
-class Sharding:
-  """How many clients are computed at a time, and by whom.
-
-  Attributes:
-    dispatcher: By whom; by default by the thread's context.
-    clients_per_shard: How many; None for a whole cohort.
-  """
-
-  dispatcher: dispatcher_lib.Dispatcher = dataclasses.field(
-      default_factory=dispatcher_lib.Dispatcher
-  )
-  clients_per_shard: Optional[int] = None
 
 
 def run_round(
