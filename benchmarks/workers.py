@@ -41,7 +41,6 @@ from tff_partial.runtime import dispatcher as dispatcher_lib
 from tff_partial.runtime import remote
 from tff_partial.runtime import serve_worker
 from tff_partial.runtime import worker_process
-from tff_partial.training import sharded_round
 
 _ONE, _TWO = '1 worker', '2 workers'
 _BARE_ONE, _BARE_TWO = 'bare loop, 1 core', 'bare loops, 2 cores'
@@ -104,7 +103,7 @@ def run(
       run_round = library_round.LibraryRound(
           workload,
           'fed_alt',
-          sharding=sharded_round.Sharding(
+          sharding=dispatcher_lib.Sharding(
               stack.enter_context(dispatcher_lib.Dispatcher(some)),
               clients_per_shard,
           ),

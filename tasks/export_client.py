@@ -37,6 +37,7 @@ import tasks
 from tff_partial import errors
 from tff_partial.experiments import config as config_lib  # noqa: E402
 from tff_partial.experiments import finished_run  # noqa: E402
+from tff_partial.experiments import parts  # noqa: E402
 from tff_partial.experiments import run_folder  # noqa: E402
 from tff_partial.experiments import task as task_lib  # noqa: E402
 from tff_partial.learning import partial_model  # noqa: E402

@@ -21,6 +21,7 @@ from absl import app  # noqa: E402
 import numpy as np  # noqa: E402
 
 from tff_partial.experiments import finished_run  # noqa: E402
+from tff_partial.experiments import parts  # noqa: E402
 from tff_partial.runtime import local  # noqa: E402
 
 from .stackoverflow import task as stackoverflow  # noqa: E402

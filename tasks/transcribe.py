@@ -23,6 +23,8 @@ import tensorflow as tf  # noqa: E402
 
 from tff_partial import errors
 from tff_partial.experiments import finished_run  # noqa: E402
+from tff_partial.experiments import parts  # noqa: E402
+from tff_partial.experiments import run_folder  # noqa: E402
 from tff_partial.learning import weights  # noqa: E402
 from tff_partial.runtime import local  # noqa: E402
 

@@ -20,6 +20,7 @@ import tensorflow as tf
 from tff_partial import errors
 from tff_partial.data import client_data
 from tff_partial.data import source
+from tff_partial.evaluation import metric as metric_lib
 from tff_partial.experiments import task
 from tff_partial.learning import adapters
 from tff_partial.learning import examples as examples_lib
@@ -104,8 +105,7 @@ def create_task(
               x=tf.TensorSpec(_SHAPE, tf.uint8), y=tf.TensorSpec([], tf.int32)
           ),
       ),
-      metric='accuracy',
-      higher_is_better=True,
+      metric=metric_lib.Metric('accuracy', higher_is_better=True),
       demonstration=opened.demonstration,
   )
 

@@ -21,6 +21,7 @@ from tff_partial import errors
 from tff_partial.data import source
 from tff_partial.data import sql_clients
 from tff_partial.data import sql_examples
+from tff_partial.evaluation import metric as metric_lib
 from tff_partial.experiments import task
 from tff_partial.learning import examples as examples_lib
 
@@ -111,8 +112,7 @@ def create_task(
               prepare_test=functools.partial(_prepare_test, image_size),
           ),
       ),
-      metric='accuracy',
-      higher_is_better=True,
+      metric=metric_lib.Metric('accuracy', higher_is_better=True),
       demonstration=opened.demonstration,
   )
 

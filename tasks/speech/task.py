@@ -25,6 +25,7 @@ from tff_partial import errors
 from tff_partial.data import client_data
 from tff_partial.data import source
 from tff_partial.data import sql_clients
+from tff_partial.evaluation import metric as metric_lib
 from tff_partial.experiments import task
 from tff_partial.learning import examples as examples_lib
 from tff_partial.learning import partial_model
@@ -106,8 +107,7 @@ def create_task(
           prepare_test=functools.partial(form.prepare, augment=False),
           element_spec=form.element_spec,
       ),
-      metric='wer',
-      higher_is_better=False,
+      metric=metric_lib.Metric('wer', higher_is_better=False),
       demonstration=opened.demonstration,
   )
 

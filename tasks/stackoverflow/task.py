@@ -29,6 +29,7 @@ import tensorflow as tf
 from tff_partial import errors
 from tff_partial.data import client_data
 from tff_partial.data import source
+from tff_partial.evaluation import metric as metric_lib
 from tff_partial.experiments import task
 from tff_partial.learning import examples as examples_lib
 from tff_partial.learning import partial_model
@@ -122,8 +123,7 @@ def create_task(
               tokens=tf.TensorSpec([LENGTH + 1], tf.int32)
           ),
       ),
-      metric='accuracy',
-      higher_is_better=True,
+      metric=metric_lib.Metric('accuracy', higher_is_better=True),
       demonstration=opened.demonstration,
       texts={vocabulary_lib.FILE: vocabulary.text},
   )

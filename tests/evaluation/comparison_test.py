@@ -8,6 +8,7 @@ import numpy as np
 from scipy import stats
 
 from tff_partial.evaluation import comparison
+from tff_partial.evaluation import metric as metric_lib
 from tff_partial.evaluation import run_results
 
 _COST = {'personal_fraction': 0.25, 'gradient_steps': 10}
@@ -30,8 +31,7 @@ def _outcome(values, baseline, weights=None, ids=None, p_hurt=None):
 def _scheme(outcomes, *, full=False, higher_is_better=True, name='a, b'):
   return comparison.Scheme(
       name,
-      metric='accuracy',
-      higher_is_better=higher_is_better,
+      metric=metric_lib.Metric('accuracy', higher_is_better=higher_is_better),
       full=full,
       outcomes=dict(enumerate(outcomes)),
   )
@@ -59,7 +59,7 @@ class IntervalTest(absltest.TestCase):
       weights = rng.integers(1, 20, 60).astype(float)
       low, high = comparison.interval(rng.normal(0.3, 1, 60), weights)
       covered += low <= 0.3 <= high
-    # 0.95 +- 3 standard deviations, and some for the approximation.
+    # 0.95 +- 3 standard deviations, and a margin for the approximation.
     self.assertBetween(covered / trials, 0.925, 0.965)
 
   def test_one_client_has_no_interval(self):
@@ -100,7 +100,7 @@ class SchemeTest(absltest.TestCase):
     )
     other = _scheme([_outcome([0.1, 0.4], [0, 0], ids=['y', 'z'])])
     difference = one.minus(other)
-    self.assertAlmostEqual(difference.mean, 0.5)  # Of y alone.
+    self.assertAlmostEqual(difference.mean, 0.5)  # Only y is in both.
     self.assertEqual(difference.clients, 1)
     stranger = _scheme([_outcome([1], [0], ids=['q'])])
     self.assertIsNone(other.minus(stranger))
@@ -121,17 +121,26 @@ class SchemeTest(absltest.TestCase):
     )
 
   def test_share_of_full(self):
-    full = _scheme([_outcome([0.8, 0.9, 0.7], [0.3, 0.4, 0.2])], full=True)
-    part = _scheme([_outcome([0.7, 0.8, 0.6], [0.3, 0.4, 0.2])])
-    share = lambda better: comparison.share_of_full(
-        part, full, higher_is_better=better
+    full = [_outcome([0.8, 0.9, 0.7], [0.3, 0.4, 0.2])]
+    part = [_outcome([0.7, 0.8, 0.6], [0.3, 0.4, 0.2])]
+    share = lambda **kwargs: comparison.share_of_full(
+        _scheme(part, **kwargs), _scheme(full, full=True, **kwargs)
     )
-    self.assertAlmostEqual(share(True), 0.8)
-    self.assertIsNone(share(False))
-    self.assertIs(
-        comparison.best_full([part, full], higher_is_better=True), full
+    self.assertAlmostEqual(share(higher_is_better=True), 0.8)
+    # All clients got more errors: nothing to have a share of.
+    self.assertIsNone(share(higher_is_better=False))
+
+  def test_best_full(self):
+    low, high = [_outcome([0.4, 0.5], [0, 0])], [_outcome([0.5, 0.6], [0, 0])]
+    part = _scheme([_outcome([0.9, 0.9], [0, 0])])
+    worse, better = _scheme(low, full=True), _scheme(high, full=True)
+    self.assertIs(comparison.best_full([part, worse, better]), better)
+    fewer, more = (
+        _scheme(outcomes, full=True, higher_is_better=False)
+        for outcomes in (low, high)
     )
-    self.assertIsNone(comparison.best_full([part], higher_is_better=True))
+    self.assertIs(comparison.best_full([more, fewer]), fewer)
+    self.assertIsNone(comparison.best_full([part]))
 
 
 if __name__ == '__main__':

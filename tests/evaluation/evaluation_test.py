@@ -1,7 +1,8 @@
 # Copyright 2026 The tff-partial Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""Testing clients under several models, against numbers worked out by hand."""
+"""Evaluating clients under several models, checked by hand."""
 
+import collections
 import dataclasses
 
 from absl.testing import absltest
@@ -14,6 +15,7 @@ from tff_partial.evaluation import evaluation
 from tff_partial.learning import algorithms
 from tff_partial.learning import examples as examples_lib
 from tff_partial.learning import local_update
+from tff_partial.runtime import dispatcher as dispatcher_lib
 
 setUpModule, tearDownModule = worker.start, worker.stop
 
@@ -47,29 +49,52 @@ def model(phases=(), **kwargs):
       ),
       shared=toy.weights([[1.0]]),
       personal_fn=personal_fn,
-      phases=phases,
       **kwargs,
   )
 
 
-def evaluate(models, client_ids=('a', 'b', 'c'), **kwargs):
+def evaluate(
+    models, client_ids=('a', 'b', 'c'), clients_per_shard=None, train=TRAIN
+):
   return evaluation.evaluate(
       models,
-      client_ids=client_ids,
-      train_clients=TRAIN,
-      test_clients=TEST,
-      client_examples=FORM,
-      participated=lambda client_id: client_id == 'a',
+      evaluation.Population(
+          train=train,
+          test=TEST,
+          participated=lambda client_id: client_id == 'a',
+      ),
+      client_ids,
+      sharding=dispatcher_lib.Sharding(clients_per_shard=clients_per_shard),
       progress=False,
-      **kwargs,
   )
+
+
+class Counted:
+  """Clients that count how often each one is read."""
+
+  def __init__(self, clients):
+    self.reads = collections.Counter()
+    self._clients = clients
+
+  @property
+  def client_ids(self):
+    return self._clients.client_ids
+
+  def num_examples(self, client_id):
+    return self._clients.num_examples(client_id)
+
+  def read(self, client_id):
+    self.reads[client_id] += 1
+    return self._clients.read(client_id)
 
 
 class EvaluateTest(parameterized.TestCase):
 
-  @parameterized.parameters(1, 2, 50)
-  def test_every_client_with_its_own_variables(self, cohort_size):
-    table = evaluate({'personalized': model()}, cohort_size=cohort_size)
+  @parameterized.parameters(1, 2, 50, None)
+  def test_every_client_with_its_own_variables(self, clients_per_shard):
+    table = evaluate(
+        {'personalized': model()}, clients_per_shard=clients_per_shard
+    )
     # a: errors 0, 0, -2; b: 1 + 2 - 3 = 0; c: 2 - 1 - 2 = -1.
     scores = table.scores['personalized']['squared_error']
     np.testing.assert_allclose(scores.total, [0, 0, 4, 0, 1], atol=1e-6)
@@ -83,7 +108,7 @@ class EvaluateTest(parameterized.TestCase):
 
   def test_finetuning_before_the_test(self):
     # a: w = 1, b = 0 has training errors (-1, -1), gradient -1, so b = 0.5 and
-    # the errors are 0.5, 0.5, -1.5. c has nothing to train on and stays.
+    # the errors are 0.5, 0.5, -1.5. c has no training examples and stays.
     kept = {}
     phases = algorithms.finetune(toy.sgd(0.5)).phases
     table = evaluate(
@@ -139,16 +164,12 @@ class EvaluateTest(parameterized.TestCase):
         float(kept['a']['personal'].trainable[0][0]), 1.5, places=6
     )
 
-  def test_client_without_training_examples_is_tested_as_it_is(self):
+  def test_client_that_only_has_test_examples_is_evaluated_as_it_is(self):
     phases = algorithms.finetune(toy.sgd(0.5)).phases
-    table = evaluation.evaluate(
+    table = evaluate(
         {'finetuned': model(phases)},
-        client_ids=['a', 'b'],
-        train_clients=toy.Clients({'a': TRAIN.read('a')}),
-        test_clients=TEST,
-        client_examples=FORM,
-        participated=lambda client_id: client_id == 'a',
-        progress=False,
+        ('a', 'b'),
+        train=toy.Clients({'a': TRAIN.read('a')}),
     )
     # b's error is 1 + 2 - 3 = 0 before, and after.
     np.testing.assert_allclose(
@@ -175,7 +196,7 @@ class EvaluateTest(parameterized.TestCase):
                 model(), tests_fn=lambda client_id: False
             ),
         },
-        cohort_size=2,
+        clients_per_shard=2,
     )
     self.assertEqual(seen, ['b'])
     np.testing.assert_array_equal(
@@ -187,9 +208,30 @@ class EvaluateTest(parameterized.TestCase):
     self.assertFalse(table.weights('nobodys', 'squared_error').any())
     np.testing.assert_array_equal(table.test_examples, [3, 1, 1])
 
-  def test_nobody_is_refused(self):
-    with self.assertRaisesRegex(ValueError, 'at least one client to test'):
+  def test_clients_are_read_once_for_all_models(self):
+    train = Counted(TRAIN)
+    phases = algorithms.finetune(toy.sgd(0.5)).phases
+    models = {'personalized': model(), 'finetuned': model(phases)}
+    evaluate(models, clients_per_shard=2, train=train)
+    self.assertEqual(train.reads, {'a': 1, 'b': 1, 'c': 1})
+
+  def test_training_examples_are_read_only_for_phases(self):
+    train = Counted(TRAIN)
+    evaluate({'personalized': model()}, train=train)
+    self.assertEmpty(train.reads)
+
+  def test_no_clients_are_refused(self):
+    with self.assertRaisesRegex(ValueError, 'at least one client to evaluate'):
       evaluate({'personalized': model()}, ())
+
+  def test_models_with_examples_in_different_forms_are_refused(self):
+    other = dataclasses.replace(
+        model().evaluation, client_examples=examples_lib.Tensors(batch_size=3)
+    )
+    with self.assertRaisesRegex(ValueError, 'same `client_examples`'):
+      evaluate(
+          {'x': model(), 'y': dataclasses.replace(model(), evaluation=other)}
+      )
 
 
 if __name__ == '__main__':

@@ -1,6 +1,6 @@
 # Copyright 2026 The tff-partial Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""The gate: what is held out, and who takes which model."""
+"""The gate: which examples are held out, and who takes which model."""
 
 from absl.testing import absltest
 from absl.testing import parameterized
@@ -9,6 +9,7 @@ import numpy as np
 from tests.helpers import toy
 from tff_partial.evaluation import client_table
 from tff_partial.evaluation import gate
+from tff_partial.evaluation import metric as metric_lib
 
 SIZES = {'a': 10, 'b': 5, 'c': 2, 'd': 1, 'e': 0}
 CLIENTS = toy.Clients(
@@ -16,29 +17,29 @@ CLIENTS = toy.Clients(
 )
 
 
-def part(share=0.2, seed=0, **kwargs):
-  return gate.Part(
+def view(share=0.2, seed=0, **kwargs):
+  return gate.HoldOutView(
       CLIENTS, toy.ALL_AT_ONCE.take, share=share, seed=seed, **kwargs
   )
 
 
-def numbers(view, client_id):
-  examples = view.read(client_id)
+def numbers(clients, client_id):
+  examples = clients.read(client_id)
   np.testing.assert_array_equal(examples['x'], examples['y'])
   return [int(x) for x in examples['x'][:, 0]]
 
 
-class PartTest(parameterized.TestCase):
+class HoldOutViewTest(parameterized.TestCase):
 
   @parameterized.parameters(
       (0.2, [2, 1, 1, 0, 0]), (0.9, [9, 4, 1, 0, 0]), (0.01, [1, 1, 1, 0, 0])
   )
   def test_how_many(self, share, held_out):
-    out, rest = part(share, held_out=True), part(share, held_out=False)
+    out, rest = view(share, held_out=True), view(share, held_out=False)
     self.assertEqual([out.num_examples(c) for c in SIZES], held_out)
     for client_id, size in SIZES.items():
       self.assertLen(numbers(out, client_id), out.num_examples(client_id))
-      # Each example is in one part, in its order.
+      # Each example is on one side, in its original order.
       both = numbers(rest, client_id) + numbers(out, client_id)
       self.assertCountEqual(both, range(size))
       self.assertEqual(
@@ -49,18 +50,18 @@ class PartTest(parameterized.TestCase):
       )
 
   def test_which_depends_on_seed_and_client(self):
-    draw = lambda seed: numbers(part(0.5, seed, held_out=True), 'a')
+    draw = lambda seed: numbers(view(0.5, seed, held_out=True), 'a')
     self.assertEqual(draw(0), draw(0))
     self.assertNotEqual(draw(0), draw(1))
     twins = toy.Clients({c: toy.examples(range(20), range(20)) for c in 'xy'})
-    view = gate.Part(
+    halves = gate.HoldOutView(
         twins, toy.ALL_AT_ONCE.take, share=0.5, seed=0, held_out=True
     )
-    self.assertNotEqual(numbers(view, 'x'), numbers(view, 'y'))
+    self.assertNotEqual(numbers(halves, 'x'), numbers(halves, 'y'))
 
 
 def table(**models):
-  """By model, the clients' totals of examples that weigh 1."""
+  """A table of examples with weight 1, from totals by model and client."""
   sizes = np.array([len(c) for c in next(iter(models.values()))])
   scores = {}
   for name, clients in models.items():
@@ -86,10 +87,9 @@ class GateTest(parameterized.TestCase):
   def test_only_what_is_strictly_better_passes(self, higher, expected):
     found = gate.helped(
         self.HELD_OUT,
-        'accuracy',
+        metric_lib.Metric('accuracy', higher_is_better=higher),
         baseline='shared',
         candidate='personalized',
-        higher_is_better=higher,
     )
     self.assertEqual(found, expected)
 
@@ -101,7 +101,7 @@ class GateTest(parameterized.TestCase):
         baseline='shared',
         candidate='personalized',
     )
-    # 'same' would gain by it, but that is not known at the gate.
+    # 'same' would gain from the candidate, but the gate cannot know that.
     np.testing.assert_array_equal(
         gated.scores[gate.GATED]['accuracy'].total, [1, 1, 1, 0]
     )

@@ -9,11 +9,12 @@ import numpy as np
 from scipy import stats
 
 from tff_partial.evaluation import client_table
+from tff_partial.evaluation import metric as metric_lib
 from tff_partial.evaluation import summary
 
 
 def _table(**models):
-  """A table of right and wrong answers: by model, a list for each client."""
+  """A table of right and wrong answers, from a list per model and client."""
   first = next(iter(models.values()))
   sizes = np.array([len(client) for client in first])
   scores = {}
@@ -32,10 +33,9 @@ def _table(**models):
 def _compare(table, higher_is_better=True):
   return summary.compare(
       table,
-      'accuracy',
+      metric_lib.Metric('accuracy', higher_is_better=higher_is_better),
       baseline='before',
       candidate='after',
-      higher_is_better=higher_is_better,
   )
 
 
@@ -51,8 +51,8 @@ class SummarizeTest(parameterized.TestCase):
       found = summary._summarize(values[chosen], weights[chosen])
       means.append(found.weighted_mean)
       errors.append(found.weighted_error)
-    # The standard deviation of 1,000 numbers is known to 2%, the formula for 50
-    # clients is 2% too small or so.
+    # 1,000 numbers give a standard deviation to within 2%, and the formula is
+    # about 2% too small for 50 clients.
     self.assertAlmostEqual(np.mean(errors) / np.std(means), 1, delta=0.08)
 
   def test_one_client_has_no_standard_error(self):
@@ -86,7 +86,7 @@ class SummarizeTest(parameterized.TestCase):
     for q in summary.QUANTILES:
       expected = np.quantile(values, q, method='averaged_inverted_cdf')
       self.assertAlmostEqual(found.uniform_quantiles[q], expected)
-      # A client of weight w is as good as w clients of weight 1.
+      # A client with weight w counts like w clients with weight 1.
       expected = np.quantile(
           np.repeat(values, sizes), q, method='averaged_inverted_cdf'
       )
@@ -99,7 +99,7 @@ class SummarizeTest(parameterized.TestCase):
     self.assertTrue(math.isnan(found.weighted_mean))
     self.assertTrue(math.isnan(found.uniform_quantiles[0.01]))
 
-  def test_selected_clients_are_summarized_apart(self):
+  def test_selected_clients_are_summarized_separately(self):
     table = _table(model=[[1], [1, 0, 0], [0, 0], []])
     part = table.select(np.array([False, True, False, True]))
     self.assertEqual(part.client_ids, ('c1', 'c3'))
@@ -109,8 +109,8 @@ class SummarizeTest(parameterized.TestCase):
     self.assertAlmostEqual(found.weighted_mean, 1 / 3)
 
   @parameterized.parameters(
-      ('other', 'accuracy', r"a model of \['model'\], found 'other'"),
-      ('model', 'loss', r"a metric of \['accuracy'\] under 'model'.*'loss'"),
+      ('other', 'accuracy', r"models \['model'\], found 'other'"),
+      ('model', 'loss', r"metrics \['accuracy'\] under 'model'.*'loss'"),
   )
   def test_unknown_names(self, model, metric, message):
     with self.assertRaisesRegex(ValueError, message):
@@ -125,7 +125,7 @@ class CompareTest(parameterized.TestCase):
 
   def setUp(self):
     super().setUp()
-    # Hurt on 5 of 5, hurt on 4 of 4, one lost for one won, helped, no data.
+    # Hurt on 5 of 5, hurt on 4 of 4, one loss and one gain, helped, no data.
     self.table = _table(
         before=[[1] * 5, [1] * 4, [1, 0], [0], []],
         after=[[0] * 5, [0] * 4, [0, 1], [1], []],
@@ -133,13 +133,13 @@ class CompareTest(parameterized.TestCase):
 
   def test_hurt_and_helped_by_hand(self):
     found = _compare(self.table)
-    # A side of 4 fair coins has p = 1/16 at best, of 5 coins 1/32: only the
-    # first client can raise an alarm, and it does.
+    # With 4 fair coins p is 1/16 at best, and with 5 coins 1/32: only the first
+    # client can raise an alarm, and it does.
     np.testing.assert_allclose(found.p_hurt[:4], [1 / 32, 1 / 16, 3 / 4, 1])
     np.testing.assert_allclose(found.p_helped[:4], [1, 1, 3 / 4, 1 / 2])
     self.assertEqual(
         found.hurt,
-        summary.Side(
+        summary.AffectedClients(
             clients=2,
             share=2 / 4,
             beyond_chance=1,
@@ -161,7 +161,7 @@ class CompareTest(parameterized.TestCase):
     # Baseline 1, 1, 1/2, 0 is 1/2 - change / 2 for every client.
     self.assertAlmostEqual(found.correlation, -1)
 
-  def test_lower_is_better_swaps_the_sides(self):
+  def test_lower_is_better_swaps_hurt_and_helped(self):
     higher, lower = _compare(self.table), _compare(self.table, False)
     self.assertEqual(lower.hurt, higher.helped)
     self.assertEqual(lower.helped, higher.hurt)
@@ -200,7 +200,7 @@ class CompareTest(parameterized.TestCase):
     table = _table(
         before=[[1] * differing + [1]], after=[[0] * differing + [1]]
     )
-    # Over every outcome of the coins, the probability of those with p < 0.05.
+    # Sums the probabilities of all outcomes of the coins with p < 0.05.
     outcomes = np.arange(differing + 1)
     p = np.array(
         [
@@ -216,10 +216,10 @@ class CompareTest(parameterized.TestCase):
         _compare(table).hurt.expected_by_chance, chance[p < 0.05].sum()
     )
 
-  def test_scores_that_are_no_right_or_wrong(self):
-    # Words wrong of words spoken. Five utterances worse by a word, one better
-    # by ten, and three words heard in silence: six of seven are worse, so
-    # p = 8/128, yet the speaker is helped: 17 wrong words became 15.
+  def test_scores_that_are_counts(self):
+    # Wrong words and spoken words. Five utterances are worse by a word, one is
+    # better by ten, and three words are heard in silence. Six of seven are
+    # worse, so p = 8/128. Yet the speaker is helped: 17 wrong words become 15.
     table = client_table.ClientTable(
         client_ids=('speaker',),
         train_examples=np.array([7]),

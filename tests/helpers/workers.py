@@ -19,7 +19,6 @@ from tff_partial.runtime import remote
 from tff_partial.runtime import worker_process
 from tff_partial.training import personal_store
 from tff_partial.training import sampler as sampler_lib
-from tff_partial.training import sharded_round
 from tff_partial.training import training
 
 FORM = examples_lib.Tensors(batch_size=2)
@@ -95,7 +94,7 @@ def train(
         sampler_lib.UniformSampler(clients, clients_per_round=7),
         store,
         training.Settings(total_rounds=total_rounds, seconds_per_checkpoint=0),
-        sharding=sharded_round.Sharding(
+        sharding=dispatcher_lib.Sharding(
             dispatcher or dispatcher_lib.Dispatcher(), clients_per_shard
         ),
         release_managers=[keep],

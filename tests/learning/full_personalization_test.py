@@ -215,11 +215,10 @@ class ModelTest(parameterized.TestCase):
                 lambda ids: [personal] * len(ids),
             )
         },
-        client_ids=['a'],
-        train_clients=test,
-        test_clients=test,
-        client_examples=toy.ALL_AT_ONCE,
-        participated=lambda client_id: True,
+        evaluation.Population(
+            train=test, test=test, participated=lambda client_id: True
+        ),
+        ['a'],
         progress=False,
     )
     self.assertEqual(table.values('personalized', 'squared_error'), [0.0])

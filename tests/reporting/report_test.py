@@ -5,7 +5,7 @@ import base64
 import csv
 import html.parser
 import json
-import os
+import pathlib
 import tempfile
 
 from absl.testing import absltest
@@ -13,6 +13,7 @@ from absl.testing import parameterized
 import numpy as np
 
 from tff_partial.evaluation import client_table
+from tff_partial.evaluation import metric as metric_lib
 from tff_partial.evaluation import summary
 from tff_partial.learning import partition
 from tff_partial.reporting import report
@@ -29,7 +30,7 @@ _COST = summary.Cost(
     personal_parameters=25,
     shared_parameters=75,
 )
-_SPLIT = (
+_VARIABLES = (
     partition.VariableInfo('body/kernel', (25, 3), 'float32', False),
     partition.VariableInfo('head/kernel', (5, 5), 'float32', True),
 )
@@ -37,16 +38,10 @@ _HISTORY = (
     {'round': 1.0, 'train/loss': 2.0, 'train/accuracy': 0.1},
     {'round': 2.0, 'train/loss': 1.0, 'eval/personalized/accuracy': 0.5},
 )
-_ACCURACY = dict(
-    metric='accuracy',
-    higher_is_better=True,
-    baseline='non_personalized',
-    candidate='personalized',
-)
 
 
 def _table(client_ids, participated, metric='accuracy', **models):
-  """By model, each client's totals of examples that weigh 1."""
+  """A table of examples with weight 1, from totals by model and client."""
   sizes = np.array([len(client) for client in next(iter(models.values()))])
   scores = {}
   for name, clients in models.items():
@@ -62,7 +57,7 @@ def _table(client_ids, participated, metric='accuracy', **models):
 
 
 def _four_clients():
-  """Two that took part, helped and hurt; one never seen; one without data."""
+  """Clients: one helped, one hurt, one never seen, one without test data."""
   return _table(
       ('ann', 'bob', 'cy', 'dee'),
       (True, True, False, True),
@@ -72,7 +67,7 @@ def _four_clients():
 
 
 class _Page(html.parser.HTMLParser):
-  """What a page loads, and its text by section."""
+  """Collects what a page loads, and its text by section."""
 
   def __init__(self, text):
     super().__init__()
@@ -90,7 +85,7 @@ class _Page(html.parser.HTMLParser):
       self._section = 'tiles'
 
   def handle_data(self, data):
-    # Cells are told apart by a bar.
+    # A bar separates the cells.
     text = self.text.get(self._section, '')
     self.text[self._section] = f'{text} | {data}' if data.strip() else text
 
@@ -101,25 +96,28 @@ class ReportTest(parameterized.TestCase):
     super().setUp()
     folder = tempfile.TemporaryDirectory()
     self.addCleanup(folder.cleanup)
-    self.folder = os.path.join(folder.name, 'out')
+    self.folder = pathlib.Path(folder.name, 'out')
 
   def _read(self, name):
-    with open(os.path.join(self.folder, name), encoding='utf-8') as f:
-      return f.read()
+    return (self.folder / name).read_text(encoding='utf-8')
 
   def _report(self, table, history=_HISTORY, **kwargs):
     """Writes a report and returns its page and its JSON."""
     arguments = dict(
         title='A run',
         settings={'task': 'emnist', 'rate': float('inf'), 'rounds': 2},
-        split=_SPLIT,
+        variables=_VARIABLES,
         table=table,
+        metric=metric_lib.Metric('accuracy', higher_is_better=True),
+        baseline='non_personalized',
+        candidate='personalized',
         history=history,
         cost=_COST,
-        **_ACCURACY,
     )
-    path = report.write_report(self.folder, **{**arguments, **kwargs})
-    self.assertEqual(path, os.path.join(self.folder, 'report.html'))
+    path = report.write(
+        self.folder, report.RunReport(**{**arguments, **kwargs})
+    )
+    self.assertEqual(path, self.folder / 'report.html')
 
     def refuse(constant):
       raise ValueError(f'{constant} is not strict JSON')
@@ -148,7 +146,14 @@ class ReportTest(parameterized.TestCase):
     comparison = group['comparisons']['personalized']
     self.assertAlmostEqual(comparison['change']['weighted_mean'], 0.2)
     self.assertEqual(comparison['hurt']['clients'], 1)
-    self.assertIn('| +20.00 | Change of the mean', page.text['tiles'])
+    self.assertIn(
+        '| +20.00 | Change of the mean accuracy, in percentage points |'
+        ' 60.0% → 80.0%',
+        page.text['tiles'],
+    )
+    self.assertIn(
+        '| 60.0% | 10th percentile of clients | was 20.0%', page.text['tiles']
+    )
     self.assertIn('| 50.0% | Clients worse at all | 1 of 2', page.text['tiles'])
     self.assertIn('| 25.0% | Personal parameters', page.text['tiles'])
     self.assertIn(
@@ -162,7 +167,7 @@ class ReportTest(parameterized.TestCase):
     )
     self.assertNotIn('ann', page.text['worst'])
 
-  def test_unseen_clients_stand_apart(self):
+  def test_unseen_clients_are_summarized_separately(self):
     page, numbers = self._report(_four_clients())
     unseen = numbers['groups']['never_seen']
     self.assertEqual(unseen['clients'], 1)
@@ -183,13 +188,21 @@ class ReportTest(parameterized.TestCase):
         '| head/kernel | 5 × 5 | personal | 100 | 25.0%', page.text['split']
     )
     self.assertIn('| 1 variable | shared | 300 | 75.0%', page.text['split'])
-    self.assertIn('| 4 MB down, 3 MB up', page.text['cost'])
+    for row in (
+        '| Gradient steps | 1,200 |',
+        '| Sent to a client in a round | 4 kB |',
+        '| Sent by a client in a round | 3 kB |',
+        '| 4 MB down, 3 MB up |',
+        '| Personal variables stored | 500 bytes |',
+        '| Time | 1 minute and 15 seconds',
+    ):
+      self.assertIn(row, page.text['cost'])
     self.assertEqual(numbers['cost']['personal_fraction'], 0.25)
     self.assertIn('| task | emnist', page.text['settings'])
     self.assertIsNone(numbers['settings']['rate'])
     self.assertIn('Made of fonts.', page.text['notes'])
     self.assertNotIn('details', page.tags)
-    page, _ = self._report(_four_clients(), split=_SPLIT * 10)
+    page, _ = self._report(_four_clients(), variables=_VARIABLES * 10)
     self.assertIn('details', page.tags)
     self.assertIn('20 variables, of which 10 personal', page.text['split'])
 
@@ -246,12 +259,11 @@ class ReportTest(parameterized.TestCase):
     )
     page, numbers = self._report(
         table,
-        metric='word_error_rate',
-        higher_is_better=False,
+        metric=metric_lib.Metric('word_error_rate', higher_is_better=False),
         baseline='shared',
         candidate='finetuned',
     )
-    # 3 of 4 become 2 of 4; a rate that may exceed 1 is not in percent.
+    # 3 of 4 become 2 of 4. A rate that may exceed 1 is not in percent.
     self.assertStartsWith(
         numbers['headline'],
         'Fine-tuning lowers word error rate from 0.75 to 0.5 over 2 clients;',
@@ -279,23 +291,34 @@ class ReportTest(parameterized.TestCase):
     table = _table(('ann',), (True,), non_personalized=[[]], personalized=[[]])
     with self.assertRaisesRegex(ValueError, 'found none at 1 clients'):
       self._report(table)
-    self.assertFalse(os.path.exists(self.folder))
+    self.assertFalse(self.folder.exists())
 
   def test_unknown_metric(self):
-    with self.assertRaisesRegex(ValueError, r"of \['accuracy'\].*found 'loss'"):
-      self._report(_four_clients(), metric='loss')
+    loss = metric_lib.Metric('loss', higher_is_better=False)
+    with self.assertRaisesRegex(
+        ValueError, r"metrics \['accuracy'\].*found 'loss'"
+    ):
+      self._report(_four_clients(), metric=loss)
 
   def test_unknown_model(self):
     with self.assertRaisesRegex(ValueError, "found 'finetuned'"):
       self._report(_four_clients(), candidate='finetuned')
 
   def test_a_folder_that_cannot_be_written(self):
-    with open(self.folder, 'w', encoding='utf-8') as f:
-      f.write('not a folder')
+    self.folder.write_text('not a folder')
     with self.assertRaises(OSError):
       self._report(_four_clients())
-    with open(self.folder, encoding='utf-8') as f:
-      self.assertEqual(f.read(), 'not a folder')
+    self.assertEqual(self.folder.read_text(), 'not a folder')
+
+  def test_the_page_is_written_after_everything_else(self):
+    # What cannot be replaced by a file stops the report before its page.
+    for name in ('report.json', 'clients.csv'):
+      (self.folder / name).mkdir(parents=True)
+      with self.assertRaises(OSError):
+        self._report(_four_clients())
+      self.assertFalse((self.folder / 'report.html').exists())
+      (self.folder / name).rmdir()
+    self._report(_four_clients())
 
   def test_written_again_it_is_the_same_and_nothing_else_is_left(self):
     self._report(_four_clients())
@@ -303,20 +326,7 @@ class ReportTest(parameterized.TestCase):
     first = [self._read(name) for name in names]
     self._report(_four_clients())
     self.assertEqual([self._read(name) for name in names], first)
-    self.assertCountEqual(os.listdir(self.folder), names)
-
-  def test_headline(self):
-    lines = report.headline(_four_clients(), cost=_COST, **_ACCURACY)
-    first, baseline, candidate, cost = lines.splitlines()
-    self.assertStartsWith(first, 'Personalization lifts accuracy from 60.0% to')
-    self.assertRegex(
-        baseline, 'Non-personalized +mean 60.00%, 10th percentile 20.00%'
-    )
-    self.assertRegex(
-        candidate, 'Personalized +mean 80.00%, 10th percentile 60.00%'
-    )
-    self.assertRegex(cost, '1,200 gradient steps, 4 kB down and 3 kB up.*25.0%')
-    self.assertEndsWith(cost, '75 s')
+    self.assertCountEqual([p.name for p in self.folder.iterdir()], names)
 
 
 if __name__ == '__main__':

@@ -1,17 +1,19 @@
 # Copyright 2026 The tff-partial Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""What every client got: the record that evaluation makes and the report reads.
+"""The results of an evaluation: a table of clients and their test examples.
 
-A metric is a ratio of sums, and each test example gives its two terms: right
-answers over examples, right tokens over tokens, word errors over reference
-words, summed loss over examples. Keeping the terms of every example makes all
-that is asked later a matter of adding up: a client's value, the mean over
-clients weighted by test data or uniform, and a paired test of two models on the
-same examples. No TensorFlow here.
+A metric is a ratio of sums, and each test example contributes two terms: right
+answers and examples, right tokens and tokens, word errors and reference words,
+or loss and examples. The table keeps the terms of every example, so that all
+later questions are answered by adding up: a client's value, the mean over
+clients, weighted by test data or not, and a paired test of two models on the
+same examples. This module does not import TensorFlow.
 """
 
-from collections.abc import Mapping
+import collections
+from collections.abc import Mapping, Sequence
 import dataclasses
+from typing import Any
 
 import numpy as np
 
@@ -20,11 +22,13 @@ from tff_partial import errors
 
 @dataclasses.dataclass(frozen=True)
 class Scores:
-  """A metric's two terms for each test example under one model.
+  """The two terms of a metric for each test example, under one model.
 
   Attributes:
-    total: What is counted, float64 [examples]: 1 if right, else 0; word errors.
-    weight: Out of how much, float64 [examples]: 1; reference words.
+    total: The numerator's terms, float64 [examples], such as 1 for a right
+      answer and 0 for a wrong one, or a number of word errors.
+    weight: The denominator's terms, float64 [examples], such as 1, or a number
+      of reference words.
   """
 
   total: np.ndarray
@@ -33,16 +37,20 @@ class Scores:
 
 @dataclasses.dataclass(frozen=True)
 class ClientTable:
-  """Test results of some clients under one or more models.
+  """Test results of clients under one or more models.
 
   Attributes:
-    client_ids: The clients, in the order of every array below.
-    train_examples: Examples each client has for training, int64 [clients].
-    test_examples: Examples each client is tested on, int64 [clients]; the
-      scores' examples stand client after client in this order.
+    client_ids: The clients, in the order of all arrays below.
+    train_examples: The number of each client's training examples, int64
+      [clients].
+    test_examples: The number of each client's test examples, int64 [clients].
+      Scores hold the examples of the first client, then those of the second,
+      and so on.
     participated: Whether the client took part in training, bool [clients].
-    scores: By model name ('non_personalized', 'personalized', 'shared',
-      'finetuned'), then by metric name.
+    scores: Scores by model name, such as `personalized`, and by metric name.
+
+  Raises:
+    errors.SettingsError: If the arrays' shapes do not fit together.
   """
 
   client_ids: tuple[str, ...]
@@ -57,7 +65,8 @@ class ClientTable:
       found = getattr(self, name).shape
       if found != (clients,):
         raise errors.SettingsError(
-            f'Expected {name} of shape ({clients},), found {found}.'
+            f'Expected `{name}` of shape ({clients},), found {found}. Give a'
+            ' value for each client.'
         )
     for model, metrics in self.scores.items():
       for metric, scores in metrics.items():
@@ -65,32 +74,35 @@ class ClientTable:
             examples,
         ):
           raise errors.SettingsError(
-              f'Expected {examples} examples in scores of {metric!r} under'
+              f'Expected scores of shape ({examples},) for {metric!r} under'
               f' {model!r}, found {scores.total.shape} and'
-              f' {scores.weight.shape}.'
+              f' {scores.weight.shape}. Give a score for each test example.'
           )
 
   @property
   def client_of_example(self) -> np.ndarray:
-    """The row each example belongs to, int64 [examples]."""
+    """The row that each example belongs to, int64 [examples]."""
     return np.repeat(np.arange(len(self.client_ids)), self.test_examples)
 
   def totals(self, model: str, metric: str) -> np.ndarray:
-    """A metric's summed total for each client, float64 [clients]."""
+    """Each client's sum of a metric's totals, float64 [clients]."""
     return self._sum(self.scores[model][metric].total)
 
   def weights(self, model: str, metric: str) -> np.ndarray:
-    """A metric's summed weight for each client, float64 [clients]."""
+    """Each client's sum of a metric's weights, float64 [clients]."""
     return self._sum(self.scores[model][metric].weight)
 
   def values(self, model: str, metric: str) -> np.ndarray:
-    """A metric for each client, float64 [clients]; NaN without test data."""
+    """Each client's value of a metric, float64 [clients].
+
+    The value is NaN for a client without test data.
+    """
     weights = self.weights(model, metric)
     with np.errstate(invalid='ignore', divide='ignore'):
       return np.where(weights > 0, self.totals(model, metric) / weights, np.nan)
 
   def select(self, mask: np.ndarray) -> 'ClientTable':
-    """The table of some of the clients, chosen by a mask, bool [clients]."""
+    """The table of the clients where `mask`, bool [clients], is true."""
     examples = mask[self.client_of_example]
     return ClientTable(
         client_ids=tuple(np.array(self.client_ids, object)[mask]),
@@ -110,3 +122,57 @@ class ClientTable:
     return np.bincount(
         self.client_of_example, terms, minlength=len(self.client_ids)
     )
+
+
+def from_scores(
+    scores: Mapping[str, Mapping[str, Mapping[str, Sequence[Any]]]],
+    *,
+    client_ids: Sequence[str],
+    train_examples: Sequence[int],
+    participated: Sequence[bool],
+) -> ClientTable:
+  """Makes a table of scores that were computed client by client.
+
+  Args:
+    scores: By model name, client id and metric name, the metric's (total,
+      weight) for each of the client's test examples, float [examples] each.
+      Every client must be there under the first model. Under another model a
+      missing client gets weight 0, as if it had no test data.
+    client_ids: The clients, in the order of the table.
+    train_examples: The number of each client's training examples.
+    participated: Whether each client took part in training.
+  """
+  first = next(iter(scores.values()))
+  found = {}
+  for model, by_client in scores.items():
+    terms = collections.defaultdict(list)
+    for client_id in client_ids:
+      pairs = by_client.get(client_id) or _zeros(first[client_id])
+      for metric, pair in pairs.items():
+        terms[metric].append(pair)
+    found[model] = {
+        metric: Scores(*map(_join, zip(*pairs)))
+        for metric, pairs in terms.items()
+    }
+  sizes = [len(next(iter(first[c].values()))[0]) for c in client_ids]
+  return ClientTable(
+      client_ids=tuple(client_ids),
+      train_examples=np.array(train_examples, np.int64),
+      test_examples=np.array(sizes, np.int64),
+      participated=np.array(participated, bool),
+      scores=found,
+  )
+
+
+def _zeros(
+    pairs: Mapping[str, Sequence[Any]],
+) -> dict[str, tuple[np.ndarray, ...]]:
+  return {
+      metric: tuple(np.zeros_like(terms) for terms in pair)
+      for metric, pair in pairs.items()
+  }
+
+
+def _join(terms: Sequence[Any]) -> np.ndarray:
+  """The terms of all clients in one array, float64 [examples]."""
+  return np.concatenate([np.atleast_1d(t) for t in terms]).astype(np.float64)

@@ -1,13 +1,13 @@
 # Copyright 2026 The tff-partial Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""Runs side by side: schemes over seeds, and how two of them differ.
+"""Compares schemes: each one over its seeds, and two of them with each other.
 
 A scheme is an algorithm with a split, and one of the models that its runs
-report; it is run once for every seed. The runs of one seed share their
-pretrained model, their cohorts and the clients tested, so schemes are compared
-in pairs: client by client, each client's difference averaged over seeds.
+report. It is run once for every seed. The runs of a seed share the pretrained
+model, the cohorts and the evaluated clients. Therefore schemes are compared in
+pairs: client by client, with each client's difference averaged over seeds.
 
-What is compared is read from what runs wrote (`run_results`).
+The results of runs are read by `run_results`.
 """
 
 from collections.abc import Mapping, Sequence
@@ -18,6 +18,7 @@ from typing import Optional
 import numpy as np
 from scipy import stats
 
+from tff_partial.evaluation import metric as metric_lib
 from tff_partial.evaluation import run_results
 from tff_partial.evaluation import summary
 
@@ -26,17 +27,18 @@ _SIZE_GROUPS = 4
 
 @dataclasses.dataclass(frozen=True)
 class Difference:
-  """By how much a metric differs between two results, in its unit.
+  """The difference of a metric between two results, in the metric's unit.
 
   Attributes:
-    mean: Mean over clients, weighted by test data, of each client's mean over
-      seeds.
-    deviation: Sample standard deviation over seeds; NaN of one.
-    low: Lower end of the 95% interval over clients (`interval`).
-    high: Its upper end.
-    clients: How many.
-    better: Share of them for whom it is better on average over seeds.
-    worse: Share of them for whom it is worse.
+    mean: The mean over clients, weighted by test data, of each client's mean
+      over seeds.
+    deviation: The sample standard deviation over seeds; NaN for one seed.
+    low: The lower end of the 95% interval over clients (`interval`).
+    high: The upper end of that interval.
+    clients: The number of clients.
+    better: The share of clients for whom the first result is better, on average
+      over seeds.
+    worse: The share of clients for whom it is worse.
   """
 
   mean: float
@@ -51,20 +53,21 @@ class Difference:
 def interval(
     values: np.ndarray, weights: np.ndarray, *, level: float = 0.95
 ) -> tuple[float, float]:
-  """Confidence interval of a weighted mean over clients.
+  """The confidence interval of a weighted mean over clients.
 
-  Clients are what is drawn from the world, each with its value x_i and weight
-  w_i: the mean m = sum_i w_i x_i / sum_i w_i is a ratio of sums, with variance
-  n/(n-1) sum_i w_i^2 (x_i - m)^2 / (sum_i w_i)^2 by linearization [1], and
+  The n clients are a random sample, and client i has the value x_i and the
+  weight w_i. The mean m = sum_i w_i x_i / sum_i w_i is a ratio of sums. By
+  linearization [1] its variance is
+  n / (n - 1) sum_i w_i^2 (x_i - m)^2 / (sum_i w_i)^2. The interval uses
   Student's t with n - 1 degrees of freedom.
 
   Args:
-    values: Of each client, float [clients].
-    weights: Of each client, float [clients].
-    level: The interval's confidence.
+    values: Each client's value, float [clients].
+    weights: Each client's weight, float [clients].
+    level: The confidence of the interval.
 
   Returns:
-    Its ends; NaN with fewer than two clients.
+    The ends of the interval; NaN with fewer than two clients.
 
   [1] Cochran. Sampling Techniques, 3rd edition, 1977, section 6.3.
   """
@@ -85,17 +88,22 @@ class Scheme:
       self,
       name: str,
       *,
-      metric: str,
-      higher_is_better: bool,
+      metric: metric_lib.Metric,
       full: bool,
       outcomes: Mapping[int, run_results.Outcome],
   ):
-    """Takes the outcomes by seed."""
+    """Initializes the scheme.
+
+    Args:
+      name: The scheme's name: algorithm, split and, where needed, model.
+      metric: The metric that decides who gains and who is hurt.
+      full: Whether all of the model is personal.
+      outcomes: Clients' results by seed.
+    """
     self.name = name
+    self.metric = metric
     self.full = full
     self.outcomes = outcomes
-    self._metric = metric
-    self._sign = 1 if higher_is_better else -1
 
   @property
   def seeds(self) -> list[int]:
@@ -103,11 +111,19 @@ class Scheme:
 
   @property
   def personal_fraction(self) -> float:
+    """The personal share of the parameters."""
     return next(iter(self.outcomes.values())).cost['personal_fraction']
 
   def mean(self, metric: Optional[str] = None) -> tuple[float, float]:
-    """A metric's weighted mean over clients: mean, deviation over seeds."""
-    metric = metric or self._metric
+    """The weighted mean of a metric over clients.
+
+    Args:
+      metric: The metric's name; by default the one that decides.
+
+    Returns:
+      The mean and the standard deviation over seeds.
+    """
+    metric = metric or self.metric.name
     return _over_seeds(
         [
             np.average(o.values[metric], weights=o.weights[metric])
@@ -116,58 +132,62 @@ class Scheme:
     )
 
   def uniform_mean(self) -> tuple[float, float]:
-    """The same with every client alike."""
+    """The same with equal weights for all clients."""
     return _over_seeds(
-        [o.values[self._metric].mean() for o in self.outcomes.values()]
+        [o.values[self.metric.name].mean() for o in self.outcomes.values()]
     )
 
   def baseline_mean(self) -> float:
-    """What clients had under the baseline, likewise."""
+    """The weighted mean over clients under the baseline, over seeds."""
     return _over_seeds(
         [
             np.average(
-                o.baseline[self._metric], weights=o.weights[self._metric]
+                o.baseline[self.metric.name],
+                weights=o.weights[self.metric.name],
             )
             for o in self.outcomes.values()
         ]
     )[0]
 
   def change(self) -> Difference:
-    """Against the baseline of its own runs."""
+    """The difference from the baseline of the scheme's own runs."""
     difference = self._difference(
-        {s: o.baseline[self._metric] for s, o in self.outcomes.items()},
+        {s: o.baseline[self.metric.name] for s, o in self.outcomes.items()},
         {s: o.client_ids for s, o in self.outcomes.items()},
     )
-    assert difference is not None  # A run has clients in common with itself.
+    assert difference is not None  # A run shares its clients with itself.
     return difference
 
   def minus(self, other: 'Scheme') -> Optional[Difference]:
-    """Against another scheme, over the seeds that both have; None without."""
+    """The difference from another scheme, over the seeds that both have.
+
+    Returns:
+      The difference, or `None` without a seed and a client in common.
+    """
     common = set(self.seeds) & set(other.seeds)
     if not common:
       return None
     return self._difference(
-        {s: other.outcomes[s].values[self._metric] for s in common},
+        {s: other.outcomes[s].values[self.metric.name] for s in common},
         {s: other.outcomes[s].client_ids for s in common},
     )
 
   def hurt(self) -> tuple[float, float]:
-    """Shares of clients that are worse at all, and by more than chance."""
-    worse, beyond = [], []
+    """The shares of clients that are worse at all, and by more than chance."""
+    worse, beyond, name = [], [], self.metric.name
     for outcome in self.outcomes.values():
-      change = outcome.values[self._metric] - outcome.baseline[self._metric]
-      hurt = self._sign * change < 0
+      hurt = self.metric.gain(outcome.baseline[name], outcome.values[name]) < 0
       worse.append(hurt.mean())
       beyond.append((hurt & (outcome.p_hurt < summary.LEVEL)).mean())
     return float(np.mean(worse)), float(np.mean(beyond))
 
   def quantiles(self) -> dict[float, float]:
-    """Quantiles over clients, every client alike, averaged over seeds."""
+    """Unweighted quantiles over clients, averaged over seeds."""
     return {
         q: float(
             np.mean(
                 [
-                    np.quantile(o.values[self._metric], q)
+                    np.quantile(o.values[self.metric.name], q)
                     for o in self.outcomes.values()
                 ]
             )
@@ -176,9 +196,13 @@ class Scheme:
     }
 
   def client_changes(self) -> tuple[np.ndarray, np.ndarray]:
-    """Each client's (training examples, change averaged over seeds)."""
+    """Each client's training examples, and its change averaged over seeds.
+
+    Returns:
+      Two arrays, float [clients].
+    """
     by_client = self._by_client(
-        {s: o.baseline[self._metric] for s, o in self.outcomes.items()},
+        {s: o.baseline[self.metric.name] for s, o in self.outcomes.items()},
         {s: o.client_ids for s, o in self.outcomes.items()},
     )
     sizes = {
@@ -190,7 +214,7 @@ class Scheme:
     return np.array([sizes[c] for c in by_client]), changes
 
   def by_size(self) -> list[dict[str, float]]:
-    """Change in quarters of the clients, by their training data."""
+    """The mean change in quarters of the clients, by their training data."""
     sizes, changes = self.client_changes()
     order = np.argsort(sizes, kind='stable')
     return [
@@ -204,20 +228,20 @@ class Scheme:
     ]
 
   def cost(self) -> dict[str, float]:
-    """The runs' cost, averaged over seeds."""
+    """The cost of the runs, averaged over seeds."""
     costs = [o.cost for o in self.outcomes.values()]
     return {name: float(np.mean([c[name] for c in costs])) for name in costs[0]}
 
   def _by_client(self, others, client_ids):
-    """Differences and weights of each client, over seeds."""
+    """By client id, the differences and the weights over seeds."""
     found = {}
     for seed in sorted(others):
       outcome = self.outcomes[seed]
       other = dict(zip(client_ids[seed], others[seed]))
       for client_id, value, weight in zip(
           outcome.client_ids,
-          outcome.values[self._metric],
-          outcome.weights[self._metric],
+          outcome.values[self.metric.name],
+          outcome.weights[self.metric.name],
       ):
         if client_id in other:
           differences, weights = found.setdefault(client_id, ([], []))
@@ -248,37 +272,38 @@ class Scheme:
         low=low,
         high=high,
         clients=len(values),
-        better=float((self._sign * values > 0).mean()),
-        worse=float((self._sign * values < 0).mean()),
+        better=float((self.metric.sign * values > 0).mean()),
+        worse=float((self.metric.sign * values < 0).mean()),
     )
 
 
-def share_of_full(
-    scheme: Scheme, full: Scheme, *, higher_is_better: bool
-) -> Optional[float]:
-  """The part of full personalization's gain that a scheme gets.
+def share_of_full(scheme: Scheme, full: Scheme) -> Optional[float]:
+  """A scheme's share of the gain of full personalization.
 
   Returns:
-    change(scheme) / change(full), or None where full personalization does not
-    gain beyond its interval, so that the ratio would say nothing.
+    change(scheme) / change(full), or `None` unless the whole interval of full
+    personalization's change is a gain: the ratio would say nothing.
   """
   change = full.change()
-  certain = change.low > 0 if higher_is_better else change.high < 0
+  certain = change.low > 0 if full.metric.higher_is_better else change.high < 0
   return scheme.change().mean / change.mean if certain else None
 
 
 def schemes(runs: Mapping[run_results.Key, run_results.Run]) -> list[Scheme]:
-  """All schemes of some runs, in the order of the runs."""
+  """All schemes of the runs, in the order of the runs."""
   return _schemes(runs, lambda run: run.outcomes, plain=True)
 
 
 def newcomers(runs: Mapping[run_results.Key, run_results.Run]) -> list[Scheme]:
-  """The same for clients kept out of training: one of every policy."""
+  """The same for clients kept out of training, with a scheme per policy."""
   return _schemes(runs, lambda run: run.newcomers, plain=False)
 
 
 def _schemes(runs, outcomes_fn, *, plain: bool) -> list[Scheme]:
-  """By name over seeds; if plain, a run's first model goes without its name."""
+  """Groups results by name, over seeds.
+
+  If `plain`, the first model of each run does not appear in the scheme's name.
+  """
   found = {}
   for key, run in runs.items():
     for i, (model, outcome) in enumerate(outcomes_fn(run).items()):
@@ -291,7 +316,6 @@ def _schemes(runs, outcomes_fn, *, plain: bool) -> list[Scheme]:
       Scheme(
           name,
           metric=run.metric,
-          higher_is_better=run.higher_is_better,
           full=full,
           outcomes=outcomes,
       )
@@ -299,15 +323,13 @@ def _schemes(runs, outcomes_fn, *, plain: bool) -> list[Scheme]:
   ]
 
 
-def best_full(
-    candidates: Sequence[Scheme], *, higher_is_better: bool
-) -> Optional[Scheme]:
+def best_full(candidates: Sequence[Scheme]) -> Optional[Scheme]:
   """The fully personal scheme with the best mean, if there is one."""
   full = [s for s in candidates if s.full]
-  sign = 1 if higher_is_better else -1
-  return max(full, key=lambda s: sign * s.mean()[0], default=None)
+  return max(full, key=lambda s: s.metric.sign * s.mean()[0], default=None)
 
 
 def _over_seeds(values: Sequence[float]) -> tuple[float, float]:
+  """Mean and sample standard deviation; the latter is NaN for one value."""
   deviation = float(np.std(values, ddof=1)) if len(values) > 1 else math.nan
   return float(np.mean(values)), deviation

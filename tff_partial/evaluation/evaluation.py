@@ -1,20 +1,20 @@
 # Copyright 2026 The tff-partial Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""Testing every client, each with its own variables.
+"""Evaluates clients, each with its own personal variables.
 
-One computation serves all questions: it gives each client some shared and some
-personal variables, lets it train by some phases or by none, and scores each of
-its test examples. What varies is what goes in:
+The same computation evaluates every model of a report. It gives each client
+shared and personal variables, runs training phases if there are any, and scores
+each of the client's test examples. The models differ in what goes in:
 
-| model            | shared       | personal                  | phases      |
-| ---------------- | ------------ | ------------------------- | ----------- |
-| non-personalized | pretrained's | pretrained's              | none        |
-| shared           | trained      | what everyone starts from | none        |
-| personalized     | trained      | the client's own          | none        |
-| fine-tuned       | trained      | the client's own          | fine-tuning |
+| model            | shared     | personal         | phases      |
+| ---------------- | ---------- | ---------------- | ----------- |
+| non-personalized | pretrained | pretrained       | none        |
+| shared           | trained    | initial          | none        |
+| personalized     | trained    | the client's own | none        |
+| fine-tuned       | trained    | the client's own | fine-tuning |
 
-Scores are client-placed values: nothing is averaged before the per-client
-table is made. Clients are taken in cohorts, which bound memory.
+Scores are placed at the clients: nothing is averaged before the table of
+clients is made. Clients are evaluated in cohorts, which bounds memory.
 """
 
 import collections
@@ -37,28 +37,44 @@ from tff_partial.learning import partial_model
 from tff_partial.learning import process
 from tff_partial.runtime import dispatcher as dispatcher_lib
 
+_COHORT_SIZE = 50  # Clients evaluated at a time, unless the caller says.
+
+
+@dataclasses.dataclass(frozen=True)
+class Evaluation:
+  """A computation that evaluates clients, made by `build_evaluation`.
+
+  Attributes:
+    computation: Of type `(<shared=U@SERVER, client_work=W@SERVER,
+      personal={P}@CLIENTS, train={E}@CLIENTS, test={E}@CLIENTS> ->
+      {<scores=..., personal=P, steps=int64, examples=int64>}@CLIENTS)`. `W` is
+      a `process.ClientWorkState`. Without phases, `train` and the resulting
+      `personal` are empty structures. `scores` holds the two terms of each
+      metric for each test example, float32 [examples], in the order given.
+      `steps` and `examples` count the work of the phases.
+    client_examples: The form in which the computation takes examples.
+    phases: The local training before the test.
+  """
+
+  computation: tff.Computation
+  client_examples: examples_lib.ClientExamples
+  phases: Sequence[local_update.Phase] = ()
+
 
 def build_evaluation(
     model_fn: partial_model.ModelFn,
     *,
     client_examples: examples_lib.ClientExamples,
     phases: Sequence[local_update.Phase] = (),
-) -> tff.Computation:
-  """Builds the computation that tests clients, after `phases` of training.
+) -> Evaluation:
+  """Builds the computation that evaluates clients after `phases` of training.
+
+  Building takes seconds, so keep the result for all models with these phases.
 
   Args:
     model_fn: Returns a new `PartialModel` on every call.
-    client_examples: The form in which clients' examples are handed over.
-    phases: Local training before the test. It stays with the client.
-
-  Returns:
-    A computation `(<shared=U@SERVER, client_work=W@SERVER,
-    personal={P}@CLIENTS, train={E}@CLIENTS, test={E}@CLIENTS> ->
-    {<scores=..., personal=P, steps=int64, examples=int64>}@CLIENTS)`. `W` is a
-    `process.ClientWorkState`; `train` and the resulting `personal` are empty
-    structures without phases. `scores` has each metric's two terms for each
-    test example in the order given, float32 [examples]; `steps` and `examples`
-    are what the phases took.
+    client_examples: The form in which the computation takes examples.
+    phases: Local training before the test. Its result stays with the client.
   """
   types = process.model_types(model_fn, client_examples)
   work_type = process.client_work_type(types, phases)
@@ -114,7 +130,7 @@ def build_evaluation(
         ),
     )
 
-  return test_cohort
+  return Evaluation(test_cohort, client_examples, phases)
 
 
 def _score(
@@ -122,7 +138,7 @@ def _score(
     examples: Any,
     client_examples: examples_lib.ClientExamples,
 ) -> Any:
-  """Each metric's terms for every example, in order."""
+  """The terms of each metric for every example, in order."""
 
   def step(scores, batch):
     outputs = model.outputs(batch, training=False)
@@ -132,7 +148,7 @@ def _score(
         model.metrics(batch, outputs),
     )
 
-  # Of unknown length to the loop, which would insist on length 0 otherwise.
+  # The loop must see an unknown length, or it would insist on length 0.
   nothing = lambda: tf.compat.v1.placeholder_with_default(tf.zeros([0]), [None])
   scores = collections.OrderedDict(
       (name, (nothing(), nothing())) for name in model.metric_names
@@ -142,189 +158,198 @@ def _score(
 
 @dataclasses.dataclass(frozen=True)
 class TestedModel:
-  """One of the models that clients are tested under.
+  """One of the models under which clients are evaluated.
 
   Attributes:
-    evaluation: Made by `build_evaluation`.
+    evaluation: What is run, made by `build_evaluation`.
     shared: The shared variables.
-    personal_fn: Client ids to their personal variables, one structure each.
-    phases: The phases that `evaluation` was built with.
-    round_num: Where in the phases' learning-rate schedules we are.
-    initial_personal: The anchor, if the phases need one.
+    personal_fn: Maps client ids to their personal variables, one structure for
+      each client.
+    round_num: The round at which the phases' learning rate schedules stand.
+    initial_personal: The anchor of the phases' penalty, if they have one.
     keep_fn: Receives client ids and the computation's results for them, such
       as the personal variables that the phases trained.
-    tests_fn: Whether a client is tested under this model; `None` is all are.
-      Another client's scores under it have weight 0, which is no test.
+    tests_fn: Whether a client is evaluated under this model; `None` means that
+      all are. Where a client is not, its scores have weight 0, as without test
+      data.
   """
 
-  __test__ = False  # Not a test case, whatever its name makes pytest think.
+  __test__ = False  # Tells pytest that this is not a test case.
 
-  evaluation: tff.Computation
+  evaluation: Evaluation
   shared: tff.learning.models.ModelWeights
   personal_fn: Callable[[Sequence[str]], Sequence[Any]]
-  phases: Sequence[local_update.Phase] = ()
   round_num: int = 0
   initial_personal: Any = ()
   keep_fn: Optional[Callable[[Sequence[str], Sequence[Any]], None]] = None
   tests_fn: Optional[Callable[[str], bool]] = None
 
+  def tests(self, client_id: str) -> bool:
+    """Whether the client is evaluated under this model."""
+    return self.tests_fn is None or self.tests_fn(client_id)
+
+
+@dataclasses.dataclass(frozen=True)
+class Population:
+  """Clients and their examples.
+
+  Attributes:
+    train: Training examples, for the phases.
+    test: Test examples.
+    participated: Whether a client took part in training.
+  """
+
+  train: clients_lib.Clients
+  test: clients_lib.Clients
+  participated: Callable[[str], bool]
+
+  def num_train_examples(self, client_id: str) -> int:
+    """The number of training examples; a client may have only test examples."""
+    if client_id in self.train.client_ids:
+      return self.train.num_examples(client_id)
+    return 0
+
+  def read_train(self, client_id: str) -> Any:
+    """The training examples; a client may have only test examples."""
+    if client_id in self.train.client_ids:
+      return self.train.read(client_id)
+    return tf.nest.map_structure(lambda a: a[:0], self.test.read(client_id))
+
 
 def evaluate(
     models: Mapping[str, TestedModel],
-    *,
+    population: Population,
     client_ids: Sequence[str],
-    train_clients: clients_lib.Clients,
-    test_clients: clients_lib.Clients,
-    client_examples: examples_lib.ClientExamples,
-    participated: Callable[[str], bool],
+    *,
     seed: int = 0,
-    cohort_size: int = 50,
-    dispatcher: Optional[dispatcher_lib.Dispatcher] = None,
+    sharding: Optional[dispatcher_lib.Sharding] = None,
     progress: bool = True,
 ) -> client_table.ClientTable:
-  """Tests clients under several models, on the same examples.
+  """Evaluates clients under several models, on the same test examples.
 
   Args:
-    models: By name; all clients are tested under the first.
-    client_ids: Who is tested.
-    train_clients: Their training examples, for the phases.
-    test_clients: Their test examples.
-    client_examples: The form in which computations take examples.
-    participated: Whether a client took part in training.
-    seed: Of the order of training examples.
-    cohort_size: Clients in memory at a time.
-    dispatcher: Computes the cohorts; by default this thread's context does.
+    models: The models by name. Every client must be evaluated under the first.
+    population: The clients' examples.
+    client_ids: The clients to evaluate.
+    seed: Determines the order of the training examples.
+    sharding: How many clients are in memory at a time, 50 by default, and where
+      they are computed, by default in this thread's TFF context.
     progress: Whether to show a progress bar.
 
   Returns:
-    A table with one row a client and scores for every model.
+    A table with a row for each client and scores for every model.
 
   Raises:
-    ValueError: If there are no clients.
+    errors.SettingsError: If there are no clients, or if the models take
+      examples in different forms.
   """
   if not client_ids:
     raise errors.SettingsError(
-        'Expected at least one client to test, found none.'
+        'Expected at least one client to evaluate, found none.'
     )
+  sharding = sharding or dispatcher_lib.Sharding()
+  size = sharding.clients_per_shard or _COHORT_SIZE
   cohorts = [
-      list(client_ids[start : start + cohort_size])
-      for start in range(0, len(client_ids), cohort_size)
+      list(client_ids[start : start + size])
+      for start in range(0, len(client_ids), size)
   ]
+  # The models of a cohort follow one another, so that it is read only once.
   jobs = [
-      _Job(i, name, tested)
-      for i, cohort in enumerate(cohorts)
+      _Job(name, cohort, tested)
+      for cohort in cohorts
       for name, model in models.items()
-      if (tested := _positions_of_tested(model, cohort))
+      if (tested := [c for c in cohort if model.tests(c)])
   ]
-  value = lambda examples, client_id: client_examples.value(
-      examples, clients_lib.seed_for(seed, 'test', client_id)
-  )
-
-  # A cohort's models come one after the other, and read it once.
-  @functools.lru_cache(maxsize=1)
-  def read(cohort_number):
-    cohort = cohorts[cohort_number]
-    train = None
-    if any(model.phases for model in models.values()):
-      train = [
-          value(_train_examples(train_clients, test_clients, c), c)
-          for c in cohort
-      ]
-    return train, [value(test_clients.read(c), c) for c in cohort]
-
-  def members(job):
-    return [cohorts[job.cohort][i] for i in job.positions]
+  reader = _CohortReader(models, population, seed)
 
   def task(i):
     job = jobs[i]
     model = models[job.model]
-    train, test = read(job.cohort)
-    client_work = process.ClientWorkState(
+    work = process.ClientWorkState(
         np.int32(model.round_num), model.initial_personal
     )
-    return model.evaluation, (
-        model.shared,
-        client_work,
-        list(model.personal_fn(members(job))),
-        [train[i] if model.phases else () for i in job.positions],
-        [test[i] for i in job.positions],
-    )
+    train, test = reader.read(job)
+    personal = list(model.personal_fn(job.client_ids))
+    arguments = (model.shared, work, personal, train, test)
+    return model.evaluation.computation, arguments
 
-  bar = tqdm.tqdm(
-      total=len(client_ids), desc='test', unit='client', disable=not progress
-  )
-  results = (dispatcher or dispatcher_lib.Dispatcher()).compute(len(jobs), task)
-  last_of_cohort = {job.cohort: job for job in jobs}
+  results = sharding.dispatcher.compute(len(jobs), task)
   scores = {name: {} for name in models}
-  with bar:
+  with tqdm.tqdm(
+      total=sum(len(job.client_ids) for job in jobs),
+      desc='evaluate',
+      unit='test',
+      disable=not progress,
+  ) as bar:
     for job, outputs in zip(jobs, results):
       keep = models[job.model].keep_fn
       if keep is not None:
-        keep(members(job), outputs)
-      for client_id, output in zip(members(job), outputs):
+        keep(job.client_ids, outputs)
+      for client_id, output in zip(job.client_ids, outputs):
         scores[job.model][client_id] = output['scores']
-      if job is last_of_cohort[job.cohort]:
-        bar.update(len(cohorts[job.cohort]))
-  first = next(iter(scores.values()))
-  terms = {name: collections.defaultdict(list) for name in models}
-  for name, by_client in scores.items():
-    for client_id in client_ids:
-      untested = tf.nest.map_structure(np.zeros_like, first[client_id])
-      for metric, pair in by_client.get(client_id, untested).items():
-        terms[name][metric].append(pair)
-  metric = next(iter(terms[next(iter(models))]))
-  test_examples = [len(first[c][metric][0]) for c in client_ids]
-  join = lambda pairs, i: np.concatenate([np.atleast_1d(p[i]) for p in pairs])
-  return client_table.ClientTable(
-      client_ids=tuple(client_ids),
-      train_examples=np.array(
-          [_count(train_clients, c) for c in client_ids], np.int64
-      ),
-      test_examples=np.array(test_examples, np.int64),
-      participated=np.array([participated(c) for c in client_ids], bool),
-      scores={
-          name: {
-              metric: client_table.Scores(
-                  join(pairs, 0).astype(np.float64),
-                  join(pairs, 1).astype(np.float64),
-              )
-              for metric, pairs in metrics.items()
-          }
-          for name, metrics in terms.items()
-      },
+      bar.update(len(job.client_ids))
+  return client_table.from_scores(
+      scores,
+      client_ids=client_ids,
+      train_examples=[population.num_train_examples(c) for c in client_ids],
+      participated=[population.participated(c) for c in client_ids],
   )
 
 
 class _Job(NamedTuple):
-  """A cohort, by its number, under a model: some of its clients."""
+  """Some clients of a cohort under one model, which are computed together."""
 
-  cohort: int
   model: str
-  positions: list[int]
+  cohort: Sequence[str]
+  client_ids: Sequence[str]
 
 
-def _positions_of_tested(
-    model: TestedModel, cohort: Sequence[str]
-) -> list[int]:
-  return [
-      i
-      for i, client_id in enumerate(cohort)
-      if model.tests_fn is None or model.tests_fn(client_id)
-  ]
+class _CohortReader:
+  """Reads the examples of jobs, and keeps those of the latest cohort."""
 
+  def __init__(
+      self,
+      models: Mapping[str, TestedModel],
+      population: Population,
+      seed: int,
+  ):
+    forms = [model.evaluation.client_examples for model in models.values()]
+    if any(form != forms[0] for form in forms):
+      raise errors.SettingsError(
+          'Expected models that take examples in the same form, found different'
+          f' `client_examples` for {", ".join(models)}. Build all evaluations'
+          ' with the same `client_examples`.'
+      )
+    self._models = models
+    self._population = population
+    self._seed = seed
+    self._form = forms[0]
+    self._some_train = any(m.evaluation.phases for m in models.values())
+    self._cohort: Sequence[str] = ()
+    self._train: dict[str, Any] = {}
+    self._test: dict[str, Any] = {}
 
-def _count(clients: clients_lib.Clients, client_id: str) -> int:
-  return (
-      clients.num_examples(client_id) if client_id in clients.client_ids else 0
-  )
+  def read(self, job: _Job) -> tuple[list[Any], list[Any]]:
+    """Training and test examples, one structure for each client."""
+    if job.cohort is not self._cohort:
+      # Releases the examples of one cohort before it reads those of another.
+      self._train, self._test = {}, {}
+      if self._some_train:
+        self._train = {
+            c: self._value(self._population.read_train(c), c)
+            for c in job.cohort
+        }
+      self._test = {
+          c: self._value(self._population.test.read(c), c) for c in job.cohort
+      }
+      self._cohort = job.cohort
+    trains = bool(self._models[job.model].evaluation.phases)
+    return (
+        [self._train[c] if trains else () for c in job.client_ids],
+        [self._test[c] for c in job.client_ids],
+    )
 
-
-def _train_examples(
-    train_clients: clients_lib.Clients,
-    test_clients: clients_lib.Clients,
-    client_id: str,
-) -> Mapping[str, np.ndarray]:
-  """A client's training examples; it may have some for testing only."""
-  if client_id in train_clients.client_ids:
-    return train_clients.read(client_id)
-  return tf.nest.map_structure(lambda a: a[:0], test_clients.read(client_id))
+  def _value(self, examples: Any, client_id: str) -> Any:
+    return self._form.value(
+        examples, clients_lib.seed_for(self._seed, 'test', client_id)
+    )

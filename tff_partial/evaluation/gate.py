@@ -2,16 +2,17 @@
 # SPDX-License-Identifier: Apache-2.0
 """The gate: a client keeps the shared model unless its own data say otherwise.
 
-Personalization hurts some clients [1, Section 5], and which ones is not known
-before they are tested. With the gate each client leaves a share of its training
-examples out of all training, its own and the shared model's, and then tries two
-models on them: the one without personalization and its personalized one. It
-takes the personalized model if that is strictly better there, and otherwise,
-with a tie or nothing held out too, stays with the other. Test examples have no
-part in it. The decision is local: nothing more is sent.
+Personalization hurts some clients [1, Section 5], and nobody knows which ones
+before they are tested. With the gate, each client holds a share of its training
+examples out of all training, its own and that of the shared model. It then
+evaluates two models on them: the baseline without personalization, and its
+personalized model. It takes the personalized model if that is strictly better
+there, and keeps the baseline otherwise, also with a tie or without held-out
+examples. Test examples have no part in the decision, which each client takes by
+itself: nothing more is sent.
 
-The cost: training on that much less, for clients with few examples a coarse
-measurement, and two more passes over what is held out.
+The cost of the gate is fewer examples to train on and two more passes over the
+held-out examples. For clients with few examples the measurement is coarse.
 
 [1] Pillutla et al. Federated Learning with Partial Model Personalization.
 ICML 2022. https://arxiv.org/abs/2204.03809
@@ -24,20 +25,21 @@ from typing import Any
 import numpy as np
 
 from tff_partial.evaluation import client_table
+from tff_partial.evaluation import metric as metric_lib
 from tff_partial.learning import clients as clients_lib
 
-GATED = 'gated'  # The model's name in a table.
+GATED = 'gated'  # The name of the chosen models in a table.
 
-# (examples, positions) -> some of the examples.
+# Returns the examples at the given positions.
 TakeFn = Callable[[Any, np.ndarray], Any]
 
 
-class Part:
-  """Clients with a part of their examples: for training, or held out.
+class HoldOutView:
+  """A view of clients that shows the held-out examples, or all the others.
 
-  Which ones is a function of the seed and the client's id. Of two examples or
-  more at least one is held out and at least one is not; a single one is for
-  training.
+  The seed and the client's id determine which examples are held out. A client
+  with two examples or more has at least one on each side; a single example is
+  for training.
   """
 
   def __init__(
@@ -52,11 +54,11 @@ class Part:
     """Makes the view.
 
     Args:
-      clients: Whose examples.
-      take_fn: Takes examples by position: `ClientExamples.take`.
-      share: Of a client's examples to hold out, above 0 and below 1.
-      seed: What the choice depends on, beside the client.
-      held_out: Whether this is the part that is held out, or the other.
+      clients: The clients and all of their examples.
+      take_fn: Takes examples by position, as `ClientExamples.take` does.
+      share: The share of a client's examples to hold out, above 0 and below 1.
+      seed: Determines, together with the client's id, what is held out.
+      held_out: Whether to show the held-out examples or all the others.
     """
     self._clients = clients
     self._take = take_fn
@@ -87,18 +89,24 @@ class Part:
 
 def helped(
     held_out: client_table.ClientTable,
-    metric: str,
+    metric: metric_lib.Metric,
     *,
     baseline: str,
     candidate: str,
-    higher_is_better: bool,
 ) -> frozenset[str]:
-  """The clients whose held-out examples say that the candidate is better."""
-  sign = 1 if higher_is_better else -1
-  gain = sign * (
-      held_out.values(candidate, metric) - held_out.values(baseline, metric)
+  """The clients for which the candidate is better on held-out examples.
+
+  Args:
+    held_out: Results on the held-out examples.
+    metric: The metric that decides.
+    baseline: The name of the model without personalization.
+    candidate: The name of the personalized model.
+  """
+  gain = metric.gain(
+      held_out.values(baseline, metric.name),
+      held_out.values(candidate, metric.name),
   )
-  # What is not a number is no gain.
+  # NaN compares false: no gain.
   return frozenset(np.array(held_out.client_ids, object)[gain > 0])
 
 
@@ -109,13 +117,17 @@ def add(
     baseline: str,
     candidate: str,
 ) -> client_table.ClientTable:
-  """The table with one more model: the candidate where it is taken.
+  """Adds the model `gated`: the model that each client has behind the gate.
 
   Args:
-    table: Test results.
-    client_ids: The clients that take the candidate; others have the baseline.
-    baseline: The model without personalization.
-    candidate: The personalized model.
+    table: Results on test examples.
+    client_ids: The clients that take the candidate; the others keep the
+      baseline.
+    baseline: The name of the model without personalization.
+    candidate: The name of the personalized model.
+
+  Returns:
+    The table with the scores of one more model.
   """
   takes = np.array([c in client_ids for c in table.client_ids], bool)
   takes = takes[table.client_of_example]

@@ -1,6 +1,6 @@
 # Copyright 2026 The tff-partial Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""What finished runs wrote, read again: each client's numbers by model."""
+"""Reads the files of finished runs: each client's numbers by model."""
 
 from collections.abc import Collection, Mapping
 import csv
@@ -12,22 +12,23 @@ import pathlib
 import numpy as np
 
 from tff_partial import errors
+from tff_partial.evaluation import metric as metric_lib
 
-# Models that are not a scheme's result but what it is compared with.
+# Models that a scheme is compared with; they are not its result.
 _REFERENCES = ('initial', 'shared')
-# What a client that never trained can have is called so, and its policy.
+# The names of models for clients that never trained begin with this.
 _NEWCOMER = 'new_'
 
 
 @dataclasses.dataclass(frozen=True)
 class Key:
-  """What a run is called.
+  """What distinguishes the runs of a comparison.
 
   Attributes:
-    algorithm: Its name, with a remark if it is a variant.
+    algorithm: The algorithm's name, with a remark if it is a variant.
     split: Which variables are personal, in words.
-    full: Whether all of the model is personalized.
-    seed: Of the run.
+    full: Whether all of the model is personal.
+    seed: The seed of the run.
   """
 
   algorithm: str
@@ -38,16 +39,16 @@ class Key:
 
 @dataclasses.dataclass(frozen=True)
 class Outcome:
-  """What one model of one run gives to clients; arrays are [clients].
+  """Clients' results under one model of one run; arrays are float [clients].
 
   Attributes:
-    client_ids: Clients with test data, in order.
-    train_examples: What each has for training.
-    values: By metric, what each client gets.
-    weights: By metric, what each client's value counts in the mean.
-    baseline: By metric, what each client had under the run's baseline.
+    client_ids: The clients with test data, in the order of the arrays.
+    train_examples: The number of each client's training examples.
+    values: By metric, each client's value under the model.
+    weights: By metric, the weight of each client's value in the mean.
+    baseline: By metric, each client's value under the run's baseline.
     p_hurt: One-sided p-value of each client's paired test (`summary.compare`).
-    cost: Of the run, as `summary.Cost.to_dict`.
+    cost: The cost of the run, as `summary.Cost.to_dict` gives it.
   """
 
   client_ids: tuple[str, ...]
@@ -61,19 +62,17 @@ class Outcome:
 
 @dataclasses.dataclass(frozen=True)
 class Run:
-  """What a run wrote.
+  """The results of a run.
 
   Attributes:
-    metric: That decides who gains and who is hurt.
-    higher_is_better: Whether more of it is good.
-    percent: Whether people read it in percent.
-    outcomes: By the model's name, for clients that could take part; the run's
-      candidate first.
-    newcomers: By the policy's name, for clients kept out of training.
+    metric: The metric that decides who gains and who is hurt.
+    percent: Whether the metric is shown in percent.
+    outcomes: Results by model for clients that could take part in training; the
+      first model is the run's candidate.
+    newcomers: Results by model for clients kept out of training.
   """
 
-  metric: str
-  higher_is_better: bool
+  metric: metric_lib.Metric
   percent: bool
   outcomes: Mapping[str, Outcome]
   newcomers: Mapping[str, Outcome] = dataclasses.field(default_factory=dict)
@@ -85,12 +84,12 @@ def read_run(
   """Reads a finished run.
 
   Args:
-    folder: The run's output.
+    folder: The folder that the run wrote its report to.
     unseen: The clients that were kept out of training.
 
   Raises:
-    OSError: If a file is not there.
-    ValueError: If no client with test data remains.
+    OSError: If a file cannot be read.
+    errors.DataError: If no client that could take part has test data.
   """
   folder = pathlib.Path(folder)
   report = json.loads((folder / 'report.json').read_text(encoding='utf-8'))
@@ -102,13 +101,12 @@ def read_run(
         (new if row['client_id'] in unseen else tested).append(row)
   if not tested:
     raise errors.DataError(
-        f'Expected clients with test data in {folder}, found none that were in'
-        ' training. Test more clients.'
+        f'Expected clients with test data in {folder}, found none that could'
+        ' take part in training. Evaluate more clients.'
     )
   models = dict.fromkeys([candidate, *_compared_models(tested, report)])
   return Run(
-      metric=metric,
-      higher_is_better=report['higher_is_better'],
+      metric=metric_lib.Metric(metric, report['higher_is_better']),
       percent=report['percent'],
       outcomes={
           model: _outcome(tested, model, report)
@@ -124,7 +122,7 @@ def read_run(
 
 
 def _compared_models(rows, report) -> list[str]:
-  """Models with a test against the baseline at every one of the clients."""
+  """The models that were tested against the baseline for all of the clients."""
   models = [
       column.removeprefix('p_hurt/')
       for column in (rows[0] if rows else ())

@@ -1,12 +1,12 @@
 # Copyright 2026 The tff-partial Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""Numbers about many clients: how well they do, who was hurt, what it cost.
+"""Numbers about many clients: how well they do, who is hurt, what it costs.
 
-A mean over clients hides those for whom personalization made things worse [1],
-so every summary carries quantiles, and every comparison counts the clients that
-lost. A client with 20 test examples loses one of them by luck soon enough: the
-raw count stands beside the count of an exact paired test, which in turn stands
-beside the count that luck alone would give that test.
+A mean over clients hides those for whom personalization makes things worse [1].
+Therefore every summary has quantiles, and every comparison counts the clients
+that are worse. A client with 20 test examples easily loses one of them by
+chance. So the raw count comes with the count of clients for whom an exact
+paired test shows a loss, and with the count that chance alone would give.
 
 [1] Pillutla et al. Federated Learning with Partial Model Personalization.
 ICML 2022. https://arxiv.org/abs/2204.03809
@@ -21,32 +21,34 @@ from scipy import stats
 
 from tff_partial import errors
 from tff_partial.evaluation import client_table
+from tff_partial.evaluation import metric as metric_lib
 
 QUANTILES = (0.01, 0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99)
 
-# Level of each client's test, and rate of false discoveries over all clients.
+# The level of each client's test, and the rate of false discoveries among all.
 LEVEL = 0.05
 
 
 @dataclasses.dataclass(frozen=True)
 class Summary:
-  """One number a client, x_i with test weight w_i, summarized over clients.
+  """Summarizes one number x_i for each client i, with its test weight w_i.
 
-  Clients without test data are left out of everything but `left_out`. If some
-  x_i is not a number (a model that diverged), so is what depends on it.
+  Clients without test data count in `left_out` only. If some x_i is NaN because
+  a model diverged, the numbers that depend on it are NaN too.
 
   Attributes:
-    clients: n, the clients with test data.
-    left_out: Clients without.
+    clients: n, the number of clients with test data.
+    left_out: The number of clients without test data.
     weighted_mean: sum_i w_i x_i / sum_i w_i.
-    weighted_error: Its standard error, if these clients are a small sample of
-      many: sqrt(n / (n - 1) sum_i w_i^2 (x_i - weighted_mean)^2) / sum_i w_i,
-      as of a ratio of two means [2]; NaN for one client.
+    weighted_error: The standard error of the weighted mean if these clients are
+      a small sample of many, as for a ratio of two means [2]:
+      sqrt(n / (n - 1) sum_i w_i^2 (x_i - weighted_mean)^2) / sum_i w_i. It is
+      NaN for one client.
     uniform_mean: sum_i x_i / n.
     deviation: sqrt(sum_i (x_i - uniform_mean)^2 / n).
-    weighted_quantiles: By q in `QUANTILES`, the smallest x such that clients
-      with x_i <= x hold more than q of the weight; where they hold exactly q,
-      the middle between x and the next value.
+    weighted_quantiles: For each q in `QUANTILES`, the smallest x such that
+      clients with x_i <= x hold more than the share q of the weight. Where they
+      hold exactly q, the midpoint between x and the next value.
     uniform_quantiles: The same with all w_i = 1.
 
   [2] Cochran. Sampling Techniques, 3rd edition, section 6.4. Wiley, 1977.
@@ -63,20 +65,21 @@ class Summary:
 
 
 @dataclasses.dataclass(frozen=True)
-class Side:
-  """The clients that a model hurts, or those that it helps.
+class AffectedClients:
+  """Counts the clients that a model hurts, or those that it helps.
 
   Attributes:
-    clients: Clients whose metric is worse (or better) at all.
-    share: `clients` out of those with test data.
-    beyond_chance: Of `clients`, those whose sign test gives p < `LEVEL`.
-    beyond_chance_share: `beyond_chance` out of those with test data.
-    expected_by_chance: What `beyond_chance` would be on average if every
-      example on which the models differ were a fair coin: sum_i a_i, with a_i
-      the largest value below `LEVEL` that client i's test can take. Exact for
-      right/wrong examples, an upper bound for other scores.
-    discoveries: Of `clients`, those that remain when at most `LEVEL` of them
-      may be false alarms on average [2].
+    clients: The clients whose metric is worse (or better) at all.
+    share: `clients` divided by the number of clients with test data.
+    beyond_chance: Those of `clients` whose sign test gives p < `LEVEL`.
+    beyond_chance_share: `beyond_chance` divided by the number of clients with
+      test data.
+    expected_by_chance: The mean of `beyond_chance` if every example on which
+      the models differ were a fair coin: sum_i a_i, where a_i is the largest
+      value below `LEVEL` that client i's test can take. Exact for right and
+      wrong answers, an upper bound for other scores.
+    discoveries: Those of `clients` that remain if at most the share `LEVEL` of
+      them may be false alarms on average [2].
 
   [2] Benjamini and Hochberg. Controlling the False Discovery Rate. Journal of
   the Royal Statistical Society B, 1995.
@@ -92,25 +95,27 @@ class Side:
 
 @dataclasses.dataclass(frozen=True)
 class Comparison:
-  """A candidate model against a baseline on the same test examples.
+  """Compares a candidate model with a baseline on the same test examples.
 
   Attributes:
     change: Summary of x_i(candidate) - x_i(baseline), in the metric's unit.
-    hurt: Clients for whom the candidate is worse.
-    helped: Clients for whom it is better.
-    equal: Clients for whom the metric is exactly the same.
-    correlation: Pearson correlation between change and x_i(baseline); NaN if
+    hurt: The clients for whom the candidate is worse.
+    helped: The clients for whom the candidate is better.
+    equal: The number of clients for whom the metric is exactly the same.
+    correlation: Pearson's correlation of the change with x_i(baseline); NaN if
       one of them does not vary.
-    changes: Change of each client, float64 [clients]; NaN without test data.
-    p_hurt: One-sided p-value of each client, float64 [clients]: of the d
-      examples scored differently b are worse; p = P(Binomial(d, 1/2) >= b).
-      For right/wrong examples this is McNemar's exact test.
-    p_helped: The same for the examples scored better.
+    changes: The change of each client, float64 [clients]; NaN without test
+      data.
+    p_hurt: A one-sided p-value for each client, float64 [clients]. If b of the
+      d examples that are scored differently are worse, it is
+      p = P(Binomial(d, 1/2) >= b). For right and wrong answers this is
+      McNemar's exact test.
+    p_helped: The same for the examples that are scored better.
   """
 
   change: Summary
-  hurt: Side
-  helped: Side
+  hurt: AffectedClients
+  helped: AffectedClients
   equal: int
   correlation: float
   changes: np.ndarray
@@ -118,7 +123,7 @@ class Comparison:
   p_helped: np.ndarray
 
   def to_dict(self) -> dict[str, object]:
-    """The numbers over all clients, without the arrays of each client."""
+    """The numbers about all clients, without the arrays over clients."""
     numbers = dataclasses.asdict(self)
     for name in ('changes', 'p_hurt', 'p_helped'):
       del numbers[name]
@@ -127,20 +132,20 @@ class Comparison:
 
 @dataclasses.dataclass(frozen=True)
 class Cost:
-  """What a run took.
+  """The cost of a run.
 
   Attributes:
-    gradient_steps: Optimizer steps over all clients and rounds.
-    examples_processed: Examples in those steps; an example counts once for
-      every pass over it.
-    bytes_down_per_client: Sent to one client in one round.
-    bytes_up_per_client: Sent back by one client in one round.
-    bytes_down: Sent to clients in the whole run.
-    bytes_up: Sent back by clients in the whole run.
-    bytes_stored: Personal variables kept at the end, over all clients.
+    gradient_steps: Optimizer steps of all clients in all rounds.
+    examples_processed: Examples in those steps, counted once for every pass
+      over them.
+    bytes_down_per_client: Bytes sent to one client in one round.
+    bytes_up_per_client: Bytes sent back by one client in one round.
+    bytes_down: Bytes sent to all clients in the whole run.
+    bytes_up: Bytes sent back by all clients in the whole run.
+    bytes_stored: Bytes of all clients' personal variables at the end.
     seconds: Wall-clock time.
-    personal_parameters: Elements of the personal variables of one client.
-    shared_parameters: Elements of the shared variables.
+    personal_parameters: Number of elements of one client's personal variables.
+    shared_parameters: Number of elements of the shared variables.
   """
 
   gradient_steps: int
@@ -156,7 +161,7 @@ class Cost:
 
   @property
   def personal_fraction(self) -> float:
-    """Personal out of all parameters of one client's model."""
+    """The personal share of the parameters of one client's model."""
     total = self.personal_parameters + self.shared_parameters
     return self.personal_parameters / total if total else 0.0
 
@@ -170,10 +175,16 @@ class Cost:
 def summarize(
     table: client_table.ClientTable, model: str, metric: str
 ) -> Summary:
-  """Summarizes a metric under one model; weights are those of its examples.
+  """Summarizes a metric under one model, weighted by clients' test data.
+
+  Args:
+    table: Results of clients.
+    model: The model's name.
+    metric: The metric's name.
 
   Raises:
-    ValueError: If the table has no such scores, or no client has test data.
+    errors.SettingsError: If the table has no such scores, or if no client has
+      test data.
   """
   _check_scored(table, model, metric)
   return _summarize(table.values(model, metric), table.weights(model, metric))
@@ -181,48 +192,56 @@ def summarize(
 
 def compare(
     table: client_table.ClientTable,
-    metric: str,
+    metric: metric_lib.Metric,
     *,
     baseline: str,
     candidate: str,
-    higher_is_better: bool,
 ) -> Comparison:
-  """Compares two models client by client, and their examples in pairs.
+  """Compares two models client by client, and example by example.
+
+  Args:
+    table: Results of clients under both models.
+    metric: The metric to compare.
+    baseline: The name of the model to compare with.
+    candidate: The name of the model that hurts or helps.
 
   Raises:
-    ValueError: If the table has no such scores, if no client has test data, or
-      if the two models were not scored on the same examples.
+    errors.SettingsError: If the table has no such scores, if no client has test
+      data, or if the two models were not scored on the same examples.
   """
-  _check_scored(table, baseline, metric)
-  _check_scored(table, candidate, metric)
-  before = table.scores[baseline][metric]
-  after = table.scores[candidate][metric]
+  _check_scored(table, baseline, metric.name)
+  _check_scored(table, candidate, metric.name)
+  before = table.scores[baseline][metric.name]
+  after = table.scores[candidate][metric.name]
   if not np.array_equal(before.weight, after.weight):
     raise errors.SettingsError(
         f'Expected {baseline!r} and {candidate!r} scored on the same examples,'
-        f' found different weights of {metric!r}. Evaluate both on the same'
-        ' test data.'
+        f' found different weights of {metric.name!r}. Evaluate both on the'
+        ' same test data.'
     )
-  sign = 1 if higher_is_better else -1
-  weights = table.weights(baseline, metric)
-  values = table.values(baseline, metric)
-  changes = table.values(candidate, metric) - values
-  # Weights are equal, so totals tell which of two examples is better.
-  gain = sign * (after.total - before.total)
+  weights = table.weights(baseline, metric.name)
+  before_values = table.values(baseline, metric.name)
+  after_values = table.values(candidate, metric.name)
+  changes = after_values - before_values
+  gain_of_client = metric.gain(before_values, after_values)
+  # The weights are equal, so the totals tell which score is better.
+  gain_of_example = metric.gain(before.total, after.total)
   count = lambda examples: np.bincount(
       table.client_of_example[examples], minlength=len(table.client_ids)
   )
-  worse, better = count(gain < 0), count(gain > 0)
+  worse, better = count(gain_of_example < 0), count(gain_of_example > 0)
   p_hurt, p_helped = _sign_test(worse, better), _sign_test(better, worse)
   measured = weights > 0
   expected = _attainable_level((worse + better)[measured]).sum()
-  side = lambda members, p: _side(members[measured], p[measured], expected)
+  affected = lambda members, p: _affected(
+      members[measured], p[measured], expected
+  )
   return Comparison(
       change=_summarize(changes, weights),
-      hurt=side(sign * changes < 0, p_hurt),
-      helped=side(sign * changes > 0, p_helped),
+      hurt=affected(gain_of_client < 0, p_hurt),
+      helped=affected(gain_of_client > 0, p_helped),
       equal=int((changes == 0).sum()),
-      correlation=_correlation(changes[measured], values[measured]),
+      correlation=_correlation(changes[measured], before_values[measured]),
       changes=changes,
       p_hurt=p_hurt,
       p_helped=p_helped,
@@ -235,17 +254,17 @@ def _check_scored(
   """Checks that a metric can be summarized under a model."""
   if model not in table.scores:
     raise errors.SettingsError(
-        f'Expected a model of {sorted(table.scores)}, found {model!r}.'
+        f'Expected one of the models {sorted(table.scores)}, found {model!r}.'
     )
   if metric not in table.scores[model]:
     raise errors.SettingsError(
-        f'Expected a metric of {sorted(table.scores[model])} under {model!r},'
-        f' found {metric!r}.'
+        f'Expected one of the metrics {sorted(table.scores[model])} under'
+        f' {model!r}, found {metric!r}.'
     )
   if not table.weights(model, metric).any():
     raise errors.SettingsError(
         f'Expected test data for {metric!r} at one client at least, found none'
-        f' at {len(table.client_ids)} clients.'
+        f' at {len(table.client_ids)} clients. Evaluate clients with test data.'
     )
 
 
@@ -271,7 +290,7 @@ def _summarize(values: np.ndarray, weights: np.ndarray) -> Summary:
 
 
 def _quantiles(values: np.ndarray, weights: np.ndarray) -> dict[float, float]:
-  """Quantiles as in `Summary`, NaN if some value is."""
+  """Quantiles as in `Summary`; NaN if a value is NaN."""
   if np.isnan(values).any():
     return {q: math.nan for q in QUANTILES}
   order = np.argsort(values)
@@ -290,21 +309,23 @@ def _sign_test(count: np.ndarray, opposite: np.ndarray) -> np.ndarray:
 
 
 def _attainable_level(differing: np.ndarray) -> np.ndarray:
-  """P(p < LEVEL) if each of so many examples is a fair coin, elementwise.
+  """P(p < LEVEL) if each differing example is a fair coin, elementwise.
 
-  The test is discrete: with 4 examples its smallest p-value is 1/16, so it
-  never gives p < 0.05; with 5 it does with probability 1/32.
+  The test is discrete. With 4 examples its smallest p-value is 1/16, so it
+  never gives p < 0.05; with 5 examples it does with probability 1/32.
   """
   critical = stats.binom.isf(LEVEL, differing, 0.5)
   return np.where(differing > 0, stats.binom.sf(critical, differing, 0.5), 0.0)
 
 
-def _side(members: np.ndarray, p: np.ndarray, expected: float) -> Side:
+def _affected(
+    members: np.ndarray, p: np.ndarray, expected: float
+) -> AffectedClients:
   beyond = int((members & (p < LEVEL)).sum())
   ranked = np.sort(p)
   accepted = ranked <= LEVEL * np.arange(1, len(p) + 1) / len(p)
   threshold = ranked[accepted].max(initial=0.0)
-  return Side(
+  return AffectedClients(
       clients=int(members.sum()),
       share=float(members.mean()),
       beyond_chance=beyond,

@@ -8,7 +8,6 @@ the bounds of its setting, and stands in the help under the title of its record.
 
 from collections.abc import Iterator
 import dataclasses
-import re
 import sys
 from typing import Any, Optional, TypeVar
 
@@ -176,13 +175,10 @@ def short_help() -> str:
   )
 
 
-def translate(message: str) -> str:
-  """A library's message with `arguments` as the --flags of the same names."""
-  known = {s.name for record in _records() for s in setting.declared(record)}
-  return re.sub(
-      r'`(\w+)`',
-      lambda m: f'--{m[1]}' if m[1] in known else f"'{m[1]}'",
-      message,
+def names() -> frozenset[str]:
+  """The names of all flags."""
+  return frozenset(
+      s.name for record in _records() for s in setting.declared(record)
   )
 
 

@@ -9,6 +9,7 @@ folder have been checked.
 from collections.abc import Iterator, Mapping, Sequence
 import contextlib
 import functools
+import os
 import pathlib
 import sys
 from typing import Any, Optional
@@ -48,13 +49,31 @@ def main(argv: Sequence[str], *, tasks: Mapping[str, str]) -> None:
   if len(argv) > 1:
     sys.exit(f'{_NAME}: Expected flags only, found {argv[1]!r}.')
   logging.set_verbosity(logging.WARNING)
-  command.run(
-      functools.partial(_run, tasks),
-      name=_NAME,
-      translate=flags.translate,
+  status = command.run(
+      functools.partial(_run_or_stop, tasks),
+      _NAME,
+      flag_names=flags.names(),
       debug=flags.FLAGS.debug,
-      when_stopped='The same command goes on from the last checkpoint.',
+      prefix=_NAME,
   )
+  sys.exit(status)
+
+
+def _run_or_stop(tasks: Mapping[str, str]) -> int:
+  try:
+    return _run(tasks)
+  except (KeyboardInterrupt, SystemExit) as e:  # Ctrl-C or SIGTERM.
+    print(
+        f'\n{_NAME}: stopped. The same command goes on from the last'
+        ' checkpoint.',
+        file=sys.stderr,
+    )
+    # Everything is closed by now, but TFF's threads may be in the middle of a
+    # call, and an interpreter that ends under them aborts.
+    sys.stdout.flush()
+    sys.stderr.flush()
+    code = command.INTERRUPTED if isinstance(e, KeyboardInterrupt) else e.code
+    os._exit(code if isinstance(code, int) else 1)
 
 
 def _run(tasks: Mapping[str, str]) -> int:
@@ -99,11 +118,13 @@ def _doctor(output: flags.Output) -> int:
 
 
 def _seeds(asked_for: Optional[Sequence[str]], default: int) -> list[int]:
+  if asked_for is None:
+    return [default]
   try:
-    return [int(seed) for seed in asked_for or [default]]
+    return [int(seed) for seed in asked_for]
   except ValueError as e:
     raise errors.SettingsError(
-        f'Expected `seeds` like 0,1,2, found {",".join(asked_for or ())!r}.'
+        f'Expected `seeds` like 0,1,2, found {",".join(asked_for)!r}.'
     ) from e
 
 

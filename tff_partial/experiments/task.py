@@ -18,6 +18,7 @@ from typing import Any, Optional
 import tensorflow as tf
 
 from tff_partial import errors
+from tff_partial.evaluation import metric as metric_lib
 from tff_partial.learning import clients as clients_lib
 from tff_partial.learning import examples as examples_lib
 from tff_partial.learning import partial_model
@@ -38,8 +39,7 @@ class Task:
     train: Clients' training examples.
     test: Test examples, of the same clients.
     client_examples: The form in which they enter computations.
-    metric: The model's metric that decides who gains and who is hurt.
-    higher_is_better: Whether a higher value of it is.
+    metric: The metric of the model that decides who gains and who is hurt.
     demonstration: Whether the data were made for show, so that findings on them
       say nothing about people.
     texts: Files, by name, that say what the model's inputs and outputs mean,
@@ -55,8 +55,7 @@ class Task:
   train: clients_lib.Clients
   test: clients_lib.Clients
   client_examples: examples_lib.ClientExamples
-  metric: str
-  higher_is_better: bool
+  metric: metric_lib.Metric
   demonstration: bool = False
   texts: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
@@ -69,10 +68,10 @@ class Task:
     """
     with tf.Graph().as_default():
       model = self.model_fn('none')()
-    if self.metric not in model.metric_names:
+    if self.metric.name not in model.metric_names:
       raise errors.SettingsError(
           f'Expected a metric of {list(model.metric_names)} for task'
-          f' {self.name!r}, found {self.metric!r}.'
+          f' {self.name!r}, found {self.metric.name!r}.'
       )
     for part, clients in (('training', self.train), ('test', self.test)):
       if not len(clients.client_ids):

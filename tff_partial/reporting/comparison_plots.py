@@ -1,6 +1,6 @@
 # Copyright 2026 The tff-partial Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""Figures that set schemes side by side, drawn like those of `plots`."""
+"""Figures that compare schemes, in the style of `plots`."""
 
 from collections.abc import Mapping, Sequence
 
@@ -9,6 +9,7 @@ from matplotlib import ticker
 import numpy as np
 
 from tff_partial.evaluation import comparison
+from tff_partial.evaluation import metric as metric_lib
 from tff_partial.reporting import plots
 
 _ROW = 0.32  # Inches.
@@ -19,20 +20,20 @@ def changes(
     *,
     scale: float,
     unit: str,
-    higher_is_better: bool,
+    metric: metric_lib.Metric,
 ) -> mpl_figure.Figure:
-  """Draws differences with their 95% intervals, a row each.
+  """Draws differences with their 95% intervals, a row for each.
 
   Args:
-    differences: By name, from top to bottom.
-    scale: What they are multiplied by, 100 for percentage points.
-    unit: What they then are.
-    higher_is_better: Which side of zero is the good one.
+    differences: The differences by name, from top to bottom.
+    scale: A factor for the differences, such as 100 for percentage points.
+    unit: The unit of the scaled differences.
+    metric: The metric that differs, which tells the good side of zero.
   """
   figure = plots.new_figure(width=9.2, height=1.0 + _ROW * len(differences))
   axes = figure.subplots()
   plots.tidy(axes, x=f'Change in {unit}, with 95% interval over clients', y='')
-  sign = 1 if higher_is_better else -1
+  sign = metric.sign
   for row, difference in enumerate(differences.values()):
     low, high = scale * difference.low, scale * difference.high
     color = plots.SAME
@@ -53,17 +54,17 @@ def gain_by_fraction(
     scale: float,
     unit: str,
 ) -> mpl_figure.Figure:
-  """Draws change against the fraction of parameters that is personal.
+  """Draws the change against the fraction of personal parameters.
 
   Args:
-    points: (name, fraction, change) of each scheme; fractions of 0 are left
-      out.
-    scale: What changes are multiplied by.
-    unit: What they then are.
+    points: (name, fraction, change) of each scheme. Schemes without personal
+      parameters are left out.
+    scale: A factor for the changes.
+    unit: The unit of the scaled changes.
   """
   figure = plots.new_figure(width=9.2, height=4.2)
   axes = figure.subplots()
-  plots.tidy(axes, x='Personal parameters', y=f'Change in {unit}')
+  plots.tidy(axes, x='Personal share of the parameters', y=f'Change in {unit}')
   algorithms = list(dict.fromkeys(name.split(',')[0] for name, _, _ in points))
   for i, algorithm in enumerate(algorithms):
     mine = [p for p in points if p[0].split(',')[0] == algorithm and p[1] > 0]
@@ -77,7 +78,7 @@ def gain_by_fraction(
         ]
     )
     axes.errorbar(
-        # Schemes of one split would hide one another.
+        # Moved apart, since schemes with the same split would hide one another.
         values[:, 0] * 1.04 ** (i - len(algorithms) / 2),
         values[:, 1],
         np.maximum(errors, 0).T,
@@ -89,7 +90,7 @@ def gain_by_fraction(
     )
   axes.axhline(0, color=plots.INK, linewidth=0.9, zorder=1)
   axes.set_xscale('log')
-  # Parts of a decade have labels too: all points may be within one.
+  # Labels also within decades, since all points may lie in a single one.
   axes.xaxis.set_major_locator(ticker.LogLocator(subs=(1, 2, 5)))
   axes.xaxis.set_major_formatter(lambda x, _: f'{100 * x:g}%')
   axes.xaxis.set_minor_formatter(ticker.NullFormatter())
@@ -100,19 +101,19 @@ def gain_by_fraction(
 def client_changes(
     by_scheme: Mapping[str, np.ndarray], *, scale: float, unit: str
 ) -> mpl_figure.Figure:
-  """Draws how changes are spread over clients, a box a scheme.
+  """Draws the distribution of changes over clients, with a box per scheme.
 
-  Boxes hold the middle half of the clients, whiskers go from the 5th to the
+  Boxes hold the middle half of the clients. Whiskers reach from the 5th to the
   95th percentile.
 
   Args:
-    by_scheme: Each client's change, float [clients], by name.
-    scale: What they are multiplied by.
-    unit: What they then are.
+    by_scheme: Each client's change, float [clients], by scheme.
+    scale: A factor for the changes.
+    unit: The unit of the scaled changes.
   """
   figure = plots.new_figure(width=9.2, height=1.0 + _ROW * len(by_scheme))
   axes = figure.subplots()
-  plots.tidy(axes, x=f'Change in {unit} of each client', y='')
+  plots.tidy(axes, x=f'Change of each client in {unit}', y='')
   axes.boxplot(
       [scale * values for values in by_scheme.values()],
       positions=range(len(by_scheme)),
@@ -132,6 +133,6 @@ def client_changes(
 
 
 def _name_rows(axes, names: Sequence[str]) -> None:
-  """The first name on top."""
+  """Labels the rows, with the first name on top."""
   axes.set_yticks(range(len(names)), names)
   axes.set_ylim(len(names) - 0.4, -0.6)

@@ -1,18 +1,21 @@
 # Copyright 2026 The tff-partial Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""The page that compares schemes: `comparison.html`, `.json`, `.md`, figures.
+"""The report that compares schemes: a page, tables in Markdown, and figures.
 
-As in `report`, one dictionary holds every number, and the page and the Markdown
-tables are that dictionary laid out.
+As in `report`, one dictionary holds every number. `comparison.json` is that
+dictionary; `comparison.html` and `comparison.md` lay it out.
 """
 
 from collections.abc import Mapping, Sequence
 import dataclasses
 import os
+import pathlib
+from typing import Any
 
 from matplotlib import figure as mpl_figure
 
 from tff_partial import errors
+from tff_partial import files
 from tff_partial.evaluation import comparison
 from tff_partial.evaluation import run_results
 from tff_partial.reporting import comparison_plots
@@ -20,59 +23,104 @@ from tff_partial.reporting import formatting
 from tff_partial.reporting import page
 from tff_partial.reporting import plots
 
-# (in words, first, second): schemes whose names differ in nothing else.
+# (question, first, second): schemes whose names differ in nothing else.
 _PAIRS = (
-    ('FedAlt against FedSim, at equal epochs', 'fed_alt', 'fed_sim'),
+    ('FedAlt against FedSim with equal epochs', 'fed_alt', 'fed_sim'),
     (
-        'FedAlt against FedSim, at equal gradient steps',
+        'FedAlt against FedSim with equal gradient steps',
         'fed_alt',
         'fed_sim with equal steps',
     ),
-    ('Kept against made anew each round', 'fed_alt', 'fed_recon'),
+    (
+        'Keeping personal variables against reconstructing them each round',
+        'fed_alt',
+        'fed_recon',
+    ),
     ('FedAlt against fine-tuning alone', 'fed_alt', 'finetune'),
     ('FedSim against fine-tuning alone', 'fed_sim', 'finetune'),
 )
 
 
 def write(
-    output_dir: str,
+    folder: str | os.PathLike[str],
     *,
     title: str,
     runs: Mapping[run_results.Key, run_results.Run],
     failures: Mapping[str, str],
     settings: Mapping[str, object],
     notes: Sequence[str] = (),
-) -> str:
-  """Writes the comparison of some runs, and its figures as SVG files too.
+) -> pathlib.Path:
+  """Writes the comparison of runs: tables, figures as SVG files, and the page.
+
+  The page `comparison.html` is written last.
 
   Args:
-    output_dir: Where to write.
-    title: Of the page.
-    runs: What is compared, in the order of the tables.
-    failures: Runs that failed, by name, with what they said.
-    settings: Those that all runs have in common, by name.
-    notes: What the reader should know, a paragraph each.
+    folder: Where to write; created if missing.
+    title: The title of the page.
+    runs: The runs to compare, in the order of the tables.
+    failures: Error messages of the runs that failed, by the run's name.
+    settings: The settings that all runs have in common, by name.
+    notes: Remarks for the reader, a paragraph each.
 
   Returns:
     The path of the page.
 
   Raises:
-    ValueError: If there is no run.
-    OSError: If a file cannot be written; an older one there is left whole.
+    errors.SettingsError: If there is no run.
+    OSError: If a file cannot be written; existing files are then left whole.
   """
   if not runs:
+    failed = '; '.join(f'{name}: {text}' for name, text in failures.items())
     raise errors.SettingsError(
-        'Expected one finished run at least, found none:'
-        f' {"; ".join(f"{k}: {v}" for k, v in failures.items()) or "no runs"}.'
+        'Expected at least one finished run to compare, found none.'
+        f' Runs that failed: {failed or "none"}.'
     )
   first = next(iter(runs.values()))
   schemes = comparison.schemes(runs)
-  full = comparison.best_full(schemes, higher_is_better=first.higher_is_better)
-  contents = page.plain(
+  contents = _contents(
+      runs,
+      schemes,
+      title=title,
+      failures=failures,
+      settings=settings,
+      notes=notes,
+  )
+  environment = page.environment(first.percent)
+  figures = _figures(schemes, first)
+  html = environment.get_template('comparison.html.jinja').render(
+      contents,
+      figures={name: page.data_uri(f) for name, f in figures.items()},
+  )
+  text = environment.get_template('comparison.md.jinja').render(contents)
+  folder = pathlib.Path(folder)
+  folder.mkdir(parents=True, exist_ok=True)
+  files.replace_text(folder / 'comparison.json', page.to_json(contents))
+  files.replace_text(folder / 'comparison.md', text)
+  for name, figure in figures.items():
+    svg = plots.to_svg(figure).decode()
+    files.replace_text(folder / f'comparison_{name}.svg', svg)
+  path = folder / 'comparison.html'
+  files.replace_text(path, html)
+  return path
+
+
+def _contents(
+    runs: Mapping[run_results.Key, run_results.Run],
+    schemes: Sequence[comparison.Scheme],
+    *,
+    title: str,
+    failures: Mapping[str, str],
+    settings: Mapping[str, object],
+    notes: Sequence[str],
+) -> dict[str, Any]:
+  """Every number of the comparison, ready for JSON."""
+  first = next(iter(runs.values()))
+  full = comparison.best_full(schemes)
+  return page.plain(
       {
           'title': title,
-          'metric': first.metric,
-          'higher_is_better': first.higher_is_better,
+          'metric': first.metric.name,
+          'higher_is_better': first.metric.higher_is_better,
           'percent': first.percent,
           'seeds': sorted({key.seed for key in runs}),
           'full': full.name if full else None,
@@ -87,27 +135,6 @@ def write(
           'notes': notes,
       }
   )
-  environment = page.environment(first.percent)
-  figures = _figures(schemes, first)
-  html = environment.get_template('comparison.html.jinja').render(
-      contents,
-      figures={name: page.data_uri(f) for name, f in figures.items()},
-  )
-  # Markdown has nothing to escape here but what is in names.
-  text = environment.get_template('comparison.md.jinja').render(contents)
-  os.makedirs(output_dir, exist_ok=True)
-  path = os.path.join(output_dir, 'comparison.html')
-  page.write(
-      os.path.join(output_dir, 'comparison.json'), page.to_json(contents)
-  )
-  page.write(os.path.join(output_dir, 'comparison.md'), text)
-  for name, figure in figures.items():
-    page.write(
-        os.path.join(output_dir, f'comparison_{name}.svg'),
-        plots.to_svg(figure).decode(),
-    )
-  page.write(path, html)
-  return path
 
 
 def _numbers(
@@ -121,9 +148,7 @@ def _numbers(
   hurt, hurt_beyond_chance = scheme.hurt()
   share = None
   if full is not None and scheme is not full:
-    share = comparison.share_of_full(
-        scheme, full, higher_is_better=run.higher_is_better
-    )
+    share = comparison.share_of_full(scheme, full)
   others = next(iter(run.outcomes.values())).values
   return {
       'name': scheme.name,
@@ -141,7 +166,9 @@ def _numbers(
       'quantiles': scheme.quantiles(),
       'by_size': scheme.by_size(),
       'other_metrics': {
-          name: scheme.mean(name)[0] for name in others if name != run.metric
+          name: scheme.mean(name)[0]
+          for name in others
+          if name != run.metric.name
       },
       'cost': scheme.cost(),
   }
@@ -150,7 +177,7 @@ def _numbers(
 def _pairs(
     schemes: Sequence[comparison.Scheme], full: comparison.Scheme | None
 ) -> list[dict[str, object]]:
-  """Differences between schemes that people ask for."""
+  """The differences between schemes that answer common questions."""
   found = []
 
   def add(question, one, other):
@@ -176,29 +203,29 @@ def _pairs(
     trained = by_name.get(f'{algorithm}, {split}')
     if model and trained is not None:
       add(
-          f'{formatting.model(model[0])} against as trained',
+          f'{formatting.model(model[0])} against the model as trained',
           by_name[name],
           trained,
       )
-  # Variants of the schemes above are left out of what follows.
+  # The following questions are not asked about variants of schemes.
   plain = [s for s in schemes if len(parts[s.name]) == 2]
   plain = [s for s in plain if ' with ' not in s.name]
   for control in plain:
     if parts[control.name][0] == 'fed_avg':
       for other in plain:
         if other is not control:
-          add('Against more rounds of FedAvg', other, control)
+          add('Personalization against more rounds of FedAvg', other, control)
   if full is not None:
     for scheme in plain:
       if not scheme.full and scheme.personal_fraction:
-        add('Partial against full', scheme, full)
+        add('Partial against full personalization', scheme, full)
   return found
 
 
 def _figures(
     schemes: Sequence[comparison.Scheme], run: run_results.Run
 ) -> dict[str, mpl_figure.Figure]:
-  scale, unit = 1.0, formatting.words(run.metric)
+  scale, unit = 1.0, formatting.words(run.metric.name)
   if run.percent:
     scale, unit = 100.0, f'{unit} (percentage points)'
   differences = {scheme.name: scheme.change() for scheme in schemes}
@@ -207,7 +234,7 @@ def _figures(
           differences,
           scale=scale,
           unit=unit,
-          higher_is_better=run.higher_is_better,
+          metric=run.metric,
       ),
       'fraction': comparison_plots.gain_by_fraction(
           [(s.name, s.personal_fraction, differences[s.name]) for s in schemes],

@@ -1,9 +1,9 @@
 # Copyright 2026 The tff-partial Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""What a run found: the sentence, the numbers and the rows of its report.
+"""The findings of a run: the headline, numbers and rows of its report.
 
-Everything here is plain data, ready for JSON, CSV or a page; how it looks is
-for the report to say.
+Everything here is plain data, ready for JSON, CSV or a page. Layout is up to
+`report`.
 """
 
 import csv
@@ -15,18 +15,24 @@ import numpy as np
 
 from tff_partial import errors
 from tff_partial.evaluation import client_table
+from tff_partial.evaluation import metric as metric_lib
 from tff_partial.evaluation import summary
 from tff_partial.reporting import formatting
 
-_WORST = 10  # Clients listed one by one.
+_WORST = 10  # The number of clients that are listed one by one.
 
 
 @dataclasses.dataclass(frozen=True)
-class Question:
-  """What the report is about, as in `write_report`."""
+class ReportQuery:
+  """What a report compares.
 
-  metric: str
-  higher_is_better: bool
+  Attributes:
+    metric: The metric that decides who gains and who is hurt.
+    baseline: The name of the model that clients have without personalization.
+    candidate: The name of the model whose effect on clients is reported.
+  """
+
+  metric: metric_lib.Metric
   baseline: str
   candidate: str
 
@@ -39,38 +45,57 @@ class Question:
         self.metric,
         baseline=self.baseline,
         candidate=model or self.candidate,
-        higher_is_better=self.higher_is_better,
     )
 
-  def models(self, table: client_table.ClientTable) -> list[str]:
-    """The models for which the metric was measured, at all of the clients.
+  def values(self, table: client_table.ClientTable, model: str) -> np.ndarray:
+    """Each client's value of the metric under a model, float64 [clients]."""
+    return table.values(model, self.metric.name)
 
-    Some are only for clients that never trained (`evaluation.TestedModel`).
+  def summarize(
+      self, table: client_table.ClientTable, model: str
+  ) -> summary.Summary:
+    """Summarizes the metric under a model."""
+    return summary.summarize(table, model, self.metric.name)
+
+  def models(self, table: client_table.ClientTable) -> list[str]:
+    """The models under which all of the clients were evaluated.
+
+    Some models are only for clients that never trained
+    (`evaluation.TestedModel`).
     """
-    tested = lambda model: table.weights(model, self.metric) > 0
+    tested = lambda model: table.weights(model, self.metric.name) > 0
     return [
         model
         for model, metrics in table.scores.items()
-        if self.metric in metrics
+        if self.metric.name in metrics
         and np.array_equal(tested(model), tested(self.baseline))
     ]
 
   def percent(self, table: client_table.ClientTable) -> bool:
-    """Whether people read the metric in percent, as they do accuracy.
+    """Whether the metric is shown in percent, as is usual for accuracy.
 
-    They do where more is better and all of it is 1; a word error rate can
-    exceed 1 and is customarily left as it is.
+    It is if higher values are better and all values are between 0 and 1. A word
+    error rate can exceed 1 and is usually not given in percent.
     """
     models = self.models(table)
-    found = np.array([table.values(model, self.metric) for model in models])
+    found = np.array([self.values(table, model) for model in models])
     found = found[np.isfinite(found)]
-    return self.higher_is_better and bool(((0 <= found) & (found <= 1)).all())
+    return self.metric.higher_is_better and bool(
+        ((0 <= found) & (found <= 1)).all()
+    )
 
 
 def groups(
     table: client_table.ClientTable,
 ) -> dict[str, client_table.ClientTable]:
-  """Clients with a part in training, then those never seen; none is empty."""
+  """The clients that took part in training, then those never seen.
+
+  Returns:
+    Tables by name. Groups without test examples are left out.
+
+  Raises:
+    errors.SettingsError: If no client has test examples.
+  """
   masks = {
       'participated': table.participated,
       'never_seen': ~table.participated,
@@ -83,25 +108,25 @@ def groups(
   if not found:
     raise errors.SettingsError(
         'Expected test examples at one client at least, found none at'
-        f' {len(table.client_ids)} clients. Evaluate on clients with test data.'
+        f' {len(table.client_ids)} clients. Evaluate clients with test data.'
     )
   return found
 
 
-def sentence(table: client_table.ClientTable, question: Question) -> str:
-  """What the candidate did to the first of the groups."""
+def sentence(table: client_table.ClientTable, query: ReportQuery) -> str:
+  """The headline: what the candidate does to the first of the groups."""
   by_name = groups(table)
   name, members = next(iter(by_name.items()))
-  percent = question.percent(table)
+  percent = query.percent(table)
   before, after = (
       formatting.value(
-          summary.summarize(members, model, question.metric).weighted_mean,
+          query.summarize(members, model).weighted_mean,
           percent,
           digits=1,
       )
-      for model in (question.baseline, question.candidate)
+      for model in (query.baseline, query.candidate)
   )
-  comparison = question.compare(members)
+  comparison = query.compare(members)
   change, hurt = comparison.change, comparison.hurt
   subjects = {
       'personalized': 'Personalization',
@@ -110,9 +135,9 @@ def sentence(table: client_table.ClientTable, question: Question) -> str:
       'non_personalized': 'Training',
   }
   subject = subjects.get(
-      question.candidate, f'Model {formatting.words(question.candidate)!r}'
+      query.candidate, f'Model {formatting.words(query.candidate)!r}'
   )
-  metric = formatting.words(question.metric)
+  metric = formatting.words(query.metric.name)
   verb = 'lifts' if change.weighted_mean > 0 else 'lowers'
   effect = (
       f'leaves {metric} at {before}'
@@ -136,37 +161,34 @@ def sentence(table: client_table.ClientTable, question: Question) -> str:
 
 
 def group_numbers(
-    table: client_table.ClientTable, question: Question
+    table: client_table.ClientTable, query: ReportQuery
 ) -> dict[str, object]:
   """Every number about one group of clients."""
-  models = question.models(table)
+  models = query.models(table)
   return {
-      'headline': sentence(table, question),
+      'headline': sentence(table, query),
       'clients': len(table.client_ids),
       'train_examples': table.train_examples.sum(),
       'test_examples': table.test_examples.sum(),
       'models': {
-          model: dataclasses.asdict(
-              summary.summarize(table, model, question.metric)
-          )
+          model: dataclasses.asdict(query.summarize(table, model))
           for model in models
       },
       'comparisons': {
-          model: question.compare(table, model).to_dict() for model in models
+          model: query.compare(table, model).to_dict() for model in models
       },
-      'worst_clients': _worst_clients(table, question),
+      'worst_clients': _worst_clients(table, query),
   }
 
 
 def _worst_clients(
-    table: client_table.ClientTable, question: Question
+    table: client_table.ClientTable, query: ReportQuery
 ) -> list[dict[str, object]]:
-  """The clients that lost most, the greatest loss first."""
-  comparison = question.compare(table)
-  sign = 1 if question.higher_is_better else -1
-  gains = sign * comparison.changes
-  before = table.values(question.baseline, question.metric)
-  after = table.values(question.candidate, question.metric)
+  """The clients that lose most, the greatest loss first."""
+  comparison = query.compare(table)
+  before = query.values(table, query.baseline)
+  after = query.values(table, query.candidate)
+  gains = query.metric.gain(before, after)
   return [
       {
           'client_id': table.client_ids[i],
@@ -182,10 +204,15 @@ def _worst_clients(
   ]
 
 
-def csv_rows(table: client_table.ClientTable, question: Question) -> str:
-  """A row a client: its data, every metric under every model, the test."""
-  comparison = question.compare(table)
-  tested = table.weights(question.baseline, question.metric) > 0
+def csv_rows(table: client_table.ClientTable, query: ReportQuery) -> str:
+  """Makes a CSV file with a row for each client.
+
+  Its columns are the client's numbers of examples, every metric under every
+  model, the change, and the p-values of the paired tests. Cells are empty where
+  there is no number.
+  """
+  comparison = query.compare(table)
+  tested = table.weights(query.baseline, query.metric.name) > 0
   columns = {
       'client_id': table.client_ids,
       'participated': table.participated.astype(int),
@@ -195,19 +222,19 @@ def csv_rows(table: client_table.ClientTable, question: Question) -> str:
   for model, metrics in table.scores.items():
     for metric in metrics:
       columns[f'{metric}/{model}'] = table.values(model, metric)
-      # The same under every model that all clients are tested under.
-      columns[f'{metric}/weight'] = table.weights(question.baseline, metric)
-  columns[f'{question.metric}/change'] = comparison.changes
+      # The same under every model that all clients are evaluated under.
+      columns[f'{metric}/weight'] = table.weights(query.baseline, metric)
+  columns[f'{query.metric.name}/change'] = comparison.changes
   columns['p_hurt'] = np.where(tested, comparison.p_hurt, np.nan)
   columns['p_helped'] = np.where(tested, comparison.p_helped, np.nan)
   p_hurt: dict[str, np.ndarray] = {}
-  # Some models are only for clients that never trained.
+  # Some models are evaluated only at clients that never trained.
   for members in groups(table).values():
     rows = np.isin(table.client_ids, members.client_ids)
-    for model in question.models(members):
-      if model not in (question.baseline, question.candidate):
+    for model in query.models(members):
+      if model not in (query.baseline, query.candidate):
         column = p_hurt.setdefault(model, np.full(len(tested), np.nan))
-        column[rows] = question.compare(members, model).p_hurt
+        column[rows] = query.compare(members, model).p_hurt
   for model, column in p_hurt.items():
     columns[f'p_hurt/{model}'] = np.where(tested, column, np.nan)
   text = io.StringIO()

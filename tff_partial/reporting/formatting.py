@@ -1,44 +1,54 @@
 # Copyright 2026 The tff-partial Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""Numbers and names as people read them: `81.2%`, `3.4 MB`, `2 min 5 s`."""
+"""Numbers and names for readers, such as `81.2%`, `3.4 MB` and `Fine-tuned`."""
 
 import math
 from typing import Optional, TypeGuard
 
+import humanize
+
 _MODELS = {
     'non_personalized': 'Non-personalized',
-    'shared': 'Shared part alone',
+    'shared': 'Shared variables only',
     'personalized': 'Personalized',
     'finetuned': 'Fine-tuned',
     'trained_alone': 'Trained alone',
-    'gated': 'Personalized where it helps held-out data',
-    'new_initial': 'New client: initial values',
-    'new_mean': 'New client: mean of others’',
+    'gated': 'Personalized if better on held-out data',
+    'new_initial': 'New client: initial personal variables',
+    'new_mean': 'New client: mean personal variables',
     'new_reconstruct': 'New client: reconstructed',
     'new_finetune': 'New client: fine-tuned',
 }
 
-# What stands for a number that there is none of.
+_MINUTE, _HOUR = 60, 3600  # Seconds.
+
+# Placeholder for a missing number.
 _NOTHING = '–'
 
 
 def model(name: str) -> str:
-  """A model's name: `Fine-tuned` for `finetuned`."""
+  """The title of a model: `Fine-tuned` for `finetuned`."""
   return _MODELS.get(name, words(name).capitalize())
 
 
 def words(name: str) -> str:
-  """A name from code: `word error rate` for `word_error_rate`."""
+  """A name of the code in words: `word error rate` for `word_error_rate`."""
   return name.replace('_', ' ')
 
 
 def quantity(number: float, noun: str) -> str:
-  """A count of things: `1 client`, `1,200 clients`."""
+  """A number of things: `1 client`, `1,200 clients`."""
   return f'{number:,.0f} {noun}' if number == 1 else f'{number:,.0f} {noun}s'
 
 
 def value(number: Optional[float], percent: bool, digits: int = 2) -> str:
-  """A metric, as a percentage with so many digits or with four in all."""
+  """A metric's value.
+
+  Args:
+    number: The value; `None` and NaN are missing.
+    percent: Whether to show it in percent, or else with four digits in all.
+    digits: The number of decimals of a percentage.
+  """
   if not _known(number):
     return _NOTHING
   return f'{number:.{digits}%}' if percent else f'{number:.4g}'
@@ -61,7 +71,7 @@ def signed(number: Optional[float]) -> str:
 
 
 def share(number: Optional[float]) -> str:
-  """A part of a whole, in percent."""
+  """A share of a whole in percent."""
   if not _known(number):
     return _NOTHING
   return '<0.1%' if 0 < number < 0.0005 else f'{number:.1%}'
@@ -75,22 +85,21 @@ def p_value(number: Optional[float]) -> str:
 
 
 def size(num_bytes: float) -> str:
-  """Bytes in decimal units."""
-  for unit in ('bytes', 'kB', 'MB', 'GB'):
-    if num_bytes < 1000:
-      return f'{num_bytes:.3g} {unit}'
-    num_bytes /= 1000
-  return f'{num_bytes:,.3g} TB'
+  """A number of bytes in decimal units: `512 bytes`, `3.4 MB`."""
+  text = humanize.naturalsize(num_bytes, format='%.3g')
+  return text.replace('Byte', 'byte')
 
 
 def duration(seconds: float) -> str:
-  """Seconds, minutes or hours."""
-  if seconds < 100:
-    return f'{seconds:.3g} s'
-  minutes, seconds = divmod(round(seconds), 60)
-  if minutes < 100:
-    return f'{minutes} min {seconds} s'
-  return f'{minutes // 60} h {minutes % 60} min'
+  """A duration: `1.5 seconds`, `2 minutes and 5 seconds`, `3 hours`."""
+  if seconds < _MINUTE:
+    return humanize.precisedelta(seconds, format='%.3g')
+  return humanize.precisedelta(
+      round(seconds),
+      minimum_unit='seconds' if seconds < _HOUR else 'minutes',
+      suppress=('days', 'months', 'years'),
+      format='%.0f',
+  )
 
 
 def _known(number: Optional[float]) -> TypeGuard[float]:

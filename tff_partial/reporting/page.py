@@ -1,6 +1,6 @@
 # Copyright 2026 The tff-partial Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""Pages of one file: templates, figures inside, files written whole or not."""
+"""Pages in a single file: templates, and figures that are part of the page."""
 
 import base64
 from collections.abc import Mapping, Sequence
@@ -19,7 +19,11 @@ from tff_partial.reporting import plots
 
 
 def environment(percent: bool) -> jinja2.Environment:
-  """Where templates are found, and their filters for numbers."""
+  """The environment of the templates, with filters for numbers and names.
+
+  Args:
+    percent: Whether the filters show the metric in percent.
+  """
   result = jinja2.Environment(
       loader=jinja2.FileSystemLoader(
           os.path.join(os.path.dirname(__file__), 'templates')
@@ -47,12 +51,13 @@ def environment(percent: bool) -> jinja2.Environment:
 
 
 def data_uri(figure: mpl_figure.Figure) -> str:
+  """A figure as the source of an `img` element."""
   encoded = base64.b64encode(plots.to_svg(figure)).decode('ascii')
   return f'data:image/svg+xml;base64,{encoded}'
 
 
 def plain(value: Any) -> Any:
-  """The same in types that strict JSON has; numbers that are none are null."""
+  """Converts a value to types of strict JSON; NaN and infinity become null."""
   if isinstance(value, Mapping):
     return {str(key): plain(item) for key, item in value.items()}
   if isinstance(value, Sequence) and not isinstance(value, str):
@@ -67,15 +72,5 @@ def plain(value: Any) -> Any:
 
 
 def to_json(contents: object) -> str:
-  """A file of what `plain` has made."""
+  """The content of a JSON file, for what `plain` returns."""
   return json.dumps(contents, indent=2, allow_nan=False) + '\n'
-
-
-def write(path: str, text: str) -> None:
-  """Writes a whole file or nothing, even if the program ends in between."""
-  partial = path + '.partial'
-  with open(partial, 'w', encoding='utf-8', newline='') as f:
-    f.write(text)
-    f.flush()
-    os.fsync(f.fileno())
-  os.replace(partial, path)

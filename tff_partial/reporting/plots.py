@@ -2,10 +2,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Figures of a run: learning curves, and who gained or lost.
 
-Each function returns a Matplotlib figure of its own, without pyplot and its
-global state, so that a report, a notebook and two threads can draw at once. The
-colours are Okabe and Ito's, which differ for colour-blind readers as well:
-vermillion is hurt, blue is helped, grey is neither.
+Each function returns a new Matplotlib figure. None of them uses pyplot and its
+global state, so a report, a notebook and several threads can draw at the same
+time. The colours are those of Okabe and Ito, which colour-blind readers can
+tell apart: vermillion means hurt, blue helped and grey unchanged.
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -17,17 +17,19 @@ from matplotlib import figure as mpl_figure
 from matplotlib import ticker
 import numpy as np
 
+from tff_partial.evaluation import metric as metric_lib
+
 HURT, HELPED, SAME = '#D55E00', '#0072B2', '#8C8C8C'
 LINES = ('#0072B2', '#E69F00', '#009E73', '#CC79A7', '#56B4E9', '#000000')
 INK = '#33373D'
 
-# More points than this are drawn as one bitmap inside the vector figure, which
-# would grow by some hundred bytes a point.
+# More points than this are drawn as a bitmap inside the vector figure, which
+# would otherwise grow by about a hundred bytes for each point.
 _MAX_VECTOR_POINTS = 300
 
 
 def to_svg(figure: mpl_figure.Figure) -> bytes:
-  """A figure as an SVG file; the same figure gives the same bytes."""
+  """Renders a figure as an SVG file; the same figure gives the same bytes."""
   buffer = io.BytesIO()
   with matplotlib.rc_context({'svg.hashsalt': 'tff_partial'}):
     figure.savefig(buffer, format='svg', dpi=200, metadata={'Date': None})
@@ -40,13 +42,13 @@ def learning_curves(
     *,
     percent: Collection[str] = (),
 ) -> mpl_figure.Figure:
-  """Draws metrics of training and evaluation against the round.
+  """Draws metrics of training and evaluation over the rounds.
 
   Args:
-    history: For each logged round `round` and any of `train/<metric>` and
+    history: For each logged round, `round` and any of `train/<metric>` and
       `eval/<model>/<metric>`.
-    metrics: One panel each.
-    percent: Those of `metrics` whose axis is marked in percent.
+    metrics: The metrics to draw, with a panel for each.
+    percent: Those of `metrics` whose axis is in percent.
   """
   figure = new_figure(width=4.6 * len(metrics), height=3.4)
   panels = figure.subplots(1, len(metrics), squeeze=False)[0]
@@ -80,14 +82,14 @@ def learning_curves(
 
 
 def change_histogram(
-    changes: np.ndarray, *, higher_is_better: bool, unit: str
+    changes: np.ndarray, *, metric: metric_lib.Metric, unit: str
 ) -> mpl_figure.Figure:
-  """Draws how many clients changed by how much, with the median.
+  """Draws a histogram of the clients' changes, with the median.
 
   Args:
     changes: Change of each client, float [clients]; NaN is left out.
-    higher_is_better: Which side of zero is the hurt one.
-    unit: What the changes are, for the axis.
+    metric: The metric that changes, which tells the hurt side of zero.
+    unit: The unit of the changes, for the axis.
   """
   changes = changes[np.isfinite(changes)]
   figure = new_figure(width=5.2, height=5.0)
@@ -96,11 +98,11 @@ def change_histogram(
   span = np.abs(changes).max(initial=0) or 1.0
   bins = np.clip(2 * int(np.sqrt(len(changes))), 10, 40)
   width = 2 * span / bins
-  # Those without any change get a bar of their own around zero, so that no bar
-  # mixes hurt and helped.
+  # Clients without any change get a bar of their own around zero, so that no
+  # bar mixes hurt and helped clients.
   edges = width * (np.arange(bins + 1) - bins / 2)
-  for (label, color), members in _sides(changes, higher_is_better).items():
-    if label == 'same':
+  for (label, color), members in _by_effect(changes, metric).items():
+    if label == 'unchanged':
       heights, lefts = np.array([members.sum()]), np.zeros(1)
       widths = 0.5 * width
     else:
@@ -112,7 +114,7 @@ def change_histogram(
         widths,
         color=color,
         label=f'{label}: {members.sum()}',
-        zorder=3 if label == 'same' else 2,
+        zorder=3 if label == 'unchanged' else 2,
     )
   axes.set_xlim(
       min(changes.min(initial=0), -width) - width,
@@ -138,26 +140,26 @@ def before_after(
     after: np.ndarray,
     test_examples: np.ndarray,
     *,
-    higher_is_better: bool,
+    metric: metric_lib.Metric,
     labels: tuple[str, str],
     percent: bool = False,
 ) -> mpl_figure.Figure:
-  """Draws each client's metric under two models; area grows with test data.
+  """Draws each client's metric under two models; area shows the test data.
 
   Args:
-    before: Metric of each client under the baseline, float [clients].
-    after: Metric of each client under the candidate, float [clients].
-    test_examples: Test examples of each client, int [clients].
-    higher_is_better: Which side of the diagonal is the hurt one.
-    labels: What `before` and `after` are, for the axes.
-    percent: Whether the axes are marked in percent.
+    before: Each client's value under the baseline, float [clients].
+    after: Each client's value under the candidate, float [clients].
+    test_examples: The number of each client's test examples, int [clients].
+    metric: The metric that is drawn, which tells the hurt side of the diagonal.
+    labels: Names of `before` and `after`, for the axes.
+    percent: Whether the axes are in percent.
   """
   known = np.isfinite(before) & np.isfinite(after)
   before, after, weight = before[known], after[known], test_examples[known]
   figure = new_figure(width=5.2, height=5.0)
   axes = figure.subplots()
   tidy(axes, x=labels[0], y=labels[1])
-  _scatter(axes, before, after, after - before, weight, higher_is_better)
+  _scatter(axes, before, after, after - before, weight, metric)
   both = np.concatenate([before, after])
   if len(both):
     margin = 0.04 * np.ptp(both) or 0.1
@@ -176,26 +178,25 @@ def change_by_size(
     train_examples: np.ndarray,
     test_examples: np.ndarray,
     *,
-    higher_is_better: bool,
+    metric: metric_lib.Metric,
     unit: str,
 ) -> mpl_figure.Figure:
-  """Draws each client's change against how much training data it has.
+  """Draws each client's change against the amount of its training data.
 
   Args:
     changes: Change of each client, float [clients]; NaN is left out.
-    train_examples: Training examples of each client, int [clients].
-    test_examples: Test examples of each client, int [clients].
-    higher_is_better: Which side of zero is the hurt one.
-    unit: What the changes are, for the axis.
+    train_examples: The number of each client's training examples, int
+      [clients].
+    test_examples: The number of each client's test examples, int [clients].
+    metric: The metric that changes, which tells the hurt side of zero.
+    unit: The unit of the changes, for the axis.
   """
   known = np.isfinite(changes)
   changes, sizes = changes[known], train_examples[known]
   figure = new_figure(width=9.2, height=3.8)
   axes = figure.subplots()
-  tidy(axes, x='Training examples of the client', y=f'Change in {unit}')
-  _scatter(
-      axes, sizes, changes, changes, test_examples[known], higher_is_better
-  )
+  tidy(axes, x='Training examples of a client', y=f'Change in {unit}')
+  _scatter(axes, sizes, changes, changes, test_examples[known], metric)
   axes.axhline(0, color=INK, linewidth=0.9, zorder=1)
   if not changes.any():
     axes.set_ylim(-1, 1)
@@ -204,7 +205,7 @@ def change_by_size(
     axes.xaxis.set_major_locator(ticker.LogLocator(subs=(1, 2, 5)))
     axes.xaxis.set_major_formatter('{x:,.0f}')
     axes.xaxis.set_minor_formatter(ticker.NullFormatter())
-  # Ten groups of equal size need enough clients for a median to mean something.
+  # The medians of ten groups mean something only with enough clients.
   if len(sizes) >= 50:
     groups = np.array_split(np.argsort(sizes, kind='stable'), 10)
     axes.plot(
@@ -214,7 +215,7 @@ def change_by_size(
         linewidth=1.6,
         marker='o',
         markersize=4,
-        label='median of each tenth',
+        label='median of each tenth of the clients',
         zorder=3,
     )
   legend(axes)
@@ -228,7 +229,7 @@ def new_figure(*, width: float, height: float) -> mpl_figure.Figure:
 
 
 def tidy(axes: mpl_axes.Axes, *, x: str, y: str) -> None:
-  """Leaves two spines, a pale grid below everything, and readable labels."""
+  """Keeps two spines, draws a pale grid behind the data, and adds labels."""
   axes.set_xlabel(x, fontsize=10, color=INK)
   axes.set_ylabel(y, fontsize=10, color=INK)
   axes.tick_params(labelsize=9, colors=INK, length=3)
@@ -239,7 +240,7 @@ def tidy(axes: mpl_axes.Axes, *, x: str, y: str) -> None:
 
 
 def legend(axes: mpl_axes.Axes) -> None:
-  """Puts the legend above the axes, where it hides no data."""
+  """Puts a legend above the axes, where it hides no data."""
   if axes.get_legend_handles_labels()[0]:
     axes.legend(
         loc='lower left',
@@ -275,14 +276,14 @@ def _curve(
     )
 
 
-def _sides(
-    changes: np.ndarray, higher_is_better: bool
+def _by_effect(
+    changes: np.ndarray, metric: metric_lib.Metric
 ) -> dict[tuple[str, str], np.ndarray]:
-  """Which clients are on which side, by the side's label and colour."""
-  gain = changes if higher_is_better else -changes
+  """Masks of the helped, unchanged and hurt clients, by (label, colour)."""
+  gain = metric.sign * changes
   return {
       ('helped', HELPED): gain > 0,
-      ('same', SAME): gain == 0,
+      ('unchanged', SAME): gain == 0,
       ('hurt', HURT): gain < 0,
   }
 
@@ -293,12 +294,12 @@ def _scatter(
     y: np.ndarray,
     changes: np.ndarray,
     weight: np.ndarray,
-    higher_is_better: bool,
+    metric: metric_lib.Metric,
 ) -> None:
   area = 8 + 52 * weight / weight.max(initial=1)
-  for (label, color), members in _sides(changes, higher_is_better).items():
+  for (label, color), members in _by_effect(changes, metric).items():
     if not members.any():
-      continue  # Its mark in the legend would have no size.
+      continue  # The mark in the legend would have no size.
     axes.scatter(
         x[members],
         y[members],

@@ -134,6 +134,28 @@ class Dispatcher:
 
 
 @dataclasses.dataclass(frozen=True)
+class Sharding:
+  """How many clients are computed at a time, and where.
+
+  Attributes:
+    dispatcher: Hands shards to workers; by default the thread's own TFF context
+      computes them.
+    clients_per_shard: The number of clients in a shard. With `None` training
+      takes the whole cohort, and evaluation as many as fit in memory easily.
+  """
+
+  dispatcher: Dispatcher = dataclasses.field(default_factory=Dispatcher)
+  clients_per_shard: Optional[int] = None
+
+  def __post_init__(self):
+    if self.clients_per_shard is not None and self.clients_per_shard < 1:
+      raise errors.SettingsError(
+          'Expected `clients_per_shard` of at least 1, found'
+          f' {self.clients_per_shard}. Use None for the whole cohort.'
+      )
+
+
+@dataclasses.dataclass(frozen=True)
 class _Answer:
   """How a task went: a result, or an error."""
 

@@ -9,8 +9,7 @@ which worker computed which shard and which one finished first.
 """
 
 from collections.abc import Callable, Sequence
-import dataclasses
-from typing import Any, Optional
+from typing import Any
 
 import humanize
 import tensorflow as tf
@@ -31,36 +30,12 @@ ReadFn = Callable[[Sequence[str]], tuple[Sequence[Any], Sequence[Any]]]
 WriteFn = Callable[[Sequence[str], Sequence[Any]], None]
 
 
-@dataclasses.dataclass(frozen=True)
-class Sharding:
-  """How a cohort is divided, and where its parts are computed.
-
-  Attributes:
-    dispatcher: Hands shards to workers; by default they are computed in the
-      thread's context, one after the other.
-    clients_per_shard: Number of clients that are computed together, which
-      bounds memory; None computes the whole cohort together.
-  """
-
-  dispatcher: dispatcher_lib.Dispatcher = dataclasses.field(
-      default_factory=dispatcher_lib.Dispatcher
-  )
-  clients_per_shard: Optional[int] = None
-
-  def __post_init__(self):
-    if self.clients_per_shard is not None and self.clients_per_shard < 1:
-      raise errors.SettingsError(
-          'Expected `clients_per_shard` of at least 1, found'
-          f' {self.clients_per_shard}. Use None for the whole cohort.'
-      )
-
-
 def run_round(
     process: process_lib.PartialProcess,
     state: Any,
     cohort: Sequence[str],
     *,
-    sharding: Sharding,
+    sharding: dispatcher_lib.Sharding,
     read_fn: ReadFn,
     write_fn: WriteFn,
 ) -> tuple[Any, Any]:

@@ -28,6 +28,7 @@ import tqdm
 
 from tff_partial import errors
 from tff_partial.learning import process as process_lib
+from tff_partial.runtime import dispatcher as dispatcher_lib
 from tff_partial.training import personal_store
 from tff_partial.training import sampler as sampler_lib
 from tff_partial.training import sharded_round
@@ -74,7 +75,7 @@ def train(
     settings: Settings,
     *,
     initial_state: Any = None,
-    sharding: Optional[sharded_round.Sharding] = None,
+    sharding: Optional[dispatcher_lib.Sharding] = None,
     release_managers: Iterable[tff.program.ReleaseManager] = (),
     evaluation_fn: Optional[EvaluationFn] = None,
     progress: bool = True,
@@ -107,7 +108,7 @@ def train(
     errors.WorkerError: If no worker is left.
   """
   rounds = _Rounds(
-      process, sampler, store, sharding or sharded_round.Sharding()
+      process, sampler, store, sharding or dispatcher_lib.Sharding()
   )
   if initial_state is None:
     initial_state = process.initialize()
@@ -141,7 +142,7 @@ class _Rounds:
   process: process_lib.PartialProcess
   sampler: sampler_lib.Sampler
   store: personal_store.PersonalStore
-  sharding: sharded_round.Sharding
+  sharding: dispatcher_lib.Sharding
 
   def run(
       self, round_num: int, state: Any

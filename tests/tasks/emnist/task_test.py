@@ -136,7 +136,7 @@ class EmnistTest(parameterized.TestCase):
   def test_task(self):
     task = self.create()
     self.assertEqual(list(task.train.client_ids), ['writer_0', 'writer_1'])
-    self.assertEqual((task.name, task.metric), ('emnist', 'accuracy'))
+    self.assertEqual((task.name, task.metric.name), ('emnist', 'accuracy'))
     self.assertFalse(task.demonstration)
 
   def test_unknown_split(self):

@@ -185,11 +185,12 @@ class TrainingTest(absltest.TestCase):
                 personal_fn=lambda ids: personal,
             )
         },
-        client_ids=task.test.client_ids,
-        train_clients=task.train,
-        test_clients=task.test,
-        client_examples=task.client_examples,
-        participated=lambda client_id: True,
+        evaluation.Population(
+            train=task.train,
+            test=task.test,
+            participated=lambda client_id: True,
+        ),
+        task.test.client_ids,
         progress=False,
     )
     words = []
