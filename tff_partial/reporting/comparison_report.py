@@ -25,19 +25,19 @@ from tff_partial.reporting import plots
 
 # (question, first, second): schemes whose names differ in nothing else.
 _PAIRS = (
-    ('FedAlt against FedSim with equal epochs', 'fed_alt', 'fed_sim'),
+    ('FedAlt versus FedSim with equal epochs', 'fed_alt', 'fed_sim'),
     (
-        'FedAlt against FedSim with equal gradient steps',
+        'FedAlt versus FedSim with equal gradient steps',
         'fed_alt',
         'fed_sim with equal steps',
     ),
     (
-        'Keeping personal variables against reconstructing them each round',
+        'Keeping personal variables versus reconstructing them each round',
         'fed_alt',
         'fed_recon',
     ),
-    ('FedAlt against fine-tuning alone', 'fed_alt', 'finetune'),
-    ('FedSim against fine-tuning alone', 'fed_sim', 'finetune'),
+    ('FedAlt versus fine-tuning alone', 'fed_alt', 'finetune'),
+    ('FedSim versus fine-tuning alone', 'fed_sim', 'finetune'),
 )
 
 
@@ -203,7 +203,7 @@ def _pairs(
     trained = by_name.get(f'{algorithm}, {split}')
     if model and trained is not None:
       add(
-          f'{formatting.model(model[0])} against the model as trained',
+          f'{formatting.model(model[0])} versus the model as trained',
           by_name[name],
           trained,
       )
@@ -214,11 +214,11 @@ def _pairs(
     if parts[control.name][0] == 'fed_avg':
       for other in plain:
         if other is not control:
-          add('Personalization against more rounds of FedAvg', other, control)
+          add('Personalization versus more rounds of FedAvg', other, control)
   if full is not None:
     for scheme in plain:
       if not scheme.full and scheme.personal_fraction:
-        add('Partial against full personalization', scheme, full)
+        add('Partial versus full personalization', scheme, full)
   return found
 
 

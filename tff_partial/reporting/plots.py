@@ -5,7 +5,7 @@
 Each function returns a new Matplotlib figure. None of them uses pyplot and its
 global state, so a report, a notebook and several threads can draw at the same
 time. The colours are those of Okabe and Ito, which colour-blind readers can
-tell apart: vermillion means hurt, blue helped and grey unchanged.
+tell apart: vermillion means hurt, blue helped and grey equal.
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -102,7 +102,7 @@ def change_histogram(
   # bar mixes hurt and helped clients.
   edges = width * (np.arange(bins + 1) - bins / 2)
   for (label, color), members in _by_effect(changes, metric).items():
-    if label == 'unchanged':
+    if label == 'equal':
       heights, lefts = np.array([members.sum()]), np.zeros(1)
       widths = 0.5 * width
     else:
@@ -114,7 +114,7 @@ def change_histogram(
         widths,
         color=color,
         label=f'{label}: {members.sum()}',
-        zorder=3 if label == 'unchanged' else 2,
+        zorder=3 if label == 'equal' else 2,
     )
   axes.set_xlim(
       min(changes.min(initial=0), -width) - width,
@@ -279,11 +279,11 @@ def _curve(
 def _by_effect(
     changes: np.ndarray, metric: metric_lib.Metric
 ) -> dict[tuple[str, str], np.ndarray]:
-  """Masks of the helped, unchanged and hurt clients, by (label, colour)."""
+  """Masks of the helped, equal and hurt clients, by (label, colour)."""
   gain = metric.sign * changes
   return {
       ('helped', HELPED): gain > 0,
-      ('unchanged', SAME): gain == 0,
+      ('equal', SAME): gain == 0,
       ('hurt', HURT): gain < 0,
   }
 
