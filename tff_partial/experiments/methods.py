@@ -229,15 +229,19 @@ def equal_steps_name(algorithm: str) -> str:
   return f'{algorithm} with equal steps'
 
 
-# What a comparison asks: (in words, first algorithm, second algorithm).
+# What a comparison asks: (question, first algorithm, second algorithm).
 QUESTIONS = (
-    ('FedAlt against FedSim, at equal epochs', 'fed_alt', 'fed_sim'),
+    ('FedAlt versus FedSim with equal epochs', 'fed_alt', 'fed_sim'),
     (
-        'FedAlt against FedSim, at equal gradient steps',
+        'FedAlt versus FedSim with equal gradient steps',
         'fed_alt',
         equal_steps_name('fed_sim'),
     ),
-    ('Kept against made again each round', 'fed_alt', 'fed_recon'),
-    ('FedAlt against fine-tuning alone', 'fed_alt', 'finetune'),
-    ('FedSim against fine-tuning alone', 'fed_sim', 'finetune'),
+    (
+        'Keeping personal variables versus reconstructing them each round',
+        'fed_alt',
+        'fed_recon',
+    ),
+    ('FedAlt versus fine-tuning alone', 'fed_alt', 'finetune'),
+    ('FedSim versus fine-tuning alone', 'fed_sim', 'finetune'),
 )

@@ -23,23 +23,6 @@ from tff_partial.reporting import formatting
 from tff_partial.reporting import page
 from tff_partial.reporting import plots
 
-# (question, first, second): schemes whose names differ in nothing else.
-_PAIRS = (
-    ('FedAlt versus FedSim with equal epochs', 'fed_alt', 'fed_sim'),
-    (
-        'FedAlt versus FedSim with equal gradient steps',
-        'fed_alt',
-        'fed_sim with equal steps',
-    ),
-    (
-        'Keeping personal variables versus reconstructing them each round',
-        'fed_alt',
-        'fed_recon',
-    ),
-    ('FedAlt versus fine-tuning alone', 'fed_alt', 'finetune'),
-    ('FedSim versus fine-tuning alone', 'fed_sim', 'finetune'),
-)
-
 
 def write(
     folder: str | os.PathLike[str],
@@ -48,6 +31,8 @@ def write(
     runs: Mapping[run_results.Key, run_results.Run],
     failures: Mapping[str, str],
     settings: Mapping[str, object],
+    questions: Sequence[tuple[str, str, str]] = (),
+    control: str | None = None,
     notes: Sequence[str] = (),
 ) -> pathlib.Path:
   """Writes the comparison of runs: tables, figures as SVG files, and the page.
@@ -60,6 +45,10 @@ def write(
     runs: The runs to compare, in the order of the tables.
     failures: Error messages of the runs that failed, by the run's name.
     settings: The settings that all runs have in common, by name.
+    questions: Each with the two algorithms whose difference answers it, for
+      every split that both were run with.
+    control: The algorithm that gives all clients one model, if any; others are
+      compared with its run.
     notes: Remarks for the reader, a paragraph each.
 
   Returns:
@@ -83,6 +72,8 @@ def write(
       title=title,
       failures=failures,
       settings=settings,
+      questions=questions,
+      control=control,
       notes=notes,
   )
   environment = page.environment(first.percent)
@@ -111,6 +102,8 @@ def _contents(
     title: str,
     failures: Mapping[str, str],
     settings: Mapping[str, object],
+    questions: Sequence[tuple[str, str, str]],
+    control: str | None,
     notes: Sequence[str],
 ) -> dict[str, Any]:
   """Every number of the comparison, ready for JSON."""
@@ -129,7 +122,7 @@ def _contents(
               _numbers(scheme, None, first)
               for scheme in comparison.newcomers(runs)
           ],
-          'pairs': _pairs(schemes, full),
+          'pairs': _pairs(schemes, full, questions, control),
           'failures': failures,
           'settings': settings,
           'notes': notes,
@@ -175,7 +168,10 @@ def _numbers(
 
 
 def _pairs(
-    schemes: Sequence[comparison.Scheme], full: comparison.Scheme | None
+    schemes: Sequence[comparison.Scheme],
+    full: comparison.Scheme | None,
+    questions: Sequence[tuple[str, str, str]],
+    control: str | None,
 ) -> list[dict[str, object]]:
   """The differences between schemes that answer common questions."""
   found = []
@@ -194,7 +190,7 @@ def _pairs(
 
   by_name = {scheme.name: scheme for scheme in schemes}
   parts = {name: name.split(', ') for name in by_name}
-  for question, first, second in _PAIRS:
+  for question, first, second in questions:
     for name, (algorithm, *rest) in parts.items():
       other = by_name.get(', '.join([second, *rest]))
       if algorithm == first and other is not None:
@@ -210,11 +206,11 @@ def _pairs(
   # The following questions are not asked about variants of schemes.
   plain = [s for s in schemes if len(parts[s.name]) == 2]
   plain = [s for s in plain if ' with ' not in s.name]
-  for control in plain:
-    if parts[control.name][0] == 'fed_avg':
+  for one_model in plain:
+    if parts[one_model.name][0] == control:
       for other in plain:
-        if other is not control:
-          add('Personalization versus more rounds of FedAvg', other, control)
+        if other is not one_model:
+          add('Personalization versus more rounds of FedAvg', other, one_model)
   if full is not None:
     for scheme in plain:
       if not scheme.full and scheme.personal_fraction:
