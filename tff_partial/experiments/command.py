@@ -49,9 +49,11 @@ def run(
     print(f'\n{prog}: interrupted.', file=sys.stderr)
     return INTERRUPTED
   except Exception as e:  # pylint: disable=broad-except
-    mistake = errors.from_os(e) if isinstance(e, OSError) else None
+    mistake: Optional[errors.UserError] = None
     if isinstance(e, errors.UserError):
       mistake = e
+    elif isinstance(e, OSError):
+      mistake = errors.from_os(e)
     if debug or mistake is None:
       traceback.print_exc()
     if mistake is None:

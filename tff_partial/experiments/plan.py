@@ -108,7 +108,7 @@ class Plan:
         seed=self.config.seed,
     )
 
-  def evaluation(
+  def build_evaluation(
       self, phases: Sequence[local_update.Phase] = ()
   ) -> evaluation.Evaluation:
     """The evaluation after some phases; each takes seconds to build, once."""

@@ -148,7 +148,7 @@ class TestedModels:
     if local_update.needs_initial_personal(phases):
       anchor = initial_personal or self._start.personal
     return evaluation.TestedModel(
-        self._plan.evaluation(phases),
+        self._plan.build_evaluation(phases),
         shared,
         personal_fn,
         round_num=self._plan.config.total_rounds,
