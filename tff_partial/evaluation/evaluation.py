@@ -30,11 +30,11 @@ import tqdm
 
 from tff_partial import errors
 from tff_partial.evaluation import client_table
+from tff_partial.learning import client_work as client_work_lib
 from tff_partial.learning import clients as clients_lib
 from tff_partial.learning import examples as examples_lib
 from tff_partial.learning import local_update
 from tff_partial.learning import partial_model
-from tff_partial.learning import process
 from tff_partial.runtime import dispatcher as dispatcher_lib
 
 
@@ -54,46 +54,38 @@ def build_evaluation(
   Returns:
     A computation `(<shared=U@SERVER, client_work=W@SERVER,
     personal={P}@CLIENTS, train={E}@CLIENTS, test={E}@CLIENTS> ->
-    {<scores=..., personal=P, steps=int64, examples=int64>}@CLIENTS)`. `W` is a
-    `process.ClientWorkState`; `train` and the resulting `personal` are empty
-    structures without phases. `scores` has each metric's two terms for each
-    test example in the order given, float32 [examples]; `steps` and `examples`
-    are what the phases took.
+    {<scores=..., personal=P, steps=int64, examples=int64>}@CLIENTS)`. `W` is
+    the type of a `client_work.ClientWorkState`; `train` and the resulting
+    `personal` are empty structures without phases. `scores` has each metric's
+    two terms for each test example in the order given, float32 [examples];
+    `steps` and `examples` count the steps of the phases and their examples.
   """
-  types = process.model_types(model_fn, client_examples)
-  work_type = process.client_work_type(types, phases)
+  types = client_work_lib.model_types(model_fn, client_examples)
+  work_type = client_work_lib.state_type(types, phases)
   train_type = types.examples if phases else tff.types.to_type(())
+
+  def run(model, shared, client_work, personal, train, test):
+    progress = local_update.run_phases(
+        model,
+        phases,
+        client_work.inputs(shared, personal, train),
+        client_examples=client_examples,
+    )
+    trained = local_update.values_of(model.personal)
+    return collections.OrderedDict(
+        scores=_score(model, test, client_examples),
+        personal=trained if phases else (),
+        steps=sum((p.steps for p in progress), tf.constant(0, tf.int64)),
+        examples=sum((p.examples for p in progress), tf.constant(0, tf.int64)),
+    )
 
   @tff.tensorflow.computation(
       types.shared, work_type, types.personal, train_type, types.examples
   )
   def test_client(shared, client_work, personal, train, test):
-    with partial_model.without_initial_values():
-      model = model_fn()
-
-    @functools.partial(tf.function, autograph=False)
-    def run(shared, client_work, personal, train, test):
-      progress = local_update.run_phases(
-          model,
-          phases,
-          shared,
-          personal,
-          train,
-          client_examples=client_examples,
-          round_num=client_work.round_num,
-          initial_personal=client_work.initial_personal or None,
-      )
-      trained = tf.nest.map_structure(lambda v: v.read_value(), model.personal)
-      return collections.OrderedDict(
-          scores=_score(model, test, client_examples),
-          personal=trained if phases else (),
-          steps=sum((p.steps for p in progress), tf.constant(0, tf.int64)),
-          examples=sum(
-              (p.examples for p in progress), tf.constant(0, tf.int64)
-          ),
-      )
-
-    return run(shared, client_work, personal, train, test)
+    return partial_model.run(
+        model_fn, run, shared, client_work, personal, train, test
+    )
 
   @tff.federated_computation(
       tff.FederatedType(types.shared, tff.SERVER),
@@ -137,7 +129,9 @@ def _score(
   scores = collections.OrderedDict(
       (name, (nothing(), nothing())) for name in model.metric_names
   )
-  return client_examples.reduce(examples, scores, step, training=False)
+  return client_examples.reduce(
+      examples, scores, step, examples_lib.Pass(training=False)
+  )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -239,7 +233,7 @@ def evaluate(
     job = jobs[i]
     model = models[job.model]
     train, test = read(job.cohort)
-    client_work = process.ClientWorkState(
+    client_work = client_work_lib.ClientWorkState(
         np.int32(model.round_num), model.initial_personal
     )
     return model.evaluation, (

@@ -28,8 +28,8 @@ from tff_partial.experiments import pretrained
 from tff_partial.experiments import run_folder
 from tff_partial.experiments import task as task_lib
 from tff_partial.learning import algorithms
+from tff_partial.learning import client_work as client_work_lib
 from tff_partial.learning import clients as clients_lib
-from tff_partial.learning import copied_model
 from tff_partial.learning import local_update
 from tff_partial.learning import partial_model
 from tff_partial.learning import partition
@@ -186,7 +186,9 @@ class _Run:
       )
       self._train_clients = part(held_out=False)
       self._held_out = part(held_out=True)
-    self._clients = clients_lib.Without(self._train_clients, self._unseen)
+    self._clients = clients_lib.ExcludingClients(
+        self._train_clients, self._unseen
+    )
     self._algorithm = _create_algorithm(config)
     self._model_fn = create_model_fn(task.model_fn, config)
     self._variables = partial_model.describe(self._model_fn)
@@ -231,7 +233,7 @@ class _Run:
     config = self._config
     if self._algorithm.trains_shared:
       process = process_lib.build_partial_process(
-          self._model_fn,
+          self._task.model_fn(config.split),
           self._algorithm,
           client_examples=self._task.client_examples,
           server_optimizer=_create_server_optimizer(config),
@@ -347,7 +349,10 @@ class _Run:
     if self._algorithm.trains_shared or not self._pretrained:
       models['shared'] = test(
           shared,
-          lambda client_ids: [self._without_client(shared)] * len(client_ids),
+          lambda client_ids: [
+              self._algorithm.shared_only(shared, self._initial_personal)
+          ]
+          * len(client_ids),
       )
     if self._algorithm.trains_shared:
       if self._algorithm.stateful:
@@ -378,7 +383,7 @@ class _Run:
     starts from the initial values and runs one personal phase on the client's
     training examples, 'finetune' the epochs of fine-tuning.
     """
-    start = self._without_client(shared)
+    start = self._algorithm.shared_only(shared, self._initial_personal)
     models = {}
     for policy in self._config.onboarding_policies:
       personal = start
@@ -441,14 +446,6 @@ class _Run:
         'kept_shared_share': 1 - len(takes) / len(table.client_ids),
     }
     return gate.add(table, takes, **names)
-
-  def _without_client(
-      self, shared: tff.learning.models.ModelWeights
-  ) -> tff.learning.models.ModelWeights:
-    """Personal variables that make a model of the shared ones alone."""
-    if self._algorithm.model == algorithms.PART:
-      return self._initial_personal
-    return copied_model.copy_of(shared, self._initial_personal)
 
   def _evaluation(self, phases) -> tff.Computation:
     """The test after these phases, which takes seconds to build: once."""
@@ -664,7 +661,8 @@ def _initial_weights(
     init_from: Optional[str],
 ) -> tuple[tff.learning.models.ModelWeights, tff.learning.models.ModelWeights]:
   """Seeded (shared, personal) variables, or a file's or another run's."""
-  shared, personal = process_lib.build_initial_weights(model_fn, seed=seed)()
+  build = client_work_lib.build_initial_weights
+  shared, personal = build(model_fn, seed=seed)()
   if init_from is None:
     return shared, personal
   path = pathlib.Path(init_from)
@@ -695,13 +693,7 @@ def create_model_fn(
     split_model_fn: Split name to a `ModelFn`, as a task has it.
     config: Names algorithm and split.
   """
-  model_fn = split_model_fn(config.split)
-  model = _create_algorithm(config).model
-  if model == algorithms.COPY:
-    return lambda: copied_model.CopiedModel(model_fn)
-  if model == algorithms.MIXTURE:
-    return lambda: copied_model.MixedModel(model_fn)
-  return model_fn
+  return _create_algorithm(config).wrap(split_model_fn(config.split))
 
 
 def _create_algorithm(config: config_lib.Config) -> algorithms.Algorithm:
