@@ -16,9 +16,9 @@ import numpy as np
 import tensorflow as tf
 
 from benchmarks import workload as workload_lib
+from tff_partial.learning import client_work as client_work_lib
 from tff_partial.learning import clients as clients_lib
 from tff_partial.learning import partial_model
-from tff_partial.learning import process as process_lib
 
 
 class BareLoop:
@@ -38,7 +38,7 @@ class BareLoop:
     """
     self._workload = workload
     model_fn = workload.model_fn(workload.split if alternating else 'none')
-    initial_shared, initial_personal = process_lib.build_initial_weights(
+    initial_shared, initial_personal = client_work_lib.build_initial_weights(
         model_fn, seed=0
     )()
     self.shared = list(initial_shared.trainable)

@@ -12,16 +12,16 @@ import tensorflow_federated as tff
 
 from benchmarks import turns
 from benchmarks import workload as workload_lib
+from tff_partial.learning import client_work as client_work_lib
 from tff_partial.learning import clients as clients_lib
-from tff_partial.learning import process as process_lib
 
 
 def create(workload: workload_lib.Workload) -> turns.Round:
   """A round of FedAlt without its steps."""
   form = workload.client_examples
   model_fn = workload.model_fn(workload.split)
-  types = process_lib.model_types(model_fn, form)
-  shared, personal = process_lib.build_initial_weights(model_fn, seed=0)()
+  types = client_work_lib.model_types(model_fn, form)
+  shared, personal = client_work_lib.build_initial_weights(model_fn, seed=0)()
 
   @tff.tensorflow.computation(types.shared, types.personal, types.examples)
   def client_work(shared, personal, examples):

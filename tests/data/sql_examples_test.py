@@ -57,7 +57,7 @@ class SqlExamplesTest(absltest.TestCase):
         examples,
         nothing,
         lambda seen, batch: tf.concat([seen, batch['label']], 0),
-        **kwargs,
+        examples_lib.Pass(**kwargs),
     )
 
   def test_reads_what_python_reads(self):

@@ -22,11 +22,14 @@ import numpy as np
 import psutil
 import tensorflow as tf
 
-import run_experiment
+import tasks
 from tests.helpers import paths
 from tff_partial.data import sql_writer
+from tff_partial.experiments import flags as flags_lib
+from tff_partial.experiments import program
 from tff_partial.experiments import run_folder
 
+flags_lib.define()
 PROGRAM = (sys.executable, str(paths.ROOT / 'run_experiment.py'))
 ROUNDS = 60  # Enough to be stopped in.
 SECONDS = 900  # After which a run that does not get there is given up.
@@ -178,7 +181,7 @@ class FolderTest(parameterized.TestCase):
     ):
       argv = flags.FLAGS(['run_experiment', *arguments])
       with self.assertRaises(SystemExit) as raised:
-        run_experiment.main(argv)
+        program.main(argv, tasks=tasks.TASKS)
     lines = re.split('[\r\n]+', err.getvalue())
     # Progress bars are drawn on stderr too.
     said = [line for line in lines if line and '%|' not in line]

@@ -9,64 +9,145 @@ import tensorflow as tf
 
 from tests.helpers import toy
 from tests.helpers import worker
+from tff_partial import errors
 from tff_partial.learning import algorithms
+from tff_partial.learning import copied_model
 from tff_partial.learning import examples as examples_lib
 from tff_partial.learning import local_update
+from tff_partial.learning import partition
 from tff_partial.learning import process
 
 setUpModule, tearDownModule = worker.start, worker.stop
 
 FORM = examples_lib.Tensors(batch_size=2)
 XS, YS = [1.0, 2.0, -1.0], [3.0, 5.0, -1.0]  # y = 2 x + 1, in two batches.
-W, B = 0.25, -0.5  # Where training starts.
+W, B = 0.25, -0.5  # Initial slope and offset.
+MIXTURE = 0.5
+SHARED, PERSONAL = toy.sgd(0.1), toy.sgd(0.2)
+MAX_RATE = 0.2
 
 
-def fed_avg(steps):
-  return algorithms.fed_avg(toy.sgd(0.1), steps=steps)
+def pfedme(steps):
+  return algorithms.pfedme(
+      PERSONAL,
+      penalty=0.5,
+      pull=0.5,
+      local_rounds=2,
+      inner_steps=steps.max_steps or 4,
+      clip_norm=steps.clip_norm,
+  )
 
 
-def fed_sim(steps):
-  return algorithms.fed_sim(toy.sgd(0.1), toy.sgd(0.2), steps=steps)
-
-
-def fed_alt(steps):
-  return algorithms.fed_alt(toy.sgd(0.1), toy.sgd(0.2), steps=steps)
-
-
-def fed_recon(steps):
-  return algorithms.fed_recon(toy.sgd(0.1), toy.sgd(0.2), steps=steps)
-
-
-def finetune(steps):
-  return algorithms.finetune(toy.sgd(0.2), steps=steps)
-
-
-# What makes it, the groups that its phases train, whether it is stateful.
+# Name, function of `Steps`, the groups that each phase changes, and whether the
+# algorithm is stateful.
 ALGORITHMS = (
-    ('fed_avg', fed_avg, ['shared'], True),
-    ('fed_sim', fed_sim, ['personal+shared'], True),
-    ('fed_alt', fed_alt, ['personal', 'shared'], True),
-    ('fed_recon', fed_recon, ['personal', 'shared'], False),
-    ('finetune', finetune, ['personal'], True),
+    (
+        'fed_avg',
+        lambda s: algorithms.fed_avg(SHARED, steps=s),
+        ['shared'],
+        True,
+    ),
+    (
+        'fed_sim',
+        lambda s: algorithms.fed_sim(SHARED, PERSONAL, steps=s),
+        ['personal+shared'],
+        True,
+    ),
+    (
+        'fed_alt',
+        lambda s: algorithms.fed_alt(SHARED, PERSONAL, steps=s),
+        ['personal', 'shared'],
+        True,
+    ),
+    (
+        'fed_recon',
+        lambda s: algorithms.fed_recon(SHARED, PERSONAL, steps=s),
+        ['personal', 'shared'],
+        False,
+    ),
+    (
+        'finetune',
+        lambda s: algorithms.finetune(PERSONAL, steps=s),
+        ['personal'],
+        True,
+    ),
+    (
+        'ditto',
+        lambda s: algorithms.ditto(SHARED, PERSONAL, penalty=0.5, steps=s),
+        ['personal', 'shared'],
+        True,
+    ),
+    ('pfedme', pfedme, ['personal+shared'] * 2, True),
+    (
+        'apfl',
+        lambda s: algorithms.apfl(SHARED, PERSONAL, steps=s),
+        ['personal+shared'],
+        True,
+    ),
 )
+TRAINING_SHARED = [row for row in ALGORITHMS if 'shared' in ''.join(row[2])]
+WRAPPING = [
+    row for row in ALGORITHMS if row[1](algorithms.Steps()).wrapper is not None
+]
 
 
-def run(create, xs=XS, ys=YS, *, steps=None, w=W, b=B):
-  """(w, b, output) after one client's work."""
+def plain_model_fn(algorithm):
+  """A model that the algorithm takes: with a split, or without."""
+  return toy.model_fn(
+      toy.B_IS_PERSONAL if algorithm.wrapper is None else partition.none
+  )
+
+
+def start(algorithm, *, apart=0.0):
+  """A client's shared and personal variables before its work.
+
+  Args:
+    algorithm: The algorithm that it runs.
+    apart: By how much personal copies differ from what they are a copy of.
+  """
+  if algorithm.wrapper is None:
+    return toy.weights([[W]]), toy.weights([B])
+  personal = [[[W + apart]], [B + apart]]
+  if algorithm.wrapper is copied_model.MixedModel:
+    personal.append(MIXTURE)
+  return toy.weights([[W]], [B]), toy.weights(*personal)
+
+
+def value(xs=XS, ys=YS, form=FORM):
+  return form.value(toy.examples(xs, ys), np.array([0, 0], np.int32))
+
+
+def run(algorithm, examples, variables, *, form=FORM):
+  """One client's work: (shared and personal variables, output)."""
+  shared, personal = variables
   output = local_update.local_update(
-      toy.model_fn()(),
-      create(steps or algorithms.Steps()).phases,
-      toy.weights([[w]]),
-      toy.weights([b]),
-      FORM.value(toy.examples(xs, ys), np.array([0, 0], np.int32)),
-      client_examples=FORM,
+      algorithm.wrap(plain_model_fn(algorithm))(),
+      algorithm.phases,
+      local_update.ClientInputs(shared, personal, examples),
+      client_examples=form,
   )
   output = tf.nest.map_structure(lambda t: t.numpy(), output)
-  return (
-      w - float(output.update[0].squeeze()),
-      float(output.personal.trainable[0].squeeze()),
-      output,
-  )
+  after = [u - d for u, d in zip(shared.trainable, output.update)]
+  return (toy.weights(*after), output.personal), output
+
+
+def moves(before, after):
+  """The norms of the changes of the shared and the personal variables."""
+  return [
+      float(
+          np.sqrt(
+              sum(
+                  np.sum(np.square(np.subtract(a, b)))
+                  for a, b in zip(after_group[0], before_group[0])
+              )
+          )
+      )
+      for before_group, after_group in zip(before, after)
+  ]
+
+
+def assert_same(found, expected):
+  tf.nest.map_structure(np.testing.assert_array_equal, found, expected)
 
 
 class ContractTest(parameterized.TestCase):
@@ -74,101 +155,243 @@ class ContractTest(parameterized.TestCase):
   @parameterized.named_parameters(*ALGORITHMS)
   def test_says_what_it_does(self, create, groups, stateful):
     algorithm = create(algorithms.Steps())
-    self.assertEqual(algorithm.name, create.__name__)
-    self.assertEqual(algorithm.stateful, stateful)
     self.assertEqual(
         [
             '+'.join(
                 name
-                for name in ('personal', 'shared')
-                if getattr(phase, name) is not None
+                for name, changes in (
+                    ('personal', phase.personal is not None),
+                    ('shared', phase.shared is not None or phase.pull > 0),
+                )
+                if changes
             )
             for phase in algorithm.phases
         ],
         groups,
     )
+    self.assertEqual(algorithm.stateful, stateful)
     self.assertEqual(algorithm.trains_shared, 'shared' in ''.join(groups))
-    self.assertEqual(algorithm.trains_personal, 'personal' in ''.join(groups))
 
   @parameterized.named_parameters(*ALGORITHMS)
   def test_moves_the_groups_that_it_trains_and_no_others(
       self, create, groups, unused_stateful
   ):
-    w, b, _ = run(create)
-    self.assertEqual(w != W, 'shared' in ''.join(groups))
-    self.assertEqual(b != B, 'personal' in ''.join(groups))
+    algorithm = create(algorithms.Steps())
+    before = start(algorithm)
+    after, _ = run(algorithm, value(), before)
+    moved = [move > 0 for move in moves(before, after)]
+    self.assertEqual(
+        moved, ['shared' in ''.join(groups), 'personal' in ''.join(groups)]
+    )
 
   @parameterized.named_parameters(*ALGORITHMS)
-  def test_depends_on_its_arguments_alone(self, create, *unused):
-    first, again = run(create)[2], run(create)[2]
-    tf.nest.map_structure(np.testing.assert_array_equal, first, again)
+  def test_depends_only_on_its_arguments(self, create, *unused):
+    algorithm = create(algorithms.Steps())
+    first, again = (run(algorithm, value(), start(algorithm)) for _ in range(2))
+    assert_same(first, again)
 
   @parameterized.named_parameters(*ALGORITHMS)
   def test_counts_steps_and_examples(self, create, groups, unused_stateful):
-    # Two batches of 3 examples, for 3 epochs, in each phase.
-    output = run(create, steps=algorithms.Steps(epochs=3))[2]
-    self.assertEqual(output.counts.steps, 6 * len(groups))
-    self.assertEqual(output.counts.examples, 9 * len(groups))
-    self.assertEqual(output.weight, 9.0)  # What the last phase saw.
-    # Cut off after two batches and the first of the next epoch.
-    output = run(create, steps=algorithms.Steps(epochs=3, max_steps=3))[2]
-    self.assertEqual(output.counts.steps, 3 * len(groups))
-    self.assertEqual(output.counts.examples, 5 * len(groups))
+    # Three epochs of two batches, of 2 and 1 examples. Without a bound, pFedMe
+    # takes four inner steps.
+    algorithm = create(algorithms.Steps(epochs=3))
+    steps, seen = (4, 6) if create is pfedme else (6, 9)
+    output = run(algorithm, value(), start(algorithm))[1]
+    self.assertEqual(output.counts.steps, steps * len(groups))
+    self.assertEqual(output.counts.examples, seen * len(groups))
+    self.assertEqual(output.weight, seen)  # Of the last phase.
 
   @parameterized.named_parameters(*ALGORITHMS)
-  def test_gradients_are_bounded(self, create, *unused):
-    # Rates are 0.1 and 0.2, and there is one step a phase.
-    w, b, _ = run(create, steps=algorithms.Steps(max_steps=1, clip_norm=1e-3))
-    self.assertLessEqual(abs(w - W), 0.1 * 1e-3 * (1 + 1e-3))
-    self.assertLessEqual(abs(b - B), 0.2 * 1e-3 * (1 + 1e-3))
+  def test_max_steps_bounds_each_phase(self, create, groups, unused_stateful):
+    # Two batches of the first epoch and one of the second.
+    algorithm = create(algorithms.Steps(epochs=3, max_steps=3))
+    output = run(algorithm, value(), start(algorithm))[1]
+    self.assertEqual(output.counts.steps, 3 * len(groups))
+    self.assertEqual(output.counts.examples, 5 * len(groups))
+    self.assertEqual(output.weight, 5)
+
+  @parameterized.named_parameters(*ALGORITHMS)
+  def test_clip_norm_bounds_the_change(self, create, groups, unused_stateful):
+    clip_norm = 1e-3
+    bound = MAX_RATE * clip_norm * len(groups) * (1 + 1e-3)
+    for norm, is_bounded in ((clip_norm, True), (None, False)):
+      algorithm = create(algorithms.Steps(max_steps=1, clip_norm=norm))
+      before = start(algorithm)
+      after, _ = run(algorithm, value(), before)
+      self.assertEqual(max(moves(before, after)) <= bound, is_bounded)
 
   @parameterized.named_parameters(*ALGORITHMS)
   def test_client_without_examples_changes_nothing(self, create, *unused):
-    w, b, output = run(create, [], [])
-    self.assertEqual((w, b, output.weight), (W, B, 0))
-    self.assertEqual((output.counts.empty, output.counts.non_finite), (1, 0))
+    algorithm = create(algorithms.Steps())
+    before = start(algorithm)
+    after, output = run(algorithm, value([], []), before)
+    assert_same(after, before)
+    self.assertEqual(output.weight, 0)
+    self.assertEqual(output.metrics['squared_error'], (0, 0))
+    self.assertEqual(output.counts, (0, 0, 0, 1))
 
   @parameterized.named_parameters(*ALGORITHMS)
-  def test_client_that_fails_changes_nothing(self, create, *unused):
-    for bad in (np.nan, 1e30):  # The second becomes infinite in training.
-      w, b, output = run(create, [1.0, 1.0, bad], YS)
-      self.assertEqual((w, b, output.weight), (W, B, 0))
-      self.assertEqual((output.counts.empty, output.counts.non_finite), (0, 1))
+  def test_client_without_examples_keeps_its_personal_variables(
+      self, create, *unused
+  ):
+    algorithm = create(algorithms.Steps())
+    before = start(algorithm, apart=1.0)
+    _, output = run(algorithm, value([], []), before)
+    assert_same(output.personal, before[1])
+    self.assertEqual(output.weight, 0)
 
   @parameterized.named_parameters(*ALGORITHMS)
-  def test_gets_better(self, create, *unused):
-    def error(w, b):
-      return np.mean([(w * x + b - y) ** 2 for x, y in zip(XS, YS)])
+  def test_client_whose_loss_is_not_finite_changes_nothing(
+      self, create, *unused
+  ):
+    algorithm = create(algorithms.Steps())
+    before = start(algorithm, apart=1.0)
+    for bad in (np.nan, np.inf, 1e30):  # The last overflows in training.
+      _, output = run(algorithm, value([1.0, 1.0, bad]), before)
+      for update in output.update:
+        np.testing.assert_array_equal(update, np.zeros_like(update))
+      assert_same(output.personal, before[1])
+      self.assertEqual(output.weight, 0)
+      self.assertEqual(output.metrics['squared_error'], (0, 0))
+      self.assertEqual((output.counts.non_finite, output.counts.empty), (1, 0))
 
-    w, b = W, B
-    before = error(w, b)
+  @parameterized.named_parameters(*ALGORITHMS)
+  def test_metrics_are_those_of_the_last_phase(self, create, *unused):
+    # With one batch and one step, they are measured where all phases but the
+    # last have left the variables.
+    form = toy.ALL_AT_ONCE
+    algorithm = create(algorithms.Steps(max_steps=1))
+    inputs = local_update.ClientInputs(
+        *start(algorithm, apart=1.0), value(form=form)
+    )
+    model = algorithm.wrap(plain_model_fn(algorithm))()
+    local_update.run_phases(
+        model, algorithm.phases[:-1], inputs, client_examples=form
+    )
+    last = algorithm.phases[-1]
+    batch = toy.examples(XS, YS)
+    groups = [
+        name
+        for name in ('personal', 'shared')
+        if getattr(last, name) is not None
+    ]
+    _, outputs, _ = model.gradients(batch, groups)
+    expected = np.sum(np.square(outputs - batch['y']))
+    _, output = run(algorithm, inputs.examples, inputs[:2], form=form)
+    total, weight = output.metrics['squared_error']
+    np.testing.assert_allclose(total, expected, rtol=1e-6)
+    self.assertEqual(weight, 3)
+
+  @parameterized.named_parameters(*ALGORITHMS)
+  def test_predictions_get_better(self, create, *unused):
+    algorithm = create(algorithms.Steps())
+    model = algorithm.wrap(plain_model_fn(algorithm))()
+    batch = toy.examples(XS, YS)
+
+    def error(variables):
+      model.assign(*variables)
+      return np.mean(
+          np.square(model.outputs(batch, training=False) - batch['y'])
+      )
+
+    variables = start(algorithm)
+    before = error(variables)
     for _ in range(3):
-      w, b, _ = run(create, w=w, b=b)
-      self.assertLess(error(w, b), before)
-      before = error(w, b)
+      variables, _ = run(algorithm, value(), variables)
+      self.assertLess(error(variables), before)
+      before = error(variables)
+
+  @parameterized.named_parameters(*ALGORITHMS)
+  def test_shared_only_predicts_as_the_shared_model(self, create, *unused):
+    algorithm = create(algorithms.Steps())
+    shared, personal = start(algorithm, apart=1.0)
+    model = algorithm.wrap(plain_model_fn(algorithm))()
+    model.assign(shared, algorithm.shared_only(shared, personal))
+    outputs = model.outputs(toy.examples(XS, YS), training=False)
+    np.testing.assert_allclose(
+        np.squeeze(outputs, -1), [W * x + B for x in XS], rtol=1e-6
+    )
+
+  @parameterized.named_parameters(*TRAINING_SHARED)
+  def test_a_round_averages_the_work_of_clients(self, create, *unused):
+    algorithm = create(algorithms.Steps())
+    p = process.build_partial_process(
+        plain_model_fn(algorithm), algorithm, client_examples=FORM
+    )
+    shared, personal = start(algorithm)
+    others = [-x for x in XS]
+    state, trained, metrics = p.next(
+        p.start_from(p.initialize(), shared, personal),
+        [personal] * 2,
+        [value(), value(others)],
+    )
+    results = [
+        run(algorithm, value(xs), (shared, personal)) for xs in (XS, others)
+    ]
+    # Both clients have the same number of examples.
+    for found, *each in zip(
+        state.global_model_weights.trainable,
+        *(after[0].trainable for after, _ in results),
+    ):
+      np.testing.assert_allclose(found, np.mean(each, axis=0), rtol=1e-5)
+    for found, (after, _) in zip(trained, results):
+      for a, b in zip(found.trainable, after[1].trainable):
+        np.testing.assert_allclose(a, b, rtol=1e-5)
+    self.assertEqual(
+        metrics['counts'].steps, sum(o.counts.steps for _, o in results)
+    )
+
+
+class ModelTest(parameterized.TestCase):
+  """`build_partial_process` makes the model that the algorithm trains."""
+
+  @parameterized.named_parameters(*TRAINING_SHARED)
+  def test_process_has_what_was_given(self, create, *unused):
+    algorithm = create(algorithms.Steps())
+    model_fn = plain_model_fn(algorithm)
+    p = process.build_partial_process(model_fn, algorithm, client_examples=FORM)
+    self.assertIs(p.client_examples, FORM)
+    self.assertIs(p.algorithm, algorithm)
+    if algorithm.wrapper is None:
+      self.assertIs(p.model_fn, model_fn)
+    else:
+      self.assertIsInstance(p.model_fn(), algorithm.wrapper)
+
+  @parameterized.named_parameters(*WRAPPING)
+  def test_split_model_is_refused(self, create, *unused):
+    with self.assertRaisesRegex(
+        errors.SettingsError,
+        'all shared.* found personal variables: line/bias. Use the split',
+    ):
+      process.build_partial_process(
+          toy.model_fn(), create(algorithms.Steps()), client_examples=FORM
+      )
+
+  @parameterized.named_parameters(*WRAPPING)
+  def test_model_that_was_wrapped_already_is_refused(self, create, *unused):
+    algorithm = create(algorithms.Steps())
+    with self.assertRaisesRegex(
+        errors.SettingsError, 'personal variables: personal/line/kernel'
+    ):
+      process.build_partial_process(
+          algorithm.wrap(toy.model_fn(partition.none)),
+          algorithm,
+          client_examples=FORM,
+      )
 
   @parameterized.named_parameters(
-      *(line for line in ALGORITHMS if 'shared' in ''.join(line[2]))
+      ('pull', local_update.Phase(personal=PERSONAL, pull=0.5)),
+      (
+          'anchor',
+          local_update.Phase(
+              personal=toy.sgd(penalty=1.0, anchor=local_update.SHARED)
+          ),
+      ),
   )
-  def test_a_round_is_the_clients_work_averaged(self, create, *unused):
-    p = process.build_partial_process(
-        toy.model_fn(), create(algorithms.Steps()), client_examples=FORM
-    )
-    value = FORM.value(toy.examples(XS, YS), np.array([0, 0], np.int32))
-    state, personal, _ = p.next(
-        p.start_from(
-            p.initialize(), toy.weights([[W]]), p.initialize_personal()
-        ),
-        [toy.weights([B])] * 2,
-        [value] * 2,
-    )
-    w, b, _ = run(create)
-    # Two clients that are alike.
-    np.testing.assert_allclose(
-        np.squeeze(state.global_model_weights.trainable[0]), w, rtol=1e-6
-    )
-    for each in personal:
-      np.testing.assert_allclose(np.squeeze(each.trainable[0]), b, rtol=1e-6)
+  def test_phases_that_need_a_copy_are_refused_without_one(self, phase):
+    with self.assertRaisesRegex(errors.SettingsError, "`wrapper` .* 'mine'"):
+      algorithms.Algorithm('mine', (phase,))
+    algorithms.Algorithm('mine', (phase,), wrapper=copied_model.CopiedModel)
 
 
 class AlgorithmTest(absltest.TestCase):
@@ -179,21 +402,25 @@ class AlgorithmTest(absltest.TestCase):
         for name, value in vars(algorithms).items()
         if callable(value) and name.islower() and not name.startswith('_')
     }
-    # The others are tested in full_personalization_test.
-    others = {'ditto', 'pfedme', 'apfl'}
-    self.assertEqual(public, {name for name, *_ in ALGORITHMS} | others)
+    self.assertEqual(public, {name for name, *_ in ALGORITHMS})
+    for name, create, *_ in ALGORITHMS:
+      self.assertEqual(create(algorithms.Steps()).name, name)
 
   def test_phases_of_one_algorithm_may_be_of_different_lengths(self):
-    algorithm = algorithms.fed_alt(
-        toy.sgd(0.1),
-        toy.sgd(0.2),
-        steps=algorithms.Steps(epochs=1),
-        personal_steps=algorithms.Steps(epochs=4),
-    )
-    self.assertEqual([phase.epochs for phase in algorithm.phases], [4, 1])
+    for create in (
+        algorithms.fed_alt,
+        lambda *args, **kwargs: algorithms.ditto(*args, penalty=1.0, **kwargs),
+    ):
+      algorithm = create(
+          SHARED,
+          PERSONAL,
+          steps=algorithms.Steps(epochs=1),
+          personal_steps=algorithms.Steps(epochs=4),
+      )
+      self.assertEqual([phase.epochs for phase in algorithm.phases], [4, 1])
 
   def test_no_phases(self):
-    with self.assertRaisesRegex(ValueError, "a phase in 'idle', found none"):
+    with self.assertRaisesRegex(ValueError, "phase .* 'idle', found none"):
       algorithms.Algorithm('idle', ())
 
 

@@ -34,7 +34,7 @@ class _Population:
   client_ids = _Million()
 
 
-class WithoutTest(parameterized.TestCase):
+class ExcludingClientsTest(parameterized.TestCase):
 
   @parameterized.parameters(
       ([], 'abcde'),
@@ -46,7 +46,7 @@ class WithoutTest(parameterized.TestCase):
   )
   def test_the_others_in_their_order(self, left_out, expected):
     population = toy.Clients({c: toy.examples([1], [1]) for c in 'abcde'})
-    clients = clients_lib.Without(population, left_out)
+    clients = clients_lib.ExcludingClients(population, left_out)
     self.assertEqual(list(clients.client_ids), list(expected))
     self.assertLen(clients.client_ids, len(expected))
     for client_id in 'abcdef':
@@ -54,19 +54,19 @@ class WithoutTest(parameterized.TestCase):
 
   def test_examples_are_those_of_the_population(self):
     population = toy.random_clients(3)
-    clients = clients_lib.Without(population, ['client_0'])
+    clients = clients_lib.ExcludingClients(population, ['client_0'])
     self.assertIs(clients.read('client_2'), population.read('client_2'))
     self.assertEqual(
         clients.num_examples('client_2'), population.num_examples('client_2')
     )
 
   def test_nobody_left_out_is_the_population_itself(self):
-    clients = clients_lib.Without(_Population, [])
+    clients = clients_lib.ExcludingClients(_Population, [])
     self.assertIs(clients.client_ids, _Population.client_ids)
 
   def test_a_large_population_is_not_listed(self):
     left_out = ['0', '7', '500000', '999999']
-    ids = clients_lib.Without(_Population, left_out).client_ids
+    ids = clients_lib.ExcludingClients(_Population, left_out).client_ids
     self.assertLen(ids, 10**6 - 4)
     # Two are missing before place 499998, three at it.
     self.assertEqual(
@@ -80,7 +80,7 @@ class WithoutTest(parameterized.TestCase):
     self.assertLen(set(cohort) - set(left_out), 100)
 
   def test_all_but_those_left_out_are_sampled(self):
-    ids = clients_lib.Without(
+    ids = clients_lib.ExcludingClients(
         toy.Clients({c: None for c in 'abcd'}), ['b']
     ).client_ids
     cohort = clients_lib.sample(ids, 3, seed=0, round_num=0)

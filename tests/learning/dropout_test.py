@@ -82,10 +82,12 @@ def train(rate, seed=0, create=algorithms.fed_alt, epochs=2):
   output = local_update.local_update(
       model,
       create(toy.sgd(0.1), toy.sgd(0.1), steps=steps).phases,
-      values(model.shared),
-      values(model.personal),
-      form.value(
-          collections.OrderedDict(x=X, y=Y), np.array([seed, 0], np.int32)
+      local_update.ClientInputs(
+          values(model.shared),
+          values(model.personal),
+          form.value(
+              collections.OrderedDict(x=X, y=Y), np.array([seed, 0], np.int32)
+          ),
       ),
       client_examples=form,
   )

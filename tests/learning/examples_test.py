@@ -26,7 +26,10 @@ def batches(form, sizes=SIZES, *, seed=0, **kwargs):
   )
   seen = []
   form.reduce(
-      value, 0, lambda n, batch: seen.append(batch['x'].numpy()) or n, **kwargs
+      value,
+      0,
+      lambda n, batch: seen.append(batch['x'].numpy()) or n,
+      examples_lib.Pass(**kwargs),
   )
   return [tuple(batch) for batch in seen]
 

@@ -16,6 +16,7 @@ from tests.helpers import toy
 from tests.helpers import worker
 from tff_partial.evaluation import evaluation
 from tff_partial.learning import algorithms
+from tff_partial.learning import client_work as client_work_lib
 from tff_partial.learning import copied_model
 from tff_partial.learning import local_update
 from tff_partial.learning import partial_model
@@ -43,9 +44,11 @@ def run(algorithm, *, u=(0.0, 0.0), v=(0.0, 0.0), mixture=None):
   output = local_update.local_update(
       copied() if mixture is None else mixed(),
       algorithm.phases,
-      toy.weights(*values(*u)),
-      toy.weights(*values(*v), *([] if mixture is None else [mixture])),
-      toy.value(XS, YS),
+      local_update.ClientInputs(
+          toy.weights(*values(*u)),
+          toy.weights(*values(*v), *([] if mixture is None else [mixture])),
+          toy.value(XS, YS),
+      ),
       client_examples=toy.ALL_AT_ONCE,
   )
   number = lambda t: float(np.squeeze(t.numpy()))
@@ -71,9 +74,9 @@ class DittoTest(absltest.TestCase):
     alone = local_update.local_update(
         toy.model_fn(partition.everything)(),
         algorithms.finetune(toy.sgd(0.1)).phases,
-        toy.weights(),
-        toy.weights([[1.0]], [0.0]),
-        toy.value(XS, YS),
+        local_update.ClientInputs(
+            toy.weights(), toy.weights([[1.0]], [0.0]), toy.value(XS, YS)
+        ),
         client_examples=toy.ALL_AT_ONCE,
     ).personal.trainable
     np.testing.assert_array_equal(v, [float(np.squeeze(t)) for t in alone])
@@ -85,7 +88,7 @@ class DittoTest(absltest.TestCase):
 
   def test_shared_model_is_fed_avgs(self):
     p = process.build_partial_process(
-        copied, self.ditto(0.5), client_examples=toy.ALL_AT_ONCE
+        PLAIN, self.ditto(0.5), client_examples=toy.ALL_AT_ONCE
     )
     fed_avg = process.build_partial_process(
         PLAIN, algorithms.fed_avg(toy.sgd(0.1)), client_examples=toy.ALL_AT_ONCE
@@ -175,13 +178,13 @@ class ModelTest(parameterized.TestCase):
 
   @parameterized.named_parameters(('copied', copied), ('mixed', mixed))
   def test_both_models_start_alike(self, model_fn):
-    shared, personal = process.build_initial_weights(model_fn, seed=3)()
+    shared, personal = client_work_lib.build_initial_weights(model_fn, seed=3)()
     for u, v in zip(shared.trainable, personal.trainable):
       np.testing.assert_array_equal(u, v)
 
   def test_pretrained_weights_start_both(self):
     variables = partial_model.describe(mixed)
-    shared, personal = process.build_initial_weights(mixed, seed=0)()
+    shared, personal = client_work_lib.build_initial_weights(mixed, seed=0)()
     filled = weights.fill(
         {
             'line/kernel': np.array([[7.0]], np.float32),
@@ -199,7 +202,7 @@ class ModelTest(parameterized.TestCase):
 
   @parameterized.named_parameters(('copied', copied), ('mixed', mixed))
   def test_evaluation_uses_the_personal_model(self, model_fn):
-    shared, personal = process.build_initial_weights(model_fn, seed=0)()
+    shared, personal = client_work_lib.build_initial_weights(model_fn, seed=0)()
     v = [np.array([[1.0]], np.float32), np.array([1.0], np.float32)]
     personal = personal._replace(
         trainable=v + [np.float32(1.0)] * (len(personal.trainable) - 2)
@@ -224,7 +227,10 @@ class ModelTest(parameterized.TestCase):
     self.assertEqual(table.values('personalized', 'squared_error'), [0.0])
 
   def test_part_of_a_model_cannot_be_copied(self):
-    with self.assertRaisesRegex(ValueError, 'nothing personal to copy'):
+    with self.assertRaisesRegex(
+        ValueError,
+        'variables are all shared, .* found personal variables: line/bias',
+    ):
       copied_model.CopiedModel(toy.model_fn())
 
 

@@ -30,9 +30,16 @@ def run(algorithm, data=None, *, shared=SHARED, personal=PERSONAL, **kwargs):
   output = local_update.local_update(
       kwargs.pop('model', None) or toy.model_fn()(),
       algorithm.phases,
-      shared,
-      personal,
-      toy.value(XS, YS) if data is None else data,
+      local_update.ClientInputs(
+          shared,
+          personal,
+          toy.value(XS, YS) if data is None else data,
+          **{
+              name: kwargs.pop(name)
+              for name in ('round_num', 'initial_personal')
+              if name in kwargs
+          },
+      ),
       **kwargs,
   )
   output = tf.nest.map_structure(lambda t: t.numpy(), output)
@@ -180,7 +187,7 @@ class GradientsTest(parameterized.TestCase):
     self.assertAlmostEqual(update, -0.62, places=6)
 
   def test_penalty_without_its_anchor_is_refused(self):
-    with self.assertRaisesRegex(ValueError, 'Expected initial_personal'):
+    with self.assertRaisesRegex(ValueError, 'Expected `initial_personal`'):
       run(
           algorithms.finetune(
               toy.sgd(0.1, penalty=0.5, anchor=local_update.INITIAL)
@@ -237,12 +244,12 @@ class WrongClientsTest(parameterized.TestCase):
 
   @parameterized.named_parameters(
       ('no_group', {}, 'at least one group'),
-      ('epochs', dict(shared=toy.sgd(), epochs=0), 'epochs above 0, found 0'),
-      ('clip', dict(shared=toy.sgd(), clip_norm=-1.0), 'clip_norm above 0'),
+      ('epochs', dict(shared=toy.sgd(), epochs=0), '`epochs` above 0, found 0'),
+      ('clip', dict(shared=toy.sgd(), clip_norm=-1.0), '`clip_norm` above 0'),
       (
           'anchor',
           dict(shared=toy.sgd(penalty=1.0, anchor='initial')),
-          "Expected anchor 'received' for shared",
+          "Expected 'received' as `anchor` of the shared",
       ),
   )
   def test_impossible_phase_is_refused(self, kwargs, message):
@@ -261,9 +268,7 @@ class OrderTest(absltest.TestCase):
         if not tf.executing_eagerly()
         else tf.zeros([0]),
         lambda state, batch: tf.concat([state, batch['x'][:, 0]], 0),
-        epochs=epochs,
-        phase=phase,
-        training=training,
+        examples_lib.Pass(epochs=epochs, phase=phase, training=training),
     )
     return seen.numpy().astype(int).tolist()
 
@@ -292,9 +297,9 @@ class TwoVariablesTest(absltest.TestCase):
         local_update.local_update(
             model,
             algorithms.finetune(toy.sgd(0.1)).phases,
-            tff.learning.models.ModelWeights([], []),
-            toy.weights([[0.0]], [0.0]),
-            toy.value(XS, YS),
+            local_update.ClientInputs(
+                toy.weights(), toy.weights([[0.0]], [0.0]), toy.value(XS, YS)
+            ),
             client_examples=toy.ALL_AT_ONCE,
         ),
     )

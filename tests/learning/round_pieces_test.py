@@ -11,6 +11,7 @@ import tensorflow_federated as tff
 from tests.helpers import toy
 from tests.helpers import worker
 from tff_partial.learning import algorithms
+from tff_partial.learning import client_work as client_work_lib
 from tff_partial.learning import local_update
 from tff_partial.learning import process
 
@@ -125,14 +126,16 @@ class RoundPiecesTest(parameterized.TestCase):
   def test_aggregator_that_cannot_be_divided(self):
     p = build(aggregator=tff.learning.secure_aggregator())
     with self.assertRaisesRegex(
-        ValueError, 'Expected an aggregator whose sums'
+        ValueError, 'Expected an `aggregator` whose sums'
     ):
       _ = p.pieces
 
 
 def _fading_distributor():
   """Divides what it sends by one more than the rounds so far."""
-  shared_type = process.model_types(toy.model_fn(), toy.ALL_AT_ONCE).shared
+  shared_type = client_work_lib.model_types(
+      toy.model_fn(), toy.ALL_AT_ONCE
+  ).shared
 
   @tff.federated_computation
   def initialize():

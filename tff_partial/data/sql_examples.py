@@ -14,7 +14,7 @@ Workers on other machines must have the file under the same name.
 import collections
 from collections.abc import Mapping, Sequence
 import dataclasses
-from typing import Any, Optional
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -116,20 +116,13 @@ class SqlExamples(examples_lib.ClientExamples):
       examples: Any,
       state: Any,
       step_fn: examples_lib.StepFn,
-      *,
-      epochs: int = 1,
-      max_steps: Optional[int] = None,
-      phase: int = 0,
-      training: bool = True,
+      passes: examples_lib.Pass = examples_lib.ONE_EPOCH,
   ) -> Any:
     return self.tensors.reduce(
         self.tensors.value(self._read(examples['examples']), examples['seed']),
         state,
         step_fn,
-        epochs=epochs,
-        max_steps=max_steps,
-        phase=phase,
-        training=training,
+        passes,
     )
 
   def _read(self, located: Any) -> collections.OrderedDict[str, tf.Tensor]:

@@ -20,7 +20,6 @@ clients is made. Clients are evaluated in cohorts, which bounds memory.
 import collections
 from collections.abc import Callable, Mapping, Sequence
 import dataclasses
-import functools
 from typing import Any, NamedTuple, Optional
 
 import numpy as np
@@ -30,11 +29,11 @@ import tqdm
 
 from tff_partial import errors
 from tff_partial.evaluation import client_table
+from tff_partial.learning import client_work as client_work_lib
 from tff_partial.learning import clients as clients_lib
 from tff_partial.learning import examples as examples_lib
 from tff_partial.learning import local_update
 from tff_partial.learning import partial_model
-from tff_partial.learning import process
 from tff_partial.runtime import dispatcher as dispatcher_lib
 
 _COHORT_SIZE = 50  # Clients evaluated at a time, unless the caller says.
@@ -48,7 +47,7 @@ class Evaluation:
     computation: Of type `(<shared=U@SERVER, client_work=W@SERVER,
       personal={P}@CLIENTS, train={E}@CLIENTS, test={E}@CLIENTS> ->
       {<scores=..., personal=P, steps=int64, examples=int64>}@CLIENTS)`. `W` is
-      a `process.ClientWorkState`. Without phases, `train` and the resulting
+      a `client_work.ClientWorkState`. Without phases, `train` and the resulting
       `personal` are empty structures. `scores` holds the two terms of each
       metric for each test example, float32 [examples], in the order given.
       `steps` and `examples` count the work of the phases.
@@ -76,40 +75,32 @@ def build_evaluation(
     client_examples: The form in which the computation takes examples.
     phases: Local training before the test. Its result stays with the client.
   """
-  types = process.model_types(model_fn, client_examples)
-  work_type = process.client_work_type(types, phases)
+  types = client_work_lib.model_types(model_fn, client_examples)
+  work_type = client_work_lib.state_type(types, phases)
   train_type = types.examples if phases else tff.types.to_type(())
+
+  def run(model, shared, client_work, personal, train, test):
+    progress = local_update.run_phases(
+        model,
+        phases,
+        client_work.inputs(shared, personal, train),
+        client_examples=client_examples,
+    )
+    trained = local_update.values_of(model.personal)
+    return collections.OrderedDict(
+        scores=_score(model, test, client_examples),
+        personal=trained if phases else (),
+        steps=sum((p.steps for p in progress), tf.constant(0, tf.int64)),
+        examples=sum((p.examples for p in progress), tf.constant(0, tf.int64)),
+    )
 
   @tff.tensorflow.computation(
       types.shared, work_type, types.personal, train_type, types.examples
   )
   def test_client(shared, client_work, personal, train, test):
-    with partial_model.without_initial_values():
-      model = model_fn()
-
-    @functools.partial(tf.function, autograph=False)
-    def run(shared, client_work, personal, train, test):
-      progress = local_update.run_phases(
-          model,
-          phases,
-          shared,
-          personal,
-          train,
-          client_examples=client_examples,
-          round_num=client_work.round_num,
-          initial_personal=client_work.initial_personal or None,
-      )
-      trained = tf.nest.map_structure(lambda v: v.read_value(), model.personal)
-      return collections.OrderedDict(
-          scores=_score(model, test, client_examples),
-          personal=trained if phases else (),
-          steps=sum((p.steps for p in progress), tf.constant(0, tf.int64)),
-          examples=sum(
-              (p.examples for p in progress), tf.constant(0, tf.int64)
-          ),
-      )
-
-    return run(shared, client_work, personal, train, test)
+    return partial_model.run(
+        model_fn, run, shared, client_work, personal, train, test
+    )
 
   @tff.federated_computation(
       tff.FederatedType(types.shared, tff.SERVER),
@@ -153,7 +144,9 @@ def _score(
   scores = collections.OrderedDict(
       (name, (nothing(), nothing())) for name in model.metric_names
   )
-  return client_examples.reduce(examples, scores, step, training=False)
+  return client_examples.reduce(
+      examples, scores, step, examples_lib.Pass(training=False)
+  )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -265,7 +258,7 @@ def evaluate(
   def task(i):
     job = jobs[i]
     model = models[job.model]
-    work = process.ClientWorkState(
+    work = client_work_lib.ClientWorkState(
         np.int32(model.round_num), model.initial_personal
     )
     train, test = reader.read(job)

@@ -152,7 +152,7 @@ def build(
   sampler = None
   if algorithm.trains_shared:
     sampler = sampler_lib.UniformSampler(
-        clients_lib.Without(train_clients, unseen),
+        clients_lib.ExcludingClients(train_clients, unseen),
         config.clients_per_round,
         seed=config.seed,
     )

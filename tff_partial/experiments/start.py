@@ -13,7 +13,7 @@ import tensorflow_federated as tff
 from tff_partial.experiments import plan as plan_lib
 from tff_partial.experiments import pretrained
 from tff_partial.experiments import run_folder
-from tff_partial.learning import process as process_lib
+from tff_partial.learning import client_work
 from tff_partial.learning import weights
 
 
@@ -44,7 +44,7 @@ def load(plan: plan_lib.Plan, init_from: Optional[str]) -> Start:
     errors.FileError: If there is no such file.
     errors.DataError: If it is damaged or holds no weights.
   """
-  shared, personal = process_lib.build_initial_weights(
+  shared, personal = client_work.build_initial_weights(
       plan.model_fn, seed=plan.config.seed
   )()
   if init_from is None:

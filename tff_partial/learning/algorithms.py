@@ -7,16 +7,19 @@
 | FedAvg [1]   | shared                       | none                     |
 | FedSim [2]   | shared and personal together | kept from round to round |
 | FedAlt [2]   | personal, then shared        | kept                     |
-| FedRecon [3] | personal, then shared        | made anew each round     |
+| FedRecon [3] | personal, then shared        | initial ones each round  |
 | fine-tuning  | personal                     | kept; no server step     |
 
-Full personalization has a personal copy of the whole model (`copied_model.py`):
+In full personalization each client has a copy of the whole model, in addition
+to the shared model (`copied_model.py`). The algorithm wraps the model:
 
-| algorithm  | phases                                     | predicts with    |
-| ---------- | ------------------------------------------ | ---------------- |
-| Ditto [7]  | personal, drawn to the shared; then shared | the copy         |
-| pFedMe [8] | (personal, drawn to the shared; pull) x R  | the copy         |
-| APFL [9]   | both together                              | a learnt mixture |
+| algorithm  | phases                                      | predicts with     |
+| ---------- | ------------------------------------------- | ----------------- |
+| Ditto [7]  | personal, with a penalty on the distance to | the copy          |
+|            | the shared model; then shared               |                   |
+| pFedMe [8] | R times: personal, with such a penalty;     | the copy          |
+|            | then shared, pulled towards the copy        |                   |
+| APFL [9]   | both together                               | a learned mixture |
 
 FedSim with a personal output layer is FedPer [4], with a personal input layer
 LG-FedAvg [5]; FedAlt with a personal output layer is FedRep [6]. FedRecon is
@@ -33,57 +36,107 @@ what [2, Section 5] calls the stateless variant of FedAlt.
 [9] Deng et al. 2020. https://arxiv.org/abs/2003.13461
 """
 
+from collections.abc import Callable
 import dataclasses
+import functools
 from typing import Optional
 
-from tff_partial import errors
-from tff_partial.learning import local_update
+import tensorflow_federated as tff
 
-PART, COPY, MIXTURE = 'part', 'copy', 'mixture'
+from tff_partial import errors
+from tff_partial.learning import copied_model
+from tff_partial.learning import local_update
+from tff_partial.learning import partial_model
 
 
 @dataclasses.dataclass(frozen=True)
 class Algorithm:
-  """What a client does in a round, and what becomes of its personal variables.
+  """What a client does in a round.
 
   Attributes:
-    name: As the user calls it.
-    phases: In order; at least one.
-    stateful: Whether a client starts from the personal variables it ended its
-      last round with, rather than from the initial ones.
-    model: What is personal: PART of a model, a COPY of it, or a copy and its
-      weight in a MIXTURE with the shared model.
+    name: The name that users know.
+    phases: What a client trains, in order; at least one phase.
+    stateful: Whether a client starts from the personal variables with which it
+      ended its last round, rather than from the initial ones.
+    wrapper: Makes the model that is trained from a `ModelFn`, if that is more
+      than one model divided into groups: `copied_model.CopiedModel`, for
+      example, adds a personal copy. `None` to train the model itself.
   """
 
   name: str
   phases: tuple[local_update.Phase, ...]
   stateful: bool = True
-  model: str = PART
+  wrapper: Optional[
+      Callable[[partial_model.ModelFn], partial_model.PartialModel]
+  ] = None
 
   def __post_init__(self):
     if not self.phases:
       raise errors.SettingsError(
-          f'Expected a phase in {self.name!r}, found none.'
+          f'Expected at least one phase in the algorithm {self.name!r}, found'
+          ' none.'
+      )
+    if self.wrapper is None and any(map(_needs_copy, self.phases)):
+      raise errors.SettingsError(
+          f'Expected a `wrapper` in the algorithm {self.name!r}, because it'
+          ' moves personal copies and shared variables towards each other,'
+          ' found None. Use copied_model.CopiedModel.'
       )
 
   @property
-  def trains_personal(self) -> bool:
-    return any(phase.personal is not None for phase in self.phases)
-
-  @property
   def trains_shared(self) -> bool:
+    """Whether the shared variables change."""
     return any(phase.shared is not None or phase.pull for phase in self.phases)
+
+  def wrap(self, model_fn: partial_model.ModelFn) -> partial_model.ModelFn:
+    """The models that this algorithm trains.
+
+    Args:
+      model_fn: Returns a new `PartialModel` on every call. If the algorithm has
+        a wrapper, all variables of the model must be shared; otherwise the
+        models raise an `errors.SettingsError` when they are created.
+    """
+    if self.wrapper is None:
+      return model_fn
+    return functools.partial(self.wrapper, model_fn)
+
+  def shared_only(
+      self,
+      shared: tff.learning.models.ModelWeights,
+      initial_personal: tff.learning.models.ModelWeights,
+  ) -> tff.learning.models.ModelWeights:
+    """Personal variables with which a client predicts as the shared model.
+
+    Args:
+      shared: The shared variables.
+      initial_personal: The initial personal variables.
+
+    Returns:
+      The initial ones, or a copy of the shared ones if the algorithm has a
+      wrapper.
+    """
+    if self.wrapper is None:
+      return initial_personal
+    return copied_model.copy_of(shared, initial_personal)
+
+
+def _needs_copy(phase: local_update.Phase) -> bool:
+  """Whether a phase requires personal copies of the shared variables."""
+  personal = phase.personal
+  return bool(phase.pull) or (
+      personal is not None and personal.anchor == local_update.SHARED
+  )
 
 
 @dataclasses.dataclass(frozen=True)
 class Steps:
-  """How long a phase lasts, and what its steps have in common.
+  """The length of a phase and the settings that all its steps share.
 
   Attributes:
     epochs: Passes over a client's examples.
-    max_steps: At most so many gradient steps; `None` is no limit.
-    clip_norm: Bound on the global norm of the gradients; `None` is no bound.
-    adapter_dropout: The part of adapters' outputs that is dropped.
+    max_steps: Upper bound on the number of gradient steps; `None` for no bound.
+    clip_norm: Bound on the global norm of the gradients; `None` for no bound.
+    adapter_dropout: The fraction of the outputs of adapters that is dropped.
   """
 
   epochs: int = 1
@@ -106,7 +159,7 @@ def _phase(
 def fed_avg(
     shared: local_update.GroupTraining, *, steps: Steps = Steps()
 ) -> Algorithm:
-  """Federated Averaging [1]: the shared variables are trained."""
+  """Federated Averaging [1]: trains the shared variables."""
   return Algorithm('fed_avg', (_phase(steps, shared=shared),))
 
 
@@ -116,7 +169,7 @@ def fed_sim(
     *,
     steps: Steps = Steps(),
 ) -> Algorithm:
-  """FedSim [2, Algorithm 2]: both groups, each step at the same point."""
+  """FedSim [2, Algorithm 2]: trains both groups in the same steps."""
   return Algorithm(
       'fed_sim', (_phase(steps, shared=shared, personal=personal),)
   )
@@ -129,15 +182,16 @@ def fed_alt(
     steps: Steps = Steps(),
     personal_steps: Optional[Steps] = None,
 ) -> Algorithm:
-  """FedAlt [2, Algorithm 1]: the personal variables, then the shared.
+  """FedAlt [2, Algorithm 1]: trains the personal variables, then the shared.
 
-  With as many epochs in each phase it makes twice FedSim's gradient steps.
+  With the same number of epochs in each phase, it takes twice as many gradient
+  steps as FedSim.
 
   Args:
     shared: How the shared variables are trained.
     personal: How the personal variables are trained.
-    steps: Of the shared phase.
-    personal_steps: Of the personal phase; by default the same.
+    steps: The steps of the shared phase.
+    personal_steps: The steps of the personal phase; `steps` by default.
   """
   return Algorithm(
       'fed_alt',
@@ -155,7 +209,7 @@ def fed_recon(
     steps: Steps = Steps(),
     personal_steps: Optional[Steps] = None,
 ) -> Algorithm:
-  """FedRecon [3]: FedAlt whose personal variables start anew each round."""
+  """FedRecon [3]: FedAlt that resets the personal variables each round."""
   return dataclasses.replace(
       fed_alt(shared, personal, steps=steps, personal_steps=personal_steps),
       name='fed_recon',
@@ -166,7 +220,7 @@ def fed_recon(
 def finetune(
     personal: local_update.GroupTraining, *, steps: Steps = Steps()
 ) -> Algorithm:
-  """Local fine-tuning: the personal variables are trained, nothing is sent."""
+  """Local fine-tuning: trains the personal variables and sends nothing."""
   return Algorithm('finetune', (_phase(steps, personal=personal),))
 
 
@@ -178,27 +232,31 @@ def ditto(
     steps: Steps = Steps(),
     personal_steps: Optional[Steps] = None,
 ) -> Algorithm:
-  """Ditto [7]: FedAvg, and personal models that stay near it.
+  """Ditto [7]: FedAvg, and personal models that stay close to its model.
 
   A client minimizes `f(v) + (penalty / 2) ||v - u||^2` over its personal model
-  v for the shared model u that it received, and trains u as FedAvg does. The
-  code published with the paper of FedAlt [2] uses u from before personalization
-  throughout, and a penalty without the 1/2.
+  v, where u is the shared model that it received, and trains u as FedAvg does.
+  The code published with [2] always uses the u from before personalization, and
+  its penalty lacks the 1/2.
 
   Args:
     shared: How the shared model is trained.
     personal: How the personal model is trained; its penalty is replaced.
-    penalty: Weight of the distance; 0 is training alone.
-    steps: Of the shared phase.
-    personal_steps: Of the personal phase; by default the same.
+    penalty: Weight of the squared distance; with 0 each client trains alone.
+    steps: The steps of the shared phase.
+    personal_steps: The steps of the personal phase; `steps` by default.
   """
-  drawn = dataclasses.replace(
+  penalized = dataclasses.replace(
       personal, penalty=penalty, anchor=local_update.SHARED
   )
-  alternating = fed_alt(
-      shared, drawn, steps=steps, personal_steps=personal_steps
+  return Algorithm(
+      'ditto',
+      (
+          _phase(personal_steps or steps, personal=penalized),
+          _phase(steps, shared=shared),
+      ),
+      wrapper=copied_model.CopiedModel,
   )
-  return dataclasses.replace(alternating, name='ditto', model=COPY)
 
 
 def pfedme(
@@ -210,18 +268,19 @@ def pfedme(
     inner_steps: int = 3,
     clip_norm: Optional[float] = None,
 ) -> Algorithm:
-  """pFedMe [8, Algorithm 1]: the shared model follows proximal points.
+  """pFedMe [8, Algorithm 1]: moves the shared model towards proximal points.
 
-  In each of `local_rounds`, `inner_steps` of gradient descent approach the
-  minimizer of `f(v) + (penalty / 2) ||v - u||^2`, and then u goes to
-  `u - pull (u - v)`; the paper's `pull` is its rate eta times the penalty. An
-  inner step takes a batch of its own, where the paper takes the same for all.
-  The paper's server rate beta is that of the server's SGD.
+  In each local round, some inner steps of gradient descent approach the
+  minimizer of `f(v) + (penalty / 2) ||v - u||^2`, and then u becomes
+  `u - pull (u - v)`. In the paper, this factor is the learning rate eta times
+  the penalty. Unlike in the paper, each inner step uses another batch. The
+  paper's server rate beta is the learning rate of the server's SGD.
 
   Args:
     personal: How the personal model is trained; its penalty is replaced.
-    penalty: Weight lambda of the distance.
-    pull: From 0 to 1.
+    penalty: Weight lambda of the squared distance.
+    pull: Fraction of the distance that the shared model moves towards the
+      personal one after each local round, from 0 to 1.
     local_rounds: The paper's R.
     inner_steps: The paper's K.
     clip_norm: Bound on the norm of the gradients, penalty included.
@@ -230,13 +289,15 @@ def pfedme(
       personal=dataclasses.replace(
           personal, penalty=penalty, anchor=local_update.SHARED
       ),
-      # As many epochs as steps: enough for a client of one batch.
+      # A client with a single batch needs an epoch for each step.
       epochs=inner_steps,
       max_steps=inner_steps,
       clip_norm=clip_norm,
       pull=pull,
   )
-  return Algorithm('pfedme', (phase,) * local_rounds, model=COPY)
+  return Algorithm(
+      'pfedme', (phase,) * local_rounds, wrapper=copied_model.CopiedModel
+  )
 
 
 def apfl(
@@ -245,10 +306,14 @@ def apfl(
     *,
     steps: Steps = Steps(),
 ) -> Algorithm:
-  """APFL [9, Algorithm 1]: a learnt mixture of shared and personal model.
+  """APFL [9, Algorithm 1]: a learned mixture of shared and personal model.
 
-  The personal model and the weight are trained on the mixture's loss, the
-  shared model on its own, each step at the same point.
+  The personal model and the weight of the mixture are trained on the loss of
+  the mixture, and the shared model on its own loss. All gradients of a step are
+  taken at the same point.
   """
-  together = fed_sim(shared, personal, steps=steps)
-  return dataclasses.replace(together, name='apfl', model=MIXTURE)
+  return Algorithm(
+      'apfl',
+      (_phase(steps, shared=shared, personal=personal),),
+      wrapper=copied_model.MixedModel,
+  )

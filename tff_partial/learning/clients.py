@@ -29,7 +29,7 @@ class Clients(Protocol):
     """A client's examples, 'x' and 'y', each [examples, ...]."""
 
 
-class Without:
+class ExcludingClients:
   """A population but for some clients, who are kept out of training."""
 
   def __init__(self, clients: Clients, client_ids: Collection[str]):
@@ -38,7 +38,7 @@ class Without:
     self._left_out = frozenset(client_ids)
     self._client_ids = clients.client_ids
     if self._left_out:
-      self._client_ids = _IdsWithout(clients.client_ids, self._left_out)
+      self._client_ids = _ExcludingIds(clients.client_ids, self._left_out)
 
   @property
   def client_ids(self) -> Sequence[str]:
@@ -51,7 +51,7 @@ class Without:
     return self._clients.read(client_id)
 
 
-class _IdsWithout(Sequence):
+class _ExcludingIds(Sequence):
   """A sequence of ids without some, which does not hold the others."""
 
   def __init__(self, client_ids: Sequence[str], left_out: Collection[str]):

@@ -2,10 +2,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Full personalization: a shared model, and a personal copy of all of it.
 
-Where a `PartialModel` divides one model, a `CopiedModel` is two of the same:
-the server's, all of it shared, and the client's, all of it personal. Training
-one does not move the other but through penalties between them. A `MixedModel`
-predicts with a learnt mixture of the two [1].
+A `PartialModel` divides the variables of one model. A `CopiedModel` holds the
+same model twice: all variables of the original are shared, and all variables of
+the copy are personal. Training one affects the other only through penalties. A
+`MixedModel` predicts with a learned mixture of the two [1].
 
 [1] Deng et al. Adaptive Personalized Federated Learning. 2020.
 https://arxiv.org/abs/2003.13461
@@ -29,34 +29,41 @@ def copy_of(
     shared: tff.learning.models.ModelWeights,
     personal: tff.learning.models.ModelWeights,
 ) -> tff.learning.models.ModelWeights:
-  """Personal variables that are a copy of the shared ones.
+  """Copies the shared variables into the personal ones.
 
   Args:
-    shared: What is copied.
-    personal: Gives what there is beyond the copy, such as a mixture weight.
+    shared: The variables to copy.
+    personal: The personal variables of a `CopiedModel` or a `MixedModel`. Those
+      that are no copy of a shared variable, such as a mixture weight, are kept.
+
+  Returns:
+    Personal variables with which the model predicts as the shared model does.
   """
-  beyond = personal.trainable[len(shared.trainable) :]
-  return personal._replace(trainable=[*shared.trainable, *beyond])
+  others = personal.trainable[len(shared.trainable) :]
+  return personal._replace(trainable=[*shared.trainable, *others])
 
 
 class CopiedModel(partial_model.PartialModel):
-  """A shared model and a personal copy of it; the copy is what predicts."""
+  """A shared model and a personal copy of it, which makes the predictions."""
 
   def __init__(self, model_fn: partial_model.ModelFn):
-    """Makes both models.
+    """Creates both models.
 
     Args:
-      model_fn: Makes models with nothing personal.
+      model_fn: Returns a new model whose variables are all shared.
 
     Raises:
-      ValueError: If a variable of such a model is personal.
+      errors.SettingsError: If a variable of the model is personal.
     """
-    # Not the parent's constructor: there is no one Keras model to divide.
+    # The parent's constructor is not called: it divides a single Keras model.
     self._original, self._copy = model_fn(), model_fn()
-    if self._original.personal.trainable:
+    personal = [v.path for v in self._original.variables if v.personal]
+    if personal:
       raise errors.SettingsError(
-          'Expected a model with nothing personal to copy, found personal'
-          ' variables. Full personalization needs the split "none".'
+          'Expected a `model_fn` whose variables are all shared, because each'
+          ' client has a copy of the whole model, found personal variables:'
+          f' {", ".join(personal)}. Use the split rule partition.none, or an'
+          ' algorithm that trains a part of the model, such as fed_alt.'
       )
     self.input_spec = self._original.input_spec
     self.shared = self._original.shared
@@ -88,15 +95,23 @@ class CopiedModel(partial_model.PartialModel):
     return self._copy.metrics(batch, outputs)
 
   def gradients(self, batch, groups: Sequence[str]):
-    """Each model's own gradients; loss and outputs are the last group's."""
+    """Each model's own gradients.
+
+    Args:
+      batch: A training batch.
+      groups: Some of 'shared' and 'personal'.
+
+    Returns:
+      As `PartialModel.gradients`. If both groups are given, the loss and the
+      outputs are those of the personal model; the loss is not finite if that of
+      either model is not.
+    """
     results = {
         group: getattr(self, f'_{group}_gradients')(batch)
-        # Whatever the order, what is reported is the personal model's.
         for group in sorted(groups, reverse=True)
     }
     loss, outputs, _ = results[sorted(groups)[0]]
     losses = [result[0] for result in results.values()]
-    # Not finite if any of them is not.
     loss = loss + 0.0 * tf.add_n(losses)
     return loss, outputs, [results[group][2] for group in groups]
 
@@ -109,25 +124,29 @@ class CopiedModel(partial_model.PartialModel):
     return loss, outputs, gradients
 
   def initial(self, group: str) -> tff.learning.models.ModelWeights:
-    """Both models start from the same values."""
+    """The initial values of a group, which are the same for both."""
     del group
     return self._original.initial('shared')
 
 
 class MixedModel(CopiedModel):
-  """Predicts with `a v + (1 - a) u`, where `a` is personal and learnt [1].
+  """Predicts with `a v + (1 - a) u`, where `a` is personal and learned [1].
 
-  `a` is a personal variable kept in [0, 1] where it is used. The gradient of
-  the loss at the mixture is g; that of v is `a g`, that of `a` is `<g, v - u>`.
-  u is trained on its own loss.
+  u are the shared variables and v their personal copies. `a` is a personal
+  variable that is clipped to [0, 1] where it is used. If g is the gradient of
+  the loss at the mixture, then that of v is `a g` and that of `a` is
+  `<g, v - u>`. u is trained on the loss of the shared model.
   """
 
   def __init__(self, model_fn: partial_model.ModelFn, *, mixture: float = 0.5):
-    """Makes the models.
+    """Creates the models.
 
     Args:
-      model_fn: Makes models with nothing personal.
-      mixture: What `a` starts from.
+      model_fn: Returns a new model whose variables are all shared.
+      mixture: The initial value of `a`, from 0 to 1.
+
+    Raises:
+      errors.SettingsError: If a variable of the model is personal.
     """
     super().__init__(model_fn)
     self._initial_mixture = mixture
@@ -154,13 +173,13 @@ class MixedModel(CopiedModel):
     mixture = self._mix()
     loss, outputs, (gradients,) = self._mixed.gradients(batch, ['shared'])
     pairs = zip(self._copy.shared.trainable, self._original.shared.trainable)
-    along = tf.add_n(
+    mixture_gradient = tf.add_n(
         [tf.reduce_sum(g * (v - u)) for g, (v, u) in zip(gradients, pairs)]
     )
-    return loss, outputs, (*(mixture * g for g in gradients), along)
+    return loss, outputs, (*(mixture * g for g in gradients), mixture_gradient)
 
   def _mix(self) -> tf.Tensor:
-    """Sets the mixed model's variables; the mixture weight."""
+    """Sets the variables of the mixed model; returns the clipped weight."""
     mixture = tf.clip_by_value(self._mixture, 0.0, 1.0)
     for mixed, v, u in zip(
         self._mixed.shared.trainable,

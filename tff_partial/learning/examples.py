@@ -2,11 +2,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """A client's examples inside a computation, and the loop over their batches.
 
-Two forms, one loop body. `Tensors` hands all of a client's examples to the
-computation at once, with a seed for their order, and cuts batches in the graph;
-`Sequences` is TFF's usual `tf.data.Dataset` of batches. The first spares about
-5 ms a client of starting a dataset and its order can be reproduced; the second
-is for clients whose examples do not fit in memory.
+There are two forms. `Tensors` passes all of a client's examples to the
+computation at once, with a seed for their order, and the graph cuts them into
+batches. `Sequences` is TFF's usual `tf.data.Dataset` of batches. `Tensors`
+avoids the cost of starting a dataset, about 5 ms per client, and its order is
+reproducible; `Sequences` is for clients whose examples do not fit in memory.
 """
 
 import abc
@@ -28,6 +28,28 @@ PrepareFn = Callable[[Any, tf.Tensor], Any]
 StepFn = Callable[[Any, Any], Any]
 
 
+@dataclasses.dataclass(frozen=True)
+class Pass:
+  """Which batches a loop over a client's examples sees, and in which order.
+
+  Attributes:
+    epochs: Number of times that each example is seen.
+    max_steps: Upper bound on the number of batches over all epochs; `None` for
+      no bound.
+    phase: Number of the pass. Passes with different numbers see the examples in
+      different orders.
+    training: Whether to shuffle and to augment.
+  """
+
+  epochs: int = 1
+  max_steps: Optional[int] = None
+  phase: int = 0
+  training: bool = True
+
+
+ONE_EPOCH = Pass()
+
+
 class ClientExamples(abc.ABC):
   """How a client's examples enter a computation and are cut into batches."""
 
@@ -37,27 +59,38 @@ class ClientExamples(abc.ABC):
 
   @abc.abstractmethod
   def check(self, examples: Any, input_spec: Any) -> None:
-    """Raises ValueError if a client's examples do not fit this form."""
+    """Checks a client's examples.
+
+    Args:
+      examples: What `Clients.read` returns.
+      input_spec: The type of a batch of the model.
+
+    Raises:
+      errors.UserError: If the examples do not fit this form or the model.
+    """
 
   @abc.abstractmethod
   def value(self, examples: Any, seed: np.ndarray) -> Any:
-    """A value of `type` from a client's examples and an int32 [2] seed."""
+    """Makes a value of `type` from examples and an int32 [2] seed."""
 
   def step_seed(self, examples: Any, phase: int, step: Any) -> Any:
-    """An int32 [2] seed for what is random in a step's model.
+    """Returns an int32 [2] seed for the randomness of a step's model.
 
     Args:
       examples: A value of `type`.
-      phase: As given to `reduce`.
-      step: How many steps of the phase came before, an integer scalar.
+      phase: `Pass.phase` of the loop that the step belongs to.
+      step: Number of earlier steps in that loop, an integer scalar.
+
+    Raises:
+      errors.SettingsError: If examples in this form have no seed.
     """
     fold_in = tf.random.experimental.stateless_fold_in
-    # Apart from the seeds that batches are cut and prepared with.
+    # -2 keeps it apart from the seeds that cut and prepare batches.
     seed = fold_in(fold_in(examples['seed'], phase), -2)
     return fold_in(seed, tf.cast(step, tf.int32))
 
   def take(self, examples: Any, positions: np.ndarray) -> Any:
-    """Some of a client's examples, by position, in the form they have."""
+    """Selects some of a client's examples by position, in the same form."""
     return tf.nest.map_structure(lambda array: array[positions], examples)
 
   @abc.abstractmethod
@@ -66,23 +99,15 @@ class ClientExamples(abc.ABC):
       examples: Any,
       state: Any,
       step_fn: StepFn,
-      *,
-      epochs: int = 1,
-      max_steps: Optional[int] = None,
-      phase: int = 0,
-      training: bool = True,
+      passes: Pass = ONE_EPOCH,
   ) -> Any:
-    """Applies `step_fn` to one batch after the other.
+    """Applies `step_fn` to one batch after another.
 
     Args:
       examples: A value of `type`.
       state: Tensors, in any structure, that `step_fn` takes and returns.
       step_fn: `(state, batch) -> state`.
-      epochs: How often every example is seen.
-      max_steps: At most so many batches over all epochs; `None` is no limit.
-      phase: Which pass over the examples this is; passes with different
-        numbers see them in different orders.
-      training: Whether to shuffle and to augment.
+      passes: Which batches there are.
 
     Returns:
       The last state.
@@ -94,20 +119,21 @@ class Tensors(ClientExamples):
   """All examples as tensors `[examples, ...]`, batches cut in the graph.
 
   A client's value is `OrderedDict(examples=OrderedDict(x=..., y=...),
-  seed=int32[2])`. The order of epoch `e` of phase `p` is a function of the
-  seed, `p` and `e` alone. The last batch of an epoch may be smaller.
+  seed=int32[2])`. The order of epoch `e` of phase `p` depends only on the seed,
+  `p` and `e`. The last batch of an epoch may be smaller than the others.
 
   Attributes:
-    batch_size: Examples a step.
+    batch_size: Examples per step.
     shuffle: Whether training sees the examples in a new order each epoch.
-    max_examples: Training uses at most so many, the first, of the examples.
-    size_fn: Gives the size of each example, [examples], from all of them. With
-      it training cuts batches of examples of about one size and shuffles the
-      batches, so that cutting each to its largest leaves little padding.
-    prepare_train: Maps a training batch, with a seed of its own.
-    prepare_test: Maps a test batch.
-    element_spec: The type of one example as handed over, if the prepare
-      functions change it; otherwise the model's input.
+    max_examples: Training uses only this many examples, the first ones; `None`
+      for all.
+    size_fn: Maps all examples to their sizes, [examples]. If given, training
+      batches contain examples of similar size, and the batches are shuffled, so
+      that padding each batch to its largest example wastes little.
+    prepare_train: Maps a training batch; takes a seed for each batch.
+    prepare_test: Maps an evaluation batch.
+    element_spec: The type of one example before the prepare functions, if they
+      change it; by default that of the model's input.
   """
 
   batch_size: int
@@ -123,7 +149,7 @@ class Tensors(ClientExamples):
       value = getattr(self, name)
       if value is not None and value < 1:
         raise errors.SettingsError(
-            f'Expected {name} of at least 1, found {value}.'
+            f'Expected `{name}` of at least 1, found {value}.'
         )
 
   def type(self, input_spec: Any) -> tff.Type:
@@ -150,7 +176,7 @@ class Tensors(ClientExamples):
       fits = tf.nest.map_structure(
           lambda e, f: e.is_compatible_with(f), expected, found
       )
-    except (TypeError, ValueError):  # Not even the same structure.
+    except (TypeError, ValueError):  # The structures differ.
       fits = [False]
     lengths = {s.shape[0] for s in tf.nest.flatten(found) if s.shape.rank}
     if not all(tf.nest.flatten(fits)) or len(lengths) != 1:
@@ -166,41 +192,23 @@ class Tensors(ClientExamples):
       examples: Any,
       state: Any,
       step_fn: StepFn,
-      *,
-      epochs: int = 1,
-      max_steps: Optional[int] = None,
-      phase: int = 0,
-      training: bool = True,
+      passes: Pass = ONE_EPOCH,
   ) -> Any:
-    seed = tf.random.experimental.stateless_fold_in(examples['seed'], phase)
+    seed = tf.random.experimental.stateless_fold_in(
+        examples['seed'], passes.phase
+    )
     tensors = examples['examples']
     num_examples = tf.shape(tf.nest.flatten(tensors)[0])[0]
-    if training and self.max_examples is not None:
+    if passes.training and self.max_examples is not None:
       num_examples = tf.minimum(num_examples, self.max_examples)
     steps_per_epoch = -(-num_examples // self.batch_size)
-    steps = epochs * steps_per_epoch
-    order = tf.tile(tf.range(num_examples)[tf.newaxis], [epochs, 1])
-    batches = tf.tile(tf.range(steps_per_epoch)[tf.newaxis], [epochs, 1])
-    if training and self.shuffle:
-      # Sorting random keys is a shuffle whose result depends on the seed only.
-      keys = tf.random.stateless_uniform([epochs, num_examples], seed)
-      if self.size_fn is not None:
-        # Sizes times a random factor from 1 to 4/3: neighbours are of about one
-        # size, and not the same in each epoch.
-        sizes = self.size_fn(tensors)[:num_examples]
-        keys = tf.cast(sizes, tf.float32) * (3 + keys)
-        batches = tf.argsort(
-            tf.random.stateless_uniform(
-                [epochs, steps_per_epoch],
-                tf.random.experimental.stateless_fold_in(seed, -1),
-            ),
-            axis=-1,
-            stable=True,
-        )
-      order = tf.argsort(keys, axis=-1, stable=True)
-    if max_steps is not None:
-      steps = tf.minimum(steps, max_steps)
-    prepare = self.prepare_train if training else self.prepare_test
+    steps = passes.epochs * steps_per_epoch
+    if passes.max_steps is not None:
+      steps = tf.minimum(steps, passes.max_steps)
+    order, batches = self._order(
+        tensors, num_examples, steps_per_epoch, seed, passes
+    )
+    prepare = self.prepare_train if passes.training else self.prepare_test
 
     def body(step, state):
       epoch, number = step // steps_per_epoch, step % steps_per_epoch
@@ -222,12 +230,42 @@ class Tensors(ClientExamples):
     )
     return state
 
+  def _order(self, tensors, num_examples, steps_per_epoch, seed, passes):
+    """Draws the orders that the epochs see.
+
+    Returns:
+      The positions of the examples, int32 [epochs, examples], which are cut
+      into batches from left to right, and the order of these batches, int32
+      [epochs, steps_per_epoch].
+    """
+    epochs = passes.epochs
+    order = tf.tile(tf.range(num_examples)[tf.newaxis], [epochs, 1])
+    batches = tf.tile(tf.range(steps_per_epoch)[tf.newaxis], [epochs, 1])
+    if not passes.training or not self.shuffle:
+      return order, batches
+    # Sorting random keys is a shuffle whose result depends on the seed only.
+    keys = tf.random.stateless_uniform([epochs, num_examples], seed)
+    if self.size_fn is not None:
+      # A random factor from 1 to 4/3 leaves neighbors of similar size, but
+      # makes them different ones in each epoch.
+      sizes = self.size_fn(tensors)[:num_examples]
+      keys = tf.cast(sizes, tf.float32) * (3 + keys)
+      batches = tf.argsort(
+          tf.random.stateless_uniform(
+              [epochs, steps_per_epoch],
+              tf.random.experimental.stateless_fold_in(seed, -1),
+          ),
+          axis=-1,
+          stable=True,
+      )
+    return tf.argsort(keys, axis=-1, stable=True), batches
+
 
 class Sequences(ClientExamples):
   """A `tf.data.Dataset` of batches, as everywhere in `tff.learning`.
 
-  Shuffling and augmentation are part of the dataset; it is gone through
-  `epochs` times and looks the same in training and in testing.
+  Shuffling and augmentation belong to the dataset, which is repeated for each
+  epoch and is the same in training and in evaluation.
   """
 
   def type(self, input_spec: Any) -> tff.Type:
@@ -253,13 +291,13 @@ class Sequences(ClientExamples):
   def step_seed(self, examples: Any, phase: int, step: Any) -> Any:
     raise errors.SettingsError(
         'Expected examples that come with a seed for dropout, found a'
-        ' tf.data.Dataset. Use `Tensors`.'
+        ' tf.data.Dataset. Use examples.Tensors.'
     )
 
   def take(self, examples: Any, positions: np.ndarray) -> Any:
     raise errors.SettingsError(
-        'Expected examples that can be taken by position, found a'
-        ' tf.data.Dataset. Use `Tensors`.'
+        'Expected examples that can be selected by position, found a'
+        ' tf.data.Dataset. Use examples.Tensors.'
     )
 
   def reduce(
@@ -267,16 +305,12 @@ class Sequences(ClientExamples):
       examples: Any,
       state: Any,
       step_fn: StepFn,
-      *,
-      epochs: int = 1,
-      max_steps: Optional[int] = None,
-      phase: int = 0,
-      training: bool = True,
+      passes: Pass = ONE_EPOCH,
   ) -> Any:
-    del phase, training  # The dataset has them built in.
-    batches = examples.repeat(epochs)
-    if max_steps is not None:
-      batches = batches.take(max_steps)
+    # `phase` and `training` change nothing: the dataset shuffles and augments.
+    batches = examples.repeat(passes.epochs)
+    if passes.max_steps is not None:
+      batches = batches.take(passes.max_steps)
     return batches.reduce(state, step_fn)
 
 

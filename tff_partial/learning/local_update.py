@@ -1,12 +1,12 @@
 # Copyright 2026 The tff-partial Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""One client's work: phases of training, and nothing about placements.
+"""One client's work: phases of training, independent of placements.
 
-A phase trains the groups of variables that were given a `GroupTraining`, and
-only those, for some epochs over the client's examples. FedSim is one phase
-that trains both groups, FedAlt a phase for the personal variables and then one
-for the shared [1, Algorithms 1 and 2]; fine-tuning is a personal phase alone.
-All of them are `run_phases`, which holds the one training step there is.
+A phase trains the groups of variables that have a `GroupTraining`, and no
+others, for some epochs over the client's examples. FedSim is one phase that
+trains both groups, and FedAlt is a phase for the personal variables followed by
+one for the shared variables [1, Algorithms 1 and 2]. Fine-tuning is a single
+personal phase. `run_phases` runs all of them with the same training step.
 
 [1] Pillutla et al. Federated Learning with Partial Model Personalization.
 ICML 2022. https://arxiv.org/abs/2204.03809
@@ -38,18 +38,20 @@ SHARED = 'shared'
 class GroupTraining:
   """How a phase trains one group of variables.
 
-  With `penalty` lambda and anchor a, the gradient of (lambda/2) ||w - a||^2,
-  which is lambda (w - a), is added to the loss's.
+  A penalty adds `(penalty / 2) ||w - a||^2` to the loss, where a is the anchor
+  of the variables w. Its gradient is `penalty (w - a)`.
 
   Attributes:
-    optimizer: Made new in each phase; its state ends with the phase.
-    schedule: The learning rate in a round; `None` leaves the optimizer's own.
-    penalty: Weight lambda of the squared distance from the anchor.
-    anchor: 'received', the group's value when the client's work began (FedProx
-      for the shared group), 'initial', the personal variables that every
-      client starts from [1, Section 5: L2 regularization], or 'shared', the
-      shared variables of which the personal ones are a copy, as they are when
-      the phase begins (Ditto, pFedMe).
+    optimizer: Its state is initialized when a phase begins, and dropped when
+      the phase ends.
+    schedule: Maps the number of the round to its learning rate; `None` to use
+      the optimizer's own learning rate.
+    penalty: Weight of the squared distance from the anchor.
+    anchor: `RECEIVED`, the values of the group when the client's work began
+      (FedProx for the shared group); `INITIAL`, the initial personal variables
+      of all clients [1, Section 5: L2 regularization]; or `SHARED`, the values
+      that the shared variables have when the phase begins, if the personal
+      variables are a copy of them (Ditto, pFedMe).
   """
 
   optimizer: tff.learning.optimizers.Optimizer
@@ -60,12 +62,12 @@ class GroupTraining:
   def __post_init__(self):
     if self.penalty < 0:
       raise errors.SettingsError(
-          f'Expected a penalty >= 0, found {self.penalty}.'
+          f'Expected `penalty` of at least 0, found {self.penalty}.'
       )
     anchors = (RECEIVED, INITIAL, SHARED)
     if self.anchor not in anchors:
       raise errors.SettingsError(
-          f'Expected anchor of {anchors}, found {self.anchor!r}.'
+          f'Expected one of {anchors} as `anchor`, found {self.anchor!r}.'
       )
 
 
@@ -74,16 +76,17 @@ class Phase:
   """Some epochs of training one group of variables, or both at once.
 
   Attributes:
-    shared: How the shared variables are trained; `None` leaves them alone.
-    personal: How the personal variables are trained; `None`, the same.
+    shared: How the shared variables are trained; `None` if they are not.
+    personal: How the personal variables are trained; `None` if they are not.
     epochs: Passes over the client's examples.
-    max_steps: At most so many steps over all epochs; `None` is no limit.
-    clip_norm: Bound on the global norm of the gradients of the variables that
-      this phase trains; the others have no part in it.
-    adapter_dropout: The part of adapters' outputs that is dropped in each step,
-      from 0 to below 1; no other layer drops any.
-    pull: After the phase, shared variables go this part of the way to the
-      personal variables that are a copy of them (pFedMe); 0 to 1.
+    max_steps: Upper bound on the number of steps over all epochs; `None` for no
+      bound.
+    clip_norm: Bound on the global norm of the gradients of all variables that
+      this phase trains; `None` for no bound.
+    adapter_dropout: The fraction of the outputs of adapters that is dropped in
+      each step, from 0 to below 1. It does not affect other layers.
+    pull: Fraction of the distance that the shared variables move towards their
+      personal copies after the phase, from 0 to 1 (pFedMe).
   """
 
   shared: Optional[GroupTraining] = None
@@ -97,30 +100,31 @@ class Phase:
   def __post_init__(self):
     if not 0 <= self.adapter_dropout < 1:
       raise errors.SettingsError(
-          'Expected adapter_dropout of at least 0 and below 1, found'
+          'Expected `adapter_dropout` of at least 0 and below 1, found'
           f' {self.adapter_dropout}.'
       )
     if not 0 <= self.pull <= 1:
       raise errors.SettingsError(
-          f'Expected pull from 0 to 1, found {self.pull}.'
+          f'Expected `pull` from 0 to 1, found {self.pull}.'
       )
     if self.shared is None and self.personal is None:
       raise errors.SettingsError(
-          'Expected a phase to train at least one group.'
+          'Expected a phase that trains at least one group, found none. Use a'
+          ' GroupTraining as `shared` or as `personal`.'
       )
     if self.shared is not None and self.shared.anchor != RECEIVED:
       raise errors.SettingsError(
-          f'Expected anchor {RECEIVED!r} for shared variables, found'
-          f' {self.shared.anchor!r}, which personal variables alone have.'
+          f'Expected {RECEIVED!r} as `anchor` of the shared variables, found'
+          f' {self.shared.anchor!r}, which is for personal variables only.'
       )
     for name in ('epochs', 'max_steps', 'clip_norm'):
       value = getattr(self, name)
       if value is not None and value <= 0:
-        raise errors.SettingsError(f'Expected {name} above 0, found {value}.')
+        raise errors.SettingsError(f'Expected `{name}` above 0, found {value}.')
 
 
 def needs_initial_personal(phases: Sequence[Phase]) -> bool:
-  """Whether a penalty is anchored where the personal variables started."""
+  """Whether a penalty is anchored at the initial personal variables."""
   return any(
       phase.personal is not None
       and phase.personal.penalty > 0
@@ -129,12 +133,31 @@ def needs_initial_personal(phases: Sequence[Phase]) -> bool:
   )
 
 
+class ClientInputs(NamedTuple):
+  """What a client's work starts from.
+
+  Attributes:
+    shared: The server's shared variables.
+    personal: This client's personal variables.
+    examples: This client's examples, in the form of a `ClientExamples`.
+    round_num: Number of the round in the learning-rate schedules, int32 scalar.
+    initial_personal: The initial personal variables, if a penalty is anchored
+      there (`needs_initial_personal`).
+  """
+
+  shared: tff.learning.models.ModelWeights
+  personal: tff.learning.models.ModelWeights
+  examples: Any
+  round_num: Any = 0
+  initial_personal: Any = ()
+
+
 class ClientCounts(NamedTuple):
-  """What a client's work cost and how it ended, int64 scalars.
+  """The cost and the outcome of a client's work, int64 scalars.
 
   Attributes:
     steps: Gradient steps, over all phases.
-    examples: Examples these steps saw; one seen twice counts twice.
+    examples: Examples seen in these steps; one that is seen twice counts twice.
     non_finite: 1 if the loss, the update or a personal variable was not finite.
     empty: 1 if the client has no examples.
   """
@@ -146,15 +169,18 @@ class ClientCounts(NamedTuple):
 
 
 class ClientOutput(NamedTuple):
-  """What a client's work gives.
+  """The results of a client's work.
+
+  The work fails if `counts.non_finite` is 1.
 
   Attributes:
-    update: Initial minus final shared trainable variables; zeros from a client
-      whose work failed.
-    weight: Examples trained on, or 1; 0 from a client that failed or is empty.
-    personal: Final personal variables; a failed client's are unchanged.
+    update: Initial minus final shared trainable variables; zeros if the work
+      failed.
+    weight: The number of examples of the last phase, or 1 if clients are
+      weighted uniformly; 0 if the work failed or the client has no examples.
+    personal: Final personal variables; unchanged if the work failed.
     metrics: By name, the two terms of each of the model's metrics, summed over
-      the last phase as its steps found them; zeros from a client that failed.
+      the steps of the last phase; zeros if the work failed.
     counts: A `ClientCounts`.
   """
 
@@ -170,71 +196,50 @@ class _Progress(NamedTuple):
 
   steps: tf.Tensor  # int64 scalar
   examples: tf.Tensor  # int64 scalar
-  finite: tf.Tensor  # bool scalar: whether the loss was, at every step
+  finite: tf.Tensor  # bool scalar: whether the loss of every step was
   metrics: Any  # name -> (total, weight), float32 scalars
 
 
 def local_update(
     model: partial_model.PartialModel,
     phases: Sequence[Phase],
-    shared: tff.learning.models.ModelWeights,
-    personal: tff.learning.models.ModelWeights,
-    examples: Any,
+    inputs: ClientInputs,
     *,
     client_examples: examples_lib.ClientExamples,
-    round_num: Any = 0,
-    initial_personal: Optional[tff.learning.models.ModelWeights] = None,
     uniform_weight: bool = False,
 ) -> ClientOutput:
   """Trains a client's copy of the shared variables and its personal variables.
 
   Args:
-    model: Made in the current graph; its variables are overwritten.
+    model: Created in the current graph; its variables are overwritten.
     phases: What to train, in order.
-    shared: The server's shared variables.
-    personal: This client's personal variables.
-    examples: This client's examples.
-    client_examples: The form that `examples` has.
-    round_num: Where in the learning-rate schedules we are, int32 scalar.
-    initial_personal: The anchor of penalties with anchor 'initial'.
-    uniform_weight: Whether clients count alike rather than by their examples.
+    inputs: The client's variables and examples.
+    client_examples: The form of `inputs.examples`.
+    uniform_weight: Whether all clients have weight 1, rather than the number of
+      their examples.
 
   Returns:
     A `ClientOutput`.
+
+  Raises:
+    errors.SettingsError: If a penalty needs `inputs.initial_personal`, or
+      dropout a seed, that is not there.
   """
-  progress = run_phases(
-      model,
-      phases,
-      shared,
-      personal,
-      examples,
-      client_examples=client_examples,
-      round_num=round_num,
-      initial_personal=initial_personal,
-  )
+  progress = run_phases(model, phases, inputs, client_examples=client_examples)
   last = progress[-1]
   update = [
       before - after
-      for before, after in zip(shared.trainable, model.shared.trainable)
+      for before, after in zip(inputs.shared.trainable, model.shared.trainable)
   ]
-  trained = tf.nest.map_structure(lambda v: v.read_value(), model.personal)
-  finite = tf.reduce_all(
-      [
-          *(p.finite for p in progress),
-          *(
-              tf.reduce_all(tf.math.is_finite(t))
-              for t in tf.nest.flatten([update, trained])
-              if t.dtype.is_floating
-          ),
-      ]
-  )
+  personal = values_of(model.personal)
+  finite = _all_finite(progress, [update, personal])
   empty = tf.equal(last.examples, 0)
   weight = 1.0 if uniform_weight else tf.cast(last.examples, tf.float32)
   zeros = lambda value: tf.nest.map_structure(tf.zeros_like, value)
   return ClientOutput(
       update=_choose(finite, update, zeros(update)),
       weight=tf.where(finite & ~empty, weight, 0.0),
-      personal=_choose(finite, trained, personal),
+      personal=_choose(finite, personal, inputs.personal),
       metrics=_choose(finite, last.metrics, zeros(last.metrics)),
       counts=ClientCounts(
           steps=tf.add_n([p.steps for p in progress]),
@@ -245,61 +250,79 @@ def local_update(
   )
 
 
+def values_of(
+    variables: tff.learning.models.ModelWeights,
+) -> tff.learning.models.ModelWeights:
+  """The current values of a group of variables."""
+  return tf.nest.map_structure(lambda v: v.read_value(), variables)
+
+
+def _all_finite(progress: Sequence[_Progress], values: Any) -> tf.Tensor:
+  """Whether the losses of all steps and all values are finite."""
+  return tf.reduce_all(
+      [
+          *(p.finite for p in progress),
+          *(
+              tf.reduce_all(tf.math.is_finite(t))
+              for t in tf.nest.flatten(values)
+              if t.dtype.is_floating
+          ),
+      ]
+  )
+
+
 def run_phases(
     model: partial_model.PartialModel,
     phases: Sequence[Phase],
-    shared: tff.learning.models.ModelWeights,
-    personal: tff.learning.models.ModelWeights,
-    examples: Any,
+    inputs: ClientInputs,
     *,
     client_examples: examples_lib.ClientExamples,
-    round_num: Any = 0,
-    initial_personal: Optional[tff.learning.models.ModelWeights] = None,
 ) -> list[_Progress]:
-  """Sets the model's variables and trains them, phase after phase.
+  """Assigns the client's variables to the model and trains them.
+
+  Args:
+    model: Created in the current graph. Its variables are left as trained.
+    phases: What to train, in order; may be empty.
+    inputs: The client's variables and examples.
+    client_examples: The form of `inputs.examples`.
 
   Returns:
-    The sums of each phase; the model's variables are left as trained.
+    The sums of each phase.
+
+  Raises:
+    errors.SettingsError: As `local_update`.
   """
-  model.assign(shared, personal)
-  received = {'shared': shared, 'personal': personal}
+  model.assign(inputs.shared, inputs.personal)
   progress = []
   for number, phase in enumerate(phases):
-    groups = []
-    for name in ('personal', 'shared'):
-      training = getattr(phase, name)
-      variables = tuple(getattr(model, name).trainable)
-      if training is None or not variables:
-        continue
-      anchor: Any = ()
-      if training.penalty:
-        anchors = {INITIAL: initial_personal, RECEIVED: received[name]}
-        anchor = anchors.get(training.anchor, model.shared)
-        if anchor is None:
-          raise errors.SettingsError(
-              'Expected initial_personal for this penalty.'
-          )
-        # Variables are read here: their values when the phase begins.
-        anchor = tuple(tf.convert_to_tensor(a) for a in anchor.trainable)
-      groups.append(_Group(name, training, variables, anchor))
+    groups = [
+        group
+        for name in ('personal', 'shared')
+        if (group := _create_group(model, phase, name, inputs)) is not None
+    ]
     progress.append(
-        _run_phase(
-            model, phase, groups, examples, client_examples, round_num, number
-        )
+        _run_phase(model, phase, number, groups, inputs, client_examples)
     )
     if phase.pull:
       _pull(model, phase.pull)
   return progress
 
 
-def _pull(model: partial_model.PartialModel, part: float) -> None:
-  """Moves shared variables towards the personal copies of them."""
+def _pull(model: partial_model.PartialModel, fraction: float) -> None:
+  """Moves the shared variables towards their personal copies."""
   for shared, personal in zip(model.shared.trainable, model.personal.trainable):
-    shared.assign_sub(part * (shared - personal))
+    shared.assign_sub(fraction * (shared - personal))
 
 
 class _Group(NamedTuple):
-  """A group of variables that a phase trains."""
+  """A group of variables as a phase trains it.
+
+  Attributes:
+    name: 'shared' or 'personal'.
+    training: How it is trained.
+    variables: Its trainable variables.
+    anchor: Values for the first of them; empty without a penalty.
+  """
 
   name: str
   training: GroupTraining
@@ -321,22 +344,63 @@ class _Group(NamedTuple):
     hparams[rate] = self.training.schedule(tf.cast(round_num, tf.int32))
     return optimizer.set_hparams(state, hparams)
 
+  def apply(self, state: Any, gradient: Any) -> Any:
+    """Updates the variables; returns the optimizer's new state."""
+    new_state, values = self.training.optimizer.next(
+        state, tuple(v.read_value() for v in self.variables), gradient
+    )
+    for variable, value in zip(self.variables, values):
+      variable.assign(value)
+    return new_state
+
+
+def _create_group(
+    model: partial_model.PartialModel,
+    phase: Phase,
+    name: str,
+    inputs: ClientInputs,
+) -> Optional[_Group]:
+  """A group as a phase trains it; `None` if there is nothing to train."""
+  training = getattr(phase, name)
+  variables = tuple(getattr(model, name).trainable)
+  if training is None or not variables:
+    return None
+  if not training.penalty:
+    return _Group(name, training, variables, anchor=())
+  anchors = {
+      INITIAL: inputs.initial_personal,
+      RECEIVED: getattr(inputs, name),
+      SHARED: model.shared,
+  }
+  anchor = anchors[training.anchor]
+  if not anchor:
+    raise errors.SettingsError(
+        'Expected `initial_personal` for a penalty that is anchored there,'
+        ' found none. Pass the initial personal variables.'
+    )
+  # Reading the variables here gives their values when the phase begins.
+  values = tuple(tf.convert_to_tensor(a) for a in anchor.trainable)
+  return _Group(name, training, variables, anchor=values)
+
 
 def _run_phase(
     model: partial_model.PartialModel,
     phase: Phase,
-    groups: Sequence[_Group],
-    examples: Any,
-    client_examples: examples_lib.ClientExamples,
-    round_num: Any,
     number: int,
+    groups: Sequence[_Group],
+    inputs: ClientInputs,
+    client_examples: examples_lib.ClientExamples,
 ) -> _Progress:
   """Trains the variables of `groups` in place."""
 
   def step(state, batch):
     """The training step."""
     optimizer_states, progress = state
-    with _dropout(phase, client_examples, examples, number, progress.steps):
+    with _dropout(
+        phase, client_examples, inputs.examples, number, progress.steps
+    ):
+      # With two groups, both gradients are taken at the same point: this is
+      # FedSim's simultaneous step.
       loss, outputs, gradients = model.gradients(
           batch, [group.name for group in groups]
       )
@@ -349,38 +413,28 @@ def _run_phase(
           tf.nest.flatten(gradients), phase.clip_norm
       )
       gradients = tf.nest.pack_sequence_as(gradients, flat)
-    # All gradients were taken at the same point: with two groups this is
-    # FedSim's simultaneous step.
-    new_states = []
-    for group, optimizer_state, gradient in zip(
-        groups, optimizer_states, gradients
-    ):
-      new_state, values = group.training.optimizer.next(
-          optimizer_state,
-          tuple(v.read_value() for v in group.variables),
-          gradient,
-      )
-      for variable, value in zip(group.variables, values):
-        variable.assign(value)
-      new_states.append(new_state)
-    return tuple(new_states), _add_batch(
-        progress, loss, model.metrics(batch, outputs)
+    new_states = tuple(
+        group.apply(optimizer_state, gradient)
+        for group, optimizer_state, gradient in zip(
+            groups, optimizer_states, gradients
+        )
     )
+    return new_states, _add_batch(progress, loss, model.metrics(batch, outputs))
 
   _, progress = client_examples.reduce(
-      examples,
-      # Tuples: a dataset takes a list in its state for a tensor.
-      (tuple(g.initial_state(round_num) for g in groups), _zero(model)),
+      inputs.examples,
+      # Not a list, which a dataset would turn into a tensor.
+      (tuple(g.initial_state(inputs.round_num) for g in groups), _zero(model)),
       step,
-      epochs=phase.epochs,
-      max_steps=phase.max_steps,
-      phase=number,
+      examples_lib.Pass(
+          epochs=phase.epochs, max_steps=phase.max_steps, phase=number
+      ),
   )
   return progress
 
 
 def _dropout(phase, client_examples, examples, number, step):
-  """The scope of a step's dropout, if the phase has any."""
+  """The scope of a step's dropout, which does nothing without dropout."""
   if not phase.adapter_dropout:
     return contextlib.nullcontext()
   return dropout.scope(
@@ -389,7 +443,7 @@ def _dropout(phase, client_examples, examples, number, step):
 
 
 def _choose(condition: tf.Tensor, value: Any, otherwise: Any) -> Any:
-  # Multiplying by zero instead would keep a NaN.
+  """Returns one of two structures; NaNs of the other have no effect."""
   flat = [
       tf.where(condition, v, o)
       for v, o in zip(tf.nest.flatten(value), tf.nest.flatten(otherwise))
@@ -398,10 +452,11 @@ def _choose(condition: tf.Tensor, value: Any, otherwise: Any) -> Any:
 
 
 def _add_penalty(group: _Group, gradient: Any) -> Any:
+  """Adds the gradient of the penalty to that of the loss."""
   penalty = group.training.penalty
   if not penalty:
     return gradient
-  # A personal variable beyond a copy, such as a mixture weight, has no anchor.
+  # Variables that are no copies, such as a mixture weight, have no anchor.
   count = len(group.anchor)
   return (
       *(

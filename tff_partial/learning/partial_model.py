@@ -3,17 +3,18 @@
 """One model, two groups of variables: shared and personal.
 
 A `PartialModel` is a Keras model whose variables are divided by a rule
-(`partition.py`) into two disjoint groups that together cover the model. Nothing
-above this file knows Keras: the rest of the library sees two
+(`partition.py`) into two disjoint groups that together cover the model. The
+code that trains and evaluates it does not depend on Keras: it sees two
 `tff.learning.models.ModelWeights`, a loss, and metrics.
 
-Like TFF's own models it is made anew, by a `ModelFn`, inside each computation
-that uses it: its variables belong to that computation's graph.
+Like TFF's own models, a model is created by a `ModelFn` inside each computation
+that uses it, because its variables belong to that computation's graph.
 """
 
 import collections
 from collections.abc import Callable, Iterator, Mapping, Sequence
 import contextlib
+import functools
 import random
 from typing import Any, Optional
 
@@ -26,7 +27,7 @@ from tff_partial.learning import partition
 Batch = Mapping[str, Any]  # 'x' and 'y', each [batch, ...] or a structure.
 LossFn = Callable[[Any, Any], tf.Tensor]  # (labels, outputs) -> scalar.
 # (labels, outputs) -> a metric's two terms for each example, (total [batch],
-# weight [batch]), such as (right answers, ones); see `client_table.py`.
+# weight [batch]), such as (correct answers, ones); see `client_table.py`.
 MetricFn = Callable[[Any, Any], tuple[tf.Tensor, tf.Tensor]]
 
 
@@ -54,18 +55,21 @@ class PartialModel:
 
     Args:
       keras_model: A built Keras model.
-      rule: Says which variable path is personal.
-      loss_fn: `(labels, outputs)` to a scalar loss, a mean over the batch.
-      metric_fns: By name, `(labels, outputs)` to two terms for each example.
-      input_spec: Batches' type: `OrderedDict(x=..., y=...)`.
+      rule: Maps a variable's path to whether the variable is personal.
+      loss_fn: Maps `(labels, outputs)` to a scalar loss, a mean over the batch.
+      metric_fns: By name, functions that map `(labels, outputs)` to two terms
+        for each example, float [batch].
+      input_spec: The type of a batch: `OrderedDict(x=..., y=...)`.
       rule_name: The rule's name in error messages.
 
     Raises:
-      ValueError: If the split cannot be trained (`partition.check`), or if
-        there is no metric.
+      errors.SettingsError: If the split cannot be trained (`partition.check`),
+        or if there is no metric.
     """
     if not metric_fns:
-      raise errors.SettingsError('Expected at least one metric, found none.')
+      raise errors.SettingsError(
+          'Expected at least one metric, found none. Add one to `metric_fns`.'
+      )
     self._keras_model = keras_model
     self._loss_fn = loss_fn
     self._metric_fns = metric_fns
@@ -99,26 +103,26 @@ class PartialModel:
     return self._keras_model(batch['x'], training=training)
 
   def to_keras(self) -> tf.keras.Model:
-    """The Keras model that predicts, with the values of the moment."""
+    """The Keras model that predicts, with the current values."""
     return self._keras_model
 
   def loss(self, batch: Batch, outputs: Any) -> tf.Tensor:
-    """The batch's loss with Keras's regularization losses, a scalar."""
+    """The batch's loss plus Keras's regularization losses, a scalar."""
     loss = self._loss_fn(batch['y'], outputs)
     return tf.add_n([loss, *self._keras_model.losses])
 
   def gradients(
       self, batch: Batch, groups: Sequence[str]
   ) -> tuple[tf.Tensor, Any, list[tuple[tf.Tensor, ...]]]:
-    """The training loss of a batch, and how it changes with some variables.
+    """The training loss of a batch, and its gradients.
 
     Args:
       batch: A training batch.
-      groups: Of 'shared' and 'personal'.
+      groups: Some of 'shared' and 'personal'.
 
     Returns:
-      The loss, the outputs, and for each group the gradients with respect to
-      its trainable variables.
+      The loss, a scalar; the outputs; and for each group the gradients with
+      respect to its trainable variables.
     """
     variables = [tuple(getattr(self, group).trainable) for group in groups]
     with tf.GradientTape(watch_accessed_variables=False) as tape:
@@ -131,7 +135,7 @@ class PartialModel:
     return loss, outputs, gradients
 
   def initial(self, group: str) -> tff.learning.models.ModelWeights:
-    """The values of a group's variables before anything is assigned."""
+    """The initial values of the variables of a group."""
     return tf.nest.map_structure(lambda v: v.read_value(), getattr(self, group))
 
   @property
@@ -141,7 +145,7 @@ class PartialModel:
   def metrics(
       self, batch: Batch, outputs: Any
   ) -> collections.OrderedDict[str, tuple[tf.Tensor, tf.Tensor]]:
-    """Each metric's (total, weight) for every example, float32 [batch]."""
+    """Each metric's (total, weight) for each example, float32 [batch]."""
     return collections.OrderedDict(
         (
             name,
@@ -182,22 +186,28 @@ def _variables_by_path(
   if missing:
     raise errors.SettingsError(
         'Expected every variable to belong to a layer that Keras tracks, found'
-        f' {missing} outside. Assign the layers that own them as attributes of'
-        ' the model.'
+        f' {missing} outside. Make the layers that own them attributes of the'
+        ' model.'
     )
   return {path_of[v.ref()]: v for v in keras_model.variables}
 
 
 @contextlib.contextmanager
 def seeded(seed: int) -> Iterator[None]:
-  """Makes the initial values of a model built inside depend on `seed` alone.
+  """Makes the initial values of models created inside depend only on `seed`.
 
-  To be used where a graph is being traced: the graph's seed and Python's
-  random numbers (from which Keras draws an initializer's seed if it was given
-  none) are all that initial values depend on, and both are put back.
+  Use it while a graph is traced. Initial values depend on the graph's seed and
+  on Python's random numbers, from which Keras draws the seeds of initializers
+  that have none. The state of the latter is restored on exit.
+
+  Raises:
+    errors.SettingsError: If TensorFlow executes eagerly.
   """
   if tf.executing_eagerly():
-    raise errors.SettingsError('Expected a graph, found eager execution.')
+    raise errors.SettingsError(
+        'Expected a graph, found eager execution. Call this inside a'
+        ' computation or a tf.Graph.'
+    )
   state = random.getstate()
   random.seed(seed)
   tf.random.set_seed(seed)
@@ -209,10 +219,10 @@ def seeded(seed: int) -> Iterator[None]:
 
 @contextlib.contextmanager
 def without_initial_values() -> Iterator[None]:
-  """Makes variables created inside start at zero.
+  """Makes variables that are created inside start at zero.
 
-  Every client's computation builds the model and then assigns all variables.
-  Drawing random initial values first is measurable work thrown away.
+  The computations of clients create a model and then assign all of its
+  variables. Drawing random initial values first would take measurable time.
   """
 
   def create(next_creator, **kwargs):
@@ -225,7 +235,30 @@ def without_initial_values() -> Iterator[None]:
     yield
 
 
+def run(model_fn: ModelFn, fn: Callable[..., Any], *args: Any) -> Any:
+  """Calls a function with a new model, in the body of a computation.
+
+  Args:
+    model_fn: Returns a new `PartialModel` on every call.
+    fn: Takes the model and `args`. It must assign all variables before it reads
+      one, because they start at zero. It is traced as a `tf.function`, which
+      executes assignments and reads in the order of the program.
+    *args: Tensors in any structure.
+
+  Returns:
+    What `fn` returns.
+  """
+  with without_initial_values():
+    model = model_fn()
+
+  @functools.partial(tf.function, autograph=False)
+  def call(*args):
+    return fn(model, *args)
+
+  return call(*args)
+
+
 def describe(model_fn: ModelFn) -> tuple[partition.VariableInfo, ...]:
-  """The variables of the models that `model_fn` makes, labelled."""
+  """Describes the variables of the models that `model_fn` returns."""
   with tf.Graph().as_default():
     return model_fn().variables

@@ -68,9 +68,7 @@ class EmnistTest(parameterized.TestCase):
       progress = local_update.run_phases(
           model,
           algorithm.phases,
-          model.shared,
-          model.personal,
-          data,
+          local_update.ClientInputs(model.shared, model.personal, data),
           client_examples=task.client_examples,
       )
       self.assertEqual(int(progress[0].steps), 2)
@@ -91,10 +89,12 @@ class EmnistTest(parameterized.TestCase):
         algorithms.finetune(
             toy.sgd(0.1), steps=algorithms.Steps(max_steps=1)
         ).phases,
-        model.shared,
-        model.personal,
-        task.client_examples.value(
-            task.train.read('writer_0'), np.array([0, 0], np.int32)
+        local_update.ClientInputs(
+            model.shared,
+            model.personal,
+            task.client_examples.value(
+                task.train.read('writer_0'), np.array([0, 0], np.int32)
+            ),
         ),
         client_examples=task.client_examples,
     )

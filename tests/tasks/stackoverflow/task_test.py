@@ -153,9 +153,9 @@ class TaskTest(absltest.TestCase):
       return local_update.local_update(
           model,
           phases,
-          read(model.shared),
-          read(model.personal),
-          value,
+          local_update.ClientInputs(
+              read(model.shared), read(model.personal), value
+          ),
           client_examples=task.client_examples,
       ).metrics['loss']
 
