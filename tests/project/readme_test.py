@@ -23,10 +23,13 @@ from absl.testing import flagsaver
 import numpy as np
 import soundfile
 
-import run_experiment
+import tasks
 from tests.helpers import markdown
+from tff_partial.experiments import flags as flags_lib
+from tff_partial.experiments import program
 
 # BUILD: tags = ["external"]
+flags_lib.define()
 _README = markdown.ROOT / 'README.md'
 _FLAGS = {
     'batch_size': 4,
@@ -171,7 +174,7 @@ class ReadmeTest(absltest.TestCase):
           self.assertEqual(code, 0)
           self.assertStartsWith(out, 'Finished before: ')
 
-  def call(self, program):
+  def call(self, name):
     """Exit status, stdout and stderr of a run with the current flags."""
     out, err = io.StringIO(), io.StringIO()
     with (
@@ -179,7 +182,7 @@ class ReadmeTest(absltest.TestCase):
         contextlib.redirect_stderr(err),
         self.assertRaises(SystemExit) as raised,
     ):
-      run_experiment.main([program])
+      program.main([name], tasks=tasks.TASKS)
     return raised.exception.code, out.getvalue(), err.getvalue()
 
   def shortened(self):

@@ -8,6 +8,7 @@ the bounds of its setting, and stands in the help under the title of its record.
 
 from collections.abc import Iterator
 import dataclasses
+import functools
 import sys
 from typing import Any, Optional, TypeVar
 
@@ -106,6 +107,7 @@ def _records() -> Iterator[type[setting.Settings]]:
   yield Output
 
 
+@functools.cache  # Flags can be defined once.
 def define() -> None:
   """Defines the flags of all records."""
   for record in _records():
