@@ -1,16 +1,26 @@
 # Copyright 2026 The tff-partial Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""What is sent to a worker, seen on its way there."""
+"""What is sent to a worker, by our executor and by TFF's own."""
 
 import contextlib
+import json
+import os
+import subprocess
+import sys
 import tempfile
+from unittest import mock
 
 from absl.testing import absltest
 import grpc
 import numpy as np
+import tensorflow as tf
 import tensorflow_federated as tff
 
+from tests.helpers import toy
+from tff_partial.learning import algorithms
+from tff_partial.learning import process as process_lib
 from tff_partial.runtime import connection
+from tff_partial.runtime import local
 from tff_partial.runtime import worker_process
 
 
@@ -51,8 +61,9 @@ class ConnectionTest(absltest.TestCase):
         grpc.insecure_channel(f'localhost:{port}', connection.CHANNEL_OPTIONS)
     )
     self.counter = _Counter()
+    self.channel = grpc.intercept_channel(channel, self.counter)
     self.context = connection.create_context(
-        grpc.intercept_channel(channel, self.counter), connection.Compiler()
+        self.channel, connection.Compiler()
     )
 
   def test_a_computation_is_sent_once(self):
@@ -78,6 +89,62 @@ class ConnectionTest(absltest.TestCase):
       self.context.invoke(second, [1])
     self.assertEqual(self.context.invoke(second, [3, 4]), 4)
 
+  def test_tffs_own_executor_sends_a_computation_again(self):
+    add_one = _adder(1)
+    with mock.patch.dict(os.environ, {connection.PLAIN_EXECUTOR: '1'}):
+      context = connection.create_context(self.channel, connection.Compiler())
+    for number in range(5):
+      self.assertEqual(context.invoke(add_one, number), number + 1)
+    self.assertEqual(self.counter.computations, 5)
+
+
+class PlainExecutorTest(absltest.TestCase):
+
+  def round_by(self, plain):
+    """Runs a round in a program of its own."""
+    done = subprocess.run(
+        [sys.executable, '-m', 'tests.runtime.connection_test', '--round'],
+        env={**os.environ, connection.PLAIN_EXECUTOR: plain},
+        stdout=subprocess.PIPE,
+        check=True,
+        text=True,
+    )
+    return json.loads(done.stdout.splitlines()[-1])
+
+  def test_same_round_without_private_parts_of_tff(self):
+    ours, plain = self.round_by('0'), self.round_by('1')
+    self.assertNotEmpty(ours['bits'])
+    self.assertEqual(ours['bits'], plain['bits'])
+    self.assertEqual(
+        ours['modules'],
+        ['tff_partial.runtime.executor', 'tff_partial.runtime.messages'],
+    )
+    self.assertEqual(plain['modules'], [])
+
+
+def _print_round():
+  """Prints a round's results, and which modules with private parts it took."""
+  process = process_lib.build_partial_process(
+      toy.model_fn(),
+      algorithms.fed_alt(toy.sgd(0.1), toy.sgd(0.2)),
+      client_examples=toy.ALL_AT_ONCE,
+  )
+  examples = [toy.value([1.0, 2.0], [3.0, 5.0]), toy.value([0.5], [-1.0])]
+  with local.local_worker():
+    state, personal = process.initialize(), process.initialize_personal()
+    results = process.next(state, [personal] * 2, examples)
+  modules = [
+      f'tff_partial.runtime.{name}'
+      for name in ('executor', 'messages')
+      if f'tff_partial.runtime.{name}' in sys.modules
+  ]
+  leaves = [np.asarray(leaf) for leaf in tf.nest.flatten(results)]
+  bits = [f'{leaf.dtype}{leaf.shape}{leaf.tobytes().hex()}' for leaf in leaves]
+  print(json.dumps({'bits': bits, 'modules': modules}))
+
 
 if __name__ == '__main__':
-  absltest.main()
+  if sys.argv[1:] == ['--round']:
+    _print_round()
+  else:
+    absltest.main()

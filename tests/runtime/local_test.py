@@ -64,8 +64,8 @@ def workers() -> list[psutil.Process]:
 
 
 def ends(pid: int) -> bool:
-  """Whether the process is gone, or within five seconds."""
-  deadline = time.monotonic() + 5
+  """Whether the process ends; waits for it, but not for ever."""
+  deadline = time.monotonic() + 60
   while time.monotonic() < deadline:
     try:
       if psutil.Process(pid).status() == psutil.STATUS_ZOMBIE:

@@ -7,7 +7,6 @@ import contextlib
 import signal
 import tempfile
 import threading
-import time
 
 from absl.testing import absltest
 from absl.testing import parameterized
@@ -121,7 +120,7 @@ class RemoteWorkersTest(parameterized.TestCase):
   def test_slow_worker_does_not_stall_the_rest(self):
     workers = workers_lib.Workers(self, 2)
     with workers_lib.dispatcher_of(workers.addresses) as dispatcher:
-      # The third takes a minute, but only where it is asked first.
+      # The third task takes a minute, but only for the first worker.
       arguments = [1000, 1000, 200_000_000, 1000]
       asked = []
 
@@ -131,11 +130,10 @@ class RemoteWorkersTest(parameterized.TestCase):
             1000 if asked.count(i) > 1 else arguments[i]
         ]
 
-      started_at = time.monotonic()
-      found = list(dispatcher.compute(4, task))
-      self.assertLess(time.monotonic() - started_at, 20)
-      self.assertEqual(found, [1000] * 4)
-      # The slow one is still at it; its late answer is nobody's.
+      # Whoever waited for the slow worker would get its number.
+      self.assertEqual(list(dispatcher.compute(4, task)), [1000] * 4)
+      self.assertEqual(asked.count(2), 2)
+      # The slow worker is still computing; its late answer is ignored.
       self.assertEqual(
           list(dispatcher.compute(3, lambda i: (workers_lib.count_to, [i]))),
           [0, 1, 2],

@@ -2,45 +2,43 @@
 # SPDX-License-Identifier: Apache-2.0
 """A TFF context that computes in a worker at the other end of a gRPC channel.
 
-Made of TFF's own parts, but for two things. A call that fails fails at once:
-TFF repeats on two status codes without end, of which one is also what
-TensorFlow says of a mistake in a computation. And calls take less time:
-`messages.py` writes and reads values, and computations stay with the worker.
+It is built from TFF's own parts, with two differences. A failed call raises at
+once: TFF repeats calls without end on two status codes, one of which is also
+TensorFlow's status for a mistake in a computation. And calls are faster:
+`executor.py` sends values by `messages.py`, and every computation once.
 """
 
-import collections
 from collections.abc import Callable
 import contextlib
 import ctypes
 import functools
 import gc
+import os
 import threading
 import time
 from typing import Any
 
 import grpc
 import tensorflow_federated as tff
-from tensorflow_federated.proto.v0 import executor_pb2
-from tensorflow_federated.python.core.impl.executors import remote_executor
 
-from tff_partial.runtime import messages
-
+# Set this environment variable to 1 to use TFF's own executor.
+PLAIN_EXECUTOR = 'TFF_PARTIAL_PLAIN_EXECUTOR'
 CHANNEL_OPTIONS = (
     ('grpc.max_receive_message_length', -1),
     ('grpc.max_send_message_length', -1),
-    # Workers are this machine or on a private network, where $http_proxy is
-    # none.
+    # Workers run on this machine or in a private network, without a proxy.
     ('grpc.enable_http_proxy', 0),
 )
 
-
-# After a shorter compilation, collecting would take longer than that itself.
+# Collecting garbage takes longer than a compilation that is shorter than this.
 _LONG_SECONDS = 2.0
-_MAX_KEPT = 8
+# The worker frees a value when it is freed here. By default TFF would leave up
+# to twenty there, which may be whole models and cohorts.
+_DISPOSE_AT_ONCE = 1
 
 
 class CallError(grpc.RpcError):
-  """A call failed with a status on which TFF would have repeated it."""
+  """A call failed with a status on which TFF would repeat it."""
 
   def __init__(self, status: grpc.StatusCode, details: str):
     super().__init__(details)
@@ -54,7 +52,7 @@ class CallError(grpc.RpcError):
 
 
 class Compiler:
-  """Compiles computations for workers, each once, from any thread."""
+  """Compiles computations for workers, each one once; thread-safe."""
 
   def __init__(self):
     self._lock = threading.Lock()
@@ -66,10 +64,10 @@ class Compiler:
 
 
 def _compile(comp: Any) -> Any:
-  """Compiles, and leaves nothing behind.
+  """Compiles a computation and frees the compiler's memory.
 
-  What TFF's compiler makes on its way is hundreds of MB for a large model, in
-  circles that would wait for Python's collector, and then in C's free lists.
+  For a large model, TFF's compiler leaves hundreds of MB of reference cycles,
+  which wait for Python's garbage collector, and then in C's free lists.
   """
   started_at = time.monotonic()
   compiled = tff.backends.native.desugar_and_transform_to_native(comp)
@@ -80,7 +78,7 @@ def _compile(comp: Any) -> Any:
 
 
 def give_back_memory() -> None:
-  """Returns memory that was freed to the system, where C's library can."""
+  """Returns freed memory to the system, where the C library can do so."""
   with contextlib.suppress(OSError, AttributeError):
     ctypes.CDLL(None).malloc_trim(0)
 
@@ -88,12 +86,20 @@ def give_back_memory() -> None:
 def create_context(
     channel: grpc.Channel, compiler: Compiler
 ) -> tff.framework.SyncExecutionContext:
-  """Joins the parts of TFF's native context, which cannot be given a worker."""
-  stub = _Stub(_UnwatchedChannel(channel))
-  kept = _Kept()
+  """Builds TFF's native context for the worker at the other end of a channel.
+
+  Args:
+    channel: A connection to a worker.
+    compiler: Compiles computations; several contexts can share one.
+
+  Returns:
+    A context for one thread. Its executor is TFF's own if the environment
+    variable `TFF_PARTIAL_PLAIN_EXECUTOR` is 1.
+  """
+  new_executor = _executors(_Stub(_UnwatchedChannel(channel)))
 
   def create_executor(cardinalities):
-    executor = _Executor(stub, kept)
+    executor = new_executor()
     executor.set_cardinalities({tff.CLIENTS: 0, **cardinalities})
     return executor
 
@@ -105,59 +111,28 @@ def create_context(
   )
 
 
-class _Executor(tff.framework.RemoteExecutor):
-  """TFF's, but for its messages and that computations are kept."""
-
-  def __init__(self, stub: '_Stub', kept: '_Kept'):
-    # A value leaves the worker when it is let go of here. By default TFF would
-    # keep up to twenty there, which may be whole models and cohorts.
-    super().__init__(stub, dispose_batch_size=1)
-    self._kept = kept
-
-  async def create_value(self, value, type_spec=None):
-    if isinstance(type_spec, tff.FunctionType):
-      key = (id(self), id(value))
-      if (kept := self._kept.get(key)) is None:
-        kept = await super().create_value(value, type_spec)
-        self._kept.put(key, kept, value)
-      return kept
-    request = executor_pb2.CreateValueRequest(executor=self._executor_id)
-    messages.write(request.value, value, type_spec)
-    response = self._stub.create_value(request)
-    return remote_executor.RemoteValue(response.value_ref, type_spec, self)
-
-  async def _compute(self, value_ref, type_spec):
-    request = executor_pb2.ComputeRequest(
-        executor=self._executor_id, value_ref=value_ref
+def _executors(stub: '_Stub') -> Callable[[], tff.framework.RemoteExecutor]:
+  """Returns a function that creates executors."""
+  if os.environ.get(PLAIN_EXECUTOR) == '1':
+    return functools.partial(
+        tff.framework.RemoteExecutor, stub, dispose_batch_size=_DISPOSE_AT_ONCE
     )
-    return messages.read(self._stub.compute(request).value, type_spec)
+  # Not at the top: it needs private parts of TFF, which may move.
+  from tff_partial.runtime import executor
 
-
-class _Kept:
-  """The last computations that a worker was sent; they are megabytes each."""
-
-  def __init__(self):
-    self._entries = collections.OrderedDict()
-
-  def get(self, key: tuple[int, int]) -> Any:
-    if key not in self._entries:
-      return None
-    self._entries.move_to_end(key)
-    return self._entries[key][0]
-
-  def put(self, key: tuple[int, int], kept: Any, computation: Any) -> None:
-    # With the computation, and by its value here the executor, neither of whose
-    # numbers can become another's.
-    self._entries[key] = (kept, computation)
-    if len(self._entries) > _MAX_KEPT:
-      self._entries.popitem(last=False)
+  return functools.partial(
+      executor.Executor,
+      stub,
+      executor.ComputationCache(),
+      dispose_batch_size=_DISPOSE_AT_ONCE,
+  )
 
 
 class _UnwatchedChannel:
-  """What a stub needs of a channel, without its subscription to the state.
+  """A channel without subscriptions to its state, which TFF's stub makes.
 
-  The thread that would watch the state prints a traceback when the channel is
-  closed; whoever opened the channel has seen to it that there is a worker.
+  The thread that watches the state prints a traceback when the channel is
+  closed, and whoever opened the channel knows already that there is a worker.
   """
 
   def __init__(self, channel: grpc.Channel):
@@ -168,7 +143,7 @@ class _UnwatchedChannel:
 
 
 def _no_retry(name: str) -> Callable[[Any, Any], Any]:
-  """A call that fails once and for all, where TFF's would be repeated."""
+  """Wraps a call of TFF's stub so that a failure is not repeated."""
   method = getattr(tff.framework.RemoteExecutorGrpcStub, name)
 
   def call(self, request):
@@ -181,7 +156,7 @@ def _no_retry(name: str) -> Callable[[Any, Any], Any]:
 
 
 class _Stub(tff.framework.RemoteExecutorGrpcStub):
-  """TFF's calls to a worker, without its repetitions."""
+  """TFF's calls to a worker; failed calls are not repeated."""
 
   get_executor = _no_retry('get_executor')
   create_value = _no_retry('create_value')
@@ -191,7 +166,7 @@ class _Stub(tff.framework.RemoteExecutorGrpcStub):
   compute = _no_retry('compute')
 
   def dispose(self, request):
-    # Called by destructors, also after the worker is gone with all it held.
+    # Destructors call this, also after the worker and its values are gone.
     with contextlib.suppress(
         grpc.RpcError, tff.framework.RetryableError, ValueError
     ):

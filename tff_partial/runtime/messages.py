@@ -1,12 +1,12 @@
 # Copyright 2026 The tff-partial Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""Values as messages to TFF's worker and back: TFF's messages, in less time.
+"""Writes and reads the messages of TFF's worker, faster than TFF.
 
-`tff.framework.serialize_value` makes the message of a part and puts it into the
-message of the whole, which copies it, at every level of a structure: a model of
-49 MB is copied about ten times. Here every part is written where it belongs.
-And TFF checks and traces every part of a value; for small models that is most
-of what a call takes.
+At every level of a structure, `tff.framework.serialize_value` creates the
+messages of the parts and copies them into the message of the whole, so a model
+of 49 MB is copied about ten times. Here every part is written in place. TFF
+also checks and traces every part of a value, which takes most of the time of a
+call for small models.
 """
 
 import functools
@@ -18,11 +18,11 @@ from tensorflow_federated.proto.v0 import executor_pb2
 
 
 def write(message: executor_pb2.Value, value: Any, type_spec: tff.Type) -> None:
-  """Writes a value into an empty message, wherever that is.
+  """Writes a value into an empty message, which may be part of another one.
 
   Args:
-    message: Becomes what `tff.framework.serialize_value` returns.
-    value: As TFF takes it.
+    message: Becomes equal to what `tff.framework.serialize_value` returns.
+    value: A value that TFF accepts.
     type_spec: Its type.
 
   Raises:
@@ -31,7 +31,7 @@ def write(message: executor_pb2.Value, value: Any, type_spec: tff.Type) -> None:
   if isinstance(type_spec, tff.StructType):
     structure = tff.structure.from_container(value)
     if len(structure) == len(type_spec):
-      message.struct.SetInParent()  # Also if it has no elements.
+      message.struct.SetInParent()  # Needed if there are no elements.
       for part, (name, part_type) in zip(
           structure, tff.structure.iter_elements(type_spec)
       ):
@@ -42,7 +42,7 @@ def write(message: executor_pb2.Value, value: Any, type_spec: tff.Type) -> None:
       return
   elif isinstance(type_spec, tff.FederatedType):
     if type_spec.all_equal or isinstance(value, list):
-      # TFF's message of no clients, for the type.
+      # TFF's message for no clients has the right type.
       no_clients = tff.FederatedType(
           type_spec.member, type_spec.placement, all_equal=False
       )
@@ -56,19 +56,19 @@ def write(message: executor_pb2.Value, value: Any, type_spec: tff.Type) -> None:
     message.array.shape.dim[:] = value.shape
     message.array.content = value.tobytes()
     return
-  # Scalars, strings, data sets, and what is wrong.
+  # Scalars, strings, data sets, and values of the wrong type.
   message.CopyFrom(tff.framework.serialize_value(value, type_spec)[0])
 
 
 def read(message: executor_pb2.Value, type_spec: tff.Type) -> Any:
-  """Reads a value.
+  """Reads a value from a message.
 
   Args:
-    message: As a worker answers.
+    message: A worker's answer.
     type_spec: The type of the value.
 
   Returns:
-    What `tff.framework.deserialize_value` returns first.
+    The value, as `tff.framework.deserialize_value` returns it.
 
   Raises:
     ValueError: If the message holds no value of the type.
@@ -92,16 +92,16 @@ def read(message: executor_pb2.Value, type_spec: tff.Type) -> Any:
 
 
 def _has_plain_bytes(type_spec: tff.Type) -> bool:
-  """Whether the message of a value is the bytes of an array."""
+  """Whether TFF writes values of this type as the bytes of an array."""
   return (
       isinstance(type_spec, tff.TensorType)
-      and bool(type_spec.shape)  # TFF writes scalars in another way.
+      and bool(type_spec.shape)  # TFF writes scalars differently.
       and issubclass(type_spec.dtype.type, (np.number, np.bool_))
   )
 
 
 def _is_plain(value: np.ndarray, type_spec: tff.TensorType) -> bool:
-  """Whether the array is of the type, and its bytes are its message."""
+  """Whether the array has this type, and TFF writes its bytes."""
   shape = type_spec.shape
   return (
       _has_plain_bytes(type_spec)
@@ -113,6 +113,6 @@ def _is_plain(value: np.ndarray, type_spec: tff.TensorType) -> bool:
 
 @functools.lru_cache
 def _empty(dtype: type[np.generic]) -> executor_pb2.Value:
-  """TFF's message of no numbers."""
+  """Returns TFF's message for an empty array."""
   type_spec = tff.TensorType(dtype, [0])
   return tff.framework.serialize_value(np.zeros([0], dtype), type_spec)[0]
