@@ -1,0 +1,58 @@
+# Copyright 2026 The tff-partial Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""How numbers are shown to readers."""
+
+import math
+
+from absl.testing import absltest
+from absl.testing import parameterized
+
+from tff_partial.reporting import formatting
+
+
+class FormattingTest(parameterized.TestCase):
+
+  @parameterized.parameters(
+      (0, '0 bytes'),
+      (1, '1 byte'),
+      (999, '999 bytes'),
+      (1000, '1 kB'),
+      (5_630_000, '5.63 MB'),
+      (2_150_000_000, '2.15 GB'),
+  )
+  def test_size(self, num_bytes, expected):
+    self.assertEqual(formatting.size(num_bytes), expected)
+
+  @parameterized.parameters(
+      (0.5, '0.5 seconds'),
+      (12.345, '12.3 seconds'),
+      (59.99, '1 minute'),
+      (75, '1 minute and 15 seconds'),
+      (3599.9, '1 hour'),
+      (7384, '2 hours and 3 minutes'),
+      (30 * 3600, '30 hours'),
+  )
+  def test_duration(self, seconds, expected):
+    self.assertEqual(formatting.duration(seconds), expected)
+
+  @parameterized.parameters(
+      (0.5, True, '+50.00'),
+      (-0.5, True, '−50.00'),
+      (-0.00001, True, '0.00'),
+      (0.0, True, '0.00'),
+      (0.25, False, '+0.25'),
+      (math.nan, True, '–'),
+      (None, False, '–'),
+  )
+  def test_change(self, number, percent, expected):
+    self.assertEqual(formatting.change(number, percent), expected)
+
+  @parameterized.parameters(
+      (0.0, '0.0%'), (0.0001, '<0.1%'), (0.125, '12.5%'), (math.nan, '–')
+  )
+  def test_share(self, number, expected):
+    self.assertEqual(formatting.share(number), expected)
+
+
+if __name__ == '__main__':
+  absltest.main()
