@@ -132,7 +132,6 @@ class RunTest(absltest.TestCase):
     )
     return compare.run(
         self.task,
-        {'task': 'emnist'},
         todo,
         str(self.out),
         worker_fn=_local_worker,

@@ -14,6 +14,7 @@ import tasks
 from tests.helpers import toy_task
 from tff_partial import errors
 from tff_partial.experiments import task as task_lib
+from tff_partial.experiments import task_choice
 
 _MODULE = 'tests.helpers.toy_task:create_task'
 
@@ -21,19 +22,22 @@ _MODULE = 'tests.helpers.toy_task:create_task'
 class CreateTest(parameterized.TestCase):
 
   def create(self, reference, *arguments, **kwargs):
-    return task_lib.create(
-        reference,
-        'made up',
-        registered=tasks.TASKS,
-        arguments=arguments,
-        **kwargs,
+    choice = task_choice.TaskChoice(
+        reference, 'made up', task_arg=arguments, **kwargs
     )
+    return task_lib.create(choice, registered=tasks.TASKS)
 
   def test_from_a_module(self):
     task = self.create(_MODULE, 'num_clients=7', 'greeting=5')
     self.assertLen(task.train.client_ids, 7)
     self.assertEqual(task.data, 'made up, 5')  # A string, as annotated.
     self.assertEqual(task.client_examples.batch_size, 4)
+    self.assertEqual(
+        task_choice.from_settings(task.choices),
+        task_choice.TaskChoice(
+            _MODULE, 'made up', task_arg=('num_clients=7', 'greeting=5')
+        ),
+    )
     task = self.create(_MODULE, batch_size=2)
     self.assertEqual(task.client_examples.batch_size, 2)
 

@@ -38,7 +38,6 @@ WorkerFn = Callable[[], contextlib.AbstractContextManager[dispatcher.Sharding]]
 
 def run(
     task: task_lib.Task,
-    choices: Mapping[str, Any],
     todo: Sequence[combinations.Combination],
     output_dir: str,
     *,
@@ -49,7 +48,6 @@ def run(
 
   Args:
     task: What is learned.
-    choices: The settings that the task was made from.
     todo: The combinations.
     output_dir: Gets a folder for each, `pretrained/`, and `comparison.html`,
       `.json` and `.md`, which are written again after each combination.
@@ -69,16 +67,14 @@ def run(
   """
   root = pathlib.Path(output_dir)
   for combination in {c.key.split: c for c in todo}.values():
-    plan_lib.build(task, combination.config, choices=choices)
+    plan_lib.build(task, combination.config)
   runs, failures = {}, {}
   for i, combination in enumerate(todo, 1):
     folder = root / combination.folder
     try:
       if progress:
         print(f'[{i}/{len(todo)}] {combination.folder}', flush=True)
-      runs[combination.key] = _run_one(
-          task, choices, combination, root, worker_fn
-      )
+      runs[combination.key] = _run_one(task, combination, root, worker_fn)
     except Exception as e:  # pylint: disable=broad-exception-caught
       # Whatever it is, other combinations may do better.
       failures[combination.folder] = ' '.join(str(e).split()) or repr(e)
@@ -93,7 +89,7 @@ def run(
         runs=_in_order(runs),
         failures=failures,
         settings={
-            **choices,
+            **task.choices,
             **_common([c.config.settings for c in todo]),
         },
         questions=methods.QUESTIONS,
@@ -110,7 +106,6 @@ def run(
 
 def _run_one(
     task: task_lib.Task,
-    choices: Mapping[str, Any],
     combination: combinations.Combination,
     root: pathlib.Path,
     worker_fn: WorkerFn,
@@ -119,13 +114,11 @@ def _run_one(
   config = combination.config
   if config.pretrain_rounds_together:
     with worker_fn() as sharding:
-      init_from = pretrain(
-          task, choices, config, root / 'pretrained', sharding=sharding
-      )
+      init_from = pretrain(task, config, root / 'pretrained', sharding=sharding)
     config = setting.replace(config, pretrain_rounds=None, init_from=init_from)
   folder = root / combination.folder
   (folder / _ERROR_FILE).unlink(missing_ok=True)
-  plan = plan_lib.build(task, config, choices=choices)
+  plan = plan_lib.build(task, config)
   with run_folder.claim(str(folder), plan.settings, overwrite=False) as claimed:
     if not claimed.finished:
       with worker_fn() as sharding:
@@ -135,7 +128,6 @@ def _run_one(
 
 def pretrain(
     task: task_lib.Task,
-    choices: Mapping[str, Any],
     config: config_lib.Config,
     root: pathlib.Path,
     *,
@@ -145,7 +137,6 @@ def pretrain(
 
   Args:
     task: What is learned.
-    choices: The settings that the task was made from.
     config: That of the run that needs it.
     root: Where such models are kept, each in a folder named by a digest of the
       settings that it depends on.
@@ -157,7 +148,6 @@ def pretrain(
   plan = plan_lib.build(
       task,
       config.for_pretraining(config.pretrain_rounds_together),
-      choices=choices,
   )
   text = json.dumps(plan.settings, sort_keys=True)
   folder = root / hashlib.sha256(text.encode()).hexdigest()[:12]

@@ -16,46 +16,10 @@ from absl import flags
 
 from tff_partial.experiments import config as config_lib
 from tff_partial.experiments import setting
+from tff_partial.experiments import task_choice
 
 FLAGS = flags.FLAGS
 _T = TypeVar('_T', bound=setting.Settings)
-
-
-@dataclasses.dataclass(frozen=True)
-class TaskChoice(setting.Settings):
-  """Task and data"""
-
-  task: str = setting.field(
-      'emnist',
-      'What is learned: emnist (characters by writer), stackoverflow (the next'
-      ' word by user), speech (by speaker), landmarks (by photographer); or a'
-      ' task of your own, package.module:create_task or'
-      ' path/to/file.py:create_task.',
-      common=True,
-  )
-  data: str = setting.field(
-      'embedded',
-      'Where examples come from: "embedded" makes some for demonstration, "tff"'
-      " downloads the paper's, and anything else is a folder made by"
-      ' tasks.import_client_data.',
-      common=True,
-  )
-  model: Optional[str] = setting.field(
-      None,
-      "Which of the task's networks to train. Default: the one for laptops.",
-      common=True,
-  )
-  batch_size: Optional[int] = setting.field(
-      None,
-      "Examples per gradient step. Default: the task's.",
-      least=1,
-      common=True,
-  )
-  task_arg: tuple[str, ...] = setting.field(
-      (),
-      'An argument of the task, name=value. Repeat the flag for several.',
-      repeated=True,
-  )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -101,7 +65,7 @@ class Output(setting.Settings):
 
 
 def _records() -> Iterator[type[setting.Settings]]:
-  yield TaskChoice
+  yield task_choice.TaskChoice
   yield from setting.records(config_lib.Config)
   yield Comparison
   yield Output

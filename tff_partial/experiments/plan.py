@@ -6,7 +6,7 @@ Building a plan is the check before anything is trained: whatever does not go
 together, of settings, data and model, raises there.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 import dataclasses
 import functools
 from typing import Any, Optional
@@ -37,7 +37,6 @@ class Plan:
   Attributes:
     task: What is learned, and from whom.
     config: How.
-    choices: The settings that the task was made from, by name.
     algorithm: What clients do in a round.
     model_fn: Makes the models that the algorithm trains.
     variables: Those of the model, labelled by the split.
@@ -55,7 +54,6 @@ class Plan:
 
   task: task_lib.Task
   config: config_lib.Config
-  choices: Mapping[str, Any]
   algorithm: algorithms.Algorithm
   model_fn: partial_model.ModelFn
   variables: Sequence[partition.VariableInfo]
@@ -73,7 +71,13 @@ class Plan:
   @property
   def settings(self) -> dict[str, Any]:
     """What results depend on, by the names of the flags."""
-    return {**self.choices, **self.config.settings}
+    task = self.task
+    choices = task.choices or {
+        'task': task.name,
+        'data': task.data,
+        'model': task.model,
+    }
+    return {**choices, **self.config.settings}
 
   @property
   def starts_from_model(self) -> bool:
@@ -125,19 +129,12 @@ class Plan:
     return {}
 
 
-def build(
-    task: task_lib.Task,
-    config: config_lib.Config,
-    *,
-    choices: Optional[Mapping[str, Any]] = None,
-) -> Plan:
+def build(task: task_lib.Task, config: config_lib.Config) -> Plan:
   """Makes a plan, and by that checks that everything goes together.
 
   Args:
     task: What is learned, and from whom.
     config: How.
-    choices: The settings that the task was made from, as flags name them; by
-      default what the task says of itself.
 
   Returns:
     The plan, with that of the pretraining in it.
@@ -160,16 +157,13 @@ def build(
   finetuning = None
   if config.num_finetune_epochs:
     finetuning = parts.build_finetuning(config, config.num_finetune_epochs)
-  if choices is None:
-    choices = {'task': task.name, 'data': task.data, 'model': task.model}
   pretraining = None
   if config.num_pretrain_rounds:
     before = config.for_pretraining(config.num_pretrain_rounds)
-    pretraining = build(task, before, choices=choices)
+    pretraining = build(task, before)
   return Plan(
       task=task,
       config=config,
-      choices=choices,
       algorithm=algorithm,
       model_fn=model_fn,
       variables=partial_model.describe(model_fn),

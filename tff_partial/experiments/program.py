@@ -23,7 +23,7 @@ from tff_partial.experiments import command
 from tff_partial.experiments import config as config_lib
 from tff_partial.experiments import flags
 from tff_partial.experiments import run_folder
-from tff_partial.experiments import setting
+from tff_partial.experiments import task_choice
 from tff_partial.runtime import worker_process
 
 _NAME = 'run_experiment'
@@ -85,7 +85,7 @@ def _run(tasks: Mapping[str, str]) -> int:
     raise errors.SettingsError(
         'Expected `export_client` and `export_dir`, found only one of them.'
     )
-  choice = flags.read(flags.TaskChoice)
+  choice = flags.read(task_choice.TaskChoice)
   comparison = flags.read(flags.Comparison)
   algorithms = flags.FLAGS.algorithm.split(',')
   splits: Sequence[Optional[str]] = [flags.FLAGS.personal]
@@ -130,12 +130,12 @@ def _seeds(asked_for: Optional[Sequence[str]], default: int) -> list[int]:
 
 def _run_one(
     tasks: Mapping[str, str],
-    choice: flags.TaskChoice,
+    choice: task_choice.TaskChoice,
     output: flags.Output,
     config: config_lib.Config,
 ) -> int:
   """Runs one experiment, unless it is finished, and exports from it."""
-  choices = _choices(choice, tasks)
+  choices = choice.settings(tasks)
   with run_folder.claim(
       output.output_dir,
       {**choices, **config.settings},
@@ -147,7 +147,7 @@ def _run_one(
           'Use --overwrite to run it again, or another --output_dir.'
       )
     else:
-      _train_and_report(tasks, choice, choices, config, folder)
+      _train_and_report(tasks, choice, config, folder)
     if output.export_client is not None:
       _export(tasks, folder, output)
   return 0
@@ -155,8 +155,7 @@ def _run_one(
 
 def _train_and_report(
     tasks: Mapping[str, str],
-    choice: flags.TaskChoice,
-    choices: Mapping[str, Any],
+    choice: task_choice.TaskChoice,
     config: config_lib.Config,
     folder: run_folder.RunFolder,
 ) -> None:
@@ -164,7 +163,7 @@ def _train_and_report(
   from tff_partial.experiments import run as run_lib
 
   with _computing(config, folder) as sharding:
-    plan = plan_lib.build(_task(choice, tasks), config, choices=choices)
+    plan = plan_lib.build(_task(choice, tasks), config)
     print(plan_lib.describe(plan, str(folder.path)), flush=True)
     run_lib.run_in(folder, plan, sharding=sharding)
   print(folder.headline)
@@ -192,7 +191,7 @@ def _export(
 
 def _compare(
     tasks: Mapping[str, str],
-    choice: flags.TaskChoice,
+    choice: task_choice.TaskChoice,
     output: flags.Output,
     config: config_lib.Config,
     todo: Sequence[combinations.Combination],
@@ -203,7 +202,7 @@ def _compare(
         'Expected one run with `export_client`, found several. Export from the'
         ' folder of one: python -m tasks.export_client --help.'
     )
-  choices = _choices(choice, tasks)
+  choices = choice.settings(tasks)
   several = dict.fromkeys(('algorithm', 'personal', 'seed'), 'several')
   with run_folder.claim(
       output.output_dir,
@@ -214,7 +213,6 @@ def _compare(
 
     failures = compare.run(
         _task(choice, tasks),
-        choices,
         todo,
         str(folder.path),
         worker_fn=lambda: _computing(config, folder),
@@ -229,31 +227,10 @@ def _compare(
   return 1 if failures else 0
 
 
-def _choices(
-    choice: flags.TaskChoice, tasks: Mapping[str, str]
-) -> dict[str, Any]:
-  """The settings that make a task, with what makes it another one."""
-  found = setting.flatten(choice)
-  if choice.task in tasks:
-    del found['task_arg']
-    return found
-  # Slow to import, but a task from outside imports TensorFlow itself.
-  from tff_partial.experiments import task as task_lib
+def _task(choice: task_choice.TaskChoice, tasks: Mapping[str, str]) -> Any:
+  from tff_partial.experiments import task
 
-  return {**found, 'task_digest': task_lib.digest(choice.task, tasks)}
-
-
-def _task(choice: flags.TaskChoice, tasks: Mapping[str, str]) -> Any:
-  from tff_partial.experiments import task as task_lib
-
-  return task_lib.create(
-      choice.task,
-      choice.data,
-      registered=tasks,
-      model=choice.model,
-      batch_size=choice.batch_size,
-      arguments=choice.task_arg,
-  )
+  return task.create(choice, registered=tasks)
 
 
 @contextlib.contextmanager

@@ -3,7 +3,7 @@
 """What a task is: a model that can be split, and people's data for it."""
 
 import ast
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 import dataclasses
 import functools
 import hashlib
@@ -19,6 +19,7 @@ import tensorflow as tf
 
 from tff_partial import errors
 from tff_partial.evaluation import metric as metric_lib
+from tff_partial.experiments import task_choice
 from tff_partial.learning import clients as clients_lib
 from tff_partial.learning import examples as examples_lib
 from tff_partial.learning import partial_model
@@ -45,6 +46,8 @@ class Task:
     texts: Files, by name, that say what the model's inputs and outputs mean,
       such as a vocabulary. A run keeps them, and neither goes on nor starts
       from another run with different ones.
+    choices: The settings that it was created from, by the names of flags; set
+      by `create`. A run keeps them, so that commands can create it again.
   """
 
   name: str
@@ -58,6 +61,7 @@ class Task:
   metric: metric_lib.Metric
   demonstration: bool = False
   texts: Mapping[str, str] = dataclasses.field(default_factory=dict)
+  choices: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
   def __post_init__(self):
     """Checks that the model takes what the clients have.
@@ -89,28 +93,20 @@ class Task:
 
 
 def create(
-    reference: str,
-    data: str,
-    *,
-    registered: Mapping[str, str],
-    model: Optional[str] = None,
-    batch_size: Optional[int] = None,
-    arguments: Sequence[str] = (),
+    choice: task_choice.TaskChoice, *, registered: Mapping[str, str]
 ) -> Task:
-  """Creates the task that a user names.
+  """Creates the task that a user chose.
+
+  `choice.task` is one of `registered`, or `package.module:function`, or
+  `path/to/file.py:function`. The function is called with `choice.data` and with
+  those of `model`, `batch_size` and its own arguments that were given.
 
   Args:
-    reference: One of `registered`, or `package.module:function`, or
-      `path/to/file.py:function`. The function is called with `data` and with
-      those of the arguments below that were given, and returns a `Task`.
-    data: Where examples come from.
+    choice: The settings.
     registered: References by the names that users know, `tasks.TASKS`.
-    model: Which of the task's networks; `None` is the task's choice.
-    batch_size: Examples per gradient step; `None` is the task's choice.
-    arguments: The function's own, each as `name=value`.
 
   Returns:
-    The task.
+    The task, with the settings that it was created from.
 
   Raises:
     errors.SettingsError: If there is no such task, or if it does not take an
@@ -118,27 +114,29 @@ def create(
     errors.DataError: If the data are not as expected.
     errors.FileError: If the data cannot be read.
   """
-  create_task = _load(reference, registered)
-  given = {'model': model, 'batch_size': batch_size}
+  create_task = _load(choice.task, registered)
+  given = {'model': choice.model, 'batch_size': choice.batch_size}
   keywords: dict[str, Any] = {k: v for k, v in given.items() if v is not None}
-  keywords.update(map(_parse_argument, arguments))
+  keywords.update(map(_parse_argument, choice.task_arg))
   parameters = inspect.signature(create_task).parameters
   takes_any = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
   for name, value in keywords.items():
     if name not in parameters and not takes_any:
       known = ', '.join(list(parameters)[1:]) or 'none'
       raise errors.SettingsError(
-          f'Expected an argument that task {reference!r} takes ({known}), found'
-          f' {name!r}.'
+          f'Expected an argument that task {choice.task!r} takes ({known}),'
+          f' found {name!r}.'
       )
     if name in parameters and parameters[name].annotation in (str, 'str'):
       keywords[name] = str(value)
-  task = create_task(data, **keywords)
+  task = create_task(choice.data, **keywords)
   if not isinstance(task, Task):
     raise errors.SettingsError(
-        f'Expected {reference!r} to return a tff_partial.Task, found'
+        f'Expected {choice.task!r} to return a tff_partial.Task, found'
         f' {type(task).__name__}.'
     )
+  # A frozen dataclass has no other way, and `replace` would check it again.
+  object.__setattr__(task, 'choices', choice.settings(registered))
   return task
 
 

@@ -1,0 +1,84 @@
+# Copyright 2026 The tff-partial Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""The settings that make a task."""
+
+from collections.abc import Mapping
+import dataclasses
+from typing import Any, Optional
+
+from tff_partial.experiments import setting
+
+
+@dataclasses.dataclass(frozen=True)
+class TaskChoice(setting.Settings):
+  """Task and data"""
+
+  task: str = setting.field(
+      'emnist',
+      'What is learned: emnist (characters by writer), stackoverflow (the next'
+      ' word by user), speech (by speaker), landmarks (by photographer); or a'
+      ' task of your own, package.module:create_task or'
+      ' path/to/file.py:create_task.',
+      common=True,
+  )
+  data: str = setting.field(
+      'embedded',
+      'Where examples come from: "embedded" makes some for demonstration, "tff"'
+      " downloads the paper's, and anything else is a folder made by"
+      ' tasks.import_client_data.',
+      common=True,
+  )
+  model: Optional[str] = setting.field(
+      None,
+      "Which of the task's networks to train. Default: the one for laptops.",
+      common=True,
+  )
+  batch_size: Optional[int] = setting.field(
+      None,
+      "Examples per gradient step. Default: the task's.",
+      least=1,
+      common=True,
+  )
+  task_arg: tuple[str, ...] = setting.field(
+      (),
+      'An argument of the task, name=value. Repeat the flag for several.',
+      repeated=True,
+  )
+
+  def settings(self, registered: Mapping[str, str]) -> dict[str, Any]:
+    """What a task depends on, which a run that is resumed must have again.
+
+    Args:
+      registered: References by the names of registered tasks.
+
+    Returns:
+      Settings by name; for a task from outside also the arguments and the
+      SHA-256 of its file.
+
+    Raises:
+      errors.UserError: If there is no such task.
+    """
+    found = {
+        'task': self.task,
+        'data': self.data,
+        'model': self.model,
+        'batch_size': self.batch_size,
+    }
+    if self.task in registered:
+      return found
+    # Takes seconds to import, as a task from outside does itself.
+    from tff_partial.experiments import task  # pylint: disable=g-import-not-at-top
+
+    return {
+        **found,
+        'task_arg': list(self.task_arg),
+        'task_digest': task.digest(self.task, registered),
+    }
+
+
+def from_settings(settings: Mapping[str, Any]) -> TaskChoice:
+  """The choice that a run's settings record."""
+  names = {declared.name for declared in setting.declared(TaskChoice)}
+  values = {name: value for name, value in settings.items() if name in names}
+  values['task_arg'] = tuple(values.get('task_arg', ()))
+  return setting.create(TaskChoice, values)
