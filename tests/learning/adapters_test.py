@@ -1,6 +1,6 @@
 # Copyright 2026 The tff-partial Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""Adapters: exactly the identity at first, and able to leave it."""
+"""Adapters: exactly the identity at first, and trainable."""
 
 from absl.testing import absltest
 from absl.testing import parameterized
@@ -23,25 +23,25 @@ def inputs(shape, batch=2):
 class AdapterTest(parameterized.TestCase):
 
   @parameterized.named_parameters(*ADAPTERS)
-  def test_fresh_one_is_the_identity_to_the_last_bit(self, create, shape):
+  def test_new_adapter_is_exactly_the_identity(self, create, shape):
     x = inputs(shape)
     np.testing.assert_array_equal(create()(x), x)
 
   @parameterized.named_parameters(*ADAPTERS)
-  def test_gradient_moves_it_from_there(self, create, shape):
+  def test_training_changes_it(self, create, shape):
     adapter, x = create(), inputs(shape)
     adapter(x)
     with tf.GradientTape() as tape:
       loss = tf.reduce_sum(tf.square(adapter(x)))
     gradients = tape.gradient(loss, adapter.trainable_variables)
-    # The last layer is zero, so it alone has a gradient in the first step.
+    # In the first step only the last layer, which is zero, has a gradient.
     self.assertGreater(max(np.abs(g).max() for g in gradients), 0)
     for variable, gradient in zip(adapter.trainable_variables, gradients):
       variable.assign_sub(1e-3 * gradient)
     self.assertGreater(np.abs(adapter(x) - x).max(), 0)
 
   @parameterized.named_parameters(*ADAPTERS)
-  def test_can_be_made_from_its_config(self, create, shape):
+  def test_can_be_created_from_its_config(self, create, shape):
     adapter = create()
     adapter(inputs(shape))
     copy = type(adapter).from_config(adapter.get_config())
@@ -53,11 +53,11 @@ class AdapterTest(parameterized.TestCase):
   def test_sizes(self):
     bottleneck = adapters.BottleneckAdapter(16)
     bottleneck(inputs([5, 256]))
-    # Two matrices of 256 x 16, and biases of 16 and 256.
+    # Two matrices of 256 x 16, and biases of size 16 and 256.
     self.assertEqual(bottleneck.count_params(), 2 * 256 * 16 + 16 + 256)
     conv = adapters.ConvAdapter(8)
     conv(inputs([3, 3, 64]))
-    # Gamma and beta of the norm, and a 64 x 64 matrix without bias.
+    # Gamma and beta of the norm, and a 64 x 64 matrix without a bias.
     self.assertEqual(conv.count_params(), 2 * 64 + 64 * 64)
 
   def test_bottleneck_by_hand(self):
@@ -77,7 +77,7 @@ class AdapterTest(parameterized.TestCase):
     x = tf.reshape(tf.constant([1.0, 5.0]), [1, 1, 1, 2])
     adapter(x)
     adapter.conv.kernel.assign([[[[0, 1], [2, 0]]]])
-    # Out of the matrix's rows -1 and 1: (2, -1).
+    # -1 and 1 times the rows of the matrix: (2, -1).
     np.testing.assert_allclose(np.ravel(adapter(x)), [1 + 2, 5 - 1], rtol=1e-5)
 
 

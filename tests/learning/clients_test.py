@@ -1,6 +1,6 @@
 # Copyright 2026 The tff-partial Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""Populations but for some clients: nobody listed, nobody left out twice."""
+"""Views that leave out clients, without listing the population."""
 
 from collections.abc import Sequence
 
@@ -12,7 +12,7 @@ from tff_partial.learning import clients as clients_lib
 
 
 class _Million(Sequence):
-  """The ids '0' to '999999', which must never be gone through."""
+  """The ids '0' to '999999', which must not be iterated over."""
 
   def __len__(self):
     return 10**6
@@ -44,9 +44,9 @@ class ExcludingClientsTest(parameterized.TestCase):
       (['e', 'a', 'c'], 'bd'),
       (list('abcde'), ''),
   )
-  def test_the_others_in_their_order(self, left_out, expected):
+  def test_other_clients_keep_their_order(self, excluded, expected):
     population = toy.Clients({c: toy.examples([1], [1]) for c in 'abcde'})
-    clients = clients_lib.ExcludingClients(population, left_out)
+    clients = clients_lib.ExcludingClients(population, excluded)
     self.assertEqual(list(clients.client_ids), list(expected))
     self.assertLen(clients.client_ids, len(expected))
     for client_id in 'abcdef':
@@ -60,15 +60,15 @@ class ExcludingClientsTest(parameterized.TestCase):
         clients.num_examples('client_2'), population.num_examples('client_2')
     )
 
-  def test_nobody_left_out_is_the_population_itself(self):
+  def test_nothing_excluded_is_the_population_itself(self):
     clients = clients_lib.ExcludingClients(_Population, [])
     self.assertIs(clients.client_ids, _Population.client_ids)
 
   def test_a_large_population_is_not_listed(self):
-    left_out = ['0', '7', '500000', '999999']
-    ids = clients_lib.ExcludingClients(_Population, left_out).client_ids
+    excluded = ['0', '7', '500000', '999999']
+    ids = clients_lib.ExcludingClients(_Population, excluded).client_ids
     self.assertLen(ids, 10**6 - 4)
-    # Two are missing before place 499998, three at it.
+    # Two ids are missing before position 499998, and three up to it.
     self.assertEqual(
         [ids[i] for i in (0, 5, 6, 499997, 499998, 10**6 - 5)],
         ['1', '6', '8', '499999', '500001', '999998'],
@@ -77,9 +77,9 @@ class ExcludingClientsTest(parameterized.TestCase):
       with self.assertRaises(IndexError):
         ids[i]
     cohort = clients_lib.sample(ids, 100, seed=0, round_num=0)
-    self.assertLen(set(cohort) - set(left_out), 100)
+    self.assertLen(set(cohort) - set(excluded), 100)
 
-  def test_all_but_those_left_out_are_sampled(self):
+  def test_all_but_excluded_clients_are_sampled(self):
     ids = clients_lib.ExcludingClients(
         toy.Clients({c: None for c in 'abcd'}), ['b']
     ).client_ids

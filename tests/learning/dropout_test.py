@@ -1,6 +1,6 @@
 # Copyright 2026 The tff-partial Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""Dropout in adapters: what it does, and that it can be done again."""
+"""Dropout in adapters: what it does, and that it is reproducible."""
 
 import collections
 import dataclasses
@@ -26,20 +26,20 @@ Y = X[:, :1]
 
 class ApplyTest(parameterized.TestCase):
 
-  def test_outside_of_a_scope_nothing_is_dropped(self):
+  def test_nothing_is_dropped_outside_of_a_scope(self):
     features = tf.constant(X)
     self.assertIs(dropout.apply(features), features)
     with dropout.scope(0.5, SEED):
       pass
     self.assertIs(dropout.apply(features), features)
 
-  def test_a_part_is_dropped_and_the_others_make_up_for_it(self):
+  def test_drops_a_fraction_and_scales_the_others(self):
     with dropout.scope(0.25, SEED):
       found = dropout.apply(tf.ones([10_000])).numpy()
     self.assertAlmostEqual((found == 0).mean(), 0.25, delta=0.02)
     np.testing.assert_allclose(found[found != 0], 4 / 3, rtol=1e-6)
 
-  def test_depends_on_seed_and_place(self):
+  def test_depends_on_seed_and_position(self):
     def twice(seed):
       with dropout.scope(0.5, seed):
         return [dropout.apply(tf.ones([50])).numpy().tolist() for _ in '12']
@@ -51,7 +51,7 @@ class ApplyTest(parameterized.TestCase):
 
 
 def model_fn():
-  """An adapter, and a sum of what it gives; both start different from 0."""
+  """An adapter, and a dense layer on its outputs."""
   inputs = tf.keras.Input([8])
   adapter = adapters.BottleneckAdapter(4, name='adapter')
   outputs = tf.keras.layers.Dense(1, name='head')(adapter(inputs))
@@ -75,7 +75,7 @@ def values(variables):
 
 
 def train(rate, seed=0, create=algorithms.fed_alt, epochs=2):
-  """All variables after a client's work, as one row."""
+  """All variables after a client's work, as one vector."""
   model = model_fn()
   steps = algorithms.Steps(epochs=epochs, adapter_dropout=rate)
   form = examples_lib.Tensors(batch_size=3)
@@ -121,7 +121,7 @@ class TrainingTest(parameterized.TestCase):
     )
 
   @parameterized.parameters(algorithms.fed_alt, algorithms.fed_sim)
-  def test_the_same_again_and_not_for_another_client(self, create):
+  def test_is_the_same_again_but_not_for_another_client(self, create):
     first = train(0.5, create=create)
     np.testing.assert_array_equal(train(0.5, create=create), first)
     self.assertGreater(
@@ -129,7 +129,7 @@ class TrainingTest(parameterized.TestCase):
     )
     self.assertGreater(np.abs(train(0.0, create=create) - first).max(), 0)
 
-  def test_each_step_and_phase_drops_another_part(self):
+  def test_each_step_and_phase_has_another_seed(self):
     form = examples_lib.Tensors(batch_size=3)
     value = form.value(collections.OrderedDict(x=X), SEED)
     seeds = {
@@ -139,7 +139,7 @@ class TrainingTest(parameterized.TestCase):
     }
     self.assertLen(seeds, 12)
 
-  def test_rates_and_data_sets_that_are_refused(self):
+  def test_bad_rates_and_datasets_are_refused(self):
     phase = algorithms.fed_avg(toy.sgd()).phases[0]
     with self.assertRaisesRegex(ValueError, 'below 1, found 1.0'):
       dataclasses.replace(phase, adapter_dropout=1.0)

@@ -1,6 +1,6 @@
 # Copyright 2026 The tff-partial Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""Which examples make a batch."""
+"""Batches of examples of similar size."""
 
 import collections
 import dataclasses
@@ -13,13 +13,13 @@ from tff_partial.learning import examples as examples_lib
 
 # Far enough apart that a random factor of up to 4/3 keeps their order.
 SIZES = np.array([1, 64, 2, 8, 128, 16, 4, 32, 256], np.int32)
-ALIKE = examples_lib.Tensors(
+BY_SIZE = examples_lib.Tensors(
     batch_size=2, size_fn=lambda examples: examples['x']
 )
 
 
 def batches(form, sizes=SIZES, *, seed=0, **kwargs):
-  """The batches of an epoch after another, as tuples of sizes."""
+  """The batches of all epochs in order, as tuples of sizes."""
   value = form.value(
       collections.OrderedDict(x=tf.constant(sizes)),
       tf.constant([seed, 0], tf.int32),
@@ -36,36 +36,36 @@ def batches(form, sizes=SIZES, *, seed=0, **kwargs):
 
 class SizeTest(absltest.TestCase):
 
-  def test_batches_of_like_size_in_random_order(self):
-    found = batches(ALIKE, epochs=20)
-    # The largest is alone, in the last batch of those sorted by size.
-    alike = [{1, 2}, {4, 8}, {16, 32}, {64, 128}, {256}]
+  def test_batches_have_similar_sizes_and_random_order(self):
+    found = batches(BY_SIZE, epochs=20)
+    # After sorting by size the last batch has one example, the largest.
+    expected = [{1, 2}, {4, 8}, {16, 32}, {64, 128}, {256}]
     orders = set()
     for epoch in range(20):
       members = [set(b) for b in found[5 * epoch : 5 * epoch + 5]]
-      self.assertCountEqual(members, alike)
+      self.assertCountEqual(members, expected)
       orders.add(tuple(map(min, members)))
     self.assertGreater(len(orders), 10)
 
-  def test_neighbours_differ_from_epoch_to_epoch(self):
-    found = batches(ALIKE, np.arange(100, 110, dtype=np.int32), epochs=20)
+  def test_neighbors_differ_from_epoch_to_epoch(self):
+    found = batches(BY_SIZE, np.arange(100, 110, dtype=np.int32), epochs=20)
     self.assertGreater(len({tuple(sorted(b)) for b in found}), 10)
 
-  def test_depends_on_the_seed_alone(self):
-    self.assertEqual(batches(ALIKE, seed=1), batches(ALIKE, seed=1))
-    self.assertNotEqual(batches(ALIKE, seed=1), batches(ALIKE, seed=2))
+  def test_depends_only_on_the_seed(self):
+    self.assertEqual(batches(BY_SIZE, seed=1), batches(BY_SIZE, seed=1))
+    self.assertNotEqual(batches(BY_SIZE, seed=1), batches(BY_SIZE, seed=2))
 
-  def test_tests_see_the_order_given(self):
-    found = batches(ALIKE, training=False)
+  def test_evaluation_keeps_the_order(self):
+    found = batches(BY_SIZE, training=False)
     self.assertEqual([x for batch in found for x in batch], SIZES.tolist())
 
-  def test_only_the_first_examples(self):
-    form = dataclasses.replace(ALIKE, max_examples=3)
+  def test_max_examples_takes_the_first_ones(self):
+    form = dataclasses.replace(BY_SIZE, max_examples=3)
     found = batches(form)
     self.assertCountEqual([set(b) for b in found], [{1, 2}, {64}])
 
-  def test_nothing_to_batch(self):
-    self.assertEqual(batches(ALIKE, np.zeros([0], np.int32)), [])
+  def test_no_examples(self):
+    self.assertEqual(batches(BY_SIZE, np.zeros([0], np.int32)), [])
 
 
 if __name__ == '__main__':

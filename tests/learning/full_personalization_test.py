@@ -1,10 +1,10 @@
 # Copyright 2026 The tff-partial Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""Ditto, pFedMe and APFL, against numbers worked out by hand.
+"""Ditto, pFedMe and APFL, compared with numbers computed by hand.
 
 The client of `local_update_test`: (x, y) = (1, 2) and (2, 3) in one batch, with
 gradients (e1 + 2 e2) / 2 for w and (e1 + e2) / 2 for b. At w = b = 0 they are
--4 and -2.5. Here u = (w, b) is shared and v a personal copy of both.
+-4 and -2.5. Here u = (w, b) is shared, and v is a personal copy of both.
 """
 
 from absl.testing import absltest
@@ -64,12 +64,12 @@ class DittoTest(absltest.TestCase):
 
   def test_by_hand(self):
     # At v = (1, 0): e = (-1, -1), gradients -1.5 and -1; the penalty's are
-    # 0.5 * (1 - 0) and 0. u is trained as by FedAvg.
+    # 0.5 * (1 - 0) and 0. u is trained as in FedAvg.
     u, v, _ = run(self.ditto(0.5), v=(1.0, 0.0))
     np.testing.assert_allclose(u, [0.4, 0.25], rtol=1e-6)
     np.testing.assert_allclose(v, [1.1, 0.1], rtol=1e-6)
 
-  def test_without_penalty_is_training_alone(self):
+  def test_without_penalty_each_client_trains_alone(self):
     _, v, _ = run(self.ditto(0.0), v=(1.0, 0.0))
     alone = local_update.local_update(
         toy.model_fn(partition.everything)(),
@@ -81,12 +81,12 @@ class DittoTest(absltest.TestCase):
     ).personal.trainable
     np.testing.assert_array_equal(v, [float(np.squeeze(t)) for t in alone])
 
-  def test_large_penalty_stays_at_the_shared_model_that_was_received(self):
-    # rate * penalty = 1 takes v to u - 1e-4 * gradient, whatever v was.
+  def test_large_penalty_stays_at_the_received_shared_model(self):
+    # With rate * penalty = 1, v becomes u - 1e-4 * gradient.
     _, v, _ = run(self.ditto(1e4, rate=1e-4), u=(0.5, 0.5), v=(9.0, -9.0))
     np.testing.assert_allclose(v, [0.5, 0.5], atol=0.01)
 
-  def test_shared_model_is_fed_avgs(self):
+  def test_shared_model_is_that_of_fed_avg(self):
     p = process.build_partial_process(
         PLAIN, self.ditto(0.5), client_examples=toy.ALL_AT_ONCE
     )
@@ -117,18 +117,18 @@ class PFedMeTest(absltest.TestCase):
     return algorithms.pfedme(toy.sgd(0.1), **kwargs)
 
   def test_one_round_by_hand(self):
-    # v goes to (0.4, 0.25); u goes half of the way.
+    # v becomes (0.4, 0.25), and u moves half of the way.
     u, v, _ = run(self.pfedme(inner_steps=1))
     np.testing.assert_allclose(v, [0.4, 0.25], rtol=1e-6)
     np.testing.assert_allclose(u, [0.2, 0.125], rtol=1e-6)
 
   def test_proximal_term_has_a_gradient(self):
-    # Second step at v = (0.4, 0.25): e = (-1.35, -1.95), gradients -2.625 and
-    # -1.65, and of the penalty 2 * 0.4 and 2 * 0.25.
+    # Second step at v = (0.4, 0.25): e = (-1.35, -1.95), the gradients are
+    # -2.625 and -1.65, and those of the penalty 2 * 0.4 and 2 * 0.25.
     _, v, _ = run(self.pfedme(inner_steps=2))
     np.testing.assert_allclose(v, [0.4 + 0.1825, 0.25 + 0.115], rtol=1e-5)
 
-  def test_next_local_round_is_drawn_to_where_the_shared_model_went(self):
+  def test_next_local_round_is_anchored_at_the_new_shared_model(self):
     # u = (0.2, 0.125), v = (0.4, 0.25): the penalty's gradients are halved.
     u, v, _ = run(self.pfedme(inner_steps=1, local_rounds=2))
     v_expected = [0.4 + 0.2625 - 0.04, 0.25 + 0.165 - 0.025]
@@ -138,7 +138,7 @@ class PFedMeTest(absltest.TestCase):
     )
 
   def test_fixed_point(self):
-    # At w = b = 1 there is no error: nothing moves.
+    # At w = b = 1 there is no error, so nothing moves.
     u, v, _ = run(self.pfedme(local_rounds=3), u=(1.0, 1.0), v=(1.0, 1.0))
     np.testing.assert_array_equal(u, [1.0, 1.0])
     np.testing.assert_array_equal(v, [1.0, 1.0])
@@ -154,8 +154,9 @@ class ApflTest(absltest.TestCase):
   APFL = algorithms.apfl(toy.sgd(0.1), toy.sgd(0.1))
 
   def test_by_hand(self):
-    # The mixture of (0, 0) and (1, 1) is (0.5, 0.5): e = (-1, -1.5), gradients
-    # -2 and -1.25, of v half of that, of the weight -2 * 1 - 1.25 * 1.
+    # The mixture of (0, 0) and (1, 1) is (0.5, 0.5): e = (-1, -1.5), and the
+    # gradients are -2 and -1.25. Those of v are half of that; that of the
+    # weight is -2 * 1 - 1.25 * 1.
     u, v, mixture = run(self.APFL, v=(1.0, 1.0), mixture=0.5)
     np.testing.assert_allclose(u, [0.4, 0.25], rtol=1e-6)
     np.testing.assert_allclose(v, [1.1, 1.0625], rtol=1e-6)
@@ -177,12 +178,12 @@ class ApflTest(absltest.TestCase):
 class ModelTest(parameterized.TestCase):
 
   @parameterized.named_parameters(('copied', copied), ('mixed', mixed))
-  def test_both_models_start_alike(self, model_fn):
+  def test_both_models_have_the_same_initial_values(self, model_fn):
     shared, personal = client_work_lib.build_initial_weights(model_fn, seed=3)()
     for u, v in zip(shared.trainable, personal.trainable):
       np.testing.assert_array_equal(u, v)
 
-  def test_pretrained_weights_start_both(self):
+  def test_pretrained_weights_initialize_both(self):
     variables = partial_model.describe(mixed)
     shared, personal = client_work_lib.build_initial_weights(mixed, seed=0)()
     filled = weights.fill(
@@ -226,7 +227,7 @@ class ModelTest(parameterized.TestCase):
     )
     self.assertEqual(table.values('personalized', 'squared_error'), [0.0])
 
-  def test_part_of_a_model_cannot_be_copied(self):
+  def test_model_with_a_split_cannot_be_copied(self):
     with self.assertRaisesRegex(
         ValueError,
         'variables are all shared, .* found personal variables: line/bias',

@@ -1,6 +1,6 @@
 # Copyright 2026 The tff-partial Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""The same function as Keras's layer, and the same gradients."""
+"""The layer computes the values and gradients of Keras's."""
 
 from absl.testing import absltest
 from absl.testing import parameterized
@@ -15,7 +15,7 @@ class GroupNormTest(parameterized.TestCase):
   @parameterized.parameters(
       (1, 6, 5, 5), (2, 6, 1, 3), (3, 6, 4, 7), (6, 6, 8, 8)
   )
-  def test_values_and_gradients_are_kerass(
+  def test_values_and_gradients_match_keras(
       self, groups, channels, height, width
   ):
     rng = np.random.default_rng(0)
@@ -44,7 +44,7 @@ class GroupNormTest(parameterized.TestCase):
     y = layer(tf.fill([1, 3, 3, 4], 1e3))
     np.testing.assert_allclose(y, np.zeros([1, 3, 3, 4]), atol=1e-2)
 
-  def test_variables_have_kerass_names(self):
+  def test_variable_names_match_keras(self):
     layer = group_norm.GroupNorm(2, name='norm')
     layer.build([None, 3, 3, 4])
     self.assertEqual([v.name for v in layer.variables], ['gamma:0', 'beta:0'])

@@ -1,10 +1,10 @@
 # Copyright 2026 The tff-partial Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""One client's work, against numbers worked out by hand.
+"""One client's work, compared with numbers computed by hand.
 
-The client below has examples (x, y) = (1, 2) and (2, 3) in one batch. With the
+The client has the examples (x, y) = (1, 2) and (2, 3) in one batch. With the
 errors e = w x + b - y the gradients are (e1 + 2 e2) / 2 for w and (e1 + e2) / 2
-for b. At w = b = 0: e = (-2, -3), so they are -4 and -2.5.
+for b. At w = b = 0, e = (-2, -3), and the gradients are -4 and -2.5.
 """
 
 from absl.testing import absltest
@@ -52,7 +52,7 @@ def run(algorithm, data=None, *, shared=SHARED, personal=PERSONAL, **kwargs):
 
 class PhasesTest(parameterized.TestCase):
 
-  def test_fed_avg_leaves_the_personal_variable(self):
+  def test_fed_avg_keeps_the_personal_variable(self):
     update, b, _ = run(algorithms.fed_avg(toy.sgd(0.1)))
     self.assertAlmostEqual(update, -0.4, places=6)  # 0 - (0 + 0.1 * 4)
     self.assertEqual(b, 0.0)
@@ -73,8 +73,8 @@ class PhasesTest(parameterized.TestCase):
     self.assertEqual(update, 0.0)
     self.assertAlmostEqual(b, 0.5, places=6)
 
-  def test_work_starts_from_the_variables_given(self):
-    # At w = 1, b = 1: e = (0, 0), nothing to learn.
+  def test_work_starts_from_the_given_variables(self):
+    # At w = 1, b = 1 there is no error, so there is nothing to learn.
     update, b, _ = run(
         algorithms.fed_alt(toy.sgd(), toy.sgd()),
         shared=toy.weights([[1.0]]),
@@ -84,7 +84,7 @@ class PhasesTest(parameterized.TestCase):
     self.assertEqual(b, 1.0)
 
   def test_epochs_repeat_the_phase(self):
-    # b: gradients -2.5, then at b = 0.5 -2.0: 0.5 + 0.4.
+    # The gradient of b is -2.5, then -2.0 at b = 0.5: 0.5 + 0.4.
     _, b, output = run(
         algorithms.finetune(toy.sgd(0.2), steps=algorithms.Steps(epochs=2))
     )
@@ -92,7 +92,7 @@ class PhasesTest(parameterized.TestCase):
     self.assertEqual(output.counts.steps, 2)
     self.assertEqual(output.counts.examples, 4)
 
-  def test_max_steps_holds_over_all_epochs(self):
+  def test_max_steps_bounds_all_epochs_together(self):
     steps = algorithms.Steps(epochs=5, max_steps=1)
     _, b, output = run(algorithms.finetune(toy.sgd(0.2), steps=steps))
     self.assertAlmostEqual(b, 0.5, places=6)
@@ -123,7 +123,7 @@ class PhasesTest(parameterized.TestCase):
     self.assertAlmostEqual(total, 8.5, places=5)
     self.assertEqual(weight, 2.0)
 
-  def test_a_dataset_of_batches_gives_the_same(self):
+  def test_a_dataset_of_batches_gives_the_same_result(self):
     dataset = tf.data.Dataset.from_tensor_slices(toy.examples(XS, YS)).batch(2)
     algorithm = algorithms.fed_alt(toy.sgd(0.1), toy.sgd(0.2))
     update, b, output = run(
@@ -133,8 +133,8 @@ class PhasesTest(parameterized.TestCase):
     self.assertAlmostEqual(update, -0.325, places=6)
     self.assertEqual(output.weight, 2.0)
 
-  def test_momentum_lives_as_long_as_the_phase(self):
-    # With momentum 0.5 the second step of b has velocity 0.5 * 2.5 + 2.0.
+  def test_momentum_lasts_for_the_phase(self):
+    # With momentum 0.5, the velocity of the second step is 0.5 * 2.5 + 2.0.
     optimizer = tff.learning.optimizers.build_sgdm(0.2, momentum=0.5)
     training = local_update.GroupTraining(optimizer)
     _, b, _ = run(
@@ -146,27 +146,27 @@ class PhasesTest(parameterized.TestCase):
 class GradientsTest(parameterized.TestCase):
 
   def test_clipping_bounds_the_norm_of_what_is_trained(self):
-    # Both: norm of (4, 2.5) is 4.7170, so w gets 4 / 4.7170.
+    # The norm of both gradients is hypot(4, 2.5).
     clip = algorithms.Steps(clip_norm=1.0)
     update, b, _ = run(algorithms.fed_sim(toy.sgd(), toy.sgd(), steps=clip))
     self.assertAlmostEqual(update, -4 / np.hypot(4, 2.5), places=6)
     self.assertAlmostEqual(b, 2.5 / np.hypot(4, 2.5), places=6)
 
   def test_clipping_ignores_the_group_that_is_not_trained(self):
-    # Alone, each gradient is longer than 1 and becomes exactly 1.
+    # The norm of each gradient is above 1 and becomes exactly 1.
     clip = algorithms.Steps(clip_norm=1.0)
     update, b, _ = run(algorithms.fed_alt(toy.sgd(), toy.sgd(), steps=clip))
     self.assertAlmostEqual(b, 1.0, places=6)
     self.assertAlmostEqual(update, -1.0, places=6)
 
-  def test_clipping_leaves_short_gradients_alone(self):
+  def test_clipping_keeps_small_gradients(self):
     clip = algorithms.Steps(clip_norm=100.0)
     update, _, _ = run(algorithms.fed_avg(toy.sgd(), steps=clip))
     self.assertAlmostEqual(update, -4.0, places=5)
 
-  def test_penalty_pulls_the_personal_variable_to_where_it_started(self):
-    # At b = 1: e = (-1, -2), gradient -1.5. The penalty (0.5 / 2)(b - 3)^2 has
-    # the gradient 0.5 * (1 - 3) = -1. Together 0.1 * 2.5.
+  def test_penalty_pulls_the_personal_variable_to_its_initial_value(self):
+    # At b = 1, e = (-1, -2) and the gradient is -1.5. The gradient of the
+    # penalty (0.5 / 2)(b - 3)^2 is 0.5 * (1 - 3) = -1. The step is 0.1 * 2.5.
     _, b, _ = run(
         algorithms.finetune(
             toy.sgd(0.1, penalty=0.5, anchor=local_update.INITIAL)
@@ -176,9 +176,10 @@ class GradientsTest(parameterized.TestCase):
     )
     self.assertAlmostEqual(b, 1.25, places=6)
 
-  def test_proximal_term_pulls_the_shared_variable_to_the_servers(self):
-    # Step 1: no distance yet, w = 0.4. Step 2: e = (-1.6, -2.2), gradient -3,
-    # penalty 2 * 0.4: w = 0.4 + 0.1 * (3 - 0.8).
+  def test_proximal_term_pulls_the_shared_variable_to_the_server(self):
+    # Step 1: the distance is 0, so w = 0.4. Step 2: e = (-1.6, -2.2), the
+    # gradient is -3, and that of the penalty 2 * 0.4, so that
+    # w = 0.4 + 0.1 * (3 - 0.8).
     update, _, _ = run(
         algorithms.fed_avg(
             toy.sgd(0.1, penalty=2.0), steps=algorithms.Steps(epochs=2)
@@ -202,7 +203,7 @@ class GradientsTest(parameterized.TestCase):
     self.assertAlmostEqual(update, -0.3 * 4, places=6)
 
 
-class WrongClientsTest(parameterized.TestCase):
+class BadClientsTest(parameterized.TestCase):
 
   @parameterized.named_parameters(
       ('nan', float('nan'), 0.1),
@@ -236,7 +237,7 @@ class WrongClientsTest(parameterized.TestCase):
     self.assertEqual(output.counts.empty, 1)
     self.assertEqual(output.counts.non_finite, 0)
 
-  def test_uniform_weight_is_one_but_for_such_clients(self):
+  def test_uniform_weight_is_one_except_for_bad_clients(self):
     algorithm = algorithms.fed_avg(toy.sgd(0.1))
     weight = lambda data: run(algorithm, data, uniform_weight=True)[2].weight
     self.assertEqual(weight(toy.value(XS, YS)), 1.0)
@@ -260,7 +261,7 @@ class WrongClientsTest(parameterized.TestCase):
 class OrderTest(absltest.TestCase):
 
   def order(self, *, seed=0, phase=0, epochs=1, training=True):
-    """The order in which ten examples are seen, as batches' first column."""
+    """The order in which ten examples are seen."""
     form = examples_lib.Tensors(batch_size=3)
     seen = form.reduce(
         toy.value(range(10), range(10), seed=seed),
@@ -272,18 +273,18 @@ class OrderTest(absltest.TestCase):
     )
     return seen.numpy().astype(int).tolist()
 
-  def test_every_epoch_is_a_permutation_of_its_own(self):
+  def test_every_epoch_has_its_own_permutation(self):
     first, second = np.reshape(self.order(epochs=2), [2, 10]).tolist()
     self.assertSequenceEqual(sorted(first), range(10))
     self.assertSequenceEqual(sorted(second), range(10))
     self.assertNotEqual(first, second)
 
-  def test_order_depends_on_seed_and_phase_alone(self):
+  def test_order_depends_only_on_seed_and_phase(self):
     self.assertEqual(self.order(seed=1), self.order(seed=1))
     self.assertNotEqual(self.order(seed=1), self.order(seed=2))
     self.assertNotEqual(self.order(phase=0), self.order(phase=1))
 
-  def test_testing_keeps_the_order(self):
+  def test_evaluation_keeps_the_order(self):
     self.assertSequenceEqual(self.order(training=False), range(10))
 
 
@@ -291,17 +292,13 @@ class TwoVariablesTest(absltest.TestCase):
 
   def test_everything_personal(self):
     model = toy.model_fn(partition.everything)()
-    _, _, output = (
-        None,
-        None,
-        local_update.local_update(
-            model,
-            algorithms.finetune(toy.sgd(0.1)).phases,
-            local_update.ClientInputs(
-                toy.weights(), toy.weights([[0.0]], [0.0]), toy.value(XS, YS)
-            ),
-            client_examples=toy.ALL_AT_ONCE,
+    output = local_update.local_update(
+        model,
+        algorithms.finetune(toy.sgd(0.1)).phases,
+        local_update.ClientInputs(
+            toy.weights(), toy.weights([[0.0]], [0.0]), toy.value(XS, YS)
         ),
+        client_examples=toy.ALL_AT_ONCE,
     )
     w, b = (t.numpy().squeeze() for t in output.personal.trainable)
     self.assertAlmostEqual(w, 0.4, places=6)

@@ -1,6 +1,6 @@
 # Copyright 2026 The tff-partial Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""One model, two groups: disjoint, covering, seeded, and what they compute."""
+"""The two groups of variables of a model, and what the model computes."""
 
 import collections
 import random
@@ -95,7 +95,7 @@ class SplitTest(parameterized.TestCase):
       def __init__(self):
         super().__init__()
         self.line = tf.keras.layers.Dense(1)
-        # In a place that Keras counts but has no path to.
+        # Keras counts it as a variable of the model, but has no path to it.
         self._trainable_weights.append(tf.Variable(1.0, name='hidden'))
 
       def call(self, inputs):
@@ -106,7 +106,7 @@ class SplitTest(parameterized.TestCase):
     with self.assertRaisesRegex(ValueError, r"found \['hidden:0'\] outside"):
       build(keras_model, partition.none)
 
-  def test_layers_in_layers_have_unique_paths(self):
+  def test_nested_layers_have_unique_paths(self):
     block = lambda name: tf.keras.Sequential(
         [tf.keras.layers.Dense(1, name='dense')], name=name
     )
@@ -141,7 +141,7 @@ class ComputationTest(absltest.TestCase):
         x=tf.constant([[1.0], [2.0]]), y=tf.constant([[1.0], [5.0]])
     )
     outputs = model.outputs(batch, training=False)
-    # 2 x + 1 = 3 and 5, errors 2 and 0.
+    # 2 x + 1 = 3 and 5; the errors are 2 and 0.
     np.testing.assert_allclose(outputs, [[3], [5]])
     self.assertAlmostEqual(float(model.loss(batch, outputs)), 4 / 2 / 2)
     total, weight = model.metrics(batch, outputs)['squared_error']
@@ -164,7 +164,7 @@ class ComputationTest(absltest.TestCase):
         partition.none,
     )
     batch = collections.OrderedDict(x=tf.ones([1, 1]), y=tf.ones([1, 1]))
-    # No error; 0.25 times the square of 1.
+    # There is no error. The regularization loss is 0.25 times 1 squared.
     outputs = model.outputs(batch, training=True)
     self.assertAlmostEqual(float(model.loss(batch, outputs)), 0.25)
 
@@ -182,7 +182,7 @@ class InitialValuesTest(absltest.TestCase):
       session.run([v.initializer for v in model.variables])
       return session.run(list(model.variables))
 
-  def test_depend_on_the_seed_alone(self):
+  def test_depend_only_on_the_seed(self):
     first = self.initial_values(1)
     random.seed(5)
     tf.random.set_seed(5)
@@ -190,10 +190,10 @@ class InitialValuesTest(absltest.TestCase):
     for a, b in zip(first, again):
       np.testing.assert_array_equal(a, b)
     self.assertGreater(np.abs(first[0] - other[0]).max(), 0)
-    # Layers of one model do not start alike.
+    # Layers of one model have different initial values.
     self.assertGreater(np.abs(first[0] - first[2].T).max(), 0)
 
-  def test_leave_other_random_numbers_alone(self):
+  def test_do_not_affect_other_random_numbers(self):
     random.seed(3)
     expected = random.random()
     random.seed(3)
@@ -205,7 +205,7 @@ class InitialValuesTest(absltest.TestCase):
       with partial_model.seeded(0):
         pass
 
-  def test_are_zero_where_nobody_reads_them(self):
+  def test_are_zero_without_initial_values(self):
     for value in self.initial_values():
       np.testing.assert_array_equal(value, np.zeros_like(value))
 

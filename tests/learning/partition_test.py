@@ -1,6 +1,6 @@
 # Copyright 2026 The tff-partial Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""Rules on variable paths, and the splits that are refused."""
+"""Split rules, and splits that are refused."""
 
 from absl.testing import absltest
 from absl.testing import parameterized
@@ -24,7 +24,7 @@ class RuleTest(parameterized.TestCase):
   @parameterized.named_parameters(
       ('none', partition.none, []),
       ('everything', partition.everything, list(PATHS)),
-      # Whole layers at the start of the path, not the beginnings of names.
+      # Matches whole names at the beginning of the path.
       ('layers', partition.layers('head'), ['head/kernel', 'head/proj/bias']),
       ('no_layers', partition.layers(), []),
       ('matches', partition.matches('norm|bias$'), list(PATHS[1:3])),
@@ -46,12 +46,15 @@ class RuleTest(parameterized.TestCase):
     rule = partition.rule_by_name(name, {'top': partition.layers('head')})
     self.assertEqual(sum(map(rule, PATHS)), expected)
 
-  def test_task_may_say_what_all_is(self):
+  def test_task_can_redefine_all(self):
     rule = partition.rule_by_name('all', {'all': partition.none})
     self.assertFalse(rule('head/kernel'))
 
   @parameterized.parameters(
-      ('head', r"split of \['all', 'none', 'top'\] or regex:..., found 'head'"),
+      (
+          'head',
+          r"split of \['all', 'none', 'top'\] or regex:E, .* found 'head'",
+      ),
       ('regex:(', r"regular expression after \"regex:\", found '\(': .*"),
       ('', "found ''"),
   )
@@ -122,7 +125,7 @@ class VariableInfoTest(absltest.TestCase):
             variable('head/bias', shape=(2,), personal=True),
         ]
     ).splitlines()
-    # Of 8 parameters 6 are shared; 4 bytes each.
+    # 6 of 8 parameters are shared, 4 bytes each.
     self.assertEqual(
         [line.split() for line in lines],
         [

@@ -1,6 +1,6 @@
 # Copyright 2026 The tff-partial Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""A round: its types, its numbers, TFF's own algorithms as special cases."""
+"""A round: its types, its numbers, and TFF's own algorithms."""
 
 import signal
 
@@ -15,6 +15,7 @@ from tests.helpers import worker
 from tff_partial.learning import algorithms
 from tff_partial.learning import examples as examples_lib
 from tff_partial.learning import local_update
+from tff_partial.learning import partial_model
 from tff_partial.learning import partition
 from tff_partial.learning import process
 
@@ -47,7 +48,7 @@ class TypesTest(absltest.TestCase):
     )
     self.assertEqual(str(next_type.result[1]), str(parameter.personal))
 
-  def test_the_state_holds_nothing_personal(self):
+  def test_the_state_has_nothing_personal(self):
     state_type = build().initialize.type_signature.result
     self.assertIs(state_type.placement, tff.SERVER)
     self.assertNotIn('float32[1]', str(state_type).replace('[1,1]', ''))
@@ -65,8 +66,8 @@ class TypesTest(absltest.TestCase):
     self.assertEqual(seen, [('<float32[1,1]>', 'float32')])
 
   def test_no_personal_tensor_is_aggregated_or_collected(self):
-    # Walks the computation itself: whatever an intrinsic takes from clients to
-    # the server must not contain the personal variables' type, float32[1].
+    # Walks the computation itself: no intrinsic that takes values from clients
+    # to the server may take the personal variables' type, float32[1].
     comp = build().next.to_building_block()
     from_clients = []
 
@@ -143,14 +144,14 @@ class RoundTest(parameterized.TestCase):
   def test_clients_start_from_their_own_personal_variables(self):
     p = build()
     start = [toy.weights([b]) for b in (1.0, 2.0)]
-    # Errors b - y = 0: nothing to learn.
+    # The errors b - y are 0, so there is nothing to learn.
     state, personal, _ = p.next(
         p.initialize(), start, [toy.value([1], [1]), toy.value([1], [2])]
     )
     self.assertEqual(b_of(personal), [1.0, 2.0])
     self.assertEqual(w_of(state), 0.0)
 
-  def test_bad_and_empty_clients_leave_the_others_result(self):
+  def test_bad_and_empty_clients_do_not_affect_the_others(self):
     p = build()
     good = toy.value([1], [2])
     default = p.initialize_personal()
@@ -188,8 +189,8 @@ class RoundTest(parameterized.TestCase):
     # TFF's native context cannot sum securely, its test context can.
     before = tff.framework.get_context_stack().current
     self.addCleanup(tff.framework.set_default_context, before)
-    # TFF ends its worker by SIGINT and waits. A shell's background jobs ignore
-    # it, and so would what they start.
+    # TFF stops its worker by SIGINT and waits. Background jobs of a shell and
+    # their child processes ignore this signal by default.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     tff.backends.test.set_sync_test_cpp_execution_context()
     self.check_aggregator(tff.learning.secure_aggregator(weighted=weighted))
@@ -201,8 +202,8 @@ class RoundTest(parameterized.TestCase):
         [p.initialize_personal()] * 2,
         [toy.value([1], [2]), toy.value([1], [2])],
     )
-    # Both clients' update is -0.16; secure sums and noise are near it. DP clips
-    # to a norm of 0.1 in its first round.
+    # The update of both clients is -0.16. Secure sums and noise are close to
+    # it; DP clips to a norm of 0.1 in its first round.
     self.assertBetween(w_of(state), 0.05, 0.2)
     np.testing.assert_allclose(b_of(personal), [0.4, 0.4], rtol=1e-6)
 
@@ -212,7 +213,7 @@ class RoundTest(parameterized.TestCase):
     state = p.start_from(
         p.initialize(), toy.weights([[0.0]]), toy.weights([3.0])
     )
-    # At b = 1 with y = 1 there is no error, only the penalty's 1 * (1 - 3).
+    # At b = 1 with y = 1 there is no error. The penalty's gradient is 1 - 3.
     state, personal, _ = p.next(
         state, [toy.weights([1.0])], [toy.value([0], [1])]
     )
@@ -223,7 +224,7 @@ class RoundTest(parameterized.TestCase):
     with self.assertRaisesRegex(ValueError, 'at least one shared variable'):
       build(rule=partition.everything)
 
-  def test_initial_values_depend_on_the_seed_alone(self):
+  def test_initial_values_depend_only_on_the_seed(self):
     def build_with(seed):
       model = lambda: tf.keras.Sequential(
           [
@@ -232,7 +233,7 @@ class RoundTest(parameterized.TestCase):
               tf.keras.layers.Dense(1, name='line'),
           ]
       )
-      fn = lambda: process.partial_model.PartialModel(
+      fn = lambda: partial_model.PartialModel(
           model(),
           partition.layers('line'),
           loss_fn=toy.loss,
@@ -263,9 +264,9 @@ def _datasets():
 
 
 class OracleTest(absltest.TestCase):
-  """TFF's own algorithms give the same numbers, to the last bit."""
+  """The results have the same bits as those of TFF's own algorithms."""
 
-  def test_nothing_personal_is_fed_avg(self):
+  def test_without_personal_variables_is_fed_avg(self):
     ours = build(
         algorithms.fed_avg(toy.sgd(0.1)),
         partition.none,
@@ -297,7 +298,7 @@ class OracleTest(absltest.TestCase):
     )
     self.assertNotEqual(w_of(state), 0.0)
 
-  def test_fresh_personal_variables_are_fed_recon(self):
+  def test_initial_personal_variables_each_round_is_fed_recon(self):
     ours = build(
         algorithms.fed_recon(
             toy.sgd(0.1), toy.sgd(0.2), personal_steps=algorithms.Steps(2)

@@ -1,6 +1,6 @@
 # Copyright 2026 The tff-partial Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""A round in pieces gives what the round in one computation gives."""
+"""A round in pieces gives the same result as the round as a whole."""
 
 from absl.testing import absltest
 from absl.testing import parameterized
@@ -18,8 +18,8 @@ from tff_partial.learning import process
 setUpModule, tearDownModule = worker.start, worker.stop
 
 CLIENTS = toy.random_clients(7)
-# Of sums of a few float32 numbers, taken in another order.
-ORDER_OF_SUMS = 8 * np.finfo(np.float32).eps
+# Relative error of sums of a few float32 numbers in another order.
+SUM_ERROR = 8 * np.finfo(np.float32).eps
 
 
 def build(**kwargs):
@@ -48,7 +48,7 @@ def bits(value):
 
 
 def in_pieces(p, state, personal, sizes, most_waiting=1):
-  """The round, with the cohort cut into parts of these sizes."""
+  """Computes the round in shards of these sizes."""
   trained, waiting, start = [], [], 0
   for size in sizes:
     part = slice(start, start + size)
@@ -71,7 +71,7 @@ class RoundPiecesTest(parameterized.TestCase):
       ('robust', tff.learning.robust_aggregator),
       ('unweighted', tff.aggregators.UnweightedMeanFactory),
   )
-  def test_same_as_in_one(self, create_aggregator):
+  def test_same_as_the_whole_round(self, create_aggregator):
     p = build(aggregator=create_aggregator())
     personal = [toy.weights([float(i)]) for i in range(7)]
     before, _, _ = p.next(p.initialize(), personal, examples())
@@ -81,14 +81,14 @@ class RoundPiecesTest(parameterized.TestCase):
     for sizes in ([3, 4], [1, 1, 5], [1] * 7):
       state, trained, metrics = in_pieces(p, before, personal, sizes)
       self.assertEqual(bits(trained), bits(expected[1]))
-      # Each client trained once, whoever was in its part.
+      # Each client trained once.
       self.assertEqual(metrics['counts'], expected[2]['counts'])
       for found, wanted in zip(
           flat([state, metrics]), flat([expected[0], expected[2]])
       ):
-        np.testing.assert_allclose(found, wanted, rtol=ORDER_OF_SUMS)
+        np.testing.assert_allclose(found, wanted, rtol=SUM_ERROR)
 
-  def test_same_bits_whenever_sums_are_merged(self):
+  def test_result_does_not_depend_on_when_sums_are_merged(self):
     p = build()
     personal = [toy.weights([float(i)]) for i in range(7)]
     state = p.initialize()
@@ -97,14 +97,14 @@ class RoundPiecesTest(parameterized.TestCase):
       found = in_pieces(p, state, personal, [2, 1, 1, 2, 1], most_waiting)
       self.assertEqual(bits(found), bits(expected))
 
-  def test_personal_variables_are_not_among_the_sums(self):
+  def test_sums_have_no_personal_variables(self):
     _, sums = build().pieces.partial_round.type_signature.result
     self.assertIs(sums.placement, tff.SERVER)
-    # The personal variable is float32[1], the shared one float32[1,1].
+    # The personal variable is float32[1], and the shared one float32[1,1].
     self.assertNotIn('float32[1]', str(sums))
     self.assertIn('float32[1,1]', str(sums))
 
-  def test_distributor_and_anchor_of_the_state_are_used(self):
+  def test_uses_the_distributor_and_the_anchor_of_the_state(self):
     anchored = toy.sgd(0.1, penalty=1.0, anchor=local_update.INITIAL)
     p = process.build_partial_process(
         toy.model_fn(),
@@ -132,7 +132,7 @@ class RoundPiecesTest(parameterized.TestCase):
 
 
 def _fading_distributor():
-  """Divides what it sends by one more than the rounds so far."""
+  """Divides the variables by the number of the round, from 1."""
   shared_type = client_work_lib.model_types(
       toy.model_fn(), toy.ALL_AT_ONCE
   ).shared

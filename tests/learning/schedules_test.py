@@ -1,6 +1,6 @@
 # Copyright 2026 The tff-partial Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""Learning rates over rounds, round by round."""
+"""Learning rates round by round."""
 
 from absl.testing import absltest
 from absl.testing import parameterized
@@ -14,7 +14,7 @@ class SchedulesTest(parameterized.TestCase):
 
   @parameterized.named_parameters(
       ('constant', schedules.constant(0.5), [0.5] * 4),
-      # Up by halves for 2 rounds, then 3/3, 2/3, 1/3 of 6, and 0 ever after.
+      # 1/2 and 2/2 of 6, then 3/3, 2/3 and 1/3 of 6, and 0 after the end.
       (
           'linear',
           schedules.linear(6.0, total_rounds=5, warmup_rounds=2),
@@ -39,7 +39,11 @@ class SchedulesTest(parameterized.TestCase):
     np.testing.assert_allclose(rates, expected, rtol=1e-6)
 
   @parameterized.named_parameters(
-      ('rate', lambda: schedules.constant(0), 'learning_rate above 0, found 0'),
+      (
+          'rate',
+          lambda: schedules.constant(0),
+          'learning_rate above 0, found 0',
+      ),
       (
           'rounds',
           lambda: schedules.linear(1, total_rounds=0),
@@ -48,7 +52,7 @@ class SchedulesTest(parameterized.TestCase):
       (
           'warmup',
           lambda: schedules.linear(1, total_rounds=5, warmup_rounds=5),
-          'fewer warm-up rounds than the 5 in all, found 5',
+          'fewer warm-up rounds than the 5 rounds of training, found 5',
       ),
       (
           'negative_warmup',

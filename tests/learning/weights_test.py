@@ -1,6 +1,6 @@
 # Copyright 2026 The tff-partial Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""Weights in a file: written whole, read back, matched by path."""
+"""Weights in a file: saved atomically, loaded, matched by path."""
 
 import os
 import pathlib
@@ -69,7 +69,7 @@ class WeightsTest(parameterized.TestCase):
         weights.load(self.path)['mixture'], np.float32(0.5), strict=True
     )
 
-  def test_saving_again_replaces_and_leaves_nothing_beside(self):
+  def test_saving_again_leaves_no_other_file(self):
     self.path.write_bytes(b'old')
     self.save()
     self.assertLen(weights.load(self.path), 4)
@@ -111,13 +111,13 @@ class WeightsTest(parameterized.TestCase):
     self.assertEmpty(filled.missing)
 
   @parameterized.named_parameters(
-      ('nothing_in_common', {'x': np.zeros(1)}, 'none of its variables. .*: x'),
+      ('nothing_in_common', {'x': np.zeros(1)}, 'no variable of it. .*: x'),
       (
           'shape',
           {'a/kernel': np.zeros([2, 1])},
           r'a/kernel of shape \[2\], found \[2, 1\]',
       ),
-      ('empty', {}, 'none of its variables'),
+      ('empty', {}, 'no variable of it'),
   )
   def test_fill_refuses(self, values, message):
     with self.assertRaisesRegex(ValueError, message):

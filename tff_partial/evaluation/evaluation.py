@@ -86,7 +86,7 @@ def build_evaluation(
         client_work.inputs(shared, personal, train),
         client_examples=client_examples,
     )
-    trained = local_update.values_of(model.personal)
+    trained = model.values('personal')
     return collections.OrderedDict(
         scores=_score(model, test, client_examples),
         personal=trained if phases else (),

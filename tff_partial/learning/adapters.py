@@ -1,19 +1,20 @@
 # Copyright 2026 The tff-partial Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""Residual adapters: small layers that start as the identity.
+"""Residual adapters: small layers that are initially the identity.
 
-An adapter computes `x + f(x)` and `f` ends in a layer that starts at zero, so a
-model with fresh adapters computes exactly what it computed without them, and a
-pretrained model can be given some. Two forms, as in [1, Figure 2]:
+An adapter computes `x + f(x)`, where the last layer of `f` is initially zero. A
+model with new adapters therefore computes exactly what it computed without
+them, so that they can be added to a pretrained model. There are two kinds, as
+in [1, Figure 2]:
 
   * for a transformer, a bottleneck after the attention and after the
     feed-forward sublayer, before the residual sum and the layer norm [2];
   * for a residual network, a 1x1 convolution of the normalized features after
     each 3x3 convolution, before its norm [3].
 
-The code published with [1] differs: its transformer adapter sits beside the
-feed-forward sublayer rather than behind it, its convolutional adapter is added
-to the features twice, and both start near the identity, not at it.
+The code published with [1] differs: its transformer adapter is parallel to the
+feed-forward sublayer instead of following it, its convolutional adapter is
+added to the features twice, and both start close to the identity, not at it.
 
 [1] Pillutla et al. ICML 2022. https://arxiv.org/abs/2204.03809
 [2] Houlsby et al. ICML 2019. https://arxiv.org/abs/1902.00751
@@ -28,14 +29,14 @@ from tff_partial.learning import group_norm
 
 @tf.keras.saving.register_keras_serializable('tff_partial')
 class BottleneckAdapter(tf.keras.layers.Layer):
-  """`x + up(relu(down(x)))` on the last axis; `up` starts at zero."""
+  """`x + up(relu(down(x)))` on the last axis; `up` is initially zero."""
 
   def __init__(self, width: int, **kwargs):
-    """Makes the layer.
+    """Creates the layer.
 
     Args:
       width: Size of the bottleneck.
-      **kwargs: Keras's own: `name`, ...
+      **kwargs: Arguments of `tf.keras.layers.Layer`.
     """
     super().__init__(**kwargs)
     self._width = width
@@ -61,14 +62,14 @@ class BottleneckAdapter(tf.keras.layers.Layer):
 
 @tf.keras.saving.register_keras_serializable('tff_partial')
 class ConvAdapter(tf.keras.layers.Layer):
-  """`x + conv(norm(x))` with a 1x1 convolution that starts at zero."""
+  """`x + conv(norm(x))` with a 1x1 convolution that is initially zero."""
 
   def __init__(self, groups: int, **kwargs):
-    """Makes the layer.
+    """Creates the layer.
 
     Args:
-      groups: Groups of the group norm in front of the convolution.
-      **kwargs: Keras's own: `name`, ...
+      groups: Number of groups of the group norm before the convolution.
+      **kwargs: Arguments of `tf.keras.layers.Layer`.
     """
     super().__init__(**kwargs)
     self._groups = groups

@@ -1,6 +1,6 @@
 # Copyright 2026 The tff-partial Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""Whose data it is: client ids, their examples, and seeds that follow them."""
+"""Client populations, and per-client seeds."""
 
 from collections.abc import Collection, Mapping, Sequence
 import hashlib
@@ -14,31 +14,36 @@ from tff_partial import errors
 class Clients(Protocol):
   """A population of clients and their examples.
 
-  The library asks for one client's examples at a time and never goes through
+  The library reads the examples of one client at a time and never iterates over
   the whole population, which may be large.
   """
 
   @property
   def client_ids(self) -> Sequence[str]:
-    """The clients; a sequence that need not hold them in memory."""
+    """The ids of all clients, in a sequence that may read them lazily."""
 
   def num_examples(self, client_id: str) -> int:
-    """How many examples a client has."""
+    """The number of examples of a client."""
 
   def read(self, client_id: str) -> Mapping[str, np.ndarray]:
-    """A client's examples, 'x' and 'y', each [examples, ...]."""
+    """The examples of a client, 'x' and 'y', each [examples, ...]."""
 
 
 class ExcludingClients:
-  """A population but for some clients, who are kept out of training."""
+  """A view of a population that leaves out some clients."""
 
-  def __init__(self, clients: Clients, client_ids: Collection[str]):
-    """Makes the view; looks each of the few `client_ids` up, and no others."""
+  def __init__(self, clients: Clients, excluded: Collection[str]):
+    """Creates the view.
+
+    Args:
+      clients: The whole population.
+      excluded: The ids of the clients to leave out. The view looks up these
+        ids only, and not those of the other clients.
+    """
     self._clients = clients
-    self._left_out = frozenset(client_ids)
     self._client_ids = clients.client_ids
-    if self._left_out:
-      self._client_ids = _ExcludingIds(clients.client_ids, self._left_out)
+    if excluded:
+      self._client_ids = _ExcludingIds(clients.client_ids, frozenset(excluded))
 
   @property
   def client_ids(self) -> Sequence[str]:
@@ -52,12 +57,12 @@ class ExcludingClients:
 
 
 class _ExcludingIds(Sequence):
-  """A sequence of ids without some, which does not hold the others."""
+  """A view of a sequence of ids that leaves out some of them."""
 
-  def __init__(self, client_ids: Sequence[str], left_out: Collection[str]):
+  def __init__(self, client_ids: Sequence[str], excluded: Collection[str]):
     self._client_ids = client_ids
-    self._left_out = left_out
-    self._positions = sorted(client_ids.index(c) for c in left_out)
+    self._excluded = excluded
+    self._positions = sorted(client_ids.index(c) for c in excluded)
 
   def __len__(self):
     return len(self._client_ids) - len(self._positions)
@@ -72,14 +77,14 @@ class _ExcludingIds(Sequence):
     return self._client_ids[index]
 
   def __contains__(self, client_id):
-    return client_id not in self._left_out and client_id in self._client_ids
+    return client_id not in self._excluded and client_id in self._client_ids
 
 
 def seed_for(*parts: object) -> np.ndarray:
-  """An int32 [2] seed that depends on the parts alone.
+  """Returns an int32 [2] seed that depends only on the parts.
 
-  Used with (seed, round, client id): a client's shuffling in a round is the
-  same whoever else takes part and wherever the round is resumed.
+  With the parts (seed, round, client id), the order of a client's examples in a
+  round does not depend on the other clients, nor on where a run was resumed.
   """
   digest = hashlib.blake2b(repr(parts).encode(), digest_size=8).digest()
   return np.frombuffer(digest, np.int32)
@@ -88,19 +93,25 @@ def seed_for(*parts: object) -> np.ndarray:
 def sample(
     client_ids: Sequence[str], size: int, *, seed: int, round_num: int
 ) -> list[str]:
-  """A round's cohort: `size` clients, uniformly without replacement.
+  """Samples the cohort of a round, uniformly without replacement.
 
-  Depends on (seed, round) alone, and neither lists nor shuffles the population:
-  time and memory are those of the cohort.
+  The cohort depends only on `seed` and `round_num`. The function does not list
+  or shuffle the population: its time and memory are proportional to `size`.
+
+  Args:
+    client_ids: The population.
+    size: Number of clients in the cohort.
+    seed: Seed of the run.
+    round_num: Number of the round.
 
   Raises:
-    ValueError: If there are fewer clients than that.
+    errors.SettingsError: If the population has fewer clients than `size`.
   """
   population = len(client_ids)
   if not 1 <= size <= population:
     raise errors.SettingsError(
-        f'Expected from 1 to {population} clients per round, the number there'
-        f' are, found {size}.'
+        f'Expected from 1 to {population} clients per round, because there are'
+        f' {population} clients, found {size}. Use fewer `clients_per_round`.'
     )
   rng = np.random.default_rng([seed, round_num])
   chosen = rng.choice(population, size, replace=False, shuffle=True)

@@ -1,13 +1,13 @@
 # Copyright 2026 The tff-partial Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""Dropout in adapters, seeded by the step that it is part of.
+"""Dropout in adapters, seeded per training step.
 
-A remedy that [1, Appendix] tries against personalization that hurts. Keras's
-dropout draws from a generator with a state, so that what is dropped would
-depend on which clients ran before; here it is a function of the step's seed and
-of the layer's place in the model. Layers do not know rate or seed: the training
-step opens a `scope` around the model's call, and outside of one, in tests and
-in exported models, `apply` does nothing.
+[1, Appendix] tries it against personalization that hurts clients. Keras's
+dropout draws from a stateful generator, so that its result would depend on
+which clients ran before. Here it is a function of the seed of the step and of
+the position of the layer in the model. Layers do not know the rate or the seed:
+the training step opens a `scope` around the call of the model. Outside of a
+scope, as in evaluation and in exported models, `apply` does nothing.
 
 [1] Pillutla et al. ICML 2022. https://arxiv.org/abs/2204.03809
 """
@@ -27,11 +27,11 @@ _scope: contextvars.ContextVar[Optional[tuple[float, Any, Iterator[int]]]] = (
 
 @contextlib.contextmanager
 def scope(rate: float, seed: Any) -> Iterator[None]:
-  """Lets `apply` drop, while a model is called.
+  """Enables dropout while a model is called.
 
   Args:
-    rate: The part that is dropped, from 0 to below 1.
-    seed: int32 [2]; what is dropped depends on nothing else.
+    rate: The fraction that is dropped, from 0 to below 1.
+    seed: int32 [2]; determines what is dropped.
   """
   token = _scope.set((rate, seed, itertools.count()))
   try:
@@ -42,9 +42,9 @@ def scope(rate: float, seed: Any) -> Iterator[None]:
 
 @tf.autograph.experimental.do_not_convert
 def apply(features: tf.Tensor) -> tf.Tensor:
-  """Features with a random part set to 0, the others divided by 1 - rate.
+  """Sets a random fraction of the features to 0, divides others by 1 - rate.
 
-  Every call in a scope drops another part.
+  Each call in a scope drops other features.
   """
   current = _scope.get()
   if current is None:

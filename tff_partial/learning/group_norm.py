@@ -7,13 +7,13 @@ import tensorflow as tf
 
 @tf.keras.saving.register_keras_serializable('tff_partial')
 class GroupNorm(tf.keras.layers.GroupNormalization):
-  """`tf.keras.layers.GroupNormalization` of images' features, channels last.
+  """`tf.keras.layers.GroupNormalization` for images with channels last.
 
-  The same function of the same variables. Keras takes moments over strided
-  axes of a five-dimensional view, and a small network on a processor spends
-  most of its time there. Here sums over height and width are taken for each
-  channel, everything about groups is done on `[batch, channels]`, and one
-  multiplication and addition remain for the features.
+  It computes the same function of the same variables. Keras computes moments
+  over strided axes of a five-dimensional view, where a small network on a CPU
+  spends most of its time. This layer reduces height and width for each channel,
+  works on groups with tensors `[batch, channels]`, and then needs a single
+  multiplication and addition for each feature.
   """
 
   def call(self, inputs):

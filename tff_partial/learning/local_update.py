@@ -6,15 +6,13 @@ A phase trains the groups of variables that have a `GroupTraining`, and no
 others, for some epochs over the client's examples. FedSim is one phase that
 trains both groups, and FedAlt is a phase for the personal variables followed by
 one for the shared variables [1, Algorithms 1 and 2]. Fine-tuning is a single
-personal phase. `run_phases` runs all of them with the same training step.
+personal phase. All of them repeat the same step (`training_step.py`).
 
 [1] Pillutla et al. Federated Learning with Partial Model Personalization.
 ICML 2022. https://arxiv.org/abs/2204.03809
 """
 
-import collections
 from collections.abc import Callable, Sequence
-import contextlib
 import dataclasses
 from typing import Any, NamedTuple, Optional
 
@@ -22,9 +20,9 @@ import tensorflow as tf
 import tensorflow_federated as tff
 
 from tff_partial import errors
-from tff_partial.learning import dropout
 from tff_partial.learning import examples as examples_lib
 from tff_partial.learning import partial_model
+from tff_partial.learning import training_step
 
 # Round number, int32 scalar -> learning rate, float32 scalar.
 Schedule = Callable[[tf.Tensor], tf.Tensor]
@@ -191,15 +189,6 @@ class ClientOutput(NamedTuple):
   counts: ClientCounts
 
 
-class _Progress(NamedTuple):
-  """The sums that a phase carries from step to step."""
-
-  steps: tf.Tensor  # int64 scalar
-  examples: tf.Tensor  # int64 scalar
-  finite: tf.Tensor  # bool scalar: whether the loss of every step was
-  metrics: Any  # name -> (total, weight), float32 scalars
-
-
 def local_update(
     model: partial_model.PartialModel,
     phases: Sequence[Phase],
@@ -231,7 +220,7 @@ def local_update(
       before - after
       for before, after in zip(inputs.shared.trainable, model.shared.trainable)
   ]
-  personal = values_of(model.personal)
+  personal = model.values('personal')
   finite = _all_finite(progress, [update, personal])
   empty = tf.equal(last.examples, 0)
   weight = 1.0 if uniform_weight else tf.cast(last.examples, tf.float32)
@@ -250,14 +239,9 @@ def local_update(
   )
 
 
-def values_of(
-    variables: tff.learning.models.ModelWeights,
-) -> tff.learning.models.ModelWeights:
-  """The current values of a group of variables."""
-  return tf.nest.map_structure(lambda v: v.read_value(), variables)
-
-
-def _all_finite(progress: Sequence[_Progress], values: Any) -> tf.Tensor:
+def _all_finite(
+    progress: Sequence[training_step.Progress], values: Any
+) -> tf.Tensor:
   """Whether the losses of all steps and all values are finite."""
   return tf.reduce_all(
       [
@@ -277,7 +261,7 @@ def run_phases(
     inputs: ClientInputs,
     *,
     client_examples: examples_lib.ClientExamples,
-) -> list[_Progress]:
+) -> list[training_step.Progress]:
   """Assigns the client's variables to the model and trains them.
 
   Args:
@@ -295,81 +279,61 @@ def run_phases(
   model.assign(inputs.shared, inputs.personal)
   progress = []
   for number, phase in enumerate(phases):
-    groups = [
-        group
-        for name in ('personal', 'shared')
-        if (group := _create_group(model, phase, name, inputs)) is not None
-    ]
+    groups = (
+        _create_group(model, 'personal', phase.personal, inputs),
+        _create_group(model, 'shared', phase.shared, inputs),
+    )
     progress.append(
-        _run_phase(model, phase, number, groups, inputs, client_examples)
+        training_step.train(
+            model,
+            [group for group in groups if group is not None],
+            inputs.examples,
+            client_examples,
+            examples_lib.Pass(phase.epochs, phase.max_steps, phase=number),
+            clip_norm=phase.clip_norm,
+            adapter_dropout=phase.adapter_dropout,
+        )
     )
     if phase.pull:
       _pull(model, phase.pull)
   return progress
 
 
-def _pull(model: partial_model.PartialModel, fraction: float) -> None:
-  """Moves the shared variables towards their personal copies."""
-  for shared, personal in zip(model.shared.trainable, model.personal.trainable):
-    shared.assign_sub(fraction * (shared - personal))
-
-
-class _Group(NamedTuple):
-  """A group of variables as a phase trains it.
-
-  Attributes:
-    name: 'shared' or 'personal'.
-    training: How it is trained.
-    variables: Its trainable variables.
-    anchor: Values for the first of them; empty without a penalty.
-  """
-
-  name: str
-  training: GroupTraining
-  variables: tuple[tf.Variable, ...]
-  anchor: tuple[tf.Tensor, ...]
-
-  def initial_state(self, round_num: Any) -> Any:
-    """The optimizer's state, with this round's learning rate."""
-    optimizer = self.training.optimizer
-    state = optimizer.initialize(
-        tf.nest.map_structure(
-            lambda v: tf.TensorSpec(v.shape, v.dtype), self.variables
-        )
-    )
-    if self.training.schedule is None:
-      return state
-    rate = tff.learning.optimizers.LEARNING_RATE_KEY
-    hparams = optimizer.get_hparams(state)
-    hparams[rate] = self.training.schedule(tf.cast(round_num, tf.int32))
-    return optimizer.set_hparams(state, hparams)
-
-  def apply(self, state: Any, gradient: Any) -> Any:
-    """Updates the variables; returns the optimizer's new state."""
-    new_state, values = self.training.optimizer.next(
-        state, tuple(v.read_value() for v in self.variables), gradient
-    )
-    for variable, value in zip(self.variables, values):
-      variable.assign(value)
-    return new_state
-
-
 def _create_group(
     model: partial_model.PartialModel,
-    phase: Phase,
     name: str,
+    training: Optional[GroupTraining],
     inputs: ClientInputs,
-) -> Optional[_Group]:
+) -> Optional[training_step.Group]:
   """A group as a phase trains it; `None` if there is nothing to train."""
-  training = getattr(phase, name)
   variables = tuple(getattr(model, name).trainable)
   if training is None or not variables:
     return None
+  learning_rate = None
+  if training.schedule is not None:
+    learning_rate = training.schedule(tf.cast(inputs.round_num, tf.int32))
+  return training_step.Group(
+      name,
+      variables,
+      training.optimizer,
+      learning_rate=learning_rate,
+      penalty=training.penalty,
+      anchor=_anchor(model, name, training, inputs),
+  )
+
+
+def _anchor(
+    model: partial_model.PartialModel,
+    name: str,
+    training: GroupTraining,
+    inputs: ClientInputs,
+) -> tuple[tf.Tensor, ...]:
+  """The values that a penalty is anchored at; none without a penalty."""
   if not training.penalty:
-    return _Group(name, training, variables, anchor=())
+    return ()
   anchors = {
-      INITIAL: inputs.initial_personal,
       RECEIVED: getattr(inputs, name),
+      INITIAL: inputs.initial_personal,
       SHARED: model.shared,
   }
   anchor = anchors[training.anchor]
@@ -379,67 +343,13 @@ def _create_group(
         ' found none. Pass the initial personal variables.'
     )
   # Reading the variables here gives their values when the phase begins.
-  values = tuple(tf.convert_to_tensor(a) for a in anchor.trainable)
-  return _Group(name, training, variables, anchor=values)
+  return tuple(tf.convert_to_tensor(a) for a in anchor.trainable)
 
 
-def _run_phase(
-    model: partial_model.PartialModel,
-    phase: Phase,
-    number: int,
-    groups: Sequence[_Group],
-    inputs: ClientInputs,
-    client_examples: examples_lib.ClientExamples,
-) -> _Progress:
-  """Trains the variables of `groups` in place."""
-
-  def step(state, batch):
-    """The training step."""
-    optimizer_states, progress = state
-    with _dropout(
-        phase, client_examples, inputs.examples, number, progress.steps
-    ):
-      # With two groups, both gradients are taken at the same point: this is
-      # FedSim's simultaneous step.
-      loss, outputs, gradients = model.gradients(
-          batch, [group.name for group in groups]
-      )
-    gradients = [
-        _add_penalty(group, gradient)
-        for group, gradient in zip(groups, gradients)
-    ]
-    if phase.clip_norm is not None:
-      flat, _ = tf.clip_by_global_norm(
-          tf.nest.flatten(gradients), phase.clip_norm
-      )
-      gradients = tf.nest.pack_sequence_as(gradients, flat)
-    new_states = tuple(
-        group.apply(optimizer_state, gradient)
-        for group, optimizer_state, gradient in zip(
-            groups, optimizer_states, gradients
-        )
-    )
-    return new_states, _add_batch(progress, loss, model.metrics(batch, outputs))
-
-  _, progress = client_examples.reduce(
-      inputs.examples,
-      # Not a list, which a dataset would turn into a tensor.
-      (tuple(g.initial_state(inputs.round_num) for g in groups), _zero(model)),
-      step,
-      examples_lib.Pass(
-          epochs=phase.epochs, max_steps=phase.max_steps, phase=number
-      ),
-  )
-  return progress
-
-
-def _dropout(phase, client_examples, examples, number, step):
-  """The scope of a step's dropout, which does nothing without dropout."""
-  if not phase.adapter_dropout:
-    return contextlib.nullcontext()
-  return dropout.scope(
-      phase.adapter_dropout, client_examples.step_seed(examples, number, step)
-  )
+def _pull(model: partial_model.PartialModel, fraction: float) -> None:
+  """Moves the shared variables towards their personal copies."""
+  for shared, personal in zip(model.shared.trainable, model.personal.trainable):
+    shared.assign_sub(fraction * (shared - personal))
 
 
 def _choose(condition: tf.Tensor, value: Any, otherwise: Any) -> Any:
@@ -449,45 +359,3 @@ def _choose(condition: tf.Tensor, value: Any, otherwise: Any) -> Any:
       for v, o in zip(tf.nest.flatten(value), tf.nest.flatten(otherwise))
   ]
   return tf.nest.pack_sequence_as(value, flat)
-
-
-def _add_penalty(group: _Group, gradient: Any) -> Any:
-  """Adds the gradient of the penalty to that of the loss."""
-  penalty = group.training.penalty
-  if not penalty:
-    return gradient
-  # Variables that are no copies, such as a mixture weight, have no anchor.
-  count = len(group.anchor)
-  return (
-      *(
-          g + penalty * (v - a)
-          for g, v, a in zip(gradient, group.variables, group.anchor)
-      ),
-      *gradient[count:],
-  )
-
-
-def _zero(model: partial_model.PartialModel) -> _Progress:
-  return _Progress(
-      steps=tf.constant(0, tf.int64),
-      examples=tf.constant(0, tf.int64),
-      finite=tf.constant(True),
-      metrics=collections.OrderedDict(
-          (name, (tf.constant(0.0), tf.constant(0.0)))
-          for name in model.metric_names
-      ),
-  )
-
-
-def _add_batch(progress: _Progress, loss: Any, metrics: Any) -> _Progress:
-  size = tf.shape(tf.nest.flatten(metrics)[0])[0]
-  return _Progress(
-      steps=progress.steps + 1,
-      examples=progress.examples + tf.cast(size, tf.int64),
-      finite=progress.finite & tf.math.is_finite(loss),
-      metrics=tf.nest.map_structure(
-          lambda total, term: total + tf.reduce_sum(term),
-          progress.metrics,
-          metrics,
-      ),
-  )

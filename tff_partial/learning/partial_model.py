@@ -135,7 +135,11 @@ class PartialModel:
     return loss, outputs, gradients
 
   def initial(self, group: str) -> tff.learning.models.ModelWeights:
-    """The initial values of the variables of a group."""
+    """The initial values of a group, before anything is assigned."""
+    return self.values(group)
+
+  def values(self, group: str) -> tff.learning.models.ModelWeights:
+    """The current values of a group: 'shared' or 'personal'."""
     return tf.nest.map_structure(lambda v: v.read_value(), getattr(self, group))
 
   @property

@@ -1,11 +1,11 @@
 # Copyright 2026 The tff-partial Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""Which variable is personal: rules on variable paths, and the split they make.
+"""Split rules: which variables of a model are personal, by their paths.
 
-A rule looks at one variable's path, such as `block_3/attention/query/kernel`,
-and says whether the variable is personal (the paper's v_i, kept by client i) or
-shared (the paper's u, broadcast by the server and averaged). Everything else
-follows from the rule [1, Section 2].
+A rule maps the path of a variable, such as `block_3/attention/query/kernel`, to
+whether the variable is personal (the paper's v_i, kept by client i) or shared
+(the paper's u, broadcast by the server and averaged). Everything else follows
+from the rule [1, Section 2].
 
 [1] Pillutla et al. Federated Learning with Partial Model Personalization.
 ICML 2022. https://arxiv.org/abs/2204.03809
@@ -23,7 +23,7 @@ from tff_partial import errors
 
 Rule = Callable[[str], bool]  # Variable path -> is the variable personal?
 
-# Of the paths of variables of which a client has a copy (`copied_model.py`).
+# Prefix of the paths of personal copies of variables (`copied_model.py`).
 COPY_PREFIX = 'personal/'
 
 
@@ -47,42 +47,46 @@ class VariableInfo:
 
   @property
   def size(self) -> int:
-    """Number of elements."""
+    """The number of elements."""
     return math.prod(self.shape)
 
   @property
   def num_bytes(self) -> int:
+    """The size in memory, in bytes."""
     return self.size * np.dtype(self.dtype).itemsize
 
 
 def none(path: str) -> bool:
-  """Nothing is personal: one model for everyone, as in FedAvg."""
+  """No variable is personal: one model for all clients, as in FedAvg."""
   del path  # Unused.
   return False
 
 
 def everything(path: str) -> bool:
-  """Everything is personal: full personalization."""
+  """Every variable is personal: each client trains alone."""
   del path  # Unused.
   return True
 
 
 def layers(*names: str) -> Rule:
-  """A rule for the variables of whole layers.
+  """A rule that matches all variables of some layers.
 
   Args:
-    *names: The beginnings of paths up to a `/`: `head` matches `head/kernel`
-      and `head/proj/bias`, but not `head_norm/gamma`.
+    *names: Beginnings of paths, up to a `/`. For example, `head` matches
+      `head/kernel` and `head/proj/bias`, but not `head_norm/gamma`.
   """
   prefixes = tuple(name + '/' for name in names)
   return lambda path: path.startswith(prefixes)
 
 
 def matches(pattern: str) -> Rule:
-  """A rule for the variables whose path contains a regular expression.
+  """A rule that searches paths for a regular expression.
+
+  Args:
+    pattern: A regular expression, as for `re.search`.
 
   Raises:
-    ValueError: If `pattern` is not a regular expression.
+    errors.SettingsError: If `pattern` is not a regular expression.
   """
   try:
     compiled = re.compile(pattern)
@@ -95,27 +99,28 @@ def matches(pattern: str) -> Rule:
 
 
 def any_of(*rules: Rule) -> Rule:
-  """A rule for the variables that at least one of the rules matches."""
+  """A rule that matches what at least one of the rules matches."""
   return lambda path: any(rule(path) for rule in rules)
 
 
 def rule_by_name(name: str, splits: Mapping[str, Rule]) -> Rule:
-  """Finds a rule by the name a user gives it.
+  """Returns the rule that a user names.
 
   Args:
-    name: `none`, `all`, one of the task's splits, or `regex:` and a regular
-      expression that is searched in variable paths.
+    name: `none`, `all`, one of the task's splits, or `regex:` followed by a
+      regular expression that is searched in paths.
     splits: The task's own rules by name.
 
   Raises:
-    ValueError: If there is no such rule, naming those there are.
+    errors.SettingsError: If there is no such rule.
   """
   rules = {'none': none, 'all': everything, **splits}
   if name.startswith('regex:'):
     return matches(name.removeprefix('regex:'))
   if name not in rules:
     raise errors.SettingsError(
-        f'Expected a split of {sorted(rules)} or regex:..., found {name!r}.'
+        f'Expected a split of {sorted(rules)} or regex:E, where E is a regular'
+        f' expression, found {name!r}.'
     )
   return rules[name]
 
@@ -123,19 +128,19 @@ def rule_by_name(name: str, splits: Mapping[str, Rule]) -> Rule:
 def check(
     variables: Sequence[VariableInfo], *, rule_name: Optional[str] = None
 ) -> None:
-  """Checks that a model can be trained with this split.
+  """Checks that a model can be trained with a split.
 
   Args:
-    variables: Every variable of the model, labelled by the rule.
-    rule_name: What the user called the rule, for messages; 'none' and 'all'
-      say that an empty group is meant. Without a name nothing about empty
-      groups is checked.
+    variables: All variables of the model, with their groups.
+    rule_name: The user's name for the rule. It appears in messages. The names
+      'none' and 'all' allow an empty group. Without a name, empty groups are
+      not checked.
 
   Raises:
-    ValueError: If the rule matched no variable, or all of them, without being
-      called so; if a shared variable is not trainable, since TFF's finalizers
-      never move such a variable on the server: batch normalization would
-      silently keep its initial statistics.
+    errors.SettingsError: If the rule matches no variable, or all of them, and
+      its name is not 'none' or 'all'. If a shared variable is not trainable:
+      TFF's finalizers never update such variables on the server, so that batch
+      normalization would silently keep its initial statistics.
   """
   named = f'Split {rule_name!r}' if rule_name else 'The split'
   paths = ', '.join(v.path for v in variables)
@@ -160,9 +165,9 @@ def check(
 
 
 def format_table(variables: Sequence[VariableInfo]) -> str:
-  """The split as a table: path, shape, group, bytes, share of the parameters.
+  """Formats a split as a table: path, shape, group, bytes, share of parameters.
 
-  A last line for each group gives its sums.
+  The last two lines are the sums of the two groups.
   """
   total = max(1, sum(v.size for v in variables))
   group = lambda v: 'personal' if v.personal else 'shared'

@@ -1,10 +1,10 @@
 # Copyright 2026 The tff-partial Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""Clients' learning rates as functions of the round.
+"""Learning rates of clients as functions of the round.
 
-A schedule takes the number of rounds finished before this one, an int32 scalar
-(0 in the first round), and returns a float32 scalar. It is traced into the
-clients' computation.
+A schedule maps the number of completed rounds, an int32 scalar (0 in the first
+round), to a learning rate, a float32 scalar. It is traced as part of the
+computation of clients.
 """
 
 import tensorflow as tf
@@ -14,7 +14,11 @@ from tff_partial.learning import local_update
 
 
 def constant(learning_rate: float) -> local_update.Schedule:
-  """`learning_rate` in every round."""
+  """The same learning rate in every round.
+
+  Raises:
+    errors.SettingsError: If the learning rate is not positive.
+  """
   _check(learning_rate=learning_rate)
   return lambda round_num: tf.constant(learning_rate, tf.float32)
 
@@ -22,21 +26,24 @@ def constant(learning_rate: float) -> local_update.Schedule:
 def linear(
     learning_rate: float, *, total_rounds: int, warmup_rounds: int = 0
 ) -> local_update.Schedule:
-  """Up in a line over the warm-up, then down in a line towards 0.
+  """Linear warm-up, then linear decay towards 0.
 
-  The rate is `learning_rate * (r + 1) / warmup_rounds` in round r of the
-  warm-up and `learning_rate * (total_rounds - r) / (total_rounds -
-  warmup_rounds)` after it, so that no round from 0 to `total_rounds - 1` is
-  lost to a rate of 0 (the paper's code has one in its first).
+  The learning rate is `learning_rate * (r + 1) / warmup_rounds` in round r of
+  the warm-up, and `learning_rate * (total_rounds - r) / (total_rounds -
+  warmup_rounds)` after it. It is positive in all rounds from 0 to
+  `total_rounds - 1`, while the code of the paper has a learning rate of 0 in
+  its first round.
 
   Raises:
-    ValueError: If the warm-up is not shorter than the training.
+    errors.SettingsError: If the learning rate or the number of rounds is not
+      positive, or if the warm-up is not shorter than the training.
   """
   _check(learning_rate=learning_rate, total_rounds=total_rounds)
   if not 0 <= warmup_rounds < total_rounds:
     raise errors.SettingsError(
-        f'Expected fewer warm-up rounds than the {total_rounds} in all, found'
-        f' {warmup_rounds}.'
+        f'Expected fewer warm-up rounds than the {total_rounds} rounds of'
+        f' training, found {warmup_rounds}. Use `warmup_rounds` from 0 to'
+        f' {total_rounds - 1}.'
     )
 
   def schedule(round_num):
@@ -53,7 +60,16 @@ def linear(
 def staircase(
     learning_rate: float, *, every: int, factor: float = 0.5
 ) -> local_update.Schedule:
-  """`learning_rate`, multiplied by `factor` after each `every` rounds."""
+  """A learning rate that is multiplied by a factor at regular intervals.
+
+  Args:
+    learning_rate: The learning rate of the first rounds.
+    every: Number of rounds after which it is multiplied, again and again.
+    factor: The factor.
+
+  Raises:
+    errors.SettingsError: If an argument is not positive.
+  """
   _check(learning_rate=learning_rate, every=every, factor=factor)
   return lambda round_num: learning_rate * tf.pow(
       factor, tf.cast(round_num // every, tf.float32)
@@ -63,4 +79,5 @@ def staircase(
 def _check(**positive):
   for name, value in positive.items():
     if value <= 0:
+      # Not in backticks: a program has several flags for learning rates.
       raise errors.SettingsError(f'Expected {name} above 0, found {value}.')

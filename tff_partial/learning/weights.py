@@ -1,11 +1,11 @@
 # Copyright 2026 The tff-partial Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""A model's variables in a file, by path, and models that start from them.
+"""Saves the variables of a model to a file, and initializes models from it.
 
-The file is in safetensors format: paths such as `head/kernel` and arrays. A
-model is filled by matching paths, so a pretrained model without adapters can
-start one that has some: what does not match keeps its initial value and is
-listed.
+The file is in safetensors format and maps paths, such as `head/kernel`, to
+arrays. Variables are matched by path, so that a pretrained model without
+adapters can initialize one with adapters: variables without a match keep their
+initial values and are listed.
 """
 
 from collections.abc import Mapping, Sequence
@@ -23,13 +23,13 @@ from tff_partial.learning import partition
 
 
 class Filled(NamedTuple):
-  """A model's variables after filling them from a file.
+  """The variables of a model after some were replaced.
 
   Attributes:
     shared: The shared variables.
     personal: The personal variables.
-    missing: Paths of the model that the file lacks; they are as they were.
-    unused: Paths of the file that the model lacks.
+    missing: Paths of variables without a new value, which keep the old one.
+    unused: Paths of values for which the model has no variable.
   """
 
   shared: tff.learning.models.ModelWeights
@@ -64,11 +64,11 @@ def save(
 
 
 def load(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
-  """Reads arrays by path.
+  """Reads the arrays of a file by path.
 
   Raises:
-    OSError: If there is no such file.
-    ValueError: If it is not a safetensors file, or is damaged.
+    errors.MissingFileError: If there is no such file.
+    errors.DataError: If it is not a safetensors file, or is damaged.
   """
   if not os.path.isfile(path):
     raise errors.MissingFileError(
@@ -89,12 +89,20 @@ def fill(
     shared: tff.learning.models.ModelWeights,
     personal: tff.learning.models.ModelWeights,
 ) -> Filled:
-  """Replaces the variables that `values` has, by path.
+  """Replaces the variables of a model whose paths are in `values`.
 
-  A personal copy of a variable that the file has not starts from the variable.
+  A personal copy (`copied_model.py`) that is not in `values` gets the value of
+  the variable that it is a copy of.
+
+  Args:
+    values: Arrays by path.
+    variables: All variables of the model.
+    shared: Values of its shared variables.
+    personal: Values of its personal variables.
 
   Raises:
-    ValueError: If a variable has another shape there, or nothing matches.
+    errors.DataError: If a value has another shape than its variable, or no path
+      matches.
   """
   by_path = dict(
       (v.path, value) for v, value in _in_order(variables, shared, personal)
@@ -108,15 +116,15 @@ def fill(
   matched = [path for path in by_path if path in values]
   if not matched:
     raise errors.DataError(
-        'Expected weights of the same model, found none of its variables.'
+        'Expected weights of the same model, found no variable of it.'
         f' Variables: {", ".join(by_path)}. In the file: {", ".join(values)}.'
     )
   for path in matched:
     if values[path].shape != np.shape(by_path[path]):
       raise errors.DataError(
           f'Expected {path} of shape {list(np.shape(by_path[path]))}, found'
-          f' {list(values[path].shape)} in the weights. Use weights of the same'
-          ' model.'
+          f' {list(values[path].shape)} in the weights. Use the weights of the'
+          ' same model.'
       )
     by_path[path] = values[path].astype(np.asarray(by_path[path]).dtype)
 
@@ -136,7 +144,7 @@ def fill(
 
 
 def _in_order(variables, shared, personal):
-  """Pairs of a variable and its value."""
+  """Pairs each variable with its value, in the order of `variables`."""
   remaining = {
       (is_personal, trainable): iter(part)
       for is_personal, weights in ((False, shared), (True, personal))
