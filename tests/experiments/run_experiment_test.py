@@ -379,7 +379,7 @@ class DoctorTest(programs.FolderTest):
   def test_doctor(self):
     code, out, _ = self.call('--doctor', f'--output_dir={self.folder}')
     self.assertEqual(code, 0, out)
-    self.assertEndsWith(out, 'All is well.\n')
+    self.assertEndsWith(out, 'All checks passed.\n')
 
 
 if __name__ == '__main__':

@@ -158,7 +158,7 @@ class ReadmeTest(absltest.TestCase):
       output_dir = pathlib.Path(flags.FLAGS.output_dir)
       code, out, err = self.call(argv[0])
       if doctor:
-        self.assertEndsWith(out, 'All is well.\n')
+        self.assertEndsWith(out, 'All checks passed.\n')
       elif downloads:
         self.assertEqual(code, 1)
         self.assertRegex(

@@ -27,7 +27,7 @@ class DoctorTest(absltest.TestCase):
     )
 
   def check(self, name, output_dir=''):
-    """The check of that name, made without those that come after it."""
+    """Runs the checks until the one with this name, and returns it."""
     return next(
         check
         for check in doctor.checks(
@@ -36,7 +36,7 @@ class DoctorTest(absltest.TestCase):
         if check.name == name
     )
 
-  def test_all_is_well_here(self):
+  def test_all_checks_pass_here(self):
     output = io.StringIO()
     with contextlib.redirect_stdout(output):
       ok = doctor.report(
@@ -46,7 +46,7 @@ class DoctorTest(absltest.TestCase):
     lines = output.getvalue().splitlines()
     self.assertIn('ok    Packages: 1 of 1 as pinned', lines)
     self.assertIn('ok    Worker: starts, answers and stops', lines)
-    self.assertEqual(lines[-1], 'All is well.')
+    self.assertEqual(lines[-1], 'All checks passed.')
     self.assertFalse((self.folder / 'new').exists())
 
   def test_packages(self):
@@ -55,7 +55,7 @@ class DoctorTest(absltest.TestCase):
     )
     self.assertRegex(
         str(self.check('Packages')),
-        r'^MEND  Packages: expected the versions of .*requirements.txt, found 1'
+        r'^FAIL  Packages: expected the versions of .*requirements.txt, found 1'
         r' of 3 as pinned \(absl-py \S+ instead of 0.0.1, no-such-package'
         r' absent instead of 1.0\). Run `pip install ',
     )
@@ -63,23 +63,23 @@ class DoctorTest(absltest.TestCase):
   def test_no_requirements(self):
     self.requirements.unlink()
     self.assertRegex(
-        str(self.check('Packages')), 'MEND .*found no such file. Run in a compl'
+        str(self.check('Packages')), 'FAIL .*found no such file. Run in a compl'
     )
 
   def test_output_folder_below_a_file(self):
     (self.folder / 'file').touch()
     self.assertRegex(
         str(self.check('Output folder', 'file/folder')),
-        'MEND .*/file, not writable. Name another with --output_dir.',
+        'FAIL .*/file, not writable. Use another output folder.',
     )
 
-  def test_report_of_something_to_mend(self):
+  def test_report_of_a_failure(self):
     self.requirements.write_text('numpy==0.0.1\n')
     output = io.StringIO()
     with contextlib.redirect_stdout(output):
       self.assertFalse(doctor.report(str(self.requirements), str(self.folder)))
     self.assertEndsWith(
-        output.getvalue(), 'Mend the lines above, and try again.\n'
+        output.getvalue(), 'Fix the failures above and try again.\n'
     )
 
 

@@ -161,8 +161,8 @@ class LocalWorkerTest(parameterized.TestCase):
         with killing(2):
           with self.assertRaisesRegex(
               errors.WorkerError,
-              'died twice .* killed by SIGKILL, probably for lack of memory.'
-              r' Its log ends: (first \| )?last.* Let fewer',
+              'died twice .* killed by SIGKILL, probably because memory ran'
+              r' out. Its log ends: (first \| )?last.* Use fewer',
           ):
             count_to(_LONG)
         self.assertEqual(count_to(9), 9)  # The next call finds a worker.

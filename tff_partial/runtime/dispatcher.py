@@ -1,12 +1,12 @@
 # Copyright 2026 The tff-partial Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""Tasks for several workers: taken when free, given back in order.
+"""Distributes tasks over workers and returns the results in order.
 
-A worker that is lost loses its task to the others. When nothing is left to be
-taken, a task that has taken much longer than others is given to a second worker
-as well, and the first answer counts (as in MapReduce's backup tasks [1]). So
-neither a dead nor a slow worker stalls the rest for long, and as results come
-in the order of the tasks, they do not depend on who computed what.
+If a worker is lost, another one takes its task. When no task is left to start,
+a task that has taken much longer than the others is given to a second worker
+too, and the first answer counts, as with MapReduce's backup tasks [1]. So
+neither a dead nor a slow worker stalls the rest for long. Results come in the
+order of the tasks and do not depend on which worker computed them.
 
 [1] Dean and Ghemawat. MapReduce: Simplified Data Processing on Large Clusters.
 OSDI 2004. Section 3.6.
@@ -23,49 +23,54 @@ import time
 from typing import Any, Optional, Protocol
 
 from absl import logging
+import humanize
 import tensorflow_federated as tff
 
 from tff_partial import errors
 from tff_partial.runtime import worker_process
 
 _POLL_SECONDS = 0.1
-_MAX_LOSSES = 3  # Of one task: then it is the task that loses workers.
-_SLOW = 3.0  # Times the median.
-_LEAST_SLOW_SECONDS = 1.0
-_RESULTS_PER_WORKER = 2  # Kept while one before them is missing.
+_MAX_LOSSES = 3  # Workers that one task may lose: then the task is the cause.
+_SLOW_FACTOR = 3.0  # A task is slow after this many times the median.
+_MIN_SLOW_SECONDS = 1.0
+_RESULTS_PER_WORKER = 2  # Kept while an earlier result is missing.
 
 
 class Worker(Protocol):
-  """Where a task may be computed."""
+  """Computes tasks, unless it is lost."""
 
   @property
   def name(self) -> str:
-    """For messages."""
+    """The name in messages."""
 
   @property
   def is_available(self) -> bool:
-    """Whether it can be given a task now."""
+    """Whether it can take a task now."""
 
   @property
   def context(self) -> tff.framework.SyncContext:
-    """Computes, or raises `worker_process.WorkerLost`."""
+    """Its context, which raises `worker_process.WorkerLost` if it is lost."""
 
 
 class Dispatcher:
-  """Keeps a thread for each worker, as TFF's contexts are the thread's."""
+  """Runs tasks in workers, with one thread for each worker.
+
+  TFF's default context belongs to a thread.
+  """
 
   def __init__(
       self, workers: Sequence[Worker] = (), *, patience_seconds: float = 30.0
   ):
-    """Starts the threads; without workers there are none.
+    """Starts the threads.
 
     Args:
-      workers: Where tasks are computed. Without any it is this thread's
-        context, one task after the other.
-      patience_seconds: How long no worker may be available.
+      workers: Compute the tasks. If there are none, this thread's context
+        computes them, one after the other.
+      patience_seconds: The longest time, in seconds, without any available
+        worker.
     """
     self._answers = queue.SimpleQueue()
-    self._hands = [_Hand(worker, self._answers) for worker in workers]
+    self._threads = [WorkerThread(worker, self._answers) for worker in workers]
     self._patience = patience_seconds
 
   def compute(
@@ -73,50 +78,51 @@ class Dispatcher:
       num_tasks: int,
       task_fn: Callable[[int], tuple[tff.Computation, Sequence[Any]]],
   ) -> Iterator[Any]:
-    """Yields each task's result, in order.
+    """Yields the result of each task, in order.
 
     Args:
-      num_tasks: How many there are.
-      task_fn: The number of a task to a computation and its arguments, on
-        which alone the result must depend. Called in this thread when a worker
-        is free, and once more for a task that is given to another worker.
+      num_tasks: Number of tasks.
+      task_fn: Maps the number of a task to a computation and its arguments,
+        which must determine the result. Called in this thread when a worker is
+        free, and again if the task is given to another worker.
 
     Yields:
-      The results. Few are kept at a time, however many tasks there are.
+      The results. Only a few are in memory at a time.
 
     Raises:
-      errors.WorkerError: If no worker is available for long, or a task
-        has lost several.
+      errors.WorkerError: If no worker is available for `patience_seconds`, or a
+        task has lost several workers.
     """
-    if not self._hands:
+    if not self._threads:
       for i in range(num_tasks):
         computation, arguments = task_fn(i)
         yield computation(*arguments)
       return
-    tasks = _Tasks(num_tasks, _RESULTS_PER_WORKER * len(self._hands))
+    tasks = _Tasks(num_tasks, _RESULTS_PER_WORKER * len(self._threads))
     last_available = time.monotonic()
-    while not tasks.all_given:
-      for hand in self._hands:
-        if hand.is_free and (task := tasks.take()) is not None:
-          hand.start(tasks, task, *task_fn(task))
+    while not tasks.all_yielded:
+      for thread in self._threads:
+        if thread.is_free and (task := tasks.take()) is not None:
+          thread.start(tasks, task, *task_fn(task))
       if tasks.next_is_ready:
-        yield tasks.give()
+        yield tasks.pop_result()
         continue
-      if any(hand.worker.is_available for hand in self._hands):
+      if any(thread.worker.is_available for thread in self._threads):
         last_available = time.monotonic()
       elif time.monotonic() - last_available > self._patience:
-        names = ', '.join(hand.worker.name for hand in self._hands)
+        names = ', '.join(thread.worker.name for thread in self._threads)
         raise errors.WorkerError(
-            f'Expected an answer of one of {len(self._hands)} workers ({names})'
-            f' within {self._patience:.0f} s, found none. Start workers, and'
-            ' run the same command again: it goes on from the last checkpoint.'
+            f'Expected an answer from one of {len(self._threads)} workers'
+            f' ({names}) within {humanize.precisedelta(self._patience)}, found'
+            ' none. Start workers and run the same command again: it continues'
+            ' from the last checkpoint.'
         )
       self._take_answers(tasks)
 
   def close(self) -> None:
-    """Lets the threads end, after what they are doing."""
-    for hand in self._hands:
-      hand.end()
+    """Ends the threads after their current tasks."""
+    for thread in self._threads:
+      thread.end()
 
   def __enter__(self) -> 'Dispatcher':
     return self
@@ -125,12 +131,12 @@ class Dispatcher:
     self.close()
 
   def _take_answers(self, tasks: '_Tasks'):
-    """Waits a moment for an answer, and notes it."""
+    """Waits a moment for an answer and handles it."""
     with contextlib.suppress(queue.Empty):
       answer = self._answers.get(timeout=_POLL_SECONDS)
-      # What a slow worker answers to an earlier call is of no use any more.
+      # A slow worker's answer to an earlier call is of no use.
       if answer.tasks is tasks:
-        tasks.note(answer)
+        tasks.record(answer)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -157,7 +163,7 @@ class Sharding:
 
 @dataclasses.dataclass(frozen=True)
 class _Answer:
-  """How a task went: a result, or an error."""
+  """The outcome of a task: a result or an error."""
 
   tasks: '_Tasks'
   task: int
@@ -167,57 +173,59 @@ class _Answer:
 
 
 class _Tasks:
-  """Which tasks wait, run and are done, of one call of `compute`."""
+  """The tasks of one call of `compute` that wait, run and are finished."""
 
   def __init__(self, num_tasks: int, max_results: int):
     self._num_tasks = num_tasks
     self._max_results = max_results
-    self._waiting = collections.deque()  # Of those begun: lost by a worker.
-    self._begun = 0
-    self._given = 0
-    self._running = collections.defaultdict(list)  # Task to times of start.
+    self._waiting = collections.deque()  # Started, but lost by a worker.
+    self._started = 0
+    self._yielded = 0
+    self._running = collections.defaultdict(list)  # Task to start times.
     self._results = {}
     self._seconds = []
     self._losses = collections.Counter()
 
   @property
-  def all_given(self) -> bool:
-    return self._given == self._num_tasks
+  def all_yielded(self) -> bool:
+    return self._yielded == self._num_tasks
 
   @property
   def next_is_ready(self) -> bool:
-    return self._given in self._results
+    return self._yielded in self._results
 
-  def give(self) -> Any:
-    """The next result."""
-    self._given += 1
-    return self._results.pop(self._given - 1)
+  def pop_result(self) -> Any:
+    """Returns the next result."""
+    self._yielded += 1
+    return self._results.pop(self._yielded - 1)
 
   def take(self) -> Optional[int]:
-    """A task for a free worker, or None."""
+    """Returns a task for a free worker, or None."""
     task = None
     if self._waiting:
       task = self._waiting.popleft()
-    elif self._begun < min(self._num_tasks, self._given + self._max_results):
-      task = self._begun
-      self._begun += 1
+    elif self._started < min(
+        self._num_tasks, self._yielded + self._max_results
+    ):
+      task = self._started
+      self._started += 1
     else:
       task = self._slow_task()
     if task is not None:
       self._running[task].append(time.monotonic())
     return task
 
-  def note(self, answer: _Answer) -> None:
-    """Takes note of an answer.
+  def record(self, answer: _Answer) -> None:
+    """Records an answer.
 
     Raises:
-      BaseException: The answer's error, if it is not a lost worker.
+      BaseException: The answer's error, unless a worker was lost.
       errors.WorkerError: If this task has lost several workers.
     """
     starts = self._running[answer.task]
     started_at = starts.pop(0)
     if answer.error is None:
-      if answer.task >= self._given and answer.task not in self._results:
+      if answer.task >= self._yielded and answer.task not in self._results:
         self._results[answer.task] = answer.result
         self._seconds.append(time.monotonic() - started_at)
       return
@@ -231,36 +239,36 @@ class _Tasks:
     self._losses[answer.task] += 1
     if self._losses[answer.task] == _MAX_LOSSES:
       raise errors.WorkerError(
-          f'Expected a task to end, found that {_MAX_LOSSES} workers were lost'
-          f' with it, the last one: {answer.error} If they lack memory, use'
-          ' fewer --clients_per_shard.'
+          f'Expected a task to finish, found that {_MAX_LOSSES} workers were'
+          f' lost while they computed it. The last one: {answer.error} If they'
+          ' ran out of memory, use fewer `clients_per_shard`.'
       ) from answer.error
-    is_done = answer.task < self._given or answer.task in self._results
+    is_done = answer.task < self._yielded or answer.task in self._results
     if not is_done and not starts:
       self._waiting.append(answer.task)
 
   def _slow_task(self) -> Optional[int]:
-    """The first task that one worker has had for much longer than usual."""
+    """Returns a task that one worker has had for much longer than usual."""
     if not self._seconds:
       return None
     usual = statistics.median(self._seconds)
-    latest = time.monotonic() - max(_SLOW * usual, _LEAST_SLOW_SECONDS)
-    for task in range(self._given, self._begun):
+    latest = time.monotonic() - max(_SLOW_FACTOR * usual, _MIN_SLOW_SECONDS)
+    for task in range(self._yielded, self._started):
       starts = self._running[task]
       if task not in self._results and len(starts) == 1 and starts[0] < latest:
         return task
     return None
 
 
-class _Hand:
-  """The thread that works with one worker."""
+class WorkerThread:
+  """A thread that runs tasks in one worker."""
 
   def __init__(self, worker: Worker, answers: queue.SimpleQueue):
     self.worker = worker
     self._answers = answers
     self._jobs = queue.SimpleQueue()
     self._is_busy = False
-    # A call to a worker that hangs must not keep the program from ending.
+    # A daemon: a call that hangs must not keep the program from ending.
     threading.Thread(target=self._work, daemon=True).start()
 
   @property
@@ -286,7 +294,7 @@ class _Hand:
         )
       except BaseException as error:
         answer = _Answer(tasks, task, self.worker, error=error)
-      # Nothing of the cohort is kept by a thread that waits.
+      # A waiting thread must not hold a cohort's values in memory.
       del job, tasks, computation, arguments
       self._is_busy = False
       self._answers.put(answer)

@@ -1,9 +1,9 @@
 # Copyright 2026 The tff-partial Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""Whether this machine can run the experiments, and what to mend if not.
+"""Checks whether this machine can run experiments, and says what to fix.
 
-For `python run_experiment.py --doctor`. Each check compares what was found with
-what is expected and, where they differ, says what to do.
+This is `python run_experiment.py --doctor`. Each check compares what it found
+with what is expected and, where they differ, says what to do.
 """
 
 from collections.abc import Iterator
@@ -17,23 +17,23 @@ import shutil
 import socket
 import sys
 
+import humanize
 import psutil
 
 from tff_partial import errors
 from tff_partial.runtime import local
 
-_GIB = 2**30
-_MIN_DISK_GIB = 2.0
-_MIN_MEMORY_GIB = 4.0
+_MIN_DISK_BYTES = 2 * 2**30
+_MIN_MEMORY_BYTES = 4 * 2**30
 _PIN = re.compile(r'^([A-Za-z0-9._-]+)==([^\s;\\]+)', re.MULTILINE)
 
 
 @dataclasses.dataclass(frozen=True)
 class Check:
-  """One thing that was looked at.
+  """The result of one check.
 
   Attributes:
-    name: What it is.
+    name: What was checked.
     ok: Whether it is as expected.
     found: What was found, in words.
     expected: What is expected, in words.
@@ -50,17 +50,17 @@ class Check:
     if self.ok:
       return f'ok    {self.name}: {self.found}'
     return (
-        f'MEND  {self.name}: expected {self.expected}, found {self.found}.'
+        f'FAIL  {self.name}: expected {self.expected}, found {self.found}.'
         f' {self.advice}'
     )
 
 
 def checks(requirements: str, output_dir: str) -> Iterator[Check]:
-  """Yields one check after another; the last starts a worker.
+  """Runs and yields one check after another; the last one starts a worker.
 
   Args:
     requirements: The file of pinned packages, `requirements.txt`.
-    output_dir: Where results are to go; need not exist yet.
+    output_dir: The folder for results, which need not exist.
   """
   yield _python()
   yield _packages(pathlib.Path(requirements))
@@ -73,12 +73,16 @@ def checks(requirements: str, output_dir: str) -> Iterator[Check]:
 
 
 def report(requirements: str, output_dir: str) -> bool:
-  """Prints every check as soon as it is made; returns whether all are well."""
+  """Prints every check when it is finished; returns whether all are ok."""
   all_ok = True
   for check in checks(requirements, output_dir):
     print(check, flush=True)
     all_ok = all_ok and check.ok
-  print('All is well.' if all_ok else 'Mend the lines above, and try again.')
+  print(
+      'All checks passed.'
+      if all_ok
+      else 'Fix the failures above and try again.'
+  )
   return all_ok
 
 
@@ -88,12 +92,12 @@ def _python() -> Check:
       sys.version_info[:2] == (3, 11),
       platform.python_version(),
       '3.11',
-      'Install Python 3.11 and make a new environment with it.',
+      'Install Python 3.11 and create a new environment with it.',
   )
 
 
 def _packages(requirements: pathlib.Path) -> Check:
-  """Compares what is installed with the pins, of which there may be none."""
+  """Compares the installed packages with the pinned versions."""
   advice = f'Run `pip install --no-deps --require-hashes -r {requirements}`.'
   expected = f'the versions of {requirements}'
   if not requirements.is_file():
@@ -120,18 +124,18 @@ def _cores() -> Check:
 
 
 def _memory() -> Check:
-  free = psutil.virtual_memory().available / _GIB
+  free = psutil.virtual_memory().available
   return Check(
       'Free memory',
-      free >= _MIN_MEMORY_GIB,
-      f'{free:.1f} GiB',
-      f'at least {_MIN_MEMORY_GIB:.0f} GiB',
-      'End other programs, or take few clients in a round.',
+      free >= _MIN_MEMORY_BYTES,
+      _size(free),
+      f'at least {_size(_MIN_MEMORY_BYTES)}',
+      'End other programs, or use few clients in a round.',
   )
 
 
 def _existing(folder: pathlib.Path) -> pathlib.Path:
-  """The folder, or the nearest one above it that exists."""
+  """Returns the folder, or the nearest folder above it that exists."""
   folder = folder.absolute()
   return next(path for path in (folder, *folder.parents) if path.exists())
 
@@ -143,19 +147,19 @@ def _folder(output_dir: pathlib.Path) -> Check:
       'Output folder',
       ok,
       f'{folder}, {"" if ok else "not "}writable',
-      f'a folder to write in at {output_dir}',
-      'Name another with --output_dir.',
+      f'a writable folder at {output_dir}',
+      'Use another output folder.',
   )
 
 
 def _disk(output_dir: pathlib.Path) -> Check:
-  free = shutil.disk_usage(_existing(output_dir)).free / _GIB
+  free = shutil.disk_usage(_existing(output_dir)).free
   return Check(
       'Free disk',
-      free >= _MIN_DISK_GIB,
-      f'{free:.1f} GiB',
-      f'at least {_MIN_DISK_GIB:.0f} GiB for {output_dir}',
-      'Free some, or name a folder on another disk with --output_dir.',
+      free >= _MIN_DISK_BYTES,
+      _size(free),
+      f'at least {_size(_MIN_DISK_BYTES)} for {output_dir}',
+      'Free some disk space, or use an output folder on another disk.',
   )
 
 
@@ -181,7 +185,7 @@ def _localhost() -> Check:
 
 
 def _worker() -> Check:
-  """Starts TFF's worker and has it say that it is ready."""
+  """Starts TFF's worker and waits until it is ready."""
   expected = "an answer from TFF's worker"
   advice = 'Install tensorflow-federated again, and allow local connections.'
   try:
@@ -190,3 +194,7 @@ def _worker() -> Check:
   except (errors.WorkerError, OSError) as error:
     return Check('Worker', False, str(error), expected, advice)
   return Check('Worker', True, 'starts, answers and stops', expected, advice)
+
+
+def _size(num_bytes: float) -> str:
+  return humanize.naturalsize(num_bytes, binary=True)

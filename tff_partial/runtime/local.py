@@ -1,17 +1,19 @@
 # Copyright 2026 The tff-partial Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""TFF's worker process: started, watched, restarted once, and always stopped.
+"""Starts TFF's worker process, restarts it once if it dies, and stops it.
 
-TFF runs computations in a `worker_binary` of its own, which it starts at the
-first call, gives the program's stdout, repeats failed calls on without end, and
-leaves behind when the program ends. Here the program owns its worker:
+TFF runs computations in its own process, `worker_binary`. TFF starts it at the
+first call, lets it print to the program's stdout, repeats failed calls without
+end, and leaves it running when the program ends. Here the program owns its
+worker:
 
-    with runtime.local_worker():
+    with local.local_worker():
       state = process.initialize()
 
-The worker ends with the block, however it is left (also by Ctrl-C and SIGTERM),
-and on Linux with the program, even if that is killed. What it prints goes to a
-log. If it dies during a call it is started again and the call is repeated once.
+The worker ends with the block, however the block is left (also by Ctrl-C and
+SIGTERM), and on Linux with the program, even if the program is killed. Its
+output goes to a log. If it dies during a call, it is restarted and the call is
+repeated once.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -30,7 +32,7 @@ from tff_partial import errors
 from tff_partial.runtime import connection
 from tff_partial.runtime import worker_process
 
-_EXIT_SECONDS = 1.0  # From a broken connection to the end of the process.
+_EXIT_SECONDS = 1.0  # A process that dies breaks its connection before it ends.
 
 
 @contextlib.contextmanager
@@ -42,21 +44,22 @@ def local_worker(
 ) -> Iterator[tff.framework.SyncContext]:
   """Runs this thread's TFF computations in a worker that this program owns.
 
-  TFF keeps one context per thread: another thread calls
-  `tff.framework.set_default_context` with the context that is given here.
+  TFF has one default context per thread: in another thread, call
+  `tff.framework.set_default_context` with the context that this yields.
 
   Args:
-    max_concurrent_clients: Clients that compute at the same time, each with its
-      own memory; None for one per core, 0 for the whole cohort.
-    log_file: Where to append what the worker prints; None for a temporary file.
-    environment: Variables to set for the worker, such as
-      `TF_NUM_INTRAOP_THREADS`, by default the cores that a client has.
+    max_concurrent_clients: Number of clients that compute at the same time,
+      each with its own memory; None for one per core, 0 for the whole cohort.
+    log_file: The worker's output is appended to this file; None for a temporary
+      file.
+    environment: Environment variables of the worker, such as
+      `TF_NUM_INTRAOP_THREADS`, which is by default the cores per client.
 
   Yields:
     The context, which is this thread's default until the block ends.
 
   Raises:
-    errors.WorkerError: If the worker does not start, or died twice in one call.
+    errors.WorkerError: If the worker does not start, or dies twice in one call.
   """
   with contextlib.ExitStack() as stack:
     stack.enter_context(exit_on_sigterm())
@@ -83,16 +86,16 @@ def local_worker(
 
 
 def remove_default_context():
-  """Makes every computation an error until a block of `local_worker`.
+  """Makes every computation outside of `local_worker` an error.
 
   Importing TFF sets a context that would start a worker at the first call, and
-  that prints a traceback if the program ends without one.
+  that prints a traceback if the program ends without a call.
   """
   tff.framework.set_default_context(tff.test.create_runtime_error_context())
 
 
 class _WorkerContext(tff.framework.SyncContext):
-  """Invokes computations in a worker; in a second one if the first dies."""
+  """Runs computations in a worker, and in a second one if the first dies."""
 
   def __init__(self, start: Callable[[], '_Worker']):
     self._start = start
@@ -117,8 +120,8 @@ class _WorkerContext(tff.framework.SyncContext):
       how = self._worker.how_it_ended()
       self._restart()
       raise errors.WorkerError(
-          f'The TFF worker died twice during one call: {how} Let fewer clients'
-          ' compute at a time, or take fewer in a round, and run again.'
+          f'The TFF worker died twice during one call: {how} Use fewer'
+          ' `max_concurrent_clients` or `clients_per_round`, and run again.'
       ) from error
 
   def stop(self):
@@ -139,7 +142,7 @@ class _Worker:
       variables: dict[str, str],
       compiler: connection.Compiler,
   ):
-    """Starts the process and returns when it serves."""
+    """Starts the process and waits until it accepts connections."""
     port = worker_process.unused_port()
     self._process = worker_process.WorkerProcess(
         port,
@@ -153,7 +156,7 @@ class _Worker:
     self.context = connection.create_context(self._channel, compiler)
 
   def has_died(self) -> bool:
-    """Whether the process has ended, or does so soon."""
+    """Whether the process has ended or is about to end."""
     return self._process.has_ended(_EXIT_SECONDS)
 
   def how_it_ended(self) -> str:
@@ -166,9 +169,10 @@ class _Worker:
 
 @contextlib.contextmanager
 def exit_on_sigterm() -> Iterator[None]:
-  """Makes SIGTERM leave blocks as an exception does; by default it does not.
+  """Makes SIGTERM raise SystemExit, so that blocks are left as usual.
 
-  In the main thread, which is the only one that Python lets handle signals.
+  This has no effect outside of the main thread, the only one in which Python
+  handles signals.
   """
   if threading.current_thread() is not threading.main_thread():
     yield

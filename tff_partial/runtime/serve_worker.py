@@ -1,18 +1,18 @@
 # Copyright 2026 The tff-partial Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""Serves a TFF worker on this machine, for run_experiment.py --workers.
+"""Serves a TFF worker on this machine for `run_experiment.py --workers`.
 
   python -m tff_partial.runtime.serve_worker --port=8000
   python -m tff_partial.runtime.serve_worker --port=8000 --host=10.0.0.5
 
 The protocol has no authentication and no encryption: whoever reaches the port
-can run programs here with your rights. Keep it on this machine and use a tunnel
-(ssh -L), or on a private network.
+can run programs here with your permissions. Serve on the loopback address and
+use a tunnel (ssh -L), or serve on a private network.
 
-TFF's worker itself listens at every address of a machine and cannot be told
-otherwise. So unless --host=0.0.0.0 says that this is wanted, it is started in a
-network namespace of its own, with nothing in it but a loopback device, and this
-program relays to it what comes to --host.
+TFF's worker listens at every address of a machine and has no flag to restrict
+this. So unless it is started with --host=0.0.0.0, it runs in its own network
+namespace, which has a loopback device only, and this program relays connections
+from --host to it.
 """
 
 import asyncio
@@ -46,21 +46,22 @@ _IFF_UP = 1
 
 
 def serve(host: str, port: int, max_concurrent_clients: int) -> None:
-  """Serves until the worker or this program is ended.
+  """Serves until the worker or this program ends.
 
   Args:
-    host: At which address.
-    port: At which port.
-    max_concurrent_clients: Clients that compute at the same time.
+    host: The address to listen at; 0.0.0.0 for every address.
+    port: The port to listen at.
+    max_concurrent_clients: Number of clients that compute at the same time.
 
   Raises:
-    OSError: If that address cannot be had.
+    OSError: If the address and port cannot be used.
+    errors.FileError: If the worker cannot be given a network namespace.
     errors.WorkerError: If the worker does not start, or ends.
   """
   listener = None
   worker_port = port
   if host != EVERY_ADDRESS:
-    # A socket stays in the namespace where it was made.
+    # A socket stays in the namespace where it was created.
     listener = socket.create_server((host, port))
     _enter_private_network()
     worker_port = worker_process.unused_port()
@@ -75,7 +76,7 @@ def serve(host: str, port: int, max_concurrent_clients: int) -> None:
       version = metadata.version('tensorflow-federated')
       print(
           f'Serving a worker of TFF {version} at {host}:{port}. There is no'
-          ' password: whoever reaches this can run programs here.',
+          ' password: whoever reaches this port can run programs here.',
           flush=True,
       )
       if listener is not None:
@@ -90,20 +91,24 @@ def serve(host: str, port: int, max_concurrent_clients: int) -> None:
 
 
 def _enter_private_network() -> None:
-  """Gives this process and its children a network with loopback only."""
+  """Moves this process into a network that has a loopback device only.
+
+  Raises:
+    errors.FileError: If this is not allowed.
+  """
   error: Optional[str] = 'this is not Linux'
   if sys.platform == 'linux':
     libc = ctypes.CDLL(None, use_errno=True)
     error = None
-    # The second way is for those who are not root.
+    # The second call is for users other than root.
     if libc.unshare(_CLONE_NEWNET) and libc.unshare(
         _CLONE_NEWNET | _CLONE_NEWUSER
     ):
       error = os.strerror(ctypes.get_errno())
   if error:
     raise errors.FileError(
-        'Expected to be allowed a network namespace for the worker, which'
-        f' listens at every address otherwise; found: {error}. Use'
+        'Expected permission to create a network namespace for the worker,'
+        f' which otherwise listens at every address, found: {error}. Use'
         f' --host={EVERY_ADDRESS} if every machine that reaches this one may'
         ' use the worker.'
     )
@@ -113,7 +118,7 @@ def _enter_private_network() -> None:
 
 
 async def _relay(listener: socket.socket, worker_port: int) -> None:
-  """Connects whoever connects here to the worker."""
+  """Relays every connection to the worker."""
 
   async def connected(reader, writer):
     with contextlib.suppress(ConnectionError):
@@ -160,18 +165,19 @@ def main(argv: Sequence[str]) -> None:
 
 if __name__ == '__main__':
   flags.DEFINE_integer(
-      'port', None, 'Where to listen.', lower_bound=1, upper_bound=65535
+      'port', None, 'Port to listen at.', lower_bound=1, upper_bound=65535
   )
   flags.DEFINE_string(
       'host',
       '127.0.0.1',
-      "At which of this machine's addresses to listen; 0.0.0.0 is all. There"
-      ' is no password: keep to a private network.',
+      'Address of this machine to listen at; 0.0.0.0 means every address.'
+      ' There is no password: use a private network.',
   )
   flags.DEFINE_integer(
       'max_concurrent_clients',
       None,
-      'Clients that compute at the same time; by default one per core.',
+      'Number of clients that compute at the same time; by default one per'
+      ' core.',
       lower_bound=1,
   )
   flags.mark_flag_as_required('port')

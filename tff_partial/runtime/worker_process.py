@@ -1,9 +1,9 @@
 # Copyright 2026 The tff-partial Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""TFF's `worker_binary` as a process: found, started, ended. No TensorFlow.
+"""Finds, starts and ends TFF's `worker_binary`. No TensorFlow here.
 
-It is told a port and listens there at every address of the machine; it has no
-flag for less. Its protocol knows no passwords: whoever reaches the port can run
+The worker listens on a port at every address of the machine; it has no flag to
+restrict this. Its protocol has no passwords: whoever reaches the port can run
 computations.
 """
 
@@ -21,14 +21,16 @@ import threading
 import time
 from typing import BinaryIO
 
+import humanize
+
 from tff_partial import errors
 
 _START_SECONDS = 60.0
 _POLL_SECONDS = 0.01
 _LOG_TAIL_BYTES = 2000
 # Asks the kernel to kill this process when its parent ends, then becomes the
-# worker. Not a `preexec_fn`: that is unsafe in a program with threads. If the
-# parent ended before the request, nobody would be told, hence the check.
+# worker. This is not a `preexec_fn`, which is unsafe in a program with threads.
+# The last check is for a parent that ended before the request.
 _DIE_WITH_PARENT = """
 import ctypes, os, signal, sys
 PR_SET_PDEATHSIG = 1
@@ -39,11 +41,15 @@ if os.getppid() == int(sys.argv[1]):
 
 
 class WorkerLost(errors.WorkerError):
-  """A worker is gone or does not answer; another one may do the work."""
+  """A worker is gone or does not answer; another worker can take over."""
 
 
 def binary() -> pathlib.Path:
-  """The worker that came with TFF, found without importing TFF."""
+  """Returns the path of TFF's worker, without importing TFF.
+
+  Raises:
+    errors.WorkerError: If TFF is not installed.
+  """
   spec = importlib.util.find_spec('tensorflow_federated')
   if spec is None or spec.origin is None:
     raise errors.WorkerError(
@@ -54,27 +60,31 @@ def binary() -> pathlib.Path:
 
 
 def unused_port() -> int:
+  """Returns a port of this machine that no program uses at the moment."""
   with socket.socket() as listener:
     listener.bind(('localhost', 0))
     return listener.getsockname()[1]
 
 
 def usable_cores() -> int:
-  """Cores that this program may use; `taskset` and containers allow fewer."""
+  """Returns the number of cores that this program may use.
+
+  `taskset` and containers may allow fewer than the machine has.
+  """
   if hasattr(os, 'sched_getaffinity'):  # Not on macOS.
     return len(os.sched_getaffinity(0))
   return os.cpu_count() or 1
 
 
 def _defaults(max_concurrent_clients: int) -> dict[str, str]:
-  """Variables by which clients share the cores, where users set no others.
+  """Returns environment variables by which clients share the cores.
 
-  TensorFlow would take a thread per core for each client that computes. They
-  get in each other's way, and the order of sums, hence their last bits, would
-  depend on the machine also where there is a client for every core.
+  By default TensorFlow starts a thread per core for each client that computes.
+  These threads compete, and the order of sums, hence their last bits, would
+  depend on the machine even with one client per core.
 
-  glibc would have an arena for each of the worker's many threads, and its
-  memory would grow over thousands of rounds though it holds no more values.
+  By default glibc has an arena for each of the worker's many threads, and its
+  memory grows over thousands of rounds although it holds no more values.
   """
   cores = usable_cores()
   variables = {'MALLOC_ARENA_MAX': str(cores)}
@@ -85,23 +95,27 @@ def _defaults(max_concurrent_clients: int) -> dict[str, str]:
 
 
 def check_addresses(addresses: Sequence[str]) -> None:
-  """Raises ValueError if an address is not one, or comes twice."""
+  """Checks addresses of workers.
+
+  Raises:
+    errors.SettingsError: If there is none, or one is not valid or comes twice.
+  """
   for address in addresses:
     host, _, port = address.rpartition(':')
     if not host or not port.isdigit() or not 0 < int(port) < 2**16:
       raise errors.SettingsError(
           f'Expected workers as host:port, found {address!r}. Separate several'
-          ' by commas.'
+          ' addresses by commas.'
       )
   if len(set(addresses)) < len(addresses) or not addresses:
     raise errors.SettingsError(
         f'Expected each worker once, found {", ".join(addresses) or "none"}.'
-        ' Name other addresses.'
+        ' Use other addresses.'
     )
 
 
 class WorkerProcess:
-  """A worker on this machine, which ends with this program."""
+  """A worker on this machine, which ends when this program ends."""
 
   def __init__(
       self,
@@ -111,17 +125,18 @@ class WorkerProcess:
       log: BinaryIO,
       variables: Mapping[str, str],
   ):
-    """Starts the process and returns when it serves.
+    """Starts the process and waits until it accepts connections.
 
     Args:
-      port: Where it listens.
-      max_concurrent_clients: Clients that compute at the same time, among whom
-        the cores are divided; 0 for all.
-      log: Gets what it prints.
-      variables: Added to its environment, which is this program's.
+      port: The port where it listens.
+      max_concurrent_clients: Number of clients that compute at the same time
+        and share the cores; 0 for all.
+      log: A file for its output.
+      variables: Environment variables in addition to this program's.
 
     Raises:
-      errors.WorkerError: If it ends instead, or does not serve within a minute.
+      errors.WorkerError: If it ends, or does not accept connections within a
+        minute.
     """
     self._log = log
     self._process = _start(
@@ -133,7 +148,7 @@ class WorkerProcess:
         stdin=subprocess.DEVNULL,
         stdout=log,
         stderr=log,
-        start_new_session=True,  # Ctrl-C is for this program alone.
+        start_new_session=True,  # Ctrl-C must not reach the worker.
         env={
             **_defaults(max_concurrent_clients),
             **os.environ,
@@ -152,11 +167,11 @@ class WorkerProcess:
     return self._process.pid
 
   def wait(self) -> None:
-    """Returns when the process has ended."""
+    """Waits until the process has ended."""
     self._process.wait()
 
   def has_ended(self, within_seconds: float) -> bool:
-    """Whether the process has ended, or does so in that time."""
+    """Whether the process has ended or ends within this time."""
     try:
       self._process.wait(within_seconds)
     except subprocess.TimeoutExpired:
@@ -164,15 +179,15 @@ class WorkerProcess:
     return True
 
   def how_it_ended(self) -> str:
-    """Two sentences: exit status or signal, and the end of the log."""
+    """Returns two sentences: exit status or signal, and the end of the log."""
     status = self._process.returncode
     how = f'exit status {status}'
     if status < 0:
       how = f'killed by {signal.Signals(-status).name}'
     if status == -signal.SIGKILL:
-      how += ', probably for lack of memory'
+      how += ', probably because memory ran out'
     size = os.fstat(self._log.fileno()).st_size
-    # The worker shares the position in the file, so this must not move it.
+    # The worker shares the file's position, so this must not move it.
     tail = os.pread(
         self._log.fileno(), _LOG_TAIL_BYTES, max(0, size - _LOG_TAIL_BYTES)
     )
@@ -180,7 +195,7 @@ class WorkerProcess:
     return f'{how}. Its log ends: {" | ".join(lines) or "(empty)"}.'
 
   def stop(self) -> None:
-    self._process.kill()  # It holds nothing worth a slower end.
+    self._process.kill()  # It has nothing to save.
     self._process.wait()
 
   def _wait_until_it_serves(self, port: int):
@@ -197,15 +212,16 @@ class WorkerProcess:
       time.sleep(_POLL_SECONDS)
     raise errors.WorkerError(
         f'The TFF worker did not answer at localhost:{port} within'
-        f' {_START_SECONDS:.0f} s. Run `python run_experiment.py --doctor`.'
+        f' {humanize.precisedelta(_START_SECONDS)}. Run `python'
+        ' run_experiment.py --doctor`.'
     )
 
 
 def _start(command: list[str], **kwargs) -> subprocess.Popen:
-  """Starts a process that Linux kills when this one ends in whatever way.
+  """Starts a process that Linux kills when this one ends, however it ends.
 
-  By 'parent' Linux means the thread that started the process. So one thread
-  starts it and does nothing but wait for it.
+  For Linux the parent is the thread that started the process, so a separate
+  thread starts it and waits for it.
   """
   if sys.platform == 'linux':
     wrapper = [sys.executable, '-I', '-S', '-c', _DIE_WITH_PARENT]
