@@ -85,17 +85,31 @@ class ClientTable:
     return np.repeat(np.arange(len(self.client_ids)), self.test_examples)
 
   def totals(self, model: str, metric: str) -> np.ndarray:
-    """Each client's sum of a metric's totals, float64 [clients]."""
+    """Each client's sum of a metric's totals, float64 [clients].
+
+    Args:
+      model: The name of a model in `scores`.
+      metric: The name of a metric.
+    """
     return self._sum(self.scores[model][metric].total)
 
   def weights(self, model: str, metric: str) -> np.ndarray:
-    """Each client's sum of a metric's weights, float64 [clients]."""
+    """Each client's sum of a metric's weights, float64 [clients].
+
+    Args:
+      model: The name of a model in `scores`.
+      metric: The name of a metric.
+    """
     return self._sum(self.scores[model][metric].weight)
 
   def values(self, model: str, metric: str) -> np.ndarray:
     """Each client's value of a metric, float64 [clients].
 
     The value is NaN for a client without test data.
+
+    Args:
+      model: The name of a model in `scores`.
+      metric: The name of a metric.
     """
     weights = self.weights(model, metric)
     with np.errstate(invalid='ignore', divide='ignore'):

@@ -159,7 +159,12 @@ def _phase(
 def fed_avg(
     shared: local_update.GroupTraining, *, steps: Steps = Steps()
 ) -> Algorithm:
-  """Federated Averaging [1]: trains the shared variables."""
+  """Federated Averaging [1]: trains the shared variables.
+
+  Args:
+    shared: How the shared variables are trained.
+    steps: The steps of the phase.
+  """
   return Algorithm('fed_avg', (_phase(steps, shared=shared),))
 
 
@@ -169,7 +174,13 @@ def fed_sim(
     *,
     steps: Steps = Steps(),
 ) -> Algorithm:
-  """FedSim [2, Algorithm 2]: trains both groups in the same steps."""
+  """FedSim [2, Algorithm 2]: trains both groups in the same steps.
+
+  Args:
+    shared: How the shared variables are trained.
+    personal: How the personal variables are trained.
+    steps: The steps of the phase.
+  """
   return Algorithm(
       'fed_sim', (_phase(steps, shared=shared, personal=personal),)
   )
@@ -209,7 +220,14 @@ def fed_recon(
     steps: Steps = Steps(),
     personal_steps: Optional[Steps] = None,
 ) -> Algorithm:
-  """FedRecon [3]: FedAlt that resets the personal variables each round."""
+  """FedRecon [3]: FedAlt that resets the personal variables each round.
+
+  Args:
+    shared: How the shared variables are trained.
+    personal: How the personal variables are trained.
+    steps: The steps of the shared phase.
+    personal_steps: The steps of the personal phase; `steps` by default.
+  """
   return dataclasses.replace(
       fed_alt(shared, personal, steps=steps, personal_steps=personal_steps),
       name='fed_recon',
@@ -220,7 +238,12 @@ def fed_recon(
 def finetune(
     personal: local_update.GroupTraining, *, steps: Steps = Steps()
 ) -> Algorithm:
-  """Local fine-tuning: trains the personal variables and sends nothing."""
+  """Local fine-tuning: trains the personal variables and sends nothing.
+
+  Args:
+    personal: How the personal variables are trained.
+    steps: The steps of the phase.
+  """
   return Algorithm('finetune', (_phase(steps, personal=personal),))
 
 
@@ -311,6 +334,11 @@ def apfl(
   The personal model and the weight of the mixture are trained on the loss of
   the mixture, and the shared model on its own loss. All gradients of a step are
   taken at the same point.
+
+  Args:
+    shared: How the shared model is trained.
+    personal: How the personal model and the weight are trained.
+    steps: The steps of the phase.
   """
   return Algorithm(
       'apfl',

@@ -99,7 +99,12 @@ class PartialModel:
     self.personal = group(personal=True)
 
   def outputs(self, batch: Batch, *, training: bool) -> Any:
-    """The Keras model's outputs for a batch."""
+    """The Keras model's outputs for a batch.
+
+    Args:
+      batch: Inputs 'x', each [batch, ...]; 'y' is not read.
+      training: Whether layers such as dropout behave as in training.
+    """
     return self._keras_model(batch['x'], training=training)
 
   def to_keras(self) -> tf.keras.Model:
@@ -107,7 +112,12 @@ class PartialModel:
     return self._keras_model
 
   def loss(self, batch: Batch, outputs: Any) -> tf.Tensor:
-    """The batch's loss plus Keras's regularization losses, a scalar."""
+    """The batch's loss plus Keras's regularization losses, a scalar.
+
+    Args:
+      batch: A batch, of which the labels 'y' are read, each [batch, ...].
+      outputs: The model's outputs for it.
+    """
     loss = self._loss_fn(batch['y'], outputs)
     return tf.add_n([loss, *self._keras_model.losses])
 
@@ -149,7 +159,12 @@ class PartialModel:
   def metrics(
       self, batch: Batch, outputs: Any
   ) -> collections.OrderedDict[str, tuple[tf.Tensor, tf.Tensor]]:
-    """Each metric's (total, weight) for each example, float32 [batch]."""
+    """Each metric's (total, weight) for each example, float32 [batch].
+
+    Args:
+      batch: A batch, of which the labels 'y' are read, each [batch, ...].
+      outputs: The model's outputs for it.
+    """
     return collections.OrderedDict(
         (
             name,
@@ -163,7 +178,12 @@ class PartialModel:
       shared: tff.learning.models.ModelWeights,
       personal: tff.learning.models.ModelWeights,
   ) -> None:
-    """Sets every variable."""
+    """Sets every variable.
+
+    Args:
+      shared: Values of the shared variables, shaped like them.
+      personal: Values of the personal variables, likewise.
+    """
     tf.nest.map_structure(
         lambda variable, value: variable.assign(value),
         _as_lists(self.shared) + _as_lists(self.personal),

@@ -66,6 +66,17 @@ class PartialProcess(tff.templates.IterativeProcess):
       client_examples: examples_lib.ClientExamples,
       build_pieces: Callable[[], round_pieces.RoundPieces],
   ):
+    """Takes the parts that `build_partial_process` makes.
+
+    Args:
+      initialize_fn: `( -> S@SERVER)`.
+      next_fn: `next`, of the type above.
+      initialize_personal: `( -> P)`.
+      algorithm: The algorithm that clients run.
+      model_fn: Makes the models that are trained.
+      client_examples: The form in which `next` takes examples.
+      build_pieces: Builds the round in pieces.
+    """
     super().__init__(initialize_fn, next_fn)
     self._initialize_personal = initialize_personal
     self._algorithm = algorithm
@@ -108,7 +119,16 @@ class PartialProcess(tff.templates.IterativeProcess):
       shared: tff.learning.models.ModelWeights,
       personal: tff.learning.models.ModelWeights,
   ) -> tff.learning.templates.LearningAlgorithmState:
-    """Replaces the shared and the initial personal variables of a state."""
+    """Replaces the shared and the initial personal variables of a state.
+
+    Args:
+      state: A state of this process, S.
+      shared: The shared variables to start from.
+      personal: The personal variables that clients start from.
+
+    Returns:
+      A state like `state`, with these variables.
+    """
     client_work = state.client_work
     if client_work.initial_personal:
       client_work = client_work._replace(initial_personal=personal)

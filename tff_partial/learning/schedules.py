@@ -16,6 +16,9 @@ from tff_partial.learning import local_update
 def constant(learning_rate: float) -> local_update.Schedule:
   """The same learning rate in every round.
 
+  Args:
+    learning_rate: The learning rate.
+
   Raises:
     errors.SettingsError: If the learning rate is not positive.
   """
@@ -33,6 +36,11 @@ def linear(
   warmup_rounds)` after it. It is positive in all rounds from 0 to
   `total_rounds - 1`, while the code of the paper has a learning rate of 0 in
   its first round.
+
+  Args:
+    learning_rate: The highest learning rate.
+    total_rounds: Rounds of training.
+    warmup_rounds: Rounds of the warm-up.
 
   Raises:
     errors.SettingsError: If the learning rate or the number of rounds is not

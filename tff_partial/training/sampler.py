@@ -69,6 +69,11 @@ class UniformSampler:
       )
 
   def cohort(self, round_num: int) -> list[str]:
+    """Returns the ids of the clients of a round, in the order drawn.
+
+    Args:
+      round_num: Number of rounds before this one.
+    """
     return clients_lib.sample(
         self.clients.client_ids,
         self.clients_per_round,
@@ -77,4 +82,10 @@ class UniformSampler:
     )
 
   def shuffle_seed(self, round_num: int, client_id: str) -> np.ndarray:
+    """Returns the seed of a client's order of examples, int32 [2].
+
+    Args:
+      round_num: Number of rounds before this one.
+      client_id: The client.
+    """
     return clients_lib.seed_for(self.seed, round_num, client_id)
