@@ -192,6 +192,7 @@ class PartialModel:
 
 
 ModelFn = Callable[[], PartialModel]
+"""Makes a new model each time it is called, in the current graph."""
 
 
 def _as_lists(weights: tff.learning.models.ModelWeights) -> list[list[Any]]:
