@@ -144,8 +144,9 @@ def _initial(
 def build_client_work(
     model_fn: partial_model.ModelFn,
     phases: Sequence[local_update.Phase],
-    client_examples: examples_lib.ClientExamples,
     *,
+    types: ModelTypes,
+    client_examples: examples_lib.ClientExamples,
     uniform_weight: bool,
 ) -> tff.Computation:
   """Builds `(<U,W,P,E> -> ClientOutput)`, one client's `local_update`.
@@ -153,10 +154,10 @@ def build_client_work(
   Args:
     model_fn: Returns a new `PartialModel` on every call.
     phases: What to train, in order.
+    types: The types of the model and of `client_examples`.
     client_examples: The form in which examples are passed.
     uniform_weight: Whether all clients have weight 1.
   """
-  types = model_types(model_fn, client_examples)
 
   def work(model, shared, state, personal, examples):
     return local_update.local_update(

@@ -200,17 +200,12 @@ def build_partial_process(
   ICML 2022. https://arxiv.org/abs/2204.03809
   """
   model_fn = algorithm.wrap(model_fn)
-  types = client_work_lib.model_types(model_fn, client_examples)
-  if not types.shared.trainable:
-    raise errors.SettingsError(
-        'Expected at least one shared variable, found none, so that there is'
-        ' nothing to average. Use another split. To train every client alone,'
-        ' evaluate with the phases of algorithms.finetune instead.'
-    )
+  types = _trainable_types(model_fn, client_examples)
   client_work = client_work_lib.build_client_work(
       model_fn,
       algorithm.phases,
-      client_examples,
+      types=types,
+      client_examples=client_examples,
       uniform_weight=client_weighting == tff.learning.ClientWeighting.UNIFORM,
   )
   work_type = client_work_lib.state_type(types, algorithm.phases)
@@ -250,6 +245,21 @@ def build_partial_process(
           round_pieces.build_round_pieces, parts, state_type
       ),
   )
+
+
+def _trainable_types(
+    model_fn: partial_model.ModelFn,
+    client_examples: examples_lib.ClientExamples,
+) -> client_work_lib.ModelTypes:
+  """The types of a model that has shared variables to train."""
+  types = client_work_lib.model_types(model_fn, client_examples)
+  if not types.shared.trainable:
+    raise errors.SettingsError(
+        'Expected at least one shared variable, found none, so that there is'
+        ' nothing to average. Use another split. To train every client alone,'
+        ' evaluate with the phases of algorithms.finetune instead.'
+    )
+  return types
 
 
 def _create_aggregation(
