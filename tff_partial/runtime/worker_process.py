@@ -105,7 +105,7 @@ def check_addresses(addresses: Sequence[str]) -> None:
     if not host or not port.isdigit() or not 0 < int(port) < 2**16:
       raise errors.SettingsError(
           f'Expected workers as host:port, found {address!r}. Separate several'
-          ' addresses by commas.'
+          ' by commas.'
       )
   if len(set(addresses)) < len(addresses) or not addresses:
     raise errors.SettingsError(
