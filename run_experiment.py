@@ -396,15 +396,18 @@ def _export(folder: run_folder.RunFolder) -> None:
   """Writes a client's model, as `python -m tasks.export_client` does."""
   import tensorflow as tf
 
-  from tasks import export_client
+  from tff_partial.experiments import export
   from tff_partial.runtime import local
 
   local.remove_default_context()
   # Imported after absl has read flags, TensorFlow does not know that it is
   # eager outside of functions, and Keras could not build the model.
   with tf.__internal__.eager_context.eager_mode():
-    export_client.export(
-        str(folder.path), FLAGS.export_client, FLAGS.export_dir
+    export.export(
+        str(folder.path),
+        FLAGS.export_client,
+        FLAGS.export_dir,
+        registered=tasks.TASKS,
     )
   print(f'Exported: {FLAGS.export_dir}')
 

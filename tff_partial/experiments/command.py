@@ -1,0 +1,90 @@
+# Copyright 2026 The tff-partial Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""How every command ends: mistakes of users are one line, bugs a traceback."""
+
+import argparse
+from collections.abc import Callable, Collection, Sequence
+import re
+import sys
+import traceback
+from typing import Optional
+
+from absl import app
+
+from tff_partial import errors
+
+BUG = 'This is a bug in tff-partial; please report it with the lines above.'
+INTERRUPTED = 130  # The exit status that shells expect after Ctrl-C.
+
+
+def run(
+    main_fn: Callable[[], Optional[int]],
+    prog: str,
+    *,
+    flag_names: Collection[str] = (),
+    debug: bool = False,
+) -> int:
+  """Calls a command's main function and reports how it fails.
+
+  An `errors.UserError`, or an error of the operating system for which
+  `errors.from_os` has a message, becomes one line on stderr. Any other
+  exception is a bug and is reported with its traceback. After Ctrl-C there is
+  one line.
+
+  Args:
+    main_fn: Does the work and returns an exit status; `None` means 0.
+    prog: The name of the command, such as 'python -m tasks.transcribe'.
+    flag_names: The command's flags. Where a message has the name of one in
+      backticks, it is printed as a flag.
+    debug: Whether users' mistakes are reported with their traceback too.
+
+  Returns:
+    The exit status: that of `main_fn`, 1 after an error, 130 after Ctrl-C.
+  """
+  try:
+    return main_fn() or 0
+  except KeyboardInterrupt:
+    print(f'\n{prog}: interrupted.', file=sys.stderr)
+    return INTERRUPTED
+  except Exception as e:  # pylint: disable=broad-except
+    mistake: Optional[errors.UserError] = None
+    if isinstance(e, errors.UserError):
+      mistake = e
+    elif isinstance(e, OSError):
+      mistake = errors.from_os(e)
+    if debug or mistake is None:
+      traceback.print_exc()
+    if mistake is None:
+      print(BUG, file=sys.stderr)
+    else:
+      text = ' '.join(str(mistake).split()) or type(mistake).__name__
+      print(f'Error: {with_flags(text, flag_names)}', file=sys.stderr)
+    return 1
+
+
+def with_flags(text: str, flag_names: Collection[str]) -> str:
+  """Replaces names of arguments in backticks by the flags of these names."""
+  return re.sub(
+      r'`(\w+)`',
+      lambda match: f'--{match[1]}' if match[1] in flag_names else match[0],
+      text,
+  )
+
+
+def start(
+    main_fn: Callable[[argparse.Namespace], Optional[int]],
+    parse_fn: Callable[[Sequence[str]], argparse.Namespace],
+    prog: str,
+) -> None:
+  """Starts a command that reads its arguments with argparse, and exits.
+
+  Args:
+    main_fn: Called with the arguments; see `run`.
+    parse_fn: Called with `sys.argv`; returns the arguments. It should use
+      `absl.flags.argparse_flags`, since imported packages may have flags.
+    prog: The name of the command.
+  """
+  app.run(
+      lambda args: run(lambda: main_fn(args), prog, flag_names=vars(args)),
+      flags_parser=parse_fn,
+  )
