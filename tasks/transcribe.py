@@ -1,27 +1,26 @@
 # Copyright 2026 The tff-partial Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""What a recording says, as everyone's and as one person's model hear it.
+"""Transcribes a recording, with the shared model and with one person's.
 
   python -m tasks.transcribe --run=out/experiment --client=voice_003 hello.wav
 
-Reads the folder of a finished run of the task speech, and one WAV or FLAC file
-of 16 kHz and one channel.
+It reads the folder of a finished run of the task speech, and a WAV or FLAC file
+with 16 kHz and one channel.
 """
 
 from collections.abc import Sequence
 import functools
 import os
-import sys
 from typing import Optional
 
 os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')
 
 # pylint: disable=g-import-not-at-top
-from absl import app  # noqa: E402
 import numpy as np  # noqa: E402
 import tensorflow as tf  # noqa: E402
 
 from tff_partial import errors
+from tff_partial.experiments import command  # noqa: E402
 from tff_partial.experiments import finished_run  # noqa: E402
 from tff_partial.experiments import parts  # noqa: E402
 from tff_partial.experiments import run_folder  # noqa: E402
@@ -35,29 +34,34 @@ from .speech import task as speech  # noqa: E402
 
 # pylint: enable=g-import-not-at-top
 
+PROG = 'python -m tasks.transcribe'
 _FIRST_KERNEL = 'subsampling/conv1/kernel'  # [time, features, width].
 
 
 class Recognizer:
-  """The models of a run, to be asked what audio says."""
+  """Transcribes audio with the models of a run."""
 
   def __init__(self, folder: str):
     """Reads a run.
 
+    Args:
+      folder: The folder of the run.
+
     Raises:
-      OSError: If a file is missing.
-      ValueError: If the run is of another task, or of speech that was not
-        stored as audio, or its files do not match.
+      errors.MissingFileError: If a file is missing.
+      errors.DataError: If the run is of another task, if it was not trained on
+        audio, or if its files do not match.
     """
     settings = finished_run.read_settings(folder, 'speech')
     path = os.path.join(folder, run_folder.WEIGHTS)
     kernel = weights.load(path).get(_FIRST_KERNEL)
     if kernel is None or kernel.shape[1] != features_lib.NUM_BINS:
+      found = 'other inputs'
+      if kernel is not None:
+        found = f'{kernel.shape[1]} ready-made features'
       raise errors.DataError(
-          f'Expected a model that hears {features_lib.NUM_BINS} log-mel'
-          f' energies in {path}, found one of'
-          f' {"something else" if kernel is None else kernel.shape[1]} features'
-          ' made elsewhere. Train on audio to transcribe audio.'
+          f'Expected a model of {features_lib.NUM_BINS} log-mel energies in'
+          f' {path}, found one of {found}. Train on audio to transcribe audio.'
       )
     size, _ = speech.MODELS[settings['model'] or speech.DEFAULT_MODEL]
     self._run = finished_run.FinishedRun(
@@ -75,17 +79,21 @@ class Recognizer:
       *,
       beam_width: int = 16,
   ) -> str:
-    """What is said, in capitals.
+    """Transcribes audio in capitals.
 
     Args:
       audio: Samples at 16 kHz, int16 [samples].
-      client_id: Whose model; `None` is what all start from.
-      beam_width: Of decoding; 1 is greedy.
+      client_id: The client whose model to use; `None` means the shared one.
+      beam_width: Beam width of decoding; 1 means greedy decoding.
 
     Raises:
-      ValueError: If the client has no variables of its own, naming some that
-        have.
+      errors.SettingsError: If `beam_width` is below 1, or the client has no
+        personal variables, naming some clients that have.
     """
+    if beam_width < 1:
+      raise errors.SettingsError(
+          f'Expected `beam_width` of at least 1, found {beam_width}.'
+      )
     model = self._run.model(client_id)
     features, num_frames = features_lib.log_mel(
         tf.constant(audio[np.newaxis]), tf.constant([len(audio)])
@@ -100,38 +108,35 @@ class Recognizer:
     return texts.numpy()[0].decode()
 
 
-def _parse(argv: Sequence[str]):
+def parse(argv: Sequence[str]):
   parser = finished_run.create_parser(
-      'python -m tasks.transcribe',
-      "What a recording says, as everyone's and as one person's model hear it.",
+      PROG, "Transcribes audio with the shared model and with a client's."
   )
-  parser.add_argument('audio', help='WAV or FLAC, 16 kHz, one channel')
   parser.add_argument(
-      '--beam_width', type=int, default=16, help='of decoding; 1 is greedy'
+      'audio',
+      type=os.path.expanduser,
+      help='WAV or FLAC file with 16 kHz and one channel',
+  )
+  parser.add_argument(
+      '--beam_width',
+      type=int,
+      default=16,
+      help='beam width of decoding; 1 means greedy; default: %(default)s',
   )
   return parser.parse_args(argv[1:])
 
 
-def main(args) -> int:
+def main(args) -> None:
   local.remove_default_context()
-  try:
-    if args.beam_width < 1:
-      raise errors.DataError(
-          f'Expected a beam width of at least 1, found {args.beam_width}.'
-      )
-    audio = import_speech.read_audio(args.audio)
-    recognizer = Recognizer(args.run)
-    finished_run.print_answers(
-        args.client,
-        lambda client_id: recognizer.transcribe(
-            audio, client_id, beam_width=args.beam_width
-        ),
-    )
-  except (ValueError, OSError) as e:
-    print(f'Error: {e}', file=sys.stderr)
-    return 1
-  return 0
+  audio = import_speech.read_audio(args.audio)
+  recognizer = Recognizer(args.run)
+  finished_run.print_answers(
+      args.client,
+      lambda client_id: recognizer.transcribe(
+          audio, client_id, beam_width=args.beam_width
+      ),
+  )
 
 
 if __name__ == '__main__':
-  app.run(main, flags_parser=_parse)
+  command.start(main, parse, PROG)

@@ -1,13 +1,14 @@
 # Copyright 2026 The tff-partial Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""Glyphs: 62 characters in many hands, drawn from the fonts Matplotlib ships.
+"""Glyphs: 62 characters in many hands, drawn from Matplotlib's fonts.
 
-A demonstration of what partial personalization is for, not evidence: findings
-come from real people's data. Each writer has a mix of fonts, a slant, a stroke
-width, a size and an unsteadiness, and **allographs**: a private convention of
-which shape stands for which character among those that hands confuse. What one
-writer means by a stroke with a hook is 1, another's is l and a third one's I.
-A model that all share cannot know who wrote it; a personal part can.
+They demonstrate what partial personalization is for and are no evidence;
+findings come from real people's data. Each writer has a mix of fonts, a slant,
+a stroke width, a size, an unsteadiness, and **allographs**: a private
+convention of which shape stands for which character among those that are easily
+confused. By a stroke with a hook, one writer means 1, another one l and a third
+one I. A model that everyone shares cannot know who wrote it; personal variables
+can.
 
 Pixels are uint8 [28, 28], ink 255 on 0. Labels are int32 in EMNIST's order:
 0-9, A-Z, a-z. Nothing is downloaded, and the same seed makes the same bytes.
@@ -38,7 +39,7 @@ FEATURES = collections.OrderedDict(
     label=tf.TensorSpec([], tf.int32),
 )
 
-_VERSION = 1  # Of the data: to be raised with any change to what is drawn.
+_VERSION = 1  # Must be raised with any change to the data.
 _FONTS = (
     'DejaVuSans',
     'DejaVuSans-Oblique',
@@ -53,7 +54,7 @@ _FONTS = (
     'cmti10',
     'cmmi10',
 )
-# Characters that hands confuse. Which shape means which is up to the writer.
+# Characters that are easily confused. Their shapes may be permuted by a writer.
 _ALLOGRAPHS = (
     '0Oo',
     '1Il',
@@ -71,38 +72,39 @@ _ALLOGRAPHS = (
     'ft',
     'ij',
 )
-_OWN_CONVENTION = 0.5  # How often a writer has one, for each of the above.
-_DIGITS = 0.4  # Of what people write; in EMNIST about half.
+# Probability that a writer permutes the shapes of a group above.
+_OWN_CONVENTION = 0.5
+_DIGITS = 0.4  # Fraction of the characters that are digits; half in EMNIST.
 _TEST_FRACTION = 0.25
 
-_MASTER = 96  # Pixels a side in which characters are drawn once.
-_CAP_HEIGHT = 56  # Of them, at a writer's size 1.
-_PIXEL = _MASTER / 28  # Master pixels a pixel of the result.
-_GRID = 4  # Control points a side of a smooth displacement.
+_MASTER = 96  # Pixels on a side of the master drawing of a character.
+_CAP_HEIGHT = 56  # Height of capitals, in master pixels, at a writer's size 1.
+_PIXEL = _MASTER / 28  # Master pixels per pixel of the result.
+_GRID = 4  # Control points on a side of a smooth displacement.
 
 
 def create_glyphs(
     cache_dir: Optional[str] = None, *, num_writers: int = 240, seed: int = 0
 ) -> str:
-  """Makes the writers' characters, or finds them made.
+  """Makes the writers' characters, unless the cache holds them.
 
   Args:
     cache_dir: Where to keep them; see `cached_folder.cached_folder`.
-    num_writers: How many writers, with 100 to 150 characters each, a quarter
-      of them for testing.
-    seed: Determines all of it; a writer does not depend on how many others
-      there are.
+    num_writers: Number of writers, with 100 to 150 characters each. A quarter
+      of the characters are for testing.
+    seed: Determines everything. A writer's characters do not depend on the
+      number of writers.
 
   Returns:
     A folder with `train.sqlite` and `test.sqlite`.
 
   Raises:
-    ValueError: If there is not at least one writer.
+    errors.SettingsError: If there is no writer.
     OSError: If the folder cannot be written.
   """
   if num_writers < 1:
-    raise errors.DataError(
-        f'Expected at least one writer, found {num_writers}.'
+    raise errors.SettingsError(
+        f'Expected `num_writers` of at least 1, found {num_writers}.'
     )
 
   def make(folder: str) -> None:
@@ -114,7 +116,7 @@ def create_glyphs(
         examples = _write_characters(
             shapes, np.random.default_rng([seed, writer])
         )
-        # Already in random order.
+        # Characters are in random order already.
         num_test = round(_TEST_FRACTION * len(examples['label']))
         name = f'writer_{writer:04d}'
         test.write(name, {k: v[:num_test] for k, v in examples.items()})
@@ -128,15 +130,15 @@ def _draw_shapes() -> np.ndarray:
   """Draws every character in every font.
 
   Returns:
-    The distance of each point to the outline, in pixels and positive inside,
-    float64 [fonts, characters, _MASTER, _MASTER]: thicker and thinner strokes
-    are then higher and lower thresholds.
+    The distance of each point to the outline, in pixels, positive inside:
+    float64 [fonts, characters, _MASTER, _MASTER]. Strokes become thicker or
+    thinner with the threshold that it is compared with.
   """
   folder = os.path.join(matplotlib.get_data_path(), 'fonts', 'ttf')
   shapes = np.empty([len(_FONTS), len(CHARACTERS), _MASTER, _MASTER])
   for i, font_name in enumerate(_FONTS):
     path = os.path.join(folder, font_name + '.ttf')
-    # Fonts of one nominal size differ in size; capitals of one height do not.
+    # Fonts of the same nominal size differ, so their capitals are compared.
     probe = ImageFont.truetype(path, 100)
     _, top, _, bottom = probe.getbbox('H')
     font = ImageFont.truetype(path, round(100 * _CAP_HEIGHT / (bottom - top)))
@@ -154,13 +156,13 @@ def _draw_shapes() -> np.ndarray:
 def _write_characters(
     shapes: np.ndarray, rng: np.random.Generator
 ) -> Mapping[str, np.ndarray]:
-  """One writer's characters, in random order.
+  """Draws one writer's characters, in random order.
 
-  Only sums, products and comparisons of arrays: functions such as `exp` may
-  differ in the last bit from processor to processor.
+  It uses only sums, products and comparisons of arrays, because functions such
+  as `exp` may differ in the last bit between processors.
   """
   classes = len(CHARACTERS)
-  # What is the writer's own, for all characters or for each.
+  # These belong to the writer, for all characters or for each.
   meant_by = _choose_allographs(rng)
   fonts = rng.choice(len(_FONTS), 3, replace=False)
   font_of = rng.choice(fonts, classes, p=[0.6, 0.25, 0.15])
@@ -168,11 +170,11 @@ def _write_characters(
   turn = rng.uniform(-0.15, 0.15)
   size = rng.uniform(0.85, 1.2)
   aspect = rng.uniform(0.85, 1.15)
-  thickness = rng.uniform(-0.5, 3)  # Master pixels added on either side.
+  thickness = rng.uniform(-0.5, 3)  # Master pixels added on each side.
   unsteady = rng.uniform(0.5, 1.2)
   noise = rng.uniform(0, 20)
   habit = rng.normal(0, 2, [classes, 2, _GRID, _GRID])
-  # What is written, and what differs from one time to the next.
+  # These differ from one character drawn to the next.
   count = rng.integers(100, 151)
   labels = rng.choice(classes, count, p=_frequencies(rng))
   each = lambda scale, *shape: rng.normal(0, scale, [count, *shape])
@@ -183,7 +185,7 @@ def _write_characters(
   shifts = each(2 * unsteady, 2)
   weights = thickness + each(0.4 * unsteady)
 
-  # Where each pixel of the result comes from: (y, x) from the center.
+  # The source of each pixel of the result, as (y, x) from the center.
   y, x = np.meshgrid(*2 * [(np.arange(28) - 13.5) * _PIXEL], indexing='ij')
   column = lambda values: values[:, np.newaxis, np.newaxis]
   from_y = (y + column(turns) * x) / column(sizes)
@@ -200,7 +202,7 @@ def _write_characters(
 
 
 def _choose_allographs(rng: np.random.Generator) -> np.ndarray:
-  """The character whose shape a writer gives to each, int64 [classes]."""
+  """Chooses the character whose shape stands for each, int64 [classes]."""
   shape_of = np.arange(len(CHARACTERS))
   for group in _ALLOGRAPHS:
     members = np.array([CHARACTERS.index(character) for character in group])
@@ -211,7 +213,7 @@ def _choose_allographs(rng: np.random.Generator) -> np.ndarray:
 
 
 def _frequencies(rng: np.random.Generator) -> np.ndarray:
-  """How often a writer writes each character, float64 [classes], sum 1."""
+  """Draws how often a writer uses each character, float64 [classes], sum 1."""
   mean = np.full(len(CHARACTERS), (1 - _DIGITS) / (len(CHARACTERS) - 10))
   mean[:10] = _DIGITS / 10
   return rng.dirichlet(100 * mean)
@@ -221,7 +223,7 @@ def _smooth(control: np.ndarray) -> np.ndarray:
   """Interpolates [..., _GRID, _GRID] control points to [..., 28, 28] pixels."""
   position = np.linspace(0, _GRID - 1, 28)[:, np.newaxis]
   hats = np.maximum(0, 1 - np.abs(position - np.arange(_GRID)))  # [28, _GRID]
-  # Sums written out: a matrix product adds up in an order of its own.
+  # Sums are written out because matrix products may use any order.
   rows = sum(
       hats[:, i, np.newaxis] * control[..., i, np.newaxis, :]
       for i in range(_GRID)
@@ -230,7 +232,7 @@ def _smooth(control: np.ndarray) -> np.ndarray:
 
 
 def _look_up(shapes: np.ndarray, y: np.ndarray, x: np.ndarray) -> np.ndarray:
-  """Values of [n, _MASTER, _MASTER] at points [n, 28, 28] from the center."""
+  """Interpolates images at points [n, 28, 28] from their centers."""
   last = _MASTER - 1
   y, x = (np.clip(v + last / 2, 0, last - 1e-6) for v in (y, x))
   top, left = y.astype(int), x.astype(int)

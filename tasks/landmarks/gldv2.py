@@ -2,14 +2,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """Federated Google Landmarks v2, decoded and scaled once.
 
-TFF keeps a file of JPEGs for each photographer, to decode them at their full
-size whenever they are read. Here all of them are gone through once. As in [1]
-a photographer with at least 50 photos takes part, a random half of the photos
-is for training, and training uses at most 1,000 of them.
+TFF keeps a file of JPEGs for each photographer and decodes them at full size
+whenever they are read. Here they are all decoded once. As in [1], photographers
+with at least 50 photos take part. A random half of the photos is for training,
+which uses at most 1,000 of them.
 
-TFF 0.87 fetches and writes these files but cannot open them: `gldv2.load_data`
-lacks an argument to a function of its own, takes that for missing data, and
-fetches everything anew. So they are opened here.
+TFF 0.87 downloads and writes these files but cannot open them:
+`gldv2.load_data` calls one of its own functions without an argument, takes the
+error for missing data, and downloads everything again. Therefore the files are
+opened here.
 
 [1] Pillutla et al. ICML 2022. https://arxiv.org/abs/2204.03809
 """
@@ -26,15 +27,14 @@ import tensorflow as tf
 import tqdm
 
 from tff_partial import errors
-from tff_partial import files
 from tff_partial.data import cached_folder
 from tff_partial.data import sql_writer
 
 from . import photo_folder
 
-NUM_CLASSES = 2028  # Of gld160k.
+NUM_CLASSES = 2028  # Classes of gld160k.
 
-_VERSION = 1  # Of the files made: to be raised when they change.
+_VERSION = 1  # Must be raised with any change to the files.
 _MIN_PHOTOS = 50
 _MAX_TRAIN = 1000
 
@@ -45,22 +45,24 @@ def create_gldv2(
     *,
     size: int = 256,
 ) -> str:
-  """Makes a folder of the photos at one size, or finds it made.
+  """Makes a folder of the photos at one size, unless the cache holds it.
 
   At size 256 the 823 photographers' photos take about 29 GB.
 
   Args:
-    source_dir: The `cache_dir` that the data were fetched to by
-      `tff.simulation.datasets.gldv2.load_data`; `None` is `~/.tff/gldv2`.
+    source_dir: The `cache_dir` to which `tff.simulation.datasets.gldv2
+      .load_data` downloaded the data; `None` means `~/.tff/gldv2`.
     cache_dir: Where to keep the folder; see `cached_folder.cached_folder`.
-    size: Pixels a side.
+    size: Pixels on a side.
 
   Returns:
     A folder with `train.sqlite`, `test.sqlite` and `classes.txt`.
 
   Raises:
-    OSError: If the data were not fetched or the folder cannot be written.
-    ValueError: If a file is damaged, or no photographer has enough photos.
+    errors.MissingFileError: If the data were not downloaded.
+    errors.DataError: If a file is damaged, or no photographer has enough
+      photos.
+    OSError: If the folder cannot be written.
   """
   source_dir = source_dir or os.path.join(
       os.path.expanduser('~'), '.tff', 'gldv2'
@@ -109,23 +111,20 @@ def _make(folder: str, source_dir: str, size: int) -> None:
           f'Expected photographers with at least {_MIN_PHOTOS} photos in'
           f' {source}, found none.'
       )
-  files.replace_text(
-      os.path.join(folder, photo_folder.CLASSES),
-      photo_folder.format_classes([str(i) for i in range(NUM_CLASSES)]),
-  )
+  photo_folder.write_classes(folder, [str(i) for i in range(NUM_CLASSES)])
   for reason, count in sorted(left_out.items()):
     logging.warning('Google Landmarks: left out %d %s.', count, reason)
 
 
 def _find(source_dir: str) -> str:
-  """The folder with a file for each photographer."""
+  """Returns the folder with a file for each photographer."""
   folder = os.path.join(source_dir, 'gld160k', 'train')
   if not os.path.isdir(folder):
     raise errors.MissingFileError(
-        f'Expected federated Google Landmarks in {folder}, found none. Fetch'
-        ' them with tff.simulation.datasets.gldv2.load_data(cache_dir='
-        f'{source_dir!r}), which goes through all 500 archives of Google'
-        ' Landmarks, or use --data=embedded.'
+        f'Expected federated Google Landmarks in {folder}, found none.'
+        ' Download them with tff.simulation.datasets.gldv2.load_data(cache_dir='
+        f'{source_dir!r}), which fetches all 500 archives of Google Landmarks,'
+        ' or use the embedded data.'
     )
   return folder
 
@@ -133,16 +132,16 @@ def _find(source_dir: str) -> str:
 def _read(
     path: str, size: int, left_out: collections.Counter[str]
 ) -> list[tuple[np.ndarray, int]]:
-  """A photographer's photos, uint8 [size, size, 3], and their labels.
+  """Reads a photographer's photos, uint8 [size, size, 3], and their labels.
 
-  None if there are too few even before looking at them.
+  Returns an empty list, without decoding photos, if there are too few.
   """
   try:
     protos = list(tf.data.TFRecordDataset(path).as_numpy_iterator())
   except tf.errors.DataLossError as e:
     raise errors.DataError(
         f'Expected a TFRecord file in {path}, found a damaged one: {e.message}.'
-        ' Fetch it again.'
+        ' Download it again.'
     ) from e
   if len(protos) < _MIN_PHOTOS:
     return []

@@ -1,6 +1,6 @@
 # Copyright 2026 The tff-partial Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""Photos in files, with a table of what each shows and who took it."""
+"""Imports photos, with a table that says what each shows and who took it."""
 
 import collections
 from collections.abc import Iterator, Sequence
@@ -19,30 +19,84 @@ from tff_partial.data import people
 from . import photo_folder
 
 
+def add_parser(kinds: Any, **kwargs: Any) -> None:
+  """Adds `images` to the kinds of `tasks.import_client_data`.
+
+  Args:
+    kinds: What `ArgumentParser.add_subparsers` returned.
+    **kwargs: Keyword arguments of every kind.
+  """
+  parser = kinds.add_parser(
+      'images',
+      help='photos in a folder, with a table that says what and whose they are',
+      **kwargs,
+  )
+  parser.add_argument(
+      '--csv',
+      type=os.path.expanduser,
+      required=True,
+      help='table with one line per photo (.csv)',
+  )
+  parser.add_argument(
+      '--file',
+      default='file',
+      help='column of file names; default: %(default)s',
+  )
+  parser.add_argument(
+      '--label',
+      default='label',
+      help='column of classes; default: %(default)s',
+  )
+  parser.add_argument(
+      '--person',
+      default='person',
+      help='column that says who took the photo; default: %(default)s',
+  )
+  parser.add_argument(
+      '--size',
+      type=int,
+      default=256,
+      help='pixels on a side to which photos are scaled; default: %(default)s',
+  )
+  parser.set_defaults(
+      read=lambda args: read(
+          args.source,
+          table=args.csv,
+          file=args.file,
+          label=args.label,
+          person=args.person,
+          size=args.size,
+      )
+  )
+
+
 def read(
     folder: str, *, table: str, file: str, label: str, person: str, size: int
 ) -> people.ClientSource:
-  """Photos of a folder, by the person who took them.
+  """Reads the photos of a folder, by the person who took them.
 
-  Photos that cannot be read are left out and counted; those without exactly
+  Photos that cannot be read are left out and counted. Photos with other than
   three channels, such as gray ones, are converted.
 
   Args:
-    folder: Where the files are, or folders named by class with the files.
-    table: A CSV file with one line a photo.
+    folder: The folder of the files, or of a folder of files for each class.
+    table: A CSV file with one line per photo.
     file: The column of file names.
-    label: The column of classes: any text; classes are numbered in its order.
-    person: The column of who took it.
-    size: Pixels a side; stored as 'pixels', uint8 [size, size, 3].
+    label: The column of classes, any text. Classes are numbered in the order of
+      these texts.
+    person: The column that says who took the photo.
+    size: Pixels on a side. Photos are stored as 'pixels', uint8 [size, size,
+      3].
 
   Raises:
-    OSError: If the table or the folder is not there.
-    ValueError: If the table lacks a column or a value, or names fewer than two
-      classes.
+    errors.SettingsError: If `size` is below 16.
+    errors.MissingFileError: If the table or the folder is not there.
+    errors.DataError: If the table lacks a column or a value, or names fewer
+      than two classes.
   """
   if size < 16:
-    raise errors.DataError(
-        f'Expected a size of at least 16 pixels, found {size}.'
+    raise errors.SettingsError(
+        f'Expected `size` of at least 16 pixels, found {size}.'
     )
   if not os.path.isdir(folder):
     raise errors.MissingFileError(f'Expected a folder {folder}, found none.')
@@ -83,7 +137,7 @@ def read(
 
 
 def _read_table(path: str, columns: Sequence[str]) -> list[dict[str, str]]:
-  """Rows with a value in each of the columns."""
+  """Reads a table's rows and checks that each has a value in these columns."""
   if not os.path.isfile(path):
     raise errors.MissingFileError(
         f'Expected a table {path}, found no such file.'
@@ -94,14 +148,14 @@ def _read_table(path: str, columns: Sequence[str]) -> list[dict[str, str]]:
       rows = list(reader)
   except (UnicodeDecodeError, csv.Error) as e:
     raise errors.DataError(
-        f'Expected a CSV file in UTF-8, found {path}, which is not: {e}.'
+        f'Expected a CSV file in UTF-8 in {path}, found something else: {e}.'
     ) from e
   for column in columns:
     if column not in (reader.fieldnames or ()):
       raise errors.DataError(
           f'Expected a column {column!r} in {path}, found'
-          f' {reader.fieldnames or "an empty file"}. Name it with --file,'
-          ' --label or --person.'
+          f' {reader.fieldnames or "an empty file"}. Name the columns with'
+          ' `file`, `label` and `person`.'
       )
   for number, row in enumerate(rows, start=1):
     for column in columns:
@@ -120,13 +174,13 @@ def _read_photo(
     size: int,
     left_out: collections.Counter[str],
 ):
-  """A photo as uint8 [size, size, 3], or None after counting it."""
+  """Reads a photo, uint8 [size, size, 3]; `None` if it had to be left out."""
   path = os.path.join(folder, file_name)
   if not os.path.isfile(path):
     path = os.path.join(folder, class_name, file_name)
   if not os.path.isfile(path):
     left_out['photos without a file'] += 1
-    logging.warning('There is no %s in %s.', file_name, folder)
+    logging.warning('Found no file %s in %s.', file_name, folder)
     return None
   try:
     with Image.open(path) as image:

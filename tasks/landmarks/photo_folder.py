@@ -1,9 +1,9 @@
 # Copyright 2026 The tff-partial Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""Folders of photos: names of their classes, photos of one size.
+"""Folders of photos of one size, and the names of their classes.
 
-`classes.txt` stands beside the examples, with one name a line; the first is
-label 0.
+The file `classes.txt` is next to the examples and has one name per line,
+starting with the name of label 0.
 """
 
 from collections.abc import Sequence
@@ -14,23 +14,29 @@ from PIL import Image
 from PIL import ImageOps
 
 from tff_partial import errors
+from tff_partial import files
 
 CLASSES = 'classes.txt'
-# What Pillow raises on files that are no images, damaged, or absurdly large.
+# Raised by Pillow for files that are no images, damaged, or absurdly large.
 UNREADABLE = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)
 
 
 def format_classes(names: Sequence[str]) -> str:
-  """The contents of `classes.txt`."""
+  """Returns the text of `classes.txt`."""
   return ''.join(f'{" ".join(name.split())}\n' for name in names)
 
 
+def write_classes(folder: str, names: Sequence[str]) -> None:
+  """Writes the names of the classes, by label, next to the examples."""
+  files.replace_text(os.path.join(folder, CLASSES), format_classes(names))
+
+
 def read_classes(folder: str) -> list[str]:
-  """Names of the classes, by label.
+  """Reads the names of the classes, by label.
 
   Raises:
-    OSError: If the folder has no `classes.txt`.
-    ValueError: If it names fewer than two classes.
+    errors.MissingFileError: If the folder has no `classes.txt`.
+    errors.DataError: If it is not UTF-8 or names fewer than two classes.
   """
   path = os.path.join(folder, CLASSES)
   if not os.path.isfile(path):
@@ -38,8 +44,11 @@ def read_classes(folder: str) -> list[str]:
         f'Expected the names of the classes in {path}, found no such file.'
         ' Import photos with "python -m tasks.import_client_data images".'
     )
-  with open(path, encoding='utf-8') as f:
-    names = f.read().splitlines()
+  try:
+    with open(path, encoding='utf-8') as f:
+      names = f.read().splitlines()
+  except UnicodeDecodeError as e:
+    raise errors.DataError(f'Expected UTF-8 text in {path}, found {e}.') from e
   if len(names) < 2:
     raise errors.DataError(
         f'Expected at least two classes in {path}, found {len(names)}.'
@@ -48,17 +57,17 @@ def read_classes(folder: str) -> list[str]:
 
 
 def to_square(image: Image.Image, size: int) -> np.ndarray:
-  """The middle of a photo, scaled so that its shorter side fits.
+  """Crops the middle of a photo and scales it to a square.
 
   Args:
-    image: A photo with any channels, turned as its EXIF data say.
-    size: Pixels a side of the result.
+    image: A photo with any channels. It is rotated as its EXIF data say.
+    size: Pixels on a side of the result.
 
   Returns:
     Red, green and blue, uint8 [size, size, 3].
 
   Raises:
-    One of `UNREADABLE`: If the photo's data are damaged.
+    One of `UNREADABLE`: If the photo is damaged.
   """
   image = ImageOps.exif_transpose(image)
   image = ImageOps.fit(

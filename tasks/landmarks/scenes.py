@@ -1,14 +1,14 @@
 # Copyright 2026 The tff-partial Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""Scenes: landmarks as photographers might show them, drawn.
+"""Scenes: drawings of landmarks as photographers might show them.
 
-A demonstration of what partial personalization is for, not evidence: findings
-come from real people's data. A landmark is one of ten buildings in one of three
-colors. Each photographer has favourite landmarks, a palette for sky and ground,
-a way of framing, and a **filter**: a private exchange of the three colors, that
-nothing else in the picture gives away. What one shows as a red tower is green
-in another's pictures. A model that all share can tell buildings apart but must
-guess colors; a personal part can know them.
+They demonstrate what partial personalization is for and are no evidence;
+findings come from real people's data. A landmark is one of ten buildings in one
+of three colors. Each photographer has favourite landmarks, a palette for sky
+and ground, a way of framing, and a **filter**: a private permutation of the
+three colors that nothing else in the picture reveals. A tower that is red in
+one person's pictures is green in another's. A model that everyone shares can
+tell buildings apart but must guess colors; personal variables can know them.
 
 Pixels are uint8 [64, 64, 3]; labels are int32. Nothing is downloaded, and the
 same seed makes the same bytes.
@@ -16,7 +16,6 @@ same seed makes the same bytes.
 
 import collections
 from collections.abc import Callable, Mapping, Sequence
-import os
 from typing import Optional
 
 import numpy as np
@@ -26,7 +25,6 @@ import tensorflow as tf
 import tqdm
 
 from tff_partial import errors
-from tff_partial import files
 from tff_partial.data import cached_folder
 from tff_partial.data import sql_writer
 
@@ -38,20 +36,20 @@ FEATURES = collections.OrderedDict(
     label=tf.TensorSpec([], tf.int32),
 )
 
-_VERSION = 1  # Of the data: to be raised with any change to what is drawn.
+_VERSION = 1  # Must be raised with any change to the data.
 _TEST_FRACTION = 0.25
 _COLORS = collections.OrderedDict(
     red=(200, 60, 50), green=(60, 170, 70), blue=(60, 80, 200)
 )
-_OWN_FILTER = 0.6  # How many photographers have one.
-_FAVOURITES = 0.25  # Dirichlet parameter: the smaller, the fewer.
-_CANVAS = 2 * SIZE  # Pixels a side in which scenes are drawn.
+_OWN_FILTER = 0.6  # Fraction of the photographers with a filter.
+_FAVOURITES = 0.25  # Dirichlet parameter; smaller means fewer favourites.
+_CANVAS = 2 * SIZE  # Pixels on a side of the drawing, before it is scaled.
 
 _Point = tuple[float, float]
 
 
 class _Pen:
-  """Draws in the units of a landmark: 1 is its width, y goes up from 0."""
+  """Draws in units of a landmark's width, with y going up from 0."""
 
   def __init__(
       self,
@@ -68,23 +66,24 @@ class _Pen:
     self.dark = tuple(value // 3 for value in stone)
 
   def shape(self, points: Sequence[_Point], fill: tuple[int, ...]) -> None:
-    """A polygon; coordinates are rounded here, not by Pillow."""
+    """Draws a polygon. Coordinates are rounded here, not by Pillow."""
     self._draw.polygon([self._at(*point) for point in points], fill)
 
   def box(self, x: float, y: float, width: float, height: float, fill) -> None:
-    """A rectangle with (x, y) in the middle of its lower side."""
+    """Draws a rectangle with (x, y) in the middle of its lower side."""
     left, right = x - width / 2, x + width / 2
     self.shape(
         [(left, y), (right, y), (right, y + height), (left, y + height)], fill
     )
 
   def roof(self, x: float, y: float, width: float, height: float, fill) -> None:
-    """A triangle on (x, y)."""
+    """Draws a triangle with (x, y) in the middle of its lower side."""
     self.shape([(x - width / 2, y), (x + width / 2, y), (x, y + height)], fill)
 
   def disk(self, x: float, y: float, radius: float, fill) -> None:
-    """A polygon of 16 corners."""
-    # (cos, sin) by tenths of the tangent of the half angle: no functions.
+    """Draws a polygon that is nearly a disk."""
+    # (cos, sin) from the tangent of the half angle, without library functions,
+    # whose last bits may differ between processors.
     corners = []
     for t in (-0.83, -0.41, 0.0, 0.41, 0.83):
       c, s = (1 - t * t) / (1 + t * t), 2 * t / (1 + t * t)
@@ -195,25 +194,26 @@ def create_scenes(
     num_photographers: int = 80,
     seed: int = 0,
 ) -> str:
-  """Makes the photographers' scenes, or finds them made.
+  """Makes the photographers' scenes, unless the cache holds them.
 
   Args:
     cache_dir: Where to keep them; see `cached_folder.cached_folder`.
-    num_photographers: How many, with 40 to 80 scenes each, a quarter of them
-      for testing.
-    seed: Determines all of it; a photographer does not depend on how many
-      others there are.
+    num_photographers: Number of photographers, with 40 to 80 scenes each. A
+      quarter of the scenes are for testing.
+    seed: Determines everything. A photographer's scenes do not depend on the
+      number of photographers.
 
   Returns:
     A folder with `train.sqlite`, `test.sqlite` and `classes.txt`.
 
   Raises:
-    ValueError: If there is not at least one photographer.
+    errors.SettingsError: If there is no photographer.
     OSError: If the folder cannot be written.
   """
   if num_photographers < 1:
-    raise errors.DataError(
-        f'Expected at least one photographer, found {num_photographers}.'
+    raise errors.SettingsError(
+        'Expected `num_photographers` of at least 1, found'
+        f' {num_photographers}.'
     )
 
   def make(folder: str) -> None:
@@ -222,23 +222,20 @@ def create_scenes(
           num_photographers, desc='Drawing scenes', leave=False
       ):
         examples = _take_photos(np.random.default_rng([seed, photographer]))
-        # Already in random order.
+        # Scenes are in random order already.
         num_test = round(_TEST_FRACTION * len(examples['label']))
         name = f'photographer_{photographer:03d}'
         test.write(name, {k: v[:num_test] for k, v in examples.items()})
         train.write(name, {k: v[num_test:] for k, v in examples.items()})
-    files.replace_text(
-        os.path.join(folder, photo_folder.CLASSES),
-        photo_folder.format_classes(CLASSES),
-    )
+    photo_folder.write_classes(folder, CLASSES)
 
   name = f'scenes-{_VERSION}-{num_photographers}-{seed}'
   return cached_folder.cached_folder(name, make, cache_dir=cache_dir)
 
 
 def _take_photos(rng: np.random.Generator) -> Mapping[str, np.ndarray]:
-  """One photographer's scenes, in random order."""
-  # What is the photographer's own.
+  """Draws one photographer's scenes, in random order."""
+  # These belong to the photographer.
   colors = np.array(list(_COLORS.values()))
   exchanged = rng.permutation(len(colors))
   if rng.random() < _OWN_FILTER:
@@ -252,7 +249,7 @@ def _take_photos(rng: np.random.Generator) -> Mapping[str, np.ndarray]:
   lean = rng.uniform(-0.15, 0.15)
   light = rng.uniform(0.7, 1.1)
   noise = rng.uniform(4, 16)
-  # What is shown, and what differs from one time to the next.
+  # These differ from scene to scene.
   count = int(rng.integers(40, 81))
   labels = rng.choice(len(CLASSES), count, p=favourites)
   draw = list(_BUILDINGS.values())
@@ -282,7 +279,7 @@ def _take_photos(rng: np.random.Generator) -> Mapping[str, np.ndarray]:
 
 
 def _vary(color: np.ndarray, rng: np.random.Generator) -> tuple[int, ...]:
-  """About this color."""
+  """Returns a color near this one."""
   varied = np.clip(color + rng.integers(-22, 23, 3), 0, 255)
   return tuple(int(value) for value in varied)
 
@@ -293,7 +290,7 @@ def _draw_trees(
     ground: np.ndarray,
     rng: np.random.Generator,
 ) -> None:
-  """Up to five trees, which may stand in front of the landmark."""
+  """Draws up to five trees, which may be in front of the landmark."""
   draw = ImageDraw.Draw(image)
   for _ in range(int(rng.integers(0, 6))):
     x, radius = int(rng.integers(0, _CANVAS)), int(rng.integers(5, 15))

@@ -1,6 +1,6 @@
 # Copyright 2026 The tff-partial Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""Partial models that say which of some classes an image shows."""
+"""Partial models that classify images."""
 
 import collections
 from collections.abc import Callable, Mapping
@@ -17,17 +17,19 @@ def create_model_fn(
     splits: Mapping[str, partition.Rule],
     split: str,
 ) -> partial_model.ModelFn:
-  """Returns what makes the models of a split.
+  """Returns a function that makes the models of a split.
+
+  Only models of splits with 'adapter' in their names have adapters.
 
   Args:
-    build: Makes a Keras model from images to logits; `with_adapters` says
-      whether it has some, which it does only for splits that are about them.
+    build: Makes a Keras model from images to logits; its argument
+      `with_adapters` says whether it has adapters.
     image_shape: (height, width, channels).
     splits: The task's rules by name.
-    split: The name of one, or of one understood everywhere.
+    split: A name of `splits`, or any that all tasks have.
 
   Raises:
-    ValueError: If there is no such split.
+    errors.SettingsError: If there is no such split.
   """
   rule = partition.rule_by_name(split, splits)
   return lambda: partial_model.PartialModel(

@@ -2,10 +2,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Residual networks with group norm, with or without adapters.
 
-ResNet-18 is the network of the paper's two image tasks [1, Section 4]: batch
-norm replaced by group norm (8, 8, 16, 32 groups in the four stages), since
-averages of batch statistics over clients mean nothing. ResNet-8 is built of the
-same blocks for laptops.
+ResNet-18 is the network of the paper's two image tasks [1, Section 4]. Group
+norm (8, 8, 16, 32 groups in the four stages) replaces batch norm, since
+averages of batch statistics over clients mean nothing. ResNet-8 is built from
+the same blocks, for laptops.
 
 [1] Pillutla et al. ICML 2022. https://arxiv.org/abs/2204.03809
 """
@@ -22,8 +22,8 @@ from tff_partial.learning import partition
 _RESNET18 = ((64, 8), (128, 8), (256, 16), (512, 32))
 _RESNET8 = ((16, 4), (32, 4), (64, 8))
 
-# Adapters come with the norms of the stem and of the blocks; the norms of the
-# shortcuts stay shared [1, Appendix].
+# The split 'adapter' includes the norms of the stem and of the blocks; the
+# norms of the shortcuts stay shared [1, Appendix].
 SPLITS: Mapping[str, partition.Rule] = {
     'input': partition.layers('stem_conv', 'stem_norm'),
     'output': partition.layers('head'),
@@ -45,9 +45,9 @@ def create_resnet18(
 
   Args:
     input_shape: (height, width, channels) of an image.
-    num_classes: Length of the logits.
-    small_stem: A 3x3 convolution with stride 1, for small images, in place of
-      the 7x7 convolution with stride 2 and the max pooling.
+    num_classes: The number of logits.
+    small_stem: Whether, for small images, a 3x3 convolution with stride 1
+      replaces the 7x7 convolution with stride 2 and the max pooling.
     with_adapters: Whether each 3x3 convolution is followed by an adapter.
   """
   return _create_resnet(
@@ -62,7 +62,7 @@ def create_resnet8(
     small_stem: bool,
     with_adapters: bool,
 ) -> tf.keras.Model:
-  """Builds a network of three blocks; arguments as of `create_resnet18`."""
+  """Builds a network of three blocks; see `create_resnet18` for arguments."""
   return _create_resnet(
       input_shape, num_classes, _RESNET8, 1, small_stem, with_adapters
   )
@@ -76,7 +76,7 @@ def _create_resnet(
     small_stem: bool,
     with_adapters: bool,
 ) -> tf.keras.Model:
-  """Stem, stages of blocks, average, head."""
+  """Builds a stem, stages of blocks, an average and a head."""
   inputs = tf.keras.Input(input_shape)
   size, stride = (3, 1) if small_stem else (7, 2)
   channels, groups = stages[0]
@@ -95,7 +95,7 @@ def _create_resnet(
 
 
 def _block(x, channels, groups, stride, name, with_adapters):
-  """Two 3x3 convolutions and a shortcut."""
+  """Applies two 3x3 convolutions and a shortcut."""
   shortcut = x
   for i, s in ((1, stride), (2, 1)):
     x = _conv(channels, 3, s, f'{name}_conv{i}')(x)

@@ -1,9 +1,9 @@
 # Copyright 2026 The tff-partial Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""A transformer's block: self-attention and a feed-forward network [1].
+"""A transformer block: self-attention and a feed-forward network [1].
 
-With adapters, as in [2, Figure 2] and after [3], each of the two sublayers is
-followed by a bottleneck before its output is added to what went in.
+With adapters, each of the two sublayers is followed by a bottleneck before its
+output is added to its input, as in [2, Figure 2] and [3].
 
 [1] Vaswani et al. NeurIPS 2017. https://arxiv.org/abs/1706.03762
 [2] Pillutla et al. ICML 2022. https://arxiv.org/abs/2204.03809
@@ -43,14 +43,15 @@ class TransformerBlock(tf.keras.layers.Layer):
     """Makes the layer.
 
     Args:
-      num_heads: Attention heads; they divide the width of the inputs.
+      num_heads: Attention heads; must divide the width of the inputs.
       feedforward_width: Hidden width of the feed-forward network.
-      causal: Whether a position sees only itself and those before it.
+      causal: Whether a position attends only to itself and earlier ones.
       norm_first: Whether layer norms come before the sublayers.
       attention_bias: Whether the attention's four projections have a bias.
-      adapter_width: Bottleneck of the two adapters; `None` is no adapters.
+      adapter_width: Bottleneck width of the two adapters; `None` means no
+        adapters.
       init_stddev: Standard deviation of the initial kernels.
-      **kwargs: Keras's own: `name`, ...
+      **kwargs: Arguments of every Keras layer, such as `name`.
     """
     super().__init__(**kwargs)
     self._num_heads = num_heads
@@ -98,8 +99,8 @@ class TransformerBlock(tf.keras.layers.Layer):
 
     Args:
       inputs: float32 [batch, time, width].
-      padding_mask: bool [batch, time], True where there is something to see;
-        `None` is everywhere. Padding after the end needs none if `causal`.
+      padding_mask: bool [batch, time], False for padding; `None` means no
+        padding. With `causal`, padding at the end needs no mask.
     """
     attend = lambda x: self.adapter1(self.attention(x, padding_mask))
     feed = lambda x: self.adapter2(self.feedforward_out(self.feedforward_in(x)))
@@ -124,7 +125,7 @@ class TransformerBlock(tf.keras.layers.Layer):
 
 @tf.keras.saving.register_keras_serializable('tff_partial')
 class SelfAttention(tf.keras.layers.Layer):
-  """Multi-head self-attention, heads of width `width / num_heads`."""
+  """Multi-head self-attention, with heads of width `width / num_heads`."""
 
   def __init__(
       self,
@@ -144,7 +145,7 @@ class SelfAttention(tf.keras.layers.Layer):
   def build(self, input_shape):
     width = input_shape[-1]
     if width % self._num_heads:
-      raise errors.DataError(
+      raise errors.SettingsError(
           f'Expected a width that {self._num_heads} heads divide, found'
           f' {width}.'
       )
@@ -177,7 +178,7 @@ class SelfAttention(tf.keras.layers.Layer):
       scores += _MASKED * (1 - seen)
     if padding_mask is not None:
       hidden = 1 - tf.cast(padding_mask, scores.dtype)
-      # By two steps: TensorFlow Lite has no indexing that adds two axes.
+      # In two steps, since TensorFlow Lite cannot add two axes by indexing.
       hidden = tf.expand_dims(tf.expand_dims(hidden, 1), 1)
       scores += _MASKED * hidden
     mixed = tf.matmul(tf.nn.softmax(scores), value)

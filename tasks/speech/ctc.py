@@ -2,10 +2,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Connectionist temporal classification: characters, loss, decoding, errors.
 
-A network gives, for each frame, logits of all characters and of a blank, which
-is the last class. A transcript's probability is that of all ways to spread its
-characters over the frames, with blanks between them [1]. Everything here takes
-and gives one item an utterance and runs in a graph.
+For each frame, a network returns logits of all characters and of a blank, which
+is the last class. The probability of a transcript is the sum over all ways to
+spread its characters over the frames, with blanks between them [1]. Everything
+here has one item per utterance and runs in a graph.
 
 [1] Graves et al. ICML 2006. https://www.cs.toronto.edu/~graves/icml_2006.pdf
 """
@@ -27,32 +27,32 @@ _ID_OF = {character: i for i, character in enumerate(CHARACTERS)}
 
 
 def normalize(transcript: str) -> str:
-  """Capitals, and single spaces between words."""
+  """Converts to capitals with single spaces between words."""
   return ' '.join(transcript.upper().split())
 
 
 def unknown_characters(transcript: str) -> str:
-  """The characters that cannot be spelt, each once, in order."""
+  """The characters that are not in `CHARACTERS`, sorted, each once."""
   return ''.join(sorted(set(transcript) - _ID_OF.keys()))
 
 
 def encode(transcript: str) -> np.ndarray:
-  """Characters to classes, uint8 [characters].
+  """Converts characters to classes, uint8 [characters].
 
   Raises:
-    ValueError: If there are others than `CHARACTERS`, naming them.
+    errors.DataError: If there are others than `CHARACTERS`, naming them.
   """
   unknown = unknown_characters(transcript)
   if unknown:
     raise errors.DataError(
-        f'Expected transcripts of the characters {CHARACTERS!r}, found'
+        f'Expected transcripts with the characters {CHARACTERS!r}, found'
         f' {unknown!r} in {transcript!r}.'
     )
   return np.array([_ID_OF[c] for c in transcript], np.uint8)
 
 
 def min_frames(transcript: Sequence) -> int:
-  """How many frames a transcript takes: equal neighbours need a blank."""
+  """The least number of frames; equal neighbours need a blank between them."""
   repeated = sum(a == b for a, b in itertools.pairwise(transcript))
   return len(transcript) + repeated
 
@@ -65,8 +65,8 @@ def loss(
 ) -> tf.Tensor:
   """Minus the log probability of each transcript.
 
-  That of an utterance with fewer frames than its transcript takes would be
-  infinite; it is 0 with gradient 0, so that nothing is learnt from it.
+  It would be infinite for an utterance with fewer frames than its transcript
+  needs. There it is 0 with gradient 0, so that nothing is learned from it.
 
   Args:
     labels: Classes of the transcripts, int32 [batch, characters], padded.
@@ -75,16 +75,16 @@ def loss(
     num_frames: Their lengths, int32 [batch].
 
   Returns:
-    In nats, float32 [batch].
+    The loss in nats, float32 [batch].
   """
   repeated = tf.sequence_mask(num_labels - 1, tf.shape(labels)[1] - 1) & (
       tf.equal(labels[:, 1:], labels[:, :-1])
   )
   needed = num_labels + tf.math.count_nonzero(repeated, 1, dtype=tf.int32)
-  # TensorFlow's first CTC operation, on the CPU 8 times faster than the one for
-  # dense labels (5 against 39 ms for 16 utterances of 75 frames). Its blank is
-  # the last class. It ignores utterances with fewer frames than characters,
-  # but does not count the blanks that equal neighbours need.
+  # On the CPU, TensorFlow's older CTC operation is 8 times faster than the one
+  # for dense labels (5 instead of 39 ms for 16 utterances of 75 frames). Its
+  # blank is the last class. It ignores utterances with fewer frames than
+  # characters, but does not count the blanks that equal neighbours need.
   return tf.compat.v1.nn.ctc_loss(
       tf.RaggedTensor.from_tensor(labels, lengths=num_labels).to_sparse(),
       logits,
@@ -97,13 +97,13 @@ def loss(
 def decode(
     logits: tf.Tensor, num_frames: tf.Tensor, *, beam_width: int = 1
 ) -> tf.Tensor:
-  """The transcripts that the network heard.
+  """Decodes the network's outputs to transcripts.
 
   Args:
     logits: float32 [batch, frames, NUM_CLASSES], padded.
     num_frames: Their lengths, int32 [batch].
-    beam_width: 1 takes each frame's likeliest class; more searches for the
-      likeliest transcript among so many prefixes at each frame.
+    beam_width: If 1, takes the likeliest class of each frame. Otherwise,
+      searches for the likeliest transcript among this many prefixes per frame.
 
   Returns:
     Strings [batch], with single spaces between words.
@@ -124,7 +124,7 @@ def decode(
 
 
 def to_text(ids: tf.RaggedTensor) -> tf.Tensor:
-  """Classes [batch, (characters)] to strings [batch], spaces made single."""
+  """Converts classes [batch, (characters)] to strings with single spaces."""
   characters = tf.gather(tf.constant(list(CHARACTERS)), ids)
   text = tf.strings.reduce_join(characters, axis=-1)
   return tf.strings.strip(tf.strings.regex_replace(text, ' +', ' '))
@@ -133,15 +133,15 @@ def to_text(ids: tf.RaggedTensor) -> tf.Tensor:
 def word_errors(
     references: tf.Tensor, hypotheses: tf.Tensor
 ) -> tuple[tf.Tensor, tf.Tensor]:
-  """Substituted, deleted and inserted words, and words of the reference.
+  """Counts substituted, deleted and inserted words, and reference words.
 
   Args:
-    references: What was said, strings [batch].
-    hypotheses: What was heard, strings [batch].
+    references: The correct transcripts, strings [batch].
+    hypotheses: The decoded transcripts, strings [batch].
 
   Returns:
-    (errors, reference words), float32 [batch]: the word error rate is the ratio
-    of their sums.
+    (errors, reference words), both float32 [batch]. The word error rate is the
+    ratio of their sums.
   """
   return _errors(tf.strings.split(references), tf.strings.split(hypotheses))
 
@@ -149,7 +149,7 @@ def word_errors(
 def character_errors(
     references: tf.Tensor, hypotheses: tf.Tensor
 ) -> tuple[tf.Tensor, tf.Tensor]:
-  """As `word_errors`, of characters; spaces between words are among them."""
+  """Like `word_errors` for characters, including spaces between words."""
   return _errors(
       tf.strings.bytes_split(references), tf.strings.bytes_split(hypotheses)
   )

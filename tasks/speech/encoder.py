@@ -2,12 +2,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """A transformer from features of speech to logits of characters.
 
-Two convolutions make four frames of 10 ms one of 40 ms; pre-LN transformer
-blocks, which train without a warm-up of thousands of steps, see the whole
-utterance. The paper [1] trains a transformer of 6 layers and 15 M parameters
-and says no more about it.
+Two convolutions combine four frames of 10 ms into one of 40 ms. Then pre-LN
+transformer blocks, which train without a warm-up of thousands of steps, attend
+to the whole utterance. The paper [1] trains a transformer of 6 layers and 15 M
+parameters and gives no further details.
 
-What an utterance gives does not depend on how far its batch is padded.
+The outputs for an utterance do not depend on how far its batch is padded.
 
 [1] Pillutla et al. ICML 2022. https://arxiv.org/abs/2204.03809
 """
@@ -28,14 +28,14 @@ _STRIDE = 2
 
 @dataclasses.dataclass(frozen=True)
 class Size:
-  """How large an encoder is.
+  """The size of an encoder.
 
   Attributes:
-    num_blocks: Transformer blocks.
-    width: Of what goes from block to block.
-    num_heads: Attention heads.
+    num_blocks: Number of transformer blocks.
+    width: Width of the blocks' inputs and outputs.
+    num_heads: Attention heads per block.
     feedforward_width: Hidden width of the feed-forward networks.
-    adapter_width: Bottleneck of the adapters, where there are some.
+    adapter_width: Bottleneck width of the adapters, if there are any.
   """
 
   num_blocks: int
@@ -51,14 +51,14 @@ SMALL = Size(4, 144, 4, 576, 16)
 
 
 def num_frames(num_frames):
-  """How many frames the encoder makes of so many; ints, arrays or tensors."""
+  """The number of output frames for input frames: ints, arrays or tensors."""
   for _ in range(2):
     num_frames = (num_frames + _STRIDE - 1) // _STRIDE
   return num_frames
 
 
 def splits(size: Size) -> Mapping[str, partition.Rule]:
-  """What can be personal."""
+  """Rules for what is personal, by name."""
   return {
       'input': partition.layers('subsampling', 'block0'),
       'output': partition.layers(f'block{size.num_blocks - 1}', 'norm', 'head'),
@@ -73,15 +73,15 @@ def create_encoder(
   """Builds the network.
 
   Args:
-    num_features: Features a frame.
-    num_classes: Classes a frame of the result.
-    size: How large.
+    num_features: Features per input frame.
+    num_classes: Logits per output frame.
+    size: The size of the network.
     with_adapters: Whether the blocks have adapters.
 
   Returns:
     A model from `{'features': float32 [batch, frames, num_features],
-    'num_frames': int32 [batch]}`, with zeros for padding, to `{'logits':
-    float32 [batch, frames / 4, num_classes], 'num_frames': int32 [batch]}`.
+    'num_frames': int32 [batch]}`, padded with zeros, to `{'logits': float32
+    [batch, frames / 4, num_classes], 'num_frames': int32 [batch]}`.
   """
   inputs = {
       'features': tf.keras.Input([None, num_features]),
@@ -107,7 +107,7 @@ def create_encoder(
 
 @tf.keras.saving.register_keras_serializable('tff_partial')
 class Subsampling(tf.keras.layers.Layer):
-  """Two convolutions of stride 2 in time, and where each frame is."""
+  """Two convolutions with stride 2 in time, plus encodings of positions."""
 
   def __init__(self, width: int, **kwargs):
     super().__init__(**kwargs)
@@ -125,11 +125,11 @@ class Subsampling(tf.keras.layers.Layer):
     )
 
   def call(self, features, num_frames):
-    """Returns the frames, a mask of those that are not padding, and lengths."""
+    """Returns the frames, a mask that is False for padding, and the lengths."""
     x, length = features, num_frames
     for conv in (self.conv1, self.conv2):
-      # Keras's own padding puts an odd frame before or behind, depending on the
-      # length of the batch.
+      # Keras would pad an odd frame at the start or at the end, depending on
+      # the length of the batch.
       x = conv(tf.pad(x, [[0, 0], [_KERNEL // 2] * 2, [0, 0]]))
       length = (length + _STRIDE - 1) // _STRIDE
       mask = tf.sequence_mask(length, tf.shape(x)[1])

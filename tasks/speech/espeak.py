@@ -2,10 +2,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Speech from the eSpeak NG engine that the package espeakng-loader ships.
 
-The engine keeps a state beside its random numbers, so that the same text does
-not sound the same twice in a process. The same requests in the same order do,
-if they are a process's first: each list of requests gets a process of its own,
-which is this file run as a program.
+The engine has more state than its random numbers, so the same text does not
+sound the same twice in a process. Only the same requests in the same order do,
+from the start of a process. Therefore each list of requests gets a process of
+its own, which runs this file as a program.
 """
 
 from collections.abc import Iterable, Iterator
@@ -22,7 +22,8 @@ import numpy as np
 
 SAMPLE_RATE = 22_050  # Hz.
 
-_SYNCHRONOUS, _UTF8, _CHARACTERS = 2, 1, 1  # Of speak_lib.h, as those below.
+# Constants of speak_lib.h.
+_SYNCHRONOUS, _UTF8, _CHARACTERS = 2, 1, 1
 _RATE, _PITCH = 1, 3
 
 
@@ -31,9 +32,9 @@ class Utterance(NamedTuple):
 
   Attributes:
     voice: A language and a variant, such as `en-us+f2`.
-    rate: Words a minute, from 80 to 450.
-    pitch: From 0 to 99.
-    text: What to say.
+    rate: Words per minute, from 80 to 450.
+    pitch: The pitch, from 0 to 99.
+    text: The text to say.
   """
 
   voice: str
@@ -45,12 +46,20 @@ class Utterance(NamedTuple):
 def synthesize(utterances: Iterable[Utterance]) -> Iterator[np.ndarray]:
   """Speaks one utterance after the other.
 
+  Args:
+    utterances: What to say.
+
   Yields:
-    Samples of each, int16 [samples], without the silence around it.
+    The samples of each utterance, int16 [samples], without the silence around
+    it.
 
   Raises:
-    OSError: If the engine fails, for instance for lack of a voice.
+    errors.WorkerError: If the engine fails, for example because it lacks the
+      voice.
   """
+  # Imported here because the program that this file is too may not find it.
+  from tff_partial import errors  # pylint: disable=g-import-not-at-top
+
   with subprocess.Popen(
       [sys.executable, os.path.abspath(__file__)],
       stdin=subprocess.PIPE,
@@ -58,12 +67,15 @@ def synthesize(utterances: Iterable[Utterance]) -> Iterator[np.ndarray]:
   ) as process:
     try:
       for utterance in utterances:
-        with contextlib.suppress(BrokenPipeError):  # Seen in what it says.
+        with contextlib.suppress(BrokenPipeError):  # Noticed when reading.
           process.stdin.write(json.dumps(utterance).encode() + b'\n')
           process.stdin.flush()
         size = process.stdout.read(4)
         if len(size) < 4:
-          raise OSError(f'eSpeak NG failed to say {utterance}.')
+          raise errors.WorkerError(
+              'Expected speech from eSpeak NG, found that it failed to say'
+              f' {utterance}. It may have printed why.'
+          )
         audio = process.stdout.read(int.from_bytes(size, 'little'))
         yield np.trim_zeros(np.frombuffer(audio, '<i2'))
     finally:
@@ -72,7 +84,7 @@ def synthesize(utterances: Iterable[Utterance]) -> Iterator[np.ndarray]:
 
 
 def _serve(requests: BinaryIO, replies: BinaryIO) -> None:
-  """Answers each utterance by its number of bytes and its samples."""
+  """Answers each utterance with its number of bytes and its samples."""
   engine = ctypes.CDLL(espeakng_loader.get_library_path())
   chunks = []
 
@@ -89,13 +101,13 @@ def _serve(requests: BinaryIO, replies: BinaryIO) -> None:
 
   data_folder = espeakng_loader.get_data_path().encode()
   if engine.espeak_Initialize(_SYNCHRONOUS, 0, data_folder, 0) != SAMPLE_RATE:
-    raise OSError('eSpeak NG does not start.')
+    sys.exit('eSpeak NG does not start.')
   engine.espeak_SetSynthCallback(keep)
   engine.espeak_ng_SetRandSeed(ctypes.c_long(1))
   for line in requests:
     utterance = Utterance(*json.loads(line))
     if engine.espeak_SetVoiceByName(utterance.voice.encode()):
-      raise OSError(f'eSpeak NG has no voice {utterance.voice!r}.')
+      sys.exit(f'eSpeak NG has no voice {utterance.voice!r}.')
     engine.espeak_SetParameter(_RATE, utterance.rate, 0)
     engine.espeak_SetParameter(_PITCH, utterance.pitch, 0)
     text = utterance.text.encode() + b'\0'

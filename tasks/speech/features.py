@@ -1,9 +1,9 @@
 # Copyright 2026 The tff-partial Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""What a speech recognizer hears: log-mel energies of 25 ms every 10 ms.
+"""Features of speech: log-mel energies of 25 ms every 10 ms.
 
-Everything depends on an utterance's own samples alone, not on how far it is
-padded, and runs in a graph.
+Everything runs in a graph. Features depend on an utterance's own samples only,
+not on its padding.
 """
 
 import tensorflow as tf
@@ -14,18 +14,18 @@ _WINDOW = SAMPLE_RATE * 25 // 1000  # Samples.
 _HOP = SAMPLE_RATE * 10 // 1000  # Samples.
 _FFT = 512
 _HERTZ = (20.0, 7600.0)
-_LEAST_ENERGY = 1e-6  # Far below a whisper; silence has no logarithm.
+_LEAST_ENERGY = 1e-6  # Far below a whisper, so that silence has a logarithm.
 
-# Augmentation, as in [1] with masks for short utterances.
+# Augmentation as in [1], with masks in proportion to short utterances.
 #
 # [1] Park et al. SpecAugment. Interspeech 2019. https://arxiv.org/abs/1904.08779
 _MASKS = 2
-_MASKED_BINS = 0.2  # Of all bins, at most.
-_MASKED_TIME = 0.08  # Of an utterance, at most.
+_MASKED_BINS = 0.2  # Largest fraction of the bins that a mask covers.
+_MASKED_TIME = 0.08  # Largest fraction of an utterance that a mask covers.
 
 
 def num_frames(num_samples):
-  """How many windows fit; ints, arrays or tensors."""
+  """The number of windows that fit: ints, arrays or tensors."""
   fits = num_samples >= _WINDOW
   frames = (num_samples - _WINDOW) // _HOP + 1
   return tf.where(fits, frames, 0) if tf.is_tensor(frames) else frames * fits
@@ -34,16 +34,17 @@ def num_frames(num_samples):
 def log_mel(
     audio: tf.Tensor, num_samples: tf.Tensor
 ) -> tuple[tf.Tensor, tf.Tensor]:
-  """Logarithms of the energies in 80 bands that are alike to the ear.
+  """Computes logarithms of the energies in 80 mel bands.
 
   Args:
-    audio: Samples, int16 [batch, samples], padded.
+    audio: Samples at 16 kHz, int16 [batch, samples], padded.
     num_samples: Their lengths, int32 [batch].
 
   Returns:
-    float32 [batch, frames, NUM_BINS] and the numbers of frames, int32 [batch].
+    The features, float32 [batch, frames, NUM_BINS], and the numbers of frames,
+    int32 [batch].
   """
-  # At least one window, or there would be no frame to pad.
+  # Padded to at least one window, since there must be a frame.
   short = tf.maximum(0, _WINDOW - tf.shape(audio)[1])
   samples = tf.pad(tf.cast(audio, tf.float32) / 2**15, [[0, 0], [0, short]])
   spectra = tf.signal.stft(samples, _WINDOW, _HOP, fft_length=_FFT)
@@ -55,9 +56,10 @@ def log_mel(
 
 
 def normalize(features: tf.Tensor, num_frames: tf.Tensor) -> tf.Tensor:
-  """Mean 0 and variance 1 of each feature in each utterance, padding 0.
+  """Scales each feature to mean 0 and variance 1 in each utterance.
 
-  What is the same in all of an utterance, loudness and microphone, goes.
+  This removes what is constant in an utterance: loudness and the microphone.
+  Padding becomes 0.
 
   Args:
     features: float32 [batch, frames, features], padded.
@@ -75,19 +77,19 @@ def normalize(features: tf.Tensor, num_frames: tf.Tensor) -> tf.Tensor:
 def augment(
     features: tf.Tensor, num_frames: tf.Tensor, seed: tf.Tensor
 ) -> tf.Tensor:
-  """Masks bands and stretches of time, so that no detail is relied upon [1].
+  """Masks random bands and stretches of time (SpecAugment [1]).
 
   Args:
-    features: Normalized, float32 [batch, frames, features].
+    features: Normalized features, float32 [batch, frames, features].
     num_frames: Their lengths, int32 [batch].
-    seed: int32 [2].
+    seed: Seed of the masks, int32 [2].
   """
   batch, frames, bins = tf.unstack(tf.shape(features))
-  # The two of a mask's width and place, for each axis.
+  # Two numbers for each mask of each axis: its width and its place.
   draws = tf.random.stateless_uniform([2, 2, _MASKS, batch, 1], seed)
 
   def kept(size, length, most, draws):
-    """Which positions up to `size` no mask covers, bool [batch, size]."""
+    """Whether no mask covers a position, bool [batch, size]."""
     length = tf.cast(length, tf.float32)
     width = most * length * draws[0]
     start = (length - width) * draws[1]

@@ -1,10 +1,11 @@
 # Copyright 2026 The tff-partial Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""Speech for `import_client_data`: LibriSpeech's folders, and features.
+"""Imports speech: LibriSpeech's folders, and arrays of features.
 
-What a recognizer could not be trained on is left out and counted: utterances
-without words, with characters that cannot be spelt, too short for what is said
-in them, or with audio that cannot be read.
+Utterances that a recognizer cannot be trained on are left out and counted:
+those without words, those with characters other than letters and apostrophes,
+those that are too short for their transcript, and those whose audio cannot be
+read.
 """
 
 import collections
@@ -30,15 +31,54 @@ AUDIO_FEATURES = collections.OrderedDict(
 )
 
 
-def read_librispeech(folder: str) -> people_lib.ClientSource:
-  """LibriSpeech's layout, `<speaker>/<chapter>/*.flac` and `*.trans.txt`.
+def add_parser(kinds: Any, **kwargs: Any) -> None:
+  """Adds `librispeech` to the kinds of `tasks.import_client_data`.
 
   Args:
-    folder: One of its parts, such as `LibriSpeech/test-other`; 16 kHz.
+    kinds: What `ArgumentParser.add_subparsers` returned.
+    **kwargs: Keyword arguments of every kind.
+  """
+  parser = kinds.add_parser(
+      'librispeech',
+      help="speech in LibriSpeech's layout: <speaker>/<chapter>/*.flac",
+      **kwargs,
+  )
+  parser.set_defaults(read=lambda args: read_librispeech(args.source))
+
+
+def add_npz_arguments(parser: Any) -> None:
+  """Adds features of speech to the parser of the kind `npz`."""
+  read_images = parser.get_default('read')
+  parser.add_argument(
+      '--lengths',
+      help='for speech: array of the number of frames of each utterance;'
+      ' --examples are then the frames of all utterances, --label the'
+      ' transcripts',
+  )
+
+  def read(args) -> people_lib.ClientSource:
+    if args.lengths is None:
+      return read_images(args)
+    return read_npz(
+        args.source,
+        examples=args.examples,
+        lengths=args.lengths,
+        label=args.label,
+        person=args.person,
+    )
+
+  parser.set_defaults(read=read)
+
+
+def read_librispeech(folder: str) -> people_lib.ClientSource:
+  """Reads LibriSpeech's layout, `<speaker>/<chapter>/*.flac` and `*.trans.txt`.
+
+  Args:
+    folder: A part of the corpus, such as `LibriSpeech/test-other`, at 16 kHz.
 
   Raises:
-    OSError: If there is no such folder.
-    ValueError: If there is nothing like it in the folder.
+    errors.MissingFileError: If there is no such folder.
+    errors.DataError: If the folder has another layout.
   """
   root = pathlib.Path(folder)
   if not root.is_dir():
@@ -66,19 +106,20 @@ def read_librispeech(folder: str) -> people_lib.ClientSource:
 def read_npz(
     path: str, *, examples: str, lengths: str, label: str, person: str
 ) -> people_lib.ClientSource:
-  """Features of utterances, one after the other in one array.
+  """Reads features of utterances that follow each other in one array.
 
   Args:
     path: An `.npz` file.
-    examples: The array of features [frames of all utterances, features], at 100
-      frames a second; stored as 'features'.
-    lengths: The array of frames of each utterance, integers [utterances].
-    label: The array of transcripts, text [utterances].
-    person: The array of who said each, integers or text [utterances].
+    examples: Name of the array of features [frames of all utterances,
+      features], with 100 frames per second. They are stored as 'features'.
+    lengths: Name of the array of numbers of frames, integers [utterances].
+    label: Name of the array of transcripts, text [utterances].
+    person: Name of the array of speakers, integers or text [utterances].
 
   Raises:
-    OSError: If there is no such file.
-    ValueError: If it is not such an archive, naming the array.
+    errors.MissingFileError: If there is no such file.
+    errors.DataError: If the file is no archive, or an array is not as
+      expected, naming the array.
   """
   arrays = npz.load(path, (examples, lengths, label, person))
   features, ends = arrays[examples], np.cumsum(arrays[lengths])
@@ -101,7 +142,7 @@ def read_npz(
       )
   if arrays[lengths].min(initial=0) < 0 or ends[-1:].sum() != len(features):
     raise errors.DataError(
-        f'Expected lengths in {lengths!r} that add up to the {len(features)}'
+        f'Expected lengths in {lengths!r} that add up to {len(features)}, the'
         f' frames of {examples!r}, found a sum of {ends[-1:].sum()}.'
     )
   signals = np.split(features.astype(np.float32), ends[:-1])
@@ -139,12 +180,12 @@ def keep_usable(
   """Collects the utterances that a recognizer can be trained on.
 
   Args:
-    utterances: Signals, audio or features, and transcripts.
-    left_out: Counts the others, by reason.
-    stored: The name under which signals are stored: 'audio' or 'features'.
+    utterances: Signals (audio or features) and transcripts.
+    left_out: Counts the utterances that are left out, by reason.
+    stored: The name under which signals are stored, 'audio' or 'features'.
 
   Returns:
-    Signals, and transcripts in capitals.
+    The signals, and the transcripts in capitals.
   """
   usable = {stored: [], 'transcript': []}
   for signal, transcript in utterances:
@@ -159,7 +200,7 @@ def keep_usable(
 
 
 def _why_unusable(signal: Any, transcript: str, stored: str) -> Optional[str]:
-  """Why nothing can be learnt from an utterance; `None` if it can."""
+  """Says why an utterance cannot be used; `None` if it can."""
   if not transcript:
     return 'utterances without words'
   if ctc.unknown_characters(transcript):
@@ -170,31 +211,37 @@ def _why_unusable(signal: Any, transcript: str, stored: str) -> Optional[str]:
   elif not np.isfinite(signal).all():
     return 'utterances with features that are not finite'
   if encoder_lib.num_frames(frames) < ctc.min_frames(transcript):
-    return 'utterances too short for what is said'
+    return 'utterances too short for their transcript'
   return None
 
 
 def _read_chapters(
     paths: Sequence[pathlib.Path], left_out: collections.Counter[str]
 ) -> Iterator[tuple[np.ndarray, str]]:
-  """The utterances of files of transcripts, with the audio beside them."""
+  """Yields the utterances of files of transcripts; audio is next to them."""
   for path in paths:
-    for line in path.read_text(encoding='utf-8').splitlines():
+    try:
+      lines = path.read_text(encoding='utf-8').splitlines()
+    except UnicodeDecodeError as e:
+      raise errors.DataError(
+          f'Expected UTF-8 text in {path}, found {e}.'
+      ) from e
+    for line in lines:
       if not line.strip():
         continue
       name, _, transcript = line.strip().partition(' ')
       try:
         yield read_audio(str(path.with_name(name + '.flac'))), transcript
-      except (ValueError, OSError):
+      except (errors.UserError, OSError):
         left_out['utterances with audio that cannot be read'] += 1
 
 
 def read_audio(path: str) -> np.ndarray:
-  """Reads a FLAC or WAV file: samples, int16 [samples].
+  """Reads the samples of a FLAC or WAV file, int16 [samples].
 
   Raises:
-    OSError: If there is no such file.
-    ValueError: If it is not audio, or not of 16 kHz and one channel.
+    errors.MissingFileError: If there is no such file.
+    errors.DataError: If it is no audio, or not of 16 kHz and one channel.
   """
   if not pathlib.Path(path).is_file():
     raise errors.MissingFileError(f'Expected a file {path}, found none.')
@@ -207,6 +254,6 @@ def read_audio(path: str) -> np.ndarray:
   if rate != features_lib.SAMPLE_RATE or audio.shape[1] != 1:
     raise errors.DataError(
         f'Expected {features_lib.SAMPLE_RATE} Hz and one channel in {path},'
-        f' found {rate} Hz and {audio.shape[1]}. Convert it first.'
+        f' found {rate} Hz and {audio.shape[1]}. Convert the file first.'
     )
   return audio[:, 0]

@@ -1,12 +1,12 @@
 # Copyright 2026 The tff-partial Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""LibriSpeech [1] from TensorFlow Datasets, one client a speaker.
+"""LibriSpeech [1] from TensorFlow Datasets, with a client for each speaker.
 
-The corpus does not fit in memory, and its records are in no order of speakers.
-It is gone through once: each record goes to a staging file in which an
-interrupted run is continued, then speaker after speaker to the files that
-training reads. Each speaker's utterances are split into those to train and
-those to test on; the corpus's own test sets hold other speakers.
+The corpus does not fit in memory, and its records are not sorted by speaker.
+They are read once and copied to a staging file, where an interrupted run is
+continued. Then one speaker after the other is written to the files that
+training reads. Each speaker's utterances are split for training and testing,
+because the corpus's own test sets hold other speakers.
 
 [1] Panayotov et al. ICASSP 2015. https://www.openslr.org/12
 """
@@ -21,20 +21,18 @@ from typing import Optional
 from absl import logging
 import numpy as np
 import tensorflow_datasets as tfds
-import tensorflow_federated as tff
 import tqdm
 
 from tff_partial import errors
 from tff_partial.data import cached_folder
-from tff_partial.data import example_protos
 from tff_partial.data import people as people_lib
 
 from . import import_speech
 
-# 921 speakers, close to the number that the paper has.
+# 921 speakers, which is close to the paper's number.
 SPLITS = ('train_clean360',)
 
-_VERSION = 1  # Of the files made.
+_VERSION = 1  # Must be raised with any change to the files.
 _COMMIT_EVERY = 200  # Records, of about 0.4 MB.
 _SCHEMA = """
     CREATE TABLE IF NOT EXISTS utterances (
@@ -53,22 +51,23 @@ def create_librispeech(
     splits: Sequence[str] = SPLITS,
     data_dir: Optional[str] = None,
 ) -> str:
-  """Writes the speakers' utterances, or finds them written.
+  """Writes the speakers' utterances, unless the cache holds them.
 
   Args:
-    cache_dir: Where to keep them, and for a time as much again; see
-      `cached_folder.cached_folder`.
-    splits: The corpus's parts, as TensorFlow Datasets calls them.
-    data_dir: Where TensorFlow Datasets keeps the prepared corpus; `None` is its
-      own place. If it is not there it is downloaded, 60 GB, and prepared, which
-      takes ffmpeg.
+    cache_dir: Where to keep them, with room for a second copy while they are
+      made; see `cached_folder.cached_folder`.
+    splits: Parts of the corpus, by the names of TensorFlow Datasets.
+    data_dir: Where TensorFlow Datasets keeps the prepared corpus; `None` means
+      its default. If the corpus is not there, 60 GB are downloaded and
+      prepared, which requires ffmpeg.
 
   Returns:
     A folder with `train.sqlite` and `test.sqlite`, of the same speakers.
 
   Raises:
-    OSError: If it cannot be downloaded or written.
-    ValueError: If there is no such part.
+    errors.FileError: If the corpus cannot be downloaded or prepared.
+    errors.SettingsError: If there is no such part.
+    OSError: If the folder cannot be written.
   """
   name = f'librispeech-{_VERSION}-{"-".join(splits)}'
   staging = os.path.join(
@@ -86,42 +85,26 @@ def create_librispeech(
   return cached_folder.cached_folder(name, make, cache_dir=cache_dir)
 
 
-def load_client_data(
-    folder: str,
-) -> tuple[
-    tff.simulation.datasets.ClientData, tff.simulation.datasets.ClientData
-]:
-  """The training and test utterances of a folder, as TFF's own class."""
-  parse_fn = example_protos.parse_fn(import_speech.AUDIO_FEATURES)
-  train, test = (
-      tff.simulation.datasets.SqlClientData(
-          os.path.join(folder, name)
-      ).preprocess(lambda dataset: dataset.map(parse_fn))
-      for name in ('train.sqlite', 'test.sqlite')
-  )
-  return train, test
-
-
 def stage(
     builder: tfds.core.DatasetBuilder,
     splits: Sequence[str],
     connection: sqlite3.Connection,
 ) -> None:
-  """Copies records in their order, from the first that is not there.
+  """Copies records in their order, from the first that is not there yet.
 
   Args:
-    builder: Of the prepared corpus.
-    splits: Its parts.
-    connection: To the staging file.
+    builder: The builder of the prepared corpus.
+    splits: Parts of the corpus.
+    connection: The staging file.
 
   Raises:
-    ValueError: If there is no such part.
+    errors.SettingsError: If there is no such part.
   """
   connection.executescript(_SCHEMA)
   for split in splits:
     if split not in builder.info.splits:
-      raise errors.DataError(
-          f'Expected a part of LibriSpeech of {sorted(builder.info.splits)},'
+      raise errors.SettingsError(
+          f'Expected parts of LibriSpeech in {sorted(builder.info.splits)},'
           f' found {split!r}.'
       )
     (done,) = connection.execute(
@@ -133,7 +116,7 @@ def stage(
     records = builder.as_dataset(
         split=f'{split}[{done}:]',
         shuffle_files=False,
-        # One file after the other: `done` counts in this order.
+        # One file after the other, in the order in which `done` counts.
         read_config=tfds.ReadConfig(interleave_cycle_length=1),
     )
     for number, record in enumerate(
@@ -158,24 +141,24 @@ def stage(
 
 
 def _prepared(data_dir: Optional[str]) -> tfds.core.DatasetBuilder:
-  """The corpus, downloaded and prepared if it is not there."""
+  """Returns the corpus, after preparing it if it is not there."""
   builder = tfds.builder('librispeech', data_dir=data_dir)
   if not builder.info.splits:
     logging.warning('Downloading LibriSpeech, 60 GB, to %s.', builder.data_dir)
     try:
       builder.download_and_prepare()
-    except Exception as e:  # Whatever network, ffmpeg and disk come up with.
+    except Exception as e:  # The network, ffmpeg and disk all raise their own.
       raise errors.FileError(
-          f'Expected LibriSpeech prepared in {builder.data_dir}, found none,'
-          f' and preparing it failed: {e}. Prepare it with TensorFlow Datasets,'
-          ' or use "python -m tasks.import_client_data librispeech" on a folder'
-          ' of the original.'
+          f'Expected LibriSpeech in {builder.data_dir}, found none, and'
+          f' preparing it failed: {e}. Prepare it with TensorFlow Datasets, or'
+          ' import a folder of the original corpus with "python -m'
+          ' tasks.import_client_data librispeech".'
       ) from e
   return builder
 
 
 def _by_speaker(connection: sqlite3.Connection) -> people_lib.ClientSource:
-  """The staged utterances, speaker by speaker."""
+  """Returns the staged utterances, speaker by speaker."""
   connection.execute(
       'CREATE INDEX IF NOT EXISTS by_speaker ON utterances (speaker)'
   )

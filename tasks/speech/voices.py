@@ -1,11 +1,11 @@
 # Copyright 2026 The tff-partial Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""Voices: speakers made by a speech synthesizer, saying short sentences.
+"""Voices: synthetic speakers who say short sentences.
 
-A demonstration of speech recognition by speaker, not evidence: findings come
-from real people's data. Each speaker has an accent, a voice, a pitch, a rate of
-speech, and a microphone with a tone and a noise of its own. What is said is of
-digits, letters and a hundred common words.
+They demonstrate speech recognition by speaker and are no evidence; findings
+come from real people's data. Each speaker has an accent, a voice, a pitch, a
+rate of speech, and a microphone with its own tone and noise. Sentences consist
+of digits, letters and a hundred common words.
 
 Audio is int16 at 16 kHz. Nothing is downloaded, and the same seed makes the
 same bytes.
@@ -24,7 +24,7 @@ from tff_partial.data import people as people_lib
 from . import espeak
 from . import import_speech
 
-_VERSION = 1  # Of the data: to be raised with any change to what is said.
+_VERSION = 1  # Must be raised with any change to the data.
 _ACCENTS = (
     'en',
     'en-029',
@@ -49,7 +49,7 @@ _VARIANTS = (
 )
 _DIGITS = 'ZERO ONE TWO THREE FOUR FIVE SIX SEVEN EIGHT NINE'.split()
 _LETTERS = 'ABCDEFGHIJKLMNOPQRSTUVWXYZ'
-# What fills the sentences below.
+# Words that fill the gaps of the sentences below.
 _WORDS = {
     'verb': 'OPEN CLOSE START STOP FIND SHOW MOVE KEEP CHECK PAINT'.split(),
     'color': 'RED GREEN BLUE WHITE BLACK YELLOW BROWN GREY'.split(),
@@ -75,18 +75,19 @@ _SENTENCES = (
     'WHERE IS THE {thing}',
     'IT IS {digit} {digit} ON {day}',
 )
-_SPELT, _NUMBERS = 0.2, 0.3  # Of what is said; the rest are sentences.
+# Fractions of the utterances that spell or count; the others are sentences.
+_SPELT, _NUMBERS = 0.2, 0.3
 
 
 class Speaker(NamedTuple):
   """A speaker.
 
   Attributes:
-    voice: Accent and variant, as the engine calls them.
-    rate: Words a minute.
-    pitch: From 0 to 99.
-    tone: How much of each sample is taken from the next: above 0 a bright
-      microphone, below a dull one.
+    voice: Accent and variant, by the engine's names.
+    rate: Words per minute.
+    pitch: The pitch, from 0 to 99.
+    tone: Fraction of each sample that is subtracted from the next one. Above 0
+      the microphone sounds bright, below 0 dull.
     noise: Standard deviation of the microphone's noise, in units of int16.
   """
 
@@ -104,19 +105,20 @@ def create_voices(
     num_utterances: int = 25,
     seed: int = 0,
 ) -> str:
-  """Makes the speakers' utterances, or finds them made.
+  """Makes the speakers' utterances, unless the cache holds them.
 
   Args:
     cache_dir: Where to keep them; see `cached_folder.cached_folder`.
-    num_speakers: How many speakers.
-    num_utterances: Of each, a fifth of them for testing.
+    num_speakers: Number of speakers.
+    num_utterances: Utterances per speaker. A fifth of them are for testing.
     seed: Determines everything.
 
   Returns:
     A folder with `train.sqlite` and `test.sqlite`, of the same speakers.
 
   Raises:
-    OSError: If it cannot be written, or the engine fails.
+    errors.WorkerError: If the engine fails.
+    OSError: If the folder cannot be written.
   """
   left_out = collections.Counter()
   people = people_lib.ClientSource(
@@ -138,7 +140,7 @@ def _speak(
     seed: int,
     left_out: collections.Counter[str],
 ) -> Iterator[tuple[str, Mapping[str, Sequence]]]:
-  """Speakers and what they say."""
+  """Yields the speakers' names and utterances."""
   rngs = [np.random.default_rng([seed, i]) for i in range(num_speakers)]
   speakers = [_create_speaker(rng) for rng in rngs]
   sentences = [
@@ -178,7 +180,7 @@ def _create_sentence(rng: np.random.Generator) -> str:
 
 
 def _as_spoken(sentence: str) -> str:
-  """Text that the engine reads as meant: `a` alone is an article to it."""
+  """Writes letters so that the engine spells them: `a` would be an article."""
   words = sentence.lower().split()
   return ' '.join('ay' if word == 'a' else word for word in words)
 
@@ -186,7 +188,7 @@ def _as_spoken(sentence: str) -> str:
 def _record(
     spoken: np.ndarray, speaker: Speaker, rng: np.random.Generator
 ) -> np.ndarray:
-  """What the speaker's microphone makes of it: int16 at 16 kHz."""
+  """Applies the speaker's microphone; returns int16 samples at 16 kHz."""
   audio = signal.resample_poly(spoken.astype(np.float64), 320, 441)
   audio[1:] -= speaker.tone * audio[:-1]
   audio += speaker.noise * rng.normal(size=len(audio))

@@ -1,16 +1,17 @@
 # Copyright 2026 The tff-partial Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""Docstrings: what the installed packages say about themselves, by module.
+"""Docstrings of installed packages, by module.
 
-A demonstration of what partial personalization is for, not evidence: findings
-come from real people's data. An installed module stands for an author, and the
-English sentences of its docstrings for what the author wrote. Files are parsed,
-never imported, so the same versions of the packages make the same bytes.
+They demonstrate what partial personalization is for and are no evidence;
+findings come from real people's data. An installed module stands for an author,
+and the English sentences of its docstrings for the author's texts. Files are
+parsed but never imported, so the same versions of the packages make the same
+bytes.
 
-Left out are code, tables and lists of names; sentences that a module says
-twice; and those that an earlier module said, since much is copied. A fifth is
-for testing, in whole docstrings, so that no sentence is tested whose neighbour
-was trained on.
+Code, tables and lists of names are left out, as are sentences that occur
+earlier in the module, or in an earlier module, since much is copied. A fifth of
+the sentences is for testing. Docstrings are not divided, so that sentences for
+testing have no neighbours in the training data.
 """
 
 import ast
@@ -33,15 +34,15 @@ from tff_partial.data import sql_writer
 from . import text
 from . import vocabulary
 
-_VERSION = 1  # Of the data: to be raised with any change to what is taken.
+_VERSION = 1  # Must be raised with any change to the data.
 # BUILD: deps = ["@pip//fonttools", "@pip//jax", "@pip//jinja2", "@pip//keras"]
 # BUILD: deps = ["@pip//mpmath", "@pip//pillow", "@pip//scikit_learn"]
 # BUILD: deps = ["@pip//matplotlib", "@pip//numpy", "@pip//scipy"]
 # BUILD: deps = ["@pip//sqlalchemy", "@pip//tensorflow"]
 # BUILD: deps = ["@pip//tensorflow_datasets", "@pip//tensorflow_estimator"]
 # BUILD: deps = ["@pip//tensorflow_federated", "@pip//tensorflow_probability"]
-# Package to the distribution that says which version it is. Where one package
-# repeats another it comes after it.
+# Packages, with the distribution whose version each has. A package that copies
+# from another one comes after it.
 PACKAGES: Mapping[str, str] = {
     'keras': 'keras',
     'numpy': 'numpy',
@@ -60,17 +61,17 @@ PACKAGES: Mapping[str, str] = {
     'tensorflow_federated': 'tensorflow-federated',
     'tensorflow_datasets': 'tensorflow-datasets',
 }
-# Copies of other modules, made by programs, or not written for readers.
+# Folders of copies, of generated modules, and of modules not meant for readers.
 _SKIPPED = frozenset(('tests', 'test', 'testing', 'substrates', '_api'))
-_MIN_SENTENCES = 100  # Of a module, for training and for testing.
-_MIN_TEST = 10
+_MIN_SENTENCES = 100  # Of a module, for training and testing together.
+_MIN_TEST = 10  # Of a module, for testing.
 _TRAIN_PER_TEST = 4
-_MIN_CHARACTERS = 8000  # Of a file; shorter ones never have so many sentences.
+_MIN_CHARACTERS = 8000  # Of a file; shorter ones never have enough sentences.
 
-# What starts a new paragraph beside an empty line: a name or an item explained.
+# Like an empty line, an item of a list or of arguments starts a new paragraph.
 _ITEM = re.compile(r'\s*(?:[-*+] |\d+\. |[\w`*., ]{1,60}(?:\([^)]*\))?: )')
 _MARKUP = str.maketrans('', '', '`*')
-_ROLE = re.compile(r':[\w:]+:`~?\.?')  # Sphinx's: :class:`~tf.Tensor`.
+_ROLE = re.compile(r':[\w:]+:`~?\.?')  # As Sphinx's :class:`~tf.Tensor`.
 _CODE = re.compile(r'>>>|--|==|\.\.\.')
 
 
@@ -79,7 +80,7 @@ def create_docstrings(
     *,
     packages: Sequence[str] = tuple(PACKAGES),
 ) -> str:
-  """Collects the modules' sentences, or finds them collected.
+  """Collects the modules' sentences, unless the cache holds them.
 
   Args:
     cache_dir: Where to keep them; see `cached_folder.cached_folder`.
@@ -89,7 +90,7 @@ def create_docstrings(
     A folder with `train.sqlite`, `test.sqlite` and `vocabulary.txt`.
 
   Raises:
-    ValueError: If no module of the packages has enough sentences.
+    errors.SettingsError: If no module of the packages has enough sentences.
     OSError: If the folder cannot be written.
   """
   versions = [
@@ -113,9 +114,9 @@ def create_docstrings(
           train.write(name, {'tokens': parts[0]})
           test.write(name, {'tokens': parts[1]})
     if not said:
-      raise errors.DataError(
-          f'Expected modules with {_MIN_SENTENCES} sentences in the docstrings'
-          f' of {list(packages)}, found none.'
+      raise errors.SettingsError(
+          f'Expected `packages` with {_MIN_SENTENCES} sentences in the'
+          f' docstrings of some module, found {list(packages)}.'
       )
     vocabulary.write(folder)
 
@@ -125,9 +126,9 @@ def create_docstrings(
 
 
 def _modules(package: str) -> Iterator[tuple[str, str]]:
-  """Names and files of a package's modules, in the order of their names."""
-  spec = importlib.util.find_spec(package)  # Imports nothing of it.
-  assert spec and spec.origin, package  # Its version was asked before.
+  """Yields names and files of a package's modules, in the order of names."""
+  spec = importlib.util.find_spec(package)  # This does not import the package.
+  assert spec and spec.origin, package  # Its version was read before.
   root = os.path.dirname(spec.origin)
   for folder, folders, files in os.walk(root):
     folders[:] = sorted(set(folders) - _SKIPPED)
@@ -143,7 +144,7 @@ def _modules(package: str) -> Iterator[tuple[str, str]]:
 def _read_module(
     path: str, said: set[str]
 ) -> tuple[Sequence[str], Sequence[str]]:
-  """A module's sentences for training and for testing, each once.
+  """Reads a module's sentences for training and for testing, each once.
 
   Args:
     path: The file.
@@ -154,7 +155,7 @@ def _read_module(
   if len(source) < _MIN_CHARACTERS:
     return [], []
   with warnings.catch_warnings():
-    warnings.simplefilter('ignore')  # Of the parser, about others' escapes.
+    warnings.simplefilter('ignore')  # About escapes in other people's code.
     tree = ast.parse(source)
   train, test, seen = [], [], set()
   for node in ast.walk(tree):
@@ -175,7 +176,7 @@ def _read_module(
 
 
 def _sentences(docstring: str) -> Iterator[str]:
-  """The English sentences of a docstring, words apart."""
+  """Yields the English sentences of a docstring, with words separated."""
   for paragraph in _paragraphs(docstring):
     for sentence in text.split_sentences(paragraph):
       if sentence[-1] not in '.?!:' or _CODE.search(sentence):
@@ -186,7 +187,7 @@ def _sentences(docstring: str) -> Iterator[str]:
 
 
 def _paragraphs(docstring: str) -> Iterator[str]:
-  """Lines that belong together: of one indentation, or an item and its text."""
+  """Yields paragraphs: lines of one indentation, or an item and its text."""
   lines, indentation = [], None
   for line in [*inspect.cleandoc(docstring).split('\n'), '']:
     item = _ITEM.match(line)
@@ -195,7 +196,7 @@ def _paragraphs(docstring: str) -> Iterator[str]:
       yield ' '.join(lines)
       lines = []
     if item:
-      # What NumPy's style has after ` : ` is a type.
+      # In NumPy's style, a type follows after ` : `.
       line = '' if ' : ' in item[0] else line[item.end() :]
       indentation = None
     else:

@@ -1,6 +1,6 @@
 # Copyright 2026 The tff-partial Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""Reads text by person from JSON lines: one object for each thing written.
+"""Imports text by person from JSON lines: one object for each text.
 
 {"user": "ann", "date": "2014-01-22T04:00:55", "text": "Some text. More."}
 """
@@ -22,24 +22,57 @@ from . import text as text_lib
 from . import vocabulary
 
 
+def add_parser(kinds: Any, **kwargs: Any) -> None:
+  """Adds `jsonl` to the kinds of `tasks.import_client_data`.
+
+  Args:
+    kinds: What `ArgumentParser.add_subparsers` returned.
+    **kwargs: Keyword arguments of every kind.
+  """
+  parser = kinds.add_parser(
+      'jsonl', help='text, as one JSON object per line (.jsonl, .gz)', **kwargs
+  )
+  parser.add_argument(
+      '--text',
+      default='text',
+      help='field of the text, or of a list of sentences; default: %(default)s',
+  )
+  parser.add_argument(
+      '--person',
+      default='person',
+      help='field that says who wrote it; default: %(default)s',
+  )
+  parser.add_argument(
+      '--date',
+      help='field that says when it was written; if given, the latest texts of'
+      ' each person are for testing',
+  )
+  parser.set_defaults(
+      read=lambda args: read_jsonl(
+          args.source, text=args.text, person=args.person, date=args.date
+      )
+  )
+
+
 def read_jsonl(
     path: str, *, text: str, person: str, date: Optional[str] = None
 ) -> people_lib.ClientSource:
-  """Sentences of a file of JSON lines, by the person who wrote them.
+  """Reads the sentences of a file of JSON lines, by who wrote them.
 
-  What stands on one line is never divided between training and testing. All
-  of the file's words are in memory while it is read.
+  The sentences of one line are either all for training or all for testing. The
+  whole text is in memory while it is read.
 
   Args:
-    path: The file, UTF-8; it may be compressed (`.gz`).
-    text: The field of what was written: text, or a list of sentences.
-    person: The field of who wrote it, text or a whole number.
-    date: The field of when: ISO 8601, or seconds since 1970. What a person
-      wrote last is then for testing.
+    path: A file in UTF-8, which may be compressed (`.gz`).
+    text: The field of the text, or of a list of sentences.
+    person: The field that says who wrote it, text or an integer.
+    date: The field that says when it was written, ISO 8601 or seconds since
+      1970. If given, the latest texts of each person are for testing.
 
   Raises:
-    OSError: If there is no such file.
-    ValueError: If a line is not as expected, naming it, or nobody wrote a word.
+    errors.MissingFileError: If there is no such file.
+    errors.DataError: If a line is not as expected, giving its number, or if the
+      file has no text.
   """
   left_out = collections.Counter()
   written = collections.defaultdict(list)  # By person: (time, sentences).
@@ -50,7 +83,7 @@ def read_jsonl(
       if name not in fields:
         raise errors.DataError(
             f'Expected a field {name!r} {where}, found {sorted(fields)}. Name'
-            ' it with --text, --person or --date.'
+            ' the fields with `text`, `person` and `date`.'
         )
     name = fields[person]
     if isinstance(name, bool) or not isinstance(name, (str, int)) or name == '':
@@ -81,7 +114,8 @@ def read_jsonl(
 
 
 def _by_time(texts: list[tuple[float, list[str]]]) -> dict[str, Any]:
-  texts = sorted(texts, key=lambda t: t[0])  # Stable: then by line.
+  """A person's sentences in order of time, and the line that each is from."""
+  texts = sorted(texts, key=lambda t: t[0])  # Ties stay in the file's order.
   return {
       'tokens': [sentence for _, sentences in texts for sentence in sentences],
       'line': np.repeat(
@@ -91,7 +125,7 @@ def _by_time(texts: list[tuple[float, list[str]]]) -> dict[str, Any]:
 
 
 def _lines(path: str) -> Iterator[tuple[int, bytes]]:
-  """Numbered lines, from 1, but for empty ones."""
+  """Yields the lines that are not empty, with their numbers from 1."""
   if not os.path.isfile(path):
     raise errors.MissingFileError(f'Expected a file {path}, found none.')
   with gzip.open(path) if path.endswith('.gz') else open(path, 'rb') as f:
@@ -101,8 +135,8 @@ def _lines(path: str) -> Iterator[tuple[int, bytes]]:
           yield number, line
     except (gzip.BadGzipFile, EOFError) as e:
       raise errors.DataError(
-          f'Expected a gzip file in {path}, found something else, or one that'
-          f' was cut short: {e}.'
+          f'Expected a gzip file in {path}, found something else, or a file'
+          f' that was cut short: {e}.'
       ) from e
 
 
@@ -132,7 +166,7 @@ def _sentences(value: Any, where: str) -> list[str]:
 
 
 def _time(value: Any, where: str) -> float:
-  """Seconds since 1970; without a zone UTC."""
+  """Converts to seconds since 1970; a date without a time zone is in UTC."""
   if isinstance(value, (int, float)) and not isinstance(value, bool):
     return float(value)
   try:

@@ -1,10 +1,10 @@
 # Copyright 2026 The tff-partial Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""Text to sentences, and sentences to words.
+"""Splits text into sentences, and sentences into words.
 
-Words are made as in TFF's Stack Overflow: lower case, HTML unescaped, addresses
-replaced by `<URL>`, punctuation apart but for apostrophes and hyphens within a
-word. Letters beyond ASCII stay, which TFF's data have lost.
+Words are as in TFF's Stack Overflow: lower case, HTML unescaped, addresses
+replaced by `<URL>`, and punctuation separated, except for apostrophes and
+hyphens within a word. Letters beyond ASCII are kept, which TFF's data lack.
 """
 
 import html
@@ -13,17 +13,17 @@ import re
 _ADDRESS = re.compile(r'\b(?:https?://|www\.)[^\s<>()]*[^\s<>().,;:!?]')
 _WORD = re.compile(r"<URL>|\w+(?:['-]\w+)*|[^\w\s]")
 _APOSTROPHES = str.maketrans('‘’`´', "''''")
-# A paragraph's end, or that of a sentence before something that begins one.
+# The end of a paragraph, or of a sentence before the start of another one.
 _BETWEEN = re.compile(r'\n\s*\n|(?<=[.!?])\s+(?=["\'(]?[^\W\d_a-z])')
 
 
 def split_sentences(text: str) -> list[str]:
-  """The sentences of a text, on one line each, none of them empty."""
+  """Returns the sentences of a text, each on one line and none empty."""
   sentences = (' '.join(part.split()) for part in _BETWEEN.split(text))
   return [sentence for sentence in sentences if sentence]
 
 
 def to_words(sentence: str) -> list[str]:
-  """The words of a sentence; none if there is nothing in it."""
+  """Returns the words of a sentence; none if it is empty."""
   sentence = html.unescape(sentence).translate(_APOSTROPHES).lower()
   return _WORD.findall(_ADDRESS.sub(' <URL> ', sentence))

@@ -2,10 +2,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """TFF's Stack Overflow: the users of the paper's task, in a small folder.
 
-TFF's file holds the sentences of 342,477 users. The paper's task has 1,000 of
-those who have at least 100 sentences for training and 10, of a later date, for
-testing, and at most 1,000 of each [1, Section 4]. They are drawn once and
-copied, so that no later start looks at the large file.
+TFF's file holds the sentences of 342,477 users. The paper's task samples 1,000
+users with at least 100 sentences for training and 10 later ones for testing,
+and uses at most 1,000 sentences of each [1, Section 4]. They are sampled once
+and copied, so that later runs do not read the large file.
 
 [1] Pillutla et al. ICML 2022. https://arxiv.org/abs/2204.03809
 """
@@ -25,7 +25,7 @@ from tff_partial.data import sql_writer
 
 from . import vocabulary
 
-_VERSION = 1  # Of the folder: to be raised with any change to what is copied.
+_VERSION = 1  # Must be raised with any change to the files.
 _MIN_TRAIN, _MIN_TEST, _MAX_EXAMPLES = 100, 10, 1000
 _WORDS = 10_000
 
@@ -38,23 +38,25 @@ def create_stackoverflow(
     tff_cache_dir: Optional[str] = None,
     keras_cache_dir: Optional[str] = None,
 ) -> str:
-  """Draws users from TFF's Stack Overflow, or finds them drawn.
+  """Copies a sample of TFF's Stack Overflow, unless the cache holds it.
 
-  `tff.simulation.datasets.stackoverflow` downloads what is not there.
+  `tff.simulation.datasets.stackoverflow` downloads the files that are missing.
 
   Args:
     cache_dir: Where to keep the folder; see `cached_folder.cached_folder`.
-    num_clients: How many users; fewer if fewer have enough sentences.
-    seed: Determines which.
-    tff_cache_dir: Where TFF keeps the sentences; `None` is `~/.tff`.
-    keras_cache_dir: Where TFF keeps the words; `None` is `~/.keras`.
+    num_clients: Number of users; fewer if fewer have enough sentences.
+    seed: Determines the sample.
+    tff_cache_dir: Where TFF keeps the sentences; `None` means `~/.tff`.
+    keras_cache_dir: Where TFF keeps the words; `None` means `~/.keras`.
 
   Returns:
     A folder with `train.sqlite`, `test.sqlite` and `vocabulary.txt`.
 
   Raises:
-    OSError: If it cannot be downloaded, saying which file to put where.
-    ValueError: If a file is damaged.
+    errors.FileError: If a file cannot be downloaded, saying which file to put
+      where.
+    errors.DataError: If a file is damaged, or no user has enough sentences.
+    OSError: If the folder cannot be written.
   """
 
   def make(folder: str) -> None:
@@ -78,7 +80,7 @@ def create_stackoverflow(
 def _draw_clients(
     cache_dir: Optional[str], num_clients: int, seed: int
 ) -> tuple[sql_clients.SqlClients, sql_clients.SqlClients]:
-  """Views of the users drawn; SQLite finds who has enough sentences."""
+  """Samples users with enough sentences, whom SQLite finds."""
   cache_dir = cache_dir or os.path.join(os.path.expanduser('~'), '.tff')
   path = os.path.join(cache_dir, 'stackoverflow.sqlite')
   if not os.path.exists(path):
@@ -86,7 +88,7 @@ def _draw_clients(
     try:
       _download(path, lambda: load(cache_dir))
     except BaseException:
-      # TFF would take half a file for the whole next time.
+      # The next time, TFF would take half a file for a complete one.
       if os.path.exists(path):
         os.remove(path)
       raise
@@ -110,7 +112,7 @@ def _draw_clients(
 
 
 def _load_words(cache_dir: Optional[str]) -> Sequence[str]:
-  """The words that most users use in their training sentences."""
+  """Reads the words that most users use in their training sentences."""
   cache_dir = cache_dir or os.path.join(os.path.expanduser('~'), '.keras')
   path = os.path.join(cache_dir, 'datasets', 'stackoverflow.word_count')
   if not os.path.isfile(path):
@@ -123,9 +125,9 @@ def _load_words(cache_dir: Optional[str]) -> Sequence[str]:
 def _download(path: str, load_fn: Callable[[], Any]) -> Any:
   try:
     return load_fn()
-  except Exception as e:  # Whatever network, archive and SQLite come up with.
+  except Exception as e:  # The network, archives, SQLite all raise their own.
     raise errors.FileError(
         f"Expected TFF's Stack Overflow in {path}, found no such file, and"
-        f' downloading it failed: {e}. Put the unpacked file there, or use'
-        ' --data=embedded.'
+        f' downloading it failed: {e}. Put the unpacked file there, or use the'
+        ' embedded data.'
     ) from e

@@ -1,10 +1,10 @@
 # Copyright 2026 The tff-partial Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""Words and their numbers, made of training text and stored with it.
+"""Words and their numbers, made from training text and stored with it.
 
-Numbers are those of TFF's Stack Overflow task: 0 is padding, then come the
-words, the most common first, then one number for all other words, one for the
-start of a sentence and one for its end.
+Numbers are those of TFF's Stack Overflow task: 0 for padding, then the words
+from the most common one, then one number for all other words, one for the start
+of a sentence and one for its end.
 """
 
 import collections
@@ -23,7 +23,7 @@ from tff_partial import files
 from tff_partial.data import sql_clients
 
 FILE = 'vocabulary.txt'
-# Of one example in the folders this is about: words with spaces between them.
+# An example in a folder of text: a sentence, with spaces between words.
 FEATURES = collections.OrderedDict(tokens=tf.TensorSpec([], tf.string))
 PADDING = 0
 _NUM_SPECIAL = 4
@@ -51,12 +51,12 @@ class Vocabulary:
 
   @property
   def size(self) -> int:
-    """How many numbers there are, with the four that are not words."""
+    """The number of numbers, including the four that are not words."""
     return len(self.words) + _NUM_SPECIAL
 
   @property
   def other(self) -> int:
-    """The number of words that are not in the vocabulary."""
+    """The number that stands for words outside the vocabulary."""
     return len(self.words) + 1
 
   @property
@@ -69,12 +69,12 @@ class Vocabulary:
 
   @property
   def text(self) -> str:
-    """As in a file, one word a line."""
+    """The text of a file: one word per line."""
     return ''.join(f'{word}\n' for word in self.words)
 
   @property
   def digest(self) -> str:
-    """A fingerprint: models of other words are other models."""
+    """A fingerprint of the words, on which models depend."""
     return hashlib.blake2b(self.text.encode(), digest_size=6).hexdigest()
 
   @functools.cached_property
@@ -86,19 +86,19 @@ class Vocabulary:
       sentences: Union[Sequence[Union[str, bytes]], np.ndarray],
       length: int,
   ) -> np.ndarray:
-    """Sentences as numbers: start, at most `length` words, and the end.
+    """Converts sentences to numbers: start, at most `length` words, and end.
 
-    The end is left off where a sentence was cut, as in TFF's task.
+    As in TFF's task, a sentence that was cut has no end.
 
     Args:
-      sentences: Words with spaces between them, UTF-8.
-      length: Words to keep of each.
+      sentences: Words with spaces between them, in UTF-8.
+      length: The number of words to keep of each sentence.
 
     Returns:
       int32 [sentences, length + 1], padded.
 
     Raises:
-      ValueError: If a sentence is not UTF-8, naming it.
+      errors.DataError: If a sentence is not UTF-8, giving its position.
     """
     numbers = np.full([len(sentences), length + 1], PADDING, np.int32)
     get, other = self._number_of.get, self.other
@@ -122,8 +122,8 @@ def load(folder: str) -> Vocabulary:
   """Reads the vocabulary of a folder.
 
   Raises:
-    OSError: If there is none.
-    ValueError: If it is not UTF-8 or has a word twice.
+    errors.MissingFileError: If there is none.
+    errors.DataError: If it is not UTF-8 or has a word twice.
   """
   path = os.path.join(folder, FILE)
   if not os.path.isfile(path):
@@ -136,7 +136,7 @@ def load(folder: str) -> Vocabulary:
       return Vocabulary(tuple(f.read().split()))
   except ValueError as e:  # A UnicodeDecodeError is one.
     raise errors.DataError(
-        f'Expected UTF-8 text in {path}, a word a line. {e}'
+        f'Expected UTF-8 text in {path}, one word per line. {e}'
     ) from e
 
 
@@ -146,13 +146,17 @@ def save(folder: str, vocabulary: Vocabulary) -> None:
 
 
 def write(folder: str, *, max_words: int = 10_000) -> None:
-  """Makes the vocabulary of a folder's training text, and stores it there.
+  """Makes the vocabulary of a folder's training text and writes it there.
 
-  Kept are the words that most people use, then those used most often.
+  Words that most people use come first, and among them those used most often.
+
+  Args:
+    folder: A folder with `train.sqlite`.
+    max_words: The number of words to keep.
 
   Raises:
+    errors.DataError: If the training text cannot be read.
     OSError: If the folder cannot be read or written.
-    ValueError: If the training text cannot be read.
   """
   people, uses = collections.Counter(), collections.Counter()
   clients = sql_clients.SqlClients(os.path.join(folder, 'train.sqlite'))

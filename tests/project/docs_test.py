@@ -21,7 +21,7 @@ from tff_partial.experiments import methods
 
 # BUILD: tags = ["external"]
 # Packages whose modules define flags for the commands that import them.
-_COMMANDS = ('tff_partial.experiments',)
+_COMMANDS = ('tff_partial.data', 'tff_partial.experiments', 'tasks')
 flags_lib.define()
 _NAMES = [markdown.name(path) for path in markdown.PAGES]
 
@@ -41,9 +41,13 @@ def _flags_of(path: pathlib.Path) -> Iterator[str]:
       elif node.func.attr.startswith('DEFINE_'):
         yield f'--{names[0]}'
     elif isinstance(node, ast.ImportFrom) and node.module:
+      # A command of `tasks` imports its own package by relative imports.
+      package = f'tasks.{node.module}' if node.level == 1 else node.module
+      if path.parent.name != 'tasks' and node.level:
+        continue
       for alias in node.names:
-        imported = _source(f'{node.module}.{alias.name}')
-        if node.module.startswith(_COMMANDS) and imported.is_file():
+        imported = _source(f'{package}.{alias.name}')
+        if package.startswith(_COMMANDS) and imported.is_file():
           yield from _flags_of(imported)
 
 

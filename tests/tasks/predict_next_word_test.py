@@ -14,6 +14,7 @@ import tensorflow_federated as tff
 from tasks import predict_next_word
 from tasks.stackoverflow import task as stackoverflow
 from tasks.stackoverflow import vocabulary
+from tests.helpers import commands
 from tff_partial.experiments import config as config_lib
 from tff_partial.experiments import parts
 from tff_partial.experiments import run_folder
@@ -112,8 +113,21 @@ class PredictNextWordTest(absltest.TestCase):
     )
 
   def test_client_without_variables(self):
-    with self.assertRaisesRegex(ValueError, "found 'bob'. Some that have: ann"):
+    with self.assertRaisesRegex(ValueError, "found 'bob'. Some of them: ann"):
       predict_next_word.NextWords(self.folder).predict('a', 'bob')
+
+  def test_command_line(self):
+    self.assertRegex(
+        commands.call(
+            predict_next_word, f'--run={self.folder}', '--client=ann', 'a'
+        )[1],
+        r'^shared: b \S+%  a \S+%  c \S+%\nann: c \S+%  b .*\n$',
+    )
+    status, _, said = commands.call(
+        predict_next_word, f'--run={self.folder}', '--client=bob', 'a'
+    )
+    self.assertEqual(status, 1)
+    self.assertStartsWith(said, 'Error: Expected one of the 1 clients')
 
   def test_run_of_another_task(self):
     self.write_run(task='emnist')

@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """A recording, as the models of a run hear it."""
 
-import contextlib
-import io
 import json
 import os
 import tempfile
@@ -17,6 +15,7 @@ from tasks import transcribe
 from tasks.speech import ctc
 from tasks.speech import encoder as encoder_lib
 from tasks.speech import task as speech
+from tests.helpers import commands
 from tff_partial.experiments import config as config_lib
 from tff_partial.experiments import run_folder
 from tff_partial.learning import partial_model
@@ -67,17 +66,11 @@ class TranscribeTest(absltest.TestCase):
       json.dump({'settings': settings}, f)
 
   def transcribe(self, *options):
-    args = transcribe._parse(
-        ['transcribe', f'--run={self.folder}', self.audio, *options]
+    return commands.call(
+        transcribe, f'--run={self.folder}', self.audio, *options
     )
-    with (
-        contextlib.redirect_stdout(io.StringIO()) as stdout,
-        contextlib.redirect_stderr(io.StringIO()) as stderr,
-    ):
-      status = transcribe.main(args)
-    return status, stdout.getvalue(), stderr.getvalue()
 
-  def test_everyones_and_ones_own_model(self):
+  def test_shared_and_personal_model(self):
     self.write_run()
     # Blanks are nothing, and the same character all the time is one.
     self.assertEqual(
@@ -88,9 +81,10 @@ class TranscribeTest(absltest.TestCase):
     self.write_run()
     status, _, error = self.transcribe('--client=bob')
     self.assertEqual(status, 1)
-    self.assertRegex(error, "found 'bob'. Some that have: ann")
+    self.assertRegex(error, "found 'bob'. Some of them: ann")
     self.assertRegex(
-        self.transcribe('--beam_width=0')[2], 'at least 1, found 0'
+        self.transcribe('--beam_width=0')[2],
+        '--beam_width of at least 1, found 0',
     )
     self.audio = os.path.join(self.folder, 'config.json')
     self.assertRegex(self.transcribe()[2], 'Error: Expected audio in .*json')

@@ -35,17 +35,17 @@ def add_parser(kinds: Any, **kwargs: Any) -> Any:
   parser.add_argument(
       '--examples',
       default='pixels',
-      help='array of images [examples, height, width]; default: pixels',
+      help='array of images [examples, height, width]; default: %(default)s',
   )
   parser.add_argument(
       '--label',
       default='label',
-      help='array of classes, integers from 0; default: label',
+      help='array of classes, integers from 0; default: %(default)s',
   )
   parser.add_argument(
       '--person',
       default='person',
-      help='array that says who made each example; default: person',
+      help='array that says who made each example; default: %(default)s',
   )
   parser.set_defaults(
       read=lambda args: read_images(

@@ -1,6 +1,6 @@
 # Copyright 2026 The tff-partial Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""The models that a run left in its folder: everyone's and each person's."""
+"""The models in the folder of a run: the shared one and each client's."""
 
 from collections.abc import Callable, Mapping
 import itertools
@@ -16,6 +16,8 @@ from tff_partial import errors
 from tff_partial.experiments import config as config_lib
 from tff_partial.experiments import run_folder
 from tff_partial.experiments import setting
+from tff_partial.experiments import task as task_lib
+from tff_partial.experiments import task_choice
 from tff_partial.learning import copied_model
 from tff_partial.learning import partial_model
 from tff_partial.learning import weights
@@ -23,17 +25,23 @@ from tff_partial.training import personal_store
 
 
 def create_parser(prog: str, description: str):
-  """A command line about a run and, if asked for, one of its clients."""
+  """Creates a command line about a run and, optionally, one of its clients."""
   parser = argparse_flags.ArgumentParser(
-      # Otherwise what begins like a flag of absl's is taken for it.
+      # Otherwise an abbreviation could be taken for a flag of absl's.
       allow_abbrev=False,
       prog=prog,
       description=description,
   )
-  parser.add_argument('--run', required=True, help='folder of a run')
+  parser.add_argument(
+      '--run',
+      type=os.path.expanduser,
+      required=True,
+      help='folder of a finished run',
+  )
   parser.add_argument(
       '--client',
-      help='whose personal variables to use beside what all start from',
+      help="client whose model to use; without it, the run's shared model with"
+      ' initial personal variables',
   )
   return parser
 
@@ -41,39 +49,46 @@ def create_parser(prog: str, description: str):
 def print_answers(
     client_id: Optional[str], answer_fn: Callable[[Optional[str]], str]
 ) -> None:
-  """Prints what everyone's model answers and, if asked for, a client's."""
+  """Prints the answers of the shared model and, if given, of a client's."""
   for who in dict.fromkeys((None, client_id)):
     print(f'{who or "shared"}: {answer_fn(who)}')
 
 
 def read_settings(folder: str, task: Optional[str] = None) -> Mapping[str, Any]:
-  """The settings of a run, by the names of the flags.
+  """Reads the settings of a run, by the names of the flags.
 
   Args:
-    folder: The run's.
-    task: What it must be a run of; `None` is any task.
+    folder: The folder of the run.
+    task: The task that it must be a run of; `None` allows any.
 
   Raises:
-    OSError: If the folder holds no run.
-    ValueError: If it is of another task.
+    errors.MissingFileError: If the folder holds no run.
+    errors.DataError: If the run is of another task, or its settings cannot be
+      read.
   """
   path = os.path.join(folder, run_folder.CONFIG)
   if not os.path.isfile(path):
     raise errors.MissingFileError(
         f'Expected a run in {folder}, found no {path}.'
     )
-  with open(path, encoding='utf-8') as f:
-    settings = json.load(f)['settings']
+  try:
+    with open(path, encoding='utf-8') as f:
+      settings = json.load(f)['settings']
+  except (ValueError, LookupError, TypeError) as e:
+    raise errors.DataError(
+        f'Expected the settings of a run in {path}, found a file that cannot be'
+        f' read: {e}.'
+    ) from e
   if task is not None and settings['task'] != task:
     raise errors.DataError(
-        f'Expected a run of the task {task!r} in {folder}, found one of'
+        f'Expected a run of task {task!r} in {folder}, found one of'
         f' {settings["task"]!r}.'
     )
   return settings
 
 
 def config_of(settings: Mapping[str, Any]) -> config_lib.Config:
-  """The settings that are not the task's; those added since have defaults."""
+  """The settings that are not the task's; those added later have defaults."""
   known = {
       declared.name
       for record in setting.records(config_lib.Config)
@@ -84,19 +99,36 @@ def config_of(settings: Mapping[str, Any]) -> config_lib.Config:
   )
 
 
+def create_task(
+    settings: Mapping[str, Any], registered: Mapping[str, str]
+) -> task_lib.Task:
+  """Creates the task of a run, from the data that the run was given.
+
+  Args:
+    settings: The run's settings, from `read_settings`.
+    registered: References by the names that users know, `tasks.TASKS`.
+
+  Raises:
+    errors.UserError: If the task cannot be created; see `task.create`.
+  """
+  return task_lib.create(
+      task_choice.from_settings(settings), registered=registered
+  )
+
+
 class FinishedRun:
-  """A run's model, to be filled with everyone's or a person's variables."""
+  """A run's model, to be filled with the variables of any client."""
 
   def __init__(self, folder: str, model_fn: partial_model.ModelFn):
     """Reads a run.
 
     Args:
-      folder: The run's.
-      model_fn: Makes its model, as `parts.build_model_fn` does.
+      folder: The folder of the run.
+      model_fn: Makes the run's model, as `parts.build_model_fn` does.
 
     Raises:
-      OSError: If a file is missing.
-      ValueError: If the files are not of this model, or damaged.
+      errors.MissingFileError: If a file is missing.
+      errors.UserError: If a file is damaged or does not fit the model.
     """
     variables = partial_model.describe(model_fn)
     zeros = lambda personal: tff.learning.models.ModelWeights(
@@ -114,9 +146,9 @@ class FinishedRun:
         zeros(True),
     )
     self._model = model_fn()
-    self._shared, self._everyones = filled.shared, filled.personal
+    self._shared, self._initial = filled.shared, filled.personal
     if isinstance(self._model, copied_model.CopiedModel):
-      self._everyones = copied_model.copy_of(filled.shared, filled.personal)
+      self._initial = copied_model.copy_of(filled.shared, filled.personal)
     self._store = personal_store.PersonalStore(
         filled.personal, folder, read_only=True
     )
@@ -128,23 +160,24 @@ class FinishedRun:
   def model(
       self, client_id: Optional[str] = None
   ) -> partial_model.PartialModel:
-    """The model with a person's variables; good until the next call.
+    """Returns the model with a client's variables, valid until the next call.
 
     Args:
-      client_id: Whose; `None` is everyone's: the shared variables with the
-        personal ones that all start from, or the shared model where clients
-        have a copy of it.
+      client_id: The client. `None` means the shared variables with the initial
+        personal ones, which are a copy of the shared ones if clients have
+        copies of the whole model.
 
     Raises:
-      ValueError: If the client has none of its own, naming some that have.
+      errors.SettingsError: If the client has no personal variables, naming
+        some clients that have.
     """
-    personal = self._everyones
+    personal = self._initial
     if client_id is not None:
       if client_id not in self:
         some = ', '.join(itertools.islice(self._store, 3))
-        raise errors.DataError(
-            f'Expected one of {self._store.num_clients:,} clients with personal'
-            f' variables of their own, found {client_id!r}. Some that have:'
+        raise errors.SettingsError(
+            f'Expected one of the {self._store.num_clients:,} clients with'
+            f' personal variables, found {client_id!r}. Some of them:'
             f' {some or "none"}.'
         )
       (personal,) = self._store.read([client_id])

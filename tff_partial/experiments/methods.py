@@ -123,7 +123,7 @@ METHODS: dict[str, Method] = {
         candidate='non_personalized',
         pretrain_rounds=0,
         no_client_export=(
-            'Expected a run that personalizes, found one of fed_avg: all'
+            'Expected a run that personalizes, found one of fed_avg, where all'
             ' clients have the same model.'
         ),
     ),
@@ -153,7 +153,8 @@ METHODS: dict[str, Method] = {
         ),
         no_client_export=(
             'Expected a run that keeps personal variables, found one of'
-            ' fed_recon, which makes them again from a client’s examples.'
+            " fed_recon, which reconstructs them from a client's examples in"
+            ' each round. What is shared is where reconstruction starts.'
         ),
     ),
     'finetune': Method(

@@ -103,7 +103,9 @@ class GlyphsTest(absltest.TestCase):
     self.assertGreater(other, 0.1)
 
   def test_no_writers(self):
-    with self.assertRaisesRegex(ValueError, 'at least one writer, found 0'):
+    with self.assertRaisesRegex(
+        ValueError, '`num_writers` of at least 1, found 0'
+    ):
       self.create(num_writers=0)
 
 

@@ -74,7 +74,7 @@ class Gldv2Test(absltest.TestCase):
       )
     self.assertLen(photo_folder.read_classes(folder), 2028)
 
-  def test_made_once(self):
+  def test_made_on_first_use_only(self):
     self.write({'7': [(_jpeg((0, 0, 0)), 0)] * 50})
     folder = self.create(size=16)
     os.rename(self.source, self.source + '.gone')
@@ -98,7 +98,7 @@ class Gldv2Test(absltest.TestCase):
       self.create(size=16)
 
   def test_nothing_fetched(self):
-    with self.assertRaisesRegex(OSError, 'Fetch them with .*load_data'):
+    with self.assertRaisesRegex(OSError, 'Download them with .*load_data'):
       self.create(size=16)
 
   def test_damaged_file(self):

@@ -18,8 +18,6 @@ from tests.helpers import paths
 from tff_partial.data import client_data
 from tff_partial.data import people as people_lib
 
-_ROOT = str(paths.ROOT)
-_FLOWERS = os.path.join(os.path.dirname(_ROOT), 'shared/data/photos')
 _RED = (200, 10, 30)
 
 
@@ -131,8 +129,8 @@ class PhotosTest(parameterized.TestCase):
     # Eve and Zoe have one photo each.
     self.assertRegex(
         summary,
-        'Left out: 2 people with fewer than 2, 3 photos that cannot be read, 1'
-        ' photos without a file',
+        r'Left out: people with fewer than 2 examples \(2\), photos that cannot'
+        r' be read \(3\), photos without a file \(1\)',
     )
 
   def test_class_in_test_alone_is_counted(self):
@@ -141,12 +139,12 @@ class PhotosTest(parameterized.TestCase):
       self.photo(f'{i}.png')
     self.table(['0.png,a,ann', '1.png,b,ann', '2.png,c,bob', '3.png,d,bob'])
     summary = people_lib.write_folder(self.read(), self.path('out'))
-    self.assertIn('4 classes, 2 of them in test examples alone.', summary)
+    self.assertIn('4 classes, 2 of them only in test examples.', summary)
 
   @parameterized.parameters(
       (dict(person='who'), "a column 'who' in .*found .'file', 'label"),
       (dict(table='none.csv'), 'found no such file'),
-      (dict(size=4), 'size of at least 16'),
+      (dict(size=4), '`size` of at least 16'),
   )
   def test_bad_arguments(self, kwargs, message):
     self.table(['0.png,a,ann', '1.png,b,ann'])
@@ -171,17 +169,16 @@ class PhotosTest(parameterized.TestCase):
       self.read()
 
   def test_flowers_by_photographer(self):
-    table = os.path.join(_FLOWERS, 'flowers_by_photographer.csv')
-    if not os.path.exists(table):
-      self.skipTest(f'There are no real photos in {_FLOWERS}.')
+    table = paths.real_data(self, 'photos', 'flowers_by_photographer.csv')
     result = subprocess.run(
         [
             *(sys.executable, '-m', 'tasks.import_client_data', 'images'),
-            *(os.path.join(_FLOWERS, 'flowers'), f'--csv={table}'),
+            paths.real_data(self, 'photos', 'flowers'),
+            f'--csv={table}',
             *('--label=class', '--person=flickr_user', '--size=64'),
             f'--output_dir={self.path("out")}',
         ],
-        cwd=_ROOT,
+        cwd=paths.ROOT,
         capture_output=True,
         text=True,
         check=True,

@@ -77,7 +77,9 @@ class ScenesTest(absltest.TestCase):
     )
 
   def test_nobody_is_refused(self):
-    with self.assertRaisesRegex(ValueError, 'at least one photographer'):
+    with self.assertRaisesRegex(
+        ValueError, '`num_photographers` of at least 1'
+    ):
       self.create(num_photographers=0)
 
 

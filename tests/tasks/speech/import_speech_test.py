@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Importing speech: LibriSpeech's layout, features, and what cannot be used."""
 
-import contextlib
-import io
 import os
 import tempfile
 
@@ -14,12 +12,10 @@ import soundfile
 
 from tasks import import_client_data
 from tasks.speech import import_speech
+from tests.helpers import commands
 from tests.helpers import paths
 from tff_partial.data import client_data
 from tff_partial.data import people as people_lib
-
-_ROOT = str(paths.ROOT)
-_SPEECH = os.path.join(_ROOT, '..', 'shared', 'data', 'speech')
 
 
 def noise(samples):
@@ -90,11 +86,11 @@ class ImportSpeechTest(parameterized.TestCase):
     os.remove(self.path('source', '1', '1', '1-1-0001.flac'))
     self.assertRegex(
         self.import_librispeech(),
-        '1 people, 2 examples.*Left out: 0 people with fewer than 2,'
-        ' 2 utterances too short for what is said,'
-        ' 2 utterances with audio that cannot be read,'
-        ' 1 utterances with characters other than letters and apostrophes,'
-        r' 1 utterances without words\.',
+        r'1 person, 2 examples.*Left out: people with fewer than 2 examples'
+        r' \(0\), utterances too short for their transcript \(2\),'
+        r' utterances with audio that cannot be read \(2\), utterances with'
+        r' characters other than letters and apostrophes \(1\),'
+        r' utterances without words \(1\)\.',
     )
 
   def test_another_rate_is_not_taken_for_16_khz(self):
@@ -144,7 +140,7 @@ class ImportSpeechTest(parameterized.TestCase):
     )
 
   @parameterized.parameters(
-      ({'frames': np.array([50, 100, 60])}, 'add up to the 200 .*sum of 210'),
+      ({'frames': np.array([50, 100, 60])}, 'add up to 200, .*sum of 210'),
       ({'frames': np.array([250, -100, 50])}, 'that add up'),
       (
           {'said': np.array(['go', 'stop'])},
@@ -161,32 +157,32 @@ class ImportSpeechTest(parameterized.TestCase):
       self.read_npz(**changes)
 
   def test_command_line(self):
-    if not os.path.isdir(_SPEECH):
-      self.skipTest('../shared/data is not here.')
-    for arguments, found in (
-        (['librispeech', 'LibriSpeech/test-other'], '10 people, 100 examples'),
+    for kind, source, options, found in (
         (
+            'librispeech',
+            ('LibriSpeech', 'test-other'),
+            [],
+            '10 people, 100 examples',
+        ),
+        (
+            'npz',
+            ('an4_by_speaker.npz',),
             [
-                *('npz', 'an4_by_speaker.npz', '--examples=mfcc'),
-                *('--lengths=num_frames', '--label=transcript'),
-                '--person=speaker',
+                *('--examples=mfcc', '--lengths=num_frames'),
+                *('--label=transcript', '--person=speaker'),
             ],
             '84 people, 1,078 examples',
         ),
     ):
-      kind, source, *options = arguments
-      args = import_client_data._parse(
-          [
-              'import_client_data',
-              kind,
-              os.path.join(_SPEECH, source),
-              *options,
-              '--output_dir=' + self.path(kind),
-          ]
+      status, out, said = commands.call(
+          import_client_data,
+          kind,
+          paths.real_data(self, 'speech', *source),
+          *options,
+          '--output_dir=' + self.path(kind),
       )
-      with contextlib.redirect_stdout(io.StringIO()) as stdout:
-        self.assertEqual(import_client_data.main(args), 0)
-      self.assertIn(found, stdout.getvalue())
+      self.assertEqual((status, said), (0, ''))
+      self.assertIn(found, out)
 
 
 if __name__ == '__main__':

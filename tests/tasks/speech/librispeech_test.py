@@ -10,16 +10,13 @@ import tempfile
 from absl.testing import absltest
 import numpy as np
 import tensorflow_datasets as tfds
+import tensorflow_federated as tff
 
 from tasks.speech import import_speech
 from tasks.speech import librispeech
 from tests.helpers import paths
 from tff_partial.data import client_data
-
-_REAL = os.path.join(
-    str(paths.ROOT),
-    '..', 'shared', 'data', 'speech', 'LibriSpeech', 'test-other',
-)  # fmt: skip
+from tff_partial.data import example_protos
 
 
 def prepare(data_dir, utterances):
@@ -93,9 +90,12 @@ class LibrispeechTest(absltest.TestCase):
     self.assertEqual(os.listdir(self.cache_dir), [os.path.basename(folder)])
     self.assertEqual(self.create(), folder)
 
-  def test_as_client_data(self):
+  def test_tff_reads_the_same_files(self):
     prepare(self.data_dir, made_up())
-    train, _ = librispeech.load_client_data(self.create())
+    parse_fn = example_protos.parse_fn(import_speech.AUDIO_FEATURES)
+    train = tff.simulation.datasets.SqlClientData(
+        os.path.join(self.create(), 'train.sqlite')
+    ).preprocess(lambda dataset: dataset.map(parse_fn))
     self.assertCountEqual(train.client_ids, ['5', '20', '105'])
     examples = list(train.create_tf_dataset_for_client('20'))
     self.assertLen(examples, 5)
@@ -127,9 +127,9 @@ class LibrispeechTest(absltest.TestCase):
       )
 
   def test_real_speech(self):
-    if not os.path.isdir(_REAL):
-      self.skipTest('../shared/data is not here.')
-    people = import_speech.read_librispeech(_REAL)
+    people = import_speech.read_librispeech(
+        paths.real_data(self, 'speech', 'LibriSpeech', 'test-other')
+    )
     utterances = [
         (int(speaker), audio, transcript)
         for speaker, examples in people.examples

@@ -11,6 +11,7 @@ import numpy as np
 
 from tasks.speech import espeak
 from tasks.speech import voices
+from tff_partial import errors
 from tff_partial.data import client_data
 
 
@@ -61,7 +62,7 @@ class VoicesTest(absltest.TestCase):
       self.assertBetween(len(audio) / espeak.SAMPLE_RATE, 0.1, 1.5, voice)
 
   def test_a_voice_that_is_not(self):
-    with self.assertRaisesRegex(OSError, 'failed to say .*nobody'):
+    with self.assertRaisesRegex(errors.WorkerError, 'failed to say .*nobody'):
       list(espeak.synthesize([espeak.Utterance('nobody', 170, 50, 'yes')]))
 
 

@@ -96,7 +96,7 @@ class DocstringsTest(absltest.TestCase):
 
   def test_packages_without_enough(self):
     with self.assertRaisesRegex(
-        ValueError, r'100 sentences in the docstrings of \[\], found none'
+        ValueError, r'`packages` with 100 sentences .* found \[\]'
     ):
       self.make('a', ())
     self.assertEmpty(os.listdir(os.path.join(self.folder, 'a')))

@@ -18,11 +18,6 @@ from tests.helpers import paths
 from tff_partial.data import people as people_lib
 from tff_partial.data import sql_clients
 
-_ROOT = str(paths.ROOT)
-_REAL = os.path.join(
-    _ROOT, '..', 'shared', 'data', 'text', 'stackexchange_by_user.jsonl.gz'
-)
-
 
 def _line(user, day, *sentences, **other):
   return json.dumps(
@@ -91,8 +86,8 @@ class ReadJsonlTest(parameterized.TestCase):
     )
     # 'a' and 'b' by one person each, 'two' and '.' by two.
     self.assertEqual(self.words, ('.', 'two', 'a', 'b', 'one', 'three'))
-    self.assertIn('1 empty sentences', self.summary)
-    self.assertIn('1 people whose examples all belong', self.summary)
+    self.assertIn('empty sentences (1)', self.summary)
+    self.assertIn('people whose examples all belong together (1)', self.summary)
 
   def test_dates_are_compared_as_times(self):
     for first, second in (
@@ -158,20 +153,21 @@ class ReadJsonlTest(parameterized.TestCase):
         f'--output_dir={self.folder}/out',
     ]
     result = subprocess.run(
-        command, cwd=_ROOT, capture_output=True, text=True, check=False
+        command, cwd=paths.ROOT, capture_output=True, text=True, check=False
     )
     self.assertEqual(result.returncode, 0, result.stderr)
-    self.assertIn('1 people, 2 examples (1 for training', result.stdout)
+    self.assertIn('1 person, 2 examples (1 for training', result.stdout)
     self.assertEqual(
         sorted(os.listdir(f'{self.folder}/out')),
         ['test.sqlite', 'train.sqlite', 'vocabulary.txt'],
     )
 
   def test_stack_exchange(self):
-    if not os.path.exists(_REAL):
-      self.skipTest('The Stack Exchange posts are not there.')
     people = self.read(
-        _REAL, text='sentences', person='user', date='creation_date'
+        paths.real_data(self, 'text', 'stackexchange_by_user.jsonl.gz'),
+        text='sentences',
+        person='user',
+        date='creation_date',
     )
     self.assertEqual(people.num_people, 320)
     sizes = [len(examples['tokens']) for _, examples in people.examples]

@@ -5,6 +5,7 @@
 import functools
 import json
 import pathlib
+import resource
 import subprocess
 import sys
 import tempfile
@@ -20,15 +21,18 @@ from tasks import export_client
 from tasks.networks import classification
 from tasks.networks import resnet
 from tasks.speech import task as speech
+from tests.helpers import commands
 from tests.helpers import emnist_data
 from tests.helpers import paths
 from tests.helpers import speech_data
 from tests.helpers import stackoverflow_data
 from tff_partial.experiments import config as config_lib
+from tff_partial.experiments import export
 from tff_partial.experiments import finished_run
 from tff_partial.experiments import parts
 from tff_partial.experiments import run_folder
 from tff_partial.experiments import task as task_lib
+from tff_partial.experiments import task_choice
 from tff_partial.learning import copied_model
 from tff_partial.learning import partial_model
 from tff_partial.learning import partition
@@ -74,7 +78,9 @@ class ExportTest(parameterized.TestCase):
       stackoverflow_data.write_folder(str(data), **people)
     self.run_dir.mkdir()
     config = config_lib.create(**settings)
-    task = task_lib.create(task_name, str(data), registered=tasks.TASKS)
+    task = task_lib.create(
+        task_choice.TaskChoice(task_name, str(data)), registered=tasks.TASKS
+    )
     self.model_fn = parts.build_model_fn(task.model_fn, config)
     self.variables = partial_model.describe(self.model_fn)
     rng = np.random.default_rng(1)
@@ -109,6 +115,10 @@ class ExportTest(parameterized.TestCase):
     if finished:
       (self.run_dir / run_folder.REPORT_PAGE).write_text('')
 
+  def export(self, client_id, folder, *, run=None, **kwargs):
+    kwargs.setdefault('registered', tasks.TASKS)
+    export.export(str(run or self.run_dir), client_id, str(folder), **kwargs)
+
   def expected(self, personal, batch):
     """What the run's model predicts with these personal variables."""
     model = self.model_fn()
@@ -125,26 +135,24 @@ class ExportTest(parameterized.TestCase):
   )
   def test_loaded_again_it_predicts_the_same(self, task, batch, settings):
     self.write_run(task, **settings)
-    export_client.export(str(self.run_dir), 'writer_1', str(self.out))
+    self.export('writer_1', self.out)
     expected = self.expected(self.own, batch)
     self.assertGreater(
         np.abs(expected - self.expected(self.initial, batch)).max(), 1e-3
     )
     with self.subTest('Keras'):
-      model = tf.keras.models.load_model(
-          self.out / export_client.KERAS, compile=False
-      )
+      model = tf.keras.models.load_model(self.out / export.KERAS, compile=False)
       np.testing.assert_array_equal(model(batch, training=False), expected)
     with self.subTest('TensorFlow Lite'):
       # Other kernels, which add up in another order.
       predict = tf.lite.Interpreter(
-          str(self.out / export_client.TFLITE)
+          str(self.out / export.TFLITE)
       ).get_signature_runner()
       np.testing.assert_allclose(
           predict(x=batch)['outputs'], expected, rtol=1e-4, atol=1e-5
       )
     with self.subTest('shared model and personal part'):
-      values = weights.load(self.out / export_client.PERSONAL)
+      values = weights.load(self.out / export.PERSONAL)
       self.assertCountEqual(
           values, [v.path for v in self.variables if v.personal]
       )
@@ -178,7 +186,7 @@ class ExportTest(parameterized.TestCase):
       if not isinstance(batch, dict):
         batch, expected = {'x': batch}, {'outputs': expected}
       found = tf.lite.Interpreter(
-          model_content=export_client.to_tflite(model)
+          model_content=export.to_tflite(model)
       ).get_signature_runner()(**batch)
       self.assertCountEqual(found, expected)
       for name, value in expected.items():
@@ -194,7 +202,7 @@ class ExportTest(parameterized.TestCase):
 
   def test_in_another_program(self):
     self.write_run('stackoverflow', personal='adapter')
-    export_client.export(str(self.run_dir), 'writer_1', str(self.out))
+    self.export('writer_1', self.out)
     np.save(self.folder / 'batch.npy', TOKENS)
     arguments = [self.out, self.folder / 'batch.npy', self.folder / 'out.npy']
     subprocess.run(
@@ -208,11 +216,11 @@ class ExportTest(parameterized.TestCase):
 
   def test_mixture_by_hand(self):
     self.write_run(algorithm='apfl')
-    export_client.export(str(self.run_dir), 'writer_1', str(self.out))
+    self.export('writer_1', self.out)
     paths = [v.path for v in self.variables if v.personal]
     own = dict(zip(paths, self.own.trainable))
     a = own[copied_model.MIXTURE]
-    for path, value in keras_values(self.out / export_client.KERAS):
+    for path, value in keras_values(self.out / export.KERAS):
       u = dict(zip([v.path for v in self.variables], self.shared.trainable))
       np.testing.assert_allclose(
           value,
@@ -223,19 +231,17 @@ class ExportTest(parameterized.TestCase):
 
   def test_personal_part_on_everyones_keras_model(self):
     self.write_run(personal='output')
-    export_client.export(str(self.run_dir), None, str(self.out))
-    model = tf.keras.models.load_model(
-        self.out / export_client.KERAS, compile=False
-    )
+    self.export(None, self.out)
+    model = tf.keras.models.load_model(self.out / export.KERAS, compile=False)
     np.testing.assert_array_equal(
         model(IMAGES, training=False), self.expected(self.initial, IMAGES)
     )
     other = self.folder / 'other'
-    export_client.export(str(self.run_dir), 'writer_1', str(other))
-    values = weights.load(other / export_client.PERSONAL)
+    self.export('writer_1', other)
+    values = weights.load(other / export.PERSONAL)
     self.assertLess(
-        (other / export_client.PERSONAL).stat().st_size,
-        (other / export_client.TFLITE).stat().st_size / 10,
+        (other / export.PERSONAL).stat().st_size,
+        (other / export.TFLITE).stat().st_size / 10,
     )
     variables = model.get_weight_paths()
     for path, value in values.items():
@@ -247,16 +253,16 @@ class ExportTest(parameterized.TestCase):
   @parameterized.parameters('ditto', 'apfl')
   def test_everyones_model_where_clients_have_copies(self, algorithm):
     self.write_run(algorithm=algorithm)
-    export_client.export(str(self.run_dir), None, str(self.out))
+    self.export(None, self.out)
     paths = [v.path for v in self.variables if not v.personal]
     shared = dict(zip(paths, self.shared.trainable))
-    for path, value in keras_values(self.out / export_client.KERAS):
+    for path, value in keras_values(self.out / export.KERAS):
       np.testing.assert_allclose(value, shared[path], rtol=1e-6, atol=1e-8)
 
   def test_description(self):
     self.write_run(personal='adapter')
-    export_client.export(str(self.run_dir), 'writer_1', str(self.out))
-    found = json.loads((self.out / export_client.DESCRIPTION).read_text())
+    self.export('writer_1', self.out)
+    found = json.loads((self.out / export.DESCRIPTION).read_text())
     self.assertEqual(found['client'], 'writer_1')
     self.assertEqual(found['tested_as'], 'personalized')
     self.assertEqual(found['input'], {'x': 'float32(None, 28, 28, 1)'})
@@ -277,26 +283,73 @@ class ExportTest(parameterized.TestCase):
 
   @parameterized.parameters(
       ('writer_0', {}, "took part in training, found 'writer_0', which never"),
-      ('bob', {}, "one of 1 clients .*found 'bob'. Some that have: writer_1"),
+      ('bob', {}, "one of the 1 clients .*found 'bob'. Some of them: writer_1"),
       ('writer_1', {'algorithm': 'fed_avg'}, 'all clients have the same model'),
-      ('writer_1', {'algorithm': 'fed_recon'}, 'anew from a client'),
+      (
+          'writer_1',
+          {'algorithm': 'fed_recon'},
+          'reconstructs them from a client',
+      ),
       ('writer_1', {'finished': False}, 'finished run in .*report.html'),
   )
   def test_refuses(self, client_id, settings, message):
     self.write_run(**settings)
     with self.assertRaisesRegex(ValueError, message):
-      export_client.export(str(self.run_dir), client_id, str(self.out))
+      self.export(client_id, self.out)
     self.assertFalse(self.out.exists())
 
   def test_no_run_and_earlier_export(self):
     with self.assertRaisesRegex(OSError, 'Expected a run in .*found no'):
-      export_client.export(str(self.folder), None, str(self.out))
+      self.export(None, self.out, run=self.folder)
     self.write_run()
     self.out.mkdir()
-    (self.out / export_client.TFLITE).write_text('precious')
-    with self.assertRaisesRegex(ValueError, 'found model.tflite. Use another'):
-      export_client.export(str(self.run_dir), None, str(self.out))
+    (self.out / export.TFLITE).write_text('precious')
+    with self.assertRaisesRegex(
+        ValueError, 'found model.tflite. Use another `export_dir`'
+    ):
+      self.export(None, self.out)
     self.assertEqual((self.out / 'model.tflite').read_text(), 'precious')
+
+  def test_everything_or_nothing(self):
+    self.write_run()
+    task = task_lib.create(
+        task_choice.TaskChoice('emnist', str(self.folder / 'data')),
+        registered=tasks.TASKS,
+    )
+    self.export(None, self.out, task=task, registered=None)
+    self.assertCountEqual(
+        [path.name for path in self.out.iterdir()],
+        [export.KERAS, export.TFLITE, export.PERSONAL, export.DESCRIPTION],
+    )
+    # The operating system refuses to write a model, but a part of it fits.
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, hard))
+    try:
+      with self.assertRaises(OSError):
+        self.export(None, self.folder / 'other', task=task)
+    finally:
+      resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    self.assertCountEqual(
+        [path.name for path in self.folder.iterdir()], ['data', 'out', 'run']
+    )
+
+  def test_command_line(self):
+    self.write_run()
+    command = (
+        export_client,
+        f'--run={self.run_dir}',
+        f'--export_dir={self.out}',
+    )
+    status, _, said = commands.call(*command, '--client=writer_0')
+    self.assertEqual(status, 1)
+    self.assertRegex(
+        said, "^Error: .*'writer_0'.* Leave out --client to export"
+    )
+    self.assertEqual(
+        commands.call(*command, '--client=writer_1'),
+        (0, f'Exported: {self.out}\n', ''),
+    )
+    self.assertTrue((self.out / export.DESCRIPTION).exists())
 
 
 def keras_values(path):

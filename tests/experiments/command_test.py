@@ -1,0 +1,91 @@
+# Copyright 2026 The tff-partial Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""How commands end."""
+
+import contextlib
+import errno
+import io
+
+from absl.testing import absltest
+from absl.testing import parameterized
+
+from tff_partial import errors
+from tff_partial.experiments import command
+
+
+def _raising(error):
+  def main():
+    raise error
+
+  return main
+
+
+class CommandTest(parameterized.TestCase):
+
+  def run_command(self, main_fn, **kwargs):
+    """The exit status and what is printed on stderr."""
+    with contextlib.redirect_stderr(io.StringIO()) as stderr:
+      status = command.run(main_fn, 'python -m program', **kwargs)
+    return status, stderr.getvalue()
+
+  @parameterized.parameters((None, 0), (0, 0), (3, 3))
+  def test_status_of_the_main_function(self, returned, expected):
+    self.assertEqual(self.run_command(lambda: returned), (expected, ''))
+
+  @parameterized.parameters(
+      errors.SettingsError,
+      errors.DataError,
+      errors.FileError,
+      errors.MissingFileError,
+      errors.StoreError,
+      errors.WorkerError,
+  )
+  def test_a_user_s_mistake_is_one_line(self, kind):
+    self.assertEqual(
+        self.run_command(_raising(kind('Expected a,\n  found b.'))),
+        (1, 'Error: Expected a, found b.\n'),
+    )
+
+  def test_refusals_of_the_machine_are_one_line(self):
+    full = OSError(errno.ENOSPC, 'No space left on device', '/tmp/x')
+    status, said = self.run_command(_raising(full))
+    self.assertEqual(status, 1)
+    self.assertRegex(said, '^Error: .*/tmp/x.* No space left.*\n$')
+
+  @parameterized.parameters(
+      ValueError('wrong'),
+      RuntimeError('wrong'),
+      AssertionError('wrong'),
+      FileNotFoundError(errno.ENOENT, 'wrong', '/tmp/x'),
+  )
+  def test_anything_else_is_a_bug(self, error):
+    status, said = self.run_command(_raising(error))
+    self.assertEqual(status, 1)
+    self.assertStartsWith(said, 'Traceback')
+    self.assertRegex(said, f'{type(error).__name__}: .*wrong')
+    self.assertEndsWith(said, f'\n{command.BUG}\n')
+
+  def test_traceback_of_a_mistake_on_request(self):
+    mistake = _raising(errors.DataError('Expected a.'))
+    _, said = self.run_command(mistake, debug=True)
+    self.assertStartsWith(said, 'Traceback')
+    self.assertEndsWith(said, '\nError: Expected a.\n')
+
+  def test_interruption_is_one_line(self):
+    self.assertEqual(
+        self.run_command(_raising(KeyboardInterrupt())),
+        (130, '\npython -m program: interrupted.\n'),
+    )
+
+  def test_exit_is_left_alone(self):
+    with self.assertRaises(SystemExit):
+      command.run(_raising(SystemExit(2)), 'program')
+
+  def test_arguments_are_called_by_their_flags(self):
+    mistake = _raising(errors.SettingsError('Expected `seed`, not `x_y` or a.'))
+    _, said = self.run_command(mistake, flag_names={'seed'})
+    self.assertEqual(said, 'Error: Expected --seed, not `x_y` or a.\n')
+
+
+if __name__ == '__main__':
+  absltest.main()
