@@ -131,7 +131,7 @@ class RunTest(programs.FolderTest):
     self.assertStartsWith(lines[5], 'Personalization ')
     self.assertEqual(lines[-1], f'Report: {folder / "report.html"}')
     for line in re.split('[\r\n]+', errors.read_text()):
-      self.assertRegex(line, '^((fed_avg|fed_alt|test): .*)?$')
+      self.assertRegex(line, '^((fed_avg|fed_alt|evaluate): .*)?$')
 
   def check_files(self, folder):
     for name in (
