@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from typing import Optional
 
 from tff_partial.evaluation import client_table
-from tff_partial.evaluation import gate
 from tff_partial.evaluation import summary
 from tff_partial.experiments import plan as plan_lib
 from tff_partial.experiments import tested_models as tested_models_lib
@@ -14,13 +13,13 @@ from tff_partial.learning import local_update
 from tff_partial.reporting import formatting
 
 DEMONSTRATION_NOTE = (
-    'The data were made for demonstration. They show what the program does;'
-    ' they say nothing about people.'
+    'The data were made for demonstration. They show what the program does, but'
+    ' say nothing about people.'
 )
 GATED_INIT_NOTE = (
     'The model that training started from may have seen the examples held out'
-    ' for the gate, which speaks for it there, unless it was trained with the'
-    ' same gate and seed.'
+    ' for the gate, unless it was trained with the same gate and seed. If it has,'
+    ' the gate is biased towards keeping it.'
 )
 
 
@@ -101,15 +100,15 @@ def _training_notes(plan: plan_lib.Plan) -> list[str]:
     found.append(DEMONSTRATION_NOTE)
   if plan.config.method.personalizes and not plan.starts_from_model:
     found.append(
-        'This run did not start from a trained model, so the baseline is its'
-        ' own shared part with the personal part that every client starts'
-        ' from. Compare with FedAvg by --pretrain_rounds or --init_from.'
+        'This run did not start from a trained model. Its baseline is therefore'
+        ' its own shared model with the initial personal variables. To compare'
+        ' with FedAvg, use --pretrain_rounds or --init_from.'
     )
   if plan.pretraining is not None:
     found.append(
-        'Cost is that of personalization; the'
-        f' {plan.config.num_pretrain_rounds} rounds of FedAvg before it are in'
-        ' the folder pretrain.'
+        'The cost is that of personalization. The'
+        f' {plan.config.num_pretrain_rounds} rounds of FedAvg before it have'
+        ' their own folder, pretrain.'
     )
   return found
 
@@ -121,9 +120,9 @@ def _finetuning_notes(
   config = plan.config
   if config.num_finetune_epochs and plan.algorithm.trains_shared:
     found.append(
-        f'Fine-tuning is {config.num_finetune_epochs} epochs at every client'
-        f' that is evaluated: {models.finetuning_steps:,} steps that the cost'
-        ' does not include.'
+        'Every evaluated client was fine-tuned for'
+        f' {config.num_finetune_epochs} epochs. These'
+        f' {models.finetuning_steps:,} gradient steps are not part of the cost.'
     )
   if config.method.note is not None:
     found.append(config.method.note)
@@ -141,18 +140,18 @@ def _gate_notes(
   share = plan.config.evaluation.gate
   if share:
     found.append(
-        f'{formatting.share(share)} of every client’s training examples were'
-        ' held out of all training, the pretraining included.'
+        f"{formatting.share(share)} of every client's training examples were"
+        ' held out of all training, including the pretraining.'
     )
   if gated is not None:
     baseline = formatting.model(plan.baseline).lower()
     candidate = formatting.model(plan.candidate).lower()
     found.append(
-        f'The gate: {formatting.model(gate.GATED).lower()}. On their held-out'
-        f' examples {gated["kept_shared"]:,} of'
+        f'With the gate, {gated["kept_shared"]:,} of'
         f' {formatting.quantity(gated["clients"], "client")}'
-        f' ({formatting.share(gated["kept_shared_share"])}) found'
-        f' “{candidate}” no better than “{baseline}” and kept the latter.'
+        f' ({formatting.share(gated["kept_shared_share"])}) kept the model'
+        f' “{baseline}”, because on their held-out examples “{candidate}” was no'
+        ' better.'
     )
     if plan.config.init_from:
       found.append(GATED_INIT_NOTE)

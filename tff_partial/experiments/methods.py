@@ -183,8 +183,8 @@ METHODS: dict[str, Method] = {
         finetune_epochs=50,
         requirement=_at_least_one_epoch,
         note=(
-            'Clients train alone and from the seeded initial model; the model'
-            ' that they are compared with has no part in it.'
+            'Clients train alone, from the seeded initial model. The model that'
+            ' they are compared with has no part in their training.'
         ),
     ),
     'ditto': _copies(
