@@ -5,9 +5,13 @@
 import ast
 from collections.abc import Iterator
 import contextlib
+import hashlib
 import io
+import json
 import pathlib
 import re
+import subprocess
+import sys
 import tempfile
 
 from absl import flags
@@ -20,6 +24,7 @@ from tff_partial.experiments import flags as flags_lib
 from tff_partial.experiments import methods
 
 # BUILD: tags = ["external"]
+# BUILD: deps = ["//:run_experiment"]
 # Packages whose modules define flags for the commands that import them.
 _COMMANDS = ('tff_partial.data', 'tff_partial.experiments', 'tasks')
 flags_lib.define()
@@ -74,6 +79,32 @@ class DocsTest(parameterized.TestCase):
         code = compile('\n' * (line - 1) + block, name, 'exec')
         with contextlib.redirect_stdout(io.StringIO()):
           exec(code, program)  # pylint: disable=exec-used
+
+  def test_command_trains_the_task_of_the_page(self):
+    page = markdown.ROOT / 'docs' / 'adding_a_task.md'
+    data, *task = [block for _, block in markdown.blocks(page, 'python')]
+    [(_, program, *arguments)] = markdown.commands(page)
+    self.assertEqual(program, 'run_experiment.py')
+    with tempfile.TemporaryDirectory() as name, contextlib.chdir(name):
+      with contextlib.redirect_stdout(io.StringIO()):
+        exec(data, {'__name__': 'page'})  # pylint: disable=exec-used
+      # All but the last block, which trains.
+      pathlib.Path('words.py').write_text('\n\n'.join(task[:-1]))
+      result = subprocess.run(
+          [
+              *(sys.executable, str(markdown.ROOT / program), *arguments),
+              *('--pretrain_rounds=1', '--total_rounds=1'),
+          ],
+          capture_output=True,
+          text=True,
+      )
+      self.assertEqual(result.returncode, 0, result.stderr)
+      self.assertIn('words: 8 hidden units', result.stdout)
+      settings = json.loads(pathlib.Path('out/words/config.json').read_text())
+      self.assertEqual(
+          settings['settings']['task_digest'],
+          hashlib.sha256(pathlib.Path('words.py').read_bytes()).hexdigest(),
+      )
 
   @parameterized.parameters(*_NAMES)
   def test_commands_are_there(self, name):

@@ -18,7 +18,8 @@ DEMONSTRATION_NOTE = (
 )
 GATED_INIT_NOTE = (
     'The model that training started from may have seen the examples held out'
-    ' for the gate, unless it was trained with the same gate and seed. If it has,'
+    ' for the gate, unless it was trained with the same gate and seed. If it'
+    ' has,'
     ' the gate is biased towards keeping it.'
 )
 
@@ -150,7 +151,8 @@ def _gate_notes(
         f'With the gate, {gated["kept_shared"]:,} of'
         f' {formatting.quantity(gated["clients"], "client")}'
         f' ({formatting.share(gated["kept_shared_share"])}) kept the model'
-        f' “{baseline}”, because on their held-out examples “{candidate}” was no'
+        f' “{baseline}”, because on their held-out examples “{candidate}” was'
+        ' no'
         ' better.'
     )
     if plan.config.init_from:

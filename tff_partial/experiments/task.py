@@ -153,8 +153,9 @@ def digest(reference: str, registered: Mapping[str, str]) -> Optional[str]:
   """
   if reference in registered:
     return None
-  path = inspect.getsourcefile(_load(reference, registered))
-  if path is None:  # It was made in a notebook, or is not Python's.
+  where, _ = _divide(reference, registered)
+  path = _load_module_of(where).__file__
+  if path is None:  # A namespace package, which has no file.
     return None
   return hashlib.sha256(pathlib.Path(path).read_bytes()).hexdigest()
 
@@ -164,7 +165,7 @@ def _parse_argument(text: str) -> tuple[str, Any]:
   name, equals, value = text.partition('=')
   if not (name.isidentifier() and equals):
     raise errors.SettingsError(
-        f'Expected --task_arg=name=value, found --task_arg={text}.'
+        f'Expected `task_arg` name=value, found {text!r}.'
     )
   try:
     return name, ast.literal_eval(value)
@@ -174,19 +175,29 @@ def _parse_argument(text: str) -> tuple[str, Any]:
 
 def _load(reference: str, registered: Mapping[str, str]) -> Callable[..., Task]:
   """The function that a reference names."""
-  where, colon, name = registered.get(reference, reference).rpartition(':')
-  if not (where and colon and name.isidentifier()):
-    raise errors.SettingsError(
-        f'Expected --task of {", ".join(registered)}, or'
-        ' package.module:function, or path/to/file.py:function, found'
-        f' {reference!r}.'
-    )
-  module = _load_file(where) if where.endswith('.py') else _load_module(where)
-  if not callable(getattr(module, name, None)):
+  where, name = _divide(reference, registered)
+  function = getattr(_load_module_of(where), name, None)
+  if not callable(function):
     raise errors.SettingsError(
         f'Expected a function {name} in {where}, found none.'
     )
-  return getattr(module, name)
+  return function
+
+
+def _divide(reference: str, registered: Mapping[str, str]) -> tuple[str, str]:
+  """The module or file, and the function."""
+  where, colon, name = registered.get(reference, reference).rpartition(':')
+  if not (where and colon and name.isidentifier()):
+    raise errors.SettingsError(
+        f'Expected `task` to be one of {", ".join(registered)}, or'
+        ' package.module:function, or path/to/file.py:function, found'
+        f' {reference!r}.'
+    )
+  return where, name
+
+
+def _load_module_of(where: str) -> types.ModuleType:
+  return _load_file(where) if where.endswith('.py') else _load_module(where)
 
 
 def _load_module(name: str) -> types.ModuleType:

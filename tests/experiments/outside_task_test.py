@@ -1,0 +1,94 @@
+# Copyright 2026 The tff-partial Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""A task from outside does all that the four tasks of the package do."""
+
+import json
+
+from absl.testing import absltest
+
+from tests.helpers import programs
+from tests.helpers import toy_task
+
+_FILE = """
+from tests.helpers.toy_task import create_task
+"""
+
+
+class OutsideTaskTest(programs.FolderTest):
+
+  def setUp(self):
+    super().setUp()
+    self.file = self.folder / 'line.py'
+    self.file.write_text(_FILE)
+
+  def arguments(self, name, *others):
+    return (
+        f'--task={self.file}:create_task',
+        '--task_arg=num_clients=6',
+        '--data=points',
+        f'--output_dir={self.folder / name}',
+        '--total_rounds=2',
+        '--pretrain_rounds=1',
+        '--clients_per_round=2',
+        '--learning_rate=0.01',
+        '--rounds_per_evaluation=0',
+        *others,
+    )
+
+  def test_run_export_and_resume(self):
+    code, out, said = self.call(
+        *self.arguments('run', '--gate=0.3', '--finetune_epochs=1')
+    )
+    self.assertEqual((code, said), (0, []), out)
+    self.assertIn('line: a line', out)
+    report = json.loads((self.folder / 'run' / 'report.json').read_text())
+    self.assertEqual(report['settings']['task_arg'], ['num_clients=6'])
+    self.assertIn('gated', report['groups']['participated']['models'])
+    with self.subTest('finished, and exported by another call'):
+      code, out, _ = self.call(
+          *self.arguments('run', '--gate=0.3', '--finetune_epochs=1'),
+          '--export_client=client_1',
+          f'--export_dir={self.folder / "exported"}',
+      )
+      self.assertEqual(code, 0)
+      self.assertStartsWith(out, 'Finished before: ')
+      described = json.loads(
+          (self.folder / 'exported' / 'export.json').read_text()
+      )
+      self.assertEqual(described['client'], 'client_1')
+    with self.subTest('another file'):
+      self.file.write_text(_FILE + '# Changed.\n')
+      self.assertRefused(
+          'task_digest: .* there, .* now',
+          *self.arguments('run', '--gate=0.3', '--finetune_epochs=1'),
+      )
+
+  def test_comparison(self):
+    code, out, said = self.call(
+        *self.arguments('compared', '--algorithm=fed_avg,ditto'),
+        '--personal_l2=1',
+        '--seeds=0,1',
+    )
+    self.assertEqual((code, said), (0, []), out)
+    found = json.loads(
+        (self.folder / 'compared' / 'comparison.json').read_text()
+    )
+    self.assertEqual(
+        [s['name'] for s in found['schemes']],
+        ['fed_avg, none', 'ditto, a copy of all'],
+    )
+
+  def test_mistakes(self):
+    for message, *others in (
+        ('takes .*num_clients.* found .clients.', '--task_arg=clients=1'),
+        ('name=value, found', '--task_arg=clients'),
+        ('found none', f'--task={self.folder}/no.py:create_task'),
+        ('found 20', '--clients_per_round=20'),
+    ):
+      with self.subTest(message):
+        self.assertRefused(message, *self.arguments('mistakes', *others))
+    self.assertLen(toy_task.create_task('x').train.client_ids, 5)
+
+
+if __name__ == '__main__':
+  absltest.main()
