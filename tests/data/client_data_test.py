@@ -1,6 +1,6 @@
 # Copyright 2026 The tff-partial Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""Tests of where clients' examples come from."""
+"""Clients in files, and views of them."""
 
 import collections
 import concurrent.futures
@@ -65,7 +65,7 @@ class _FolderTest(parameterized.TestCase):
     return os.path.join(self.folder, name)
 
   def write(self, counts, name='train.sqlite', features=None, **kwargs):
-    """A file in which each client has so many examples."""
+    """A file in which each client has this many examples."""
     path = self.path(name)
     with sql_writer.SqlWriter(path, features or _FEATURES, **kwargs) as writer:
       for i, (client_id, count) in enumerate(counts.items()):
@@ -238,7 +238,7 @@ class SqlClientsTest(_FolderTest):
     with self.assertRaisesRegex(ValueError, 'Expected a table "features"'):
       sql_clients.SqlClients(path, split_name='train')
 
-  def test_file_that_does_not_say_how_many_there_are(self):
+  def test_file_without_a_number_of_clients(self):
     path = self.write({'z': 3, 'a': 0, 'b': 2})
     self.execute(path, 'DROP TABLE splits')
     self.execute(path, "DELETE FROM client_metadata WHERE client_id = 'a'")
@@ -247,12 +247,12 @@ class SqlClientsTest(_FolderTest):
     self.assertNotIn('a', clients.client_ids)
     self.assertEqual(clients.num_examples('b'), 2)
 
-  def test_file_that_says_more_than_there_are(self):
+  def test_file_with_too_large_a_number_of_clients(self):
     path = self.write({'z': 3, 'a': 0, 'b': 2})
     self.execute(path, "DELETE FROM client_metadata WHERE client_id = 'a'")
     with self.assertRaisesRegex(ValueError, 'client in row 2 of .*found none'):
       list(sql_clients.SqlClients(path).client_ids)
-    # Of fewer rows than it says nothing is believed.
+    # With fewer rows than stated, the statement is ignored.
     self.execute(path, "DELETE FROM client_metadata WHERE client_id = 'b'")
     self.assertEqual(list(sql_clients.SqlClients(path).client_ids), ['z'])
 
@@ -369,7 +369,7 @@ class SqlClientsTest(_FolderTest):
     ):
       clients.read('bob')
 
-  def test_short_and_long_examples_do_not_even_out(self):
+  def test_short_and_long_examples_do_not_cancel_out(self):
     path = self.write({'ann': 2})
     for row, size in ((1, 1), (2, 3)):  # Together as many bytes as 2 of [2, 3].
       shape = {**_FEATURES, 'pixels': tf.TensorSpec([size, 3], tf.uint8)}
@@ -407,8 +407,8 @@ class FolderTest(_FolderTest):
     with self.assertRaisesRegex(ValueError, '1 of 3 test clients'):
       client_data.open_folder(self.folder)
 
-  def test_opening_takes_as_long_however_many_there_are(self):
-    # In steps of SQLite's virtual machine, which unlike seconds are exact.
+  def test_time_to_open_does_not_depend_on_the_population(self):
+    # Measured in steps of SQLite's virtual machine, which are exact.
     connect = sqlite3.connect
     self.addCleanup(setattr, sqlite3, 'connect', connect)
     steps = {2000: 0, 5000: 0}
@@ -459,7 +459,7 @@ class FolderTest(_FolderTest):
     with self.assertRaisesRegex(ValueError, 'the 2 clients'):
       few.read('ann')
     self.assertLen(train.client_ids, 4)
-    # A view of a view never brings anyone back.
+    # A view of a view has only clients of the first.
     fewer, _ = client_data.with_enough_examples(
         few, test, min_train=0, min_test=0
     )

@@ -1,6 +1,6 @@
 # Copyright 2026 The tff-partial Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""Examples that the graph reads, against those that Python reads."""
+"""Examples read in the graph, compared with those read in Python."""
 
 import collections
 import os
@@ -49,7 +49,7 @@ class SqlExamplesTest(absltest.TestCase):
     self.form = sql_examples.SqlExamples(FEATURES, self.tensors)
 
   def labels(self, form, examples, **kwargs):
-    """The labels that steps see, in their order."""
+    """The labels of each step, in order."""
     nothing = tf.compat.v1.placeholder_with_default(
         tf.zeros([0], tf.int32), [None]
     )
@@ -70,7 +70,7 @@ class SqlExamplesTest(absltest.TestCase):
         np.testing.assert_array_equal(found[feature], expected[feature])
         self.assertEqual(found[feature].dtype, FEATURES[feature].dtype)
 
-  def test_batches_as_tensors_does(self):
+  def test_batches_like_tensors(self):
     run = lambda form, value: tf.function(
         lambda value: self.labels(form, value, epochs=2, max_steps=5)
     )(value)
@@ -120,7 +120,7 @@ class SqlExamplesTest(absltest.TestCase):
     with self.assertRaisesRegex(ValueError, "Expected one of the 3 .* 'eve'"):
       self.located.read('eve')
 
-  def test_refuses_examples_themselves(self):
+  def test_refuses_examples_instead_of_locations(self):
     self.form.check(self.located.read('ann'), None)
     with self.assertRaisesRegex(ValueError, "found .'pixels', 'label'."):
       self.form.check(self.clients.read('ann'), None)

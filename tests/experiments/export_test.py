@@ -1,6 +1,6 @@
 # Copyright 2026 The tff-partial Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""A client's model, exported and loaded again: it predicts as it did."""
+"""An exported model predicts the same after loading."""
 
 import functools
 import json
@@ -229,7 +229,7 @@ class ExportTest(parameterized.TestCase):
           atol=1e-7,
       )
 
-  def test_personal_part_on_everyones_keras_model(self):
+  def test_personal_variables_in_the_shared_keras_model(self):
     self.write_run(personal='output')
     self.export(None, self.out)
     model = tf.keras.models.load_model(self.out / export.KERAS, compile=False)
@@ -251,7 +251,7 @@ class ExportTest(parameterized.TestCase):
     )
 
   @parameterized.parameters('ditto', 'apfl')
-  def test_everyones_model_where_clients_have_copies(self, algorithm):
+  def test_shared_model_where_clients_have_copies(self, algorithm):
     self.write_run(algorithm=algorithm)
     self.export(None, self.out)
     paths = [v.path for v in self.variables if not v.personal]
@@ -271,7 +271,7 @@ class ExportTest(parameterized.TestCase):
         ['tff_partial.learning.adapters', 'tff_partial.learning.group_norm'],
     )
 
-  def test_everyones_model_follows_a_clients(self):
+  def test_shared_model_after_a_clients_model(self):
     self.write_run(algorithm='apfl')
     run = finished_run.FinishedRun(str(self.run_dir), self.model_fn)
     outputs = lambda client_id: run.model(client_id).outputs(

@@ -44,10 +44,11 @@ class OutsideTaskTest(programs.FolderTest):
     report = json.loads((self.folder / 'run' / 'report.json').read_text())
     self.assertEqual(report['settings']['task_arg'], ['num_clients=6'])
     self.assertIn('gated', report['groups']['participated']['models'])
+    client_id = programs.results(self.folder / 'run')['clients'][0][0]
     with self.subTest('finished, and exported by another call'):
       code, out, _ = self.call(
           *self.arguments('run', '--gate=0.3', '--finetune_epochs=1'),
-          '--export_client=client_1',
+          f'--export_client={client_id}',
           f'--export_dir={self.folder / "exported"}',
       )
       self.assertEqual(code, 0)
@@ -55,7 +56,7 @@ class OutsideTaskTest(programs.FolderTest):
       described = json.loads(
           (self.folder / 'exported' / 'export.json').read_text()
       )
-      self.assertEqual(described['client'], 'client_1')
+      self.assertEqual(described['client'], client_id)
     with self.subTest('another file'):
       self.file.write_text(_FILE + '# Changed.\n')
       self.assertRefused(

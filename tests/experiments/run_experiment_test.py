@@ -215,7 +215,7 @@ class MistakeTest(programs.FolderTest):
     for message, *mistake in (
         ('input, |split of .*found', '--personal=head'),
         ('matches no variable .*conv1/kernel', '--personal=regex:attention'),
-        ('model of .*resnet18', '--model=lstm'),
+        ('model`? of .*resnet18', '--model=lstm'),
         ('clients_per_round.* from 1 to 6, .*found 7', '--clients_per_round=7'),
         ('at most 8 clients', '--eval_clients=9'),
         ('at most 8 clients', '--unseen_clients=9'),

@@ -18,6 +18,10 @@ def call(module, *arguments):
     status = command.run(
         lambda: module.main(args), module.PROG, flag_names=vars(args)
     )
-  # Progress bars are drawn on stderr too.
-  said = [line for line in stderr.getvalue().splitlines() if '%|' not in line]
+  # Progress bars are drawn on stderr too, and blanked out at their end.
+  said = [
+      line
+      for line in stderr.getvalue().splitlines()
+      if line.strip() and '%|' not in line
+  ]
   return status, stdout.getvalue(), '\n'.join(said)

@@ -1,6 +1,6 @@
 # Copyright 2026 The tff-partial Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""Tests of asking a run for next words, and of the words a run keeps."""
+"""The command that predicts next words, and the vocabulary of a run."""
 
 import functools
 import json
@@ -55,7 +55,7 @@ class PredictNextWordTest(absltest.TestCase):
         )
     )
     values = {v.path: np.zeros(v.shape, np.float32) for v in variables}
-    # Other words (4) and the end (6) are the likeliest, and no words.
+    # Other words (4) and the end (6), which are no words, are likeliest.
     for path, value in values.items():
       if path.endswith('words/bias'):
         value[:] = [0, 1, 2, 0, 8, 0, 9]
@@ -85,7 +85,7 @@ class PredictNextWordTest(absltest.TestCase):
 
   def test_shared_and_personal(self):
     models = predict_next_word.NextWords(self.folder)
-    # Over all seven numbers.
+    # Probabilities are over all seven numbers.
     shared = np.exp([0, 1, 2, 0, 8, 0, 9])
     self.assertSequenceAlmostEqual(
         [chance for _, chance in models.predict('A x')],
@@ -98,7 +98,7 @@ class PredictNextWordTest(absltest.TestCase):
     self.assertEqual(
         [word for word, _ in models.predict('', 'ann', count=2)], ['c', 'b']
     )
-    # The first model is not changed by it, nor is a long sentence refused.
+    # That left the shared model unchanged. Long sentences are accepted.
     self.assertEqual(models.predict('a ' * 30)[0][0], 'b')
 
   def test_run_whose_clients_have_copies(self):

@@ -1,6 +1,6 @@
 # Copyright 2026 The tff-partial Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""Residual networks: the paper's sizes, and adapters that start as nothing.
+"""Residual networks: the paper's sizes, and adapters that start as identity.
 
 Expected numbers are those of the paper's networks, counted by making them.
 """
@@ -62,7 +62,7 @@ class ResnetTest(parameterized.TestCase):
   def test_sizes_for_characters(self, split, total, personal):
     self.assertEqual(sizes(create_emnist, split), (total, personal))
 
-  def test_the_counts_of_the_issue(self):
+  def test_counts_of_the_paper(self):
     self.assertEqual(3 * 3 * 64 + 2 * 64, 704)
     self.assertEqual(513 * 62, 31_806)
     widths = (64, 128, 256, 512)

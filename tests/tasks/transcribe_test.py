@@ -1,6 +1,6 @@
 # Copyright 2026 The tff-partial Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""A recording, as the models of a run hear it."""
+"""The command that transcribes a recording with the models of a run."""
 
 import json
 import os
@@ -35,7 +35,7 @@ class TranscribeTest(absltest.TestCase):
     soundfile.write(self.audio, noise, 16_000)
 
   def write_run(self, *, num_features=80, task='speech'):
-    """A run whose model says nothing but what its last bias says."""
+    """A run whose model outputs only what its last bias says."""
     variables = partial_model.describe(
         speech.create_model_fn(num_features, encoder_lib.SMALL, 'output')
     )
@@ -72,7 +72,7 @@ class TranscribeTest(absltest.TestCase):
 
   def test_shared_and_personal_model(self):
     self.write_run()
-    # Blanks are nothing, and the same character all the time is one.
+    # Blanks become nothing, and a repeated character becomes one.
     self.assertEqual(
         self.transcribe('--client=ann'), (0, 'shared: \nann: A\n', '')
     )
@@ -93,12 +93,12 @@ class TranscribeTest(absltest.TestCase):
         self.transcribe()[2], 'Error: Expected a file .*found none'
     )
 
-  def test_runs_of_something_else(self):
+  def test_runs_of_other_tasks(self):
     self.assertRegex(self.transcribe()[2], 'Error: Expected a run in')
     self.write_run(task='emnist')
     self.assertRegex(self.transcribe()[2], "task 'speech' .* one of 'emnist'")
 
-  def test_a_model_of_ready_made_features_hears_no_audio(self):
+  def test_model_of_ready_made_features_cannot_transcribe(self):
     self.write_run(num_features=13)
     self.assertRegex(self.transcribe()[2], '80 log-mel .* found one of 13')
 

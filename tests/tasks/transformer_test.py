@@ -1,6 +1,6 @@
 # Copyright 2026 The tff-partial Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""Tests of the transformer's block."""
+"""The transformer block."""
 
 from absl.testing import absltest
 from absl.testing import parameterized
@@ -47,7 +47,7 @@ class TransformerBlockTest(parameterized.TestCase):
     np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
 
   @parameterized.parameters(True, False)
-  def test_causal_sees_the_past_alone(self, causal):
+  def test_causal_attends_only_to_the_past(self, causal):
     block = _block(causal=causal)
     x = _inputs(1, 5, 4)
     changed = x.copy()
@@ -57,7 +57,7 @@ class TransformerBlockTest(parameterized.TestCase):
     self.assertGreater(difference[3:].min(), 0)
 
   @parameterized.parameters(True, False)
-  def test_padding_is_not_seen(self, norm_first):
+  def test_padding_is_ignored(self, norm_first):
     block = _block(causal=False, norm_first=norm_first)
     x = _inputs(2, 5, 4)
     mask = np.array([[True] * 3 + [False] * 2, [True] * 5])
@@ -76,7 +76,7 @@ class TransformerBlockTest(parameterized.TestCase):
     for name in ('attention', 'feedforward_in', 'feedforward_out'):
       getattr(adapted, name).set_weights(getattr(plain, name).get_weights())
     np.testing.assert_array_equal(adapted(x), plain(x))
-    # They are there: two of 4 * 3 + 3 + 3 * 4 + 4 parameters.
+    # There are two adapters of 4 * 3 + 3 + 3 * 4 + 4 parameters.
     self.assertEqual(adapted.count_params() - plain.count_params(), 2 * 31)
     adapted.adapter2.up.bias.assign([1.0, 0, 0, 0])
     self.assertGreater(np.abs(adapted(x) - plain(x)).max(), 0.01)

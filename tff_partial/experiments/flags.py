@@ -9,6 +9,7 @@ the bounds of its setting, and stands in the help under the title of its record.
 from collections.abc import Iterator
 import dataclasses
 import functools
+import signal
 import sys
 from typing import Any, Optional, TypeVar
 
@@ -98,11 +99,13 @@ def read(record: type[_T], **overrides: Any) -> _T:
 
 
 def parse(argv: list[str]) -> list[str]:
-  """Parses the flags; for `app.run`.
+  """Parses the flags, and returns what is left of the command line.
 
   `--help` prints what most people need, and a mistake is one line.
   """
   if {'--help', '-help', '--helpshort', '-?'} & set(argv[1:]):
+    # A pager that is left early is no error.
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)
     print(short_help())
     sys.exit(0)
   try:

@@ -30,13 +30,17 @@ _NAME = 'run_experiment'
 
 
 def run(tasks: Mapping[str, str]) -> None:
-  """Runs the command and exits.
+  """Parses the flags, runs the command and exits.
 
   Args:
     tasks: References by the names of registered tasks.
   """
   flags.define()
-  app.run(functools.partial(main, tasks=tasks), flags_parser=flags.parse)
+  # Not `app.run`: TensorFlow, which is imported later, would then call back
+  # into itself in the middle of its import, and Keras could not build models.
+  app.define_help_flags()
+  logging.use_absl_handler()
+  main(flags.parse(sys.argv), tasks=tasks)
 
 
 def main(argv: Sequence[str], *, tasks: Mapping[str, str]) -> None:

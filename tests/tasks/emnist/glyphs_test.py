@@ -57,7 +57,7 @@ class GlyphsTest(absltest.TestCase):
     shapes = glyphs._draw_shapes()
     self.assertTrue((shapes.max(axis=(2, 3)) > 0).all())
     for i, font in enumerate(shapes):
-      # Fonts draw one and the same box for characters that they lack.
+      # Fonts draw the same box for all characters that they lack.
       different = {shape.tobytes() for shape in font}
       self.assertGreaterEqual(len(different), 61, glyphs._FONTS[i])
       # Nothing is cut off at the edge.
@@ -109,7 +109,7 @@ class GlyphsTest(absltest.TestCase):
       self.create(num_writers=0)
 
 
-class MadeOnceTest(absltest.TestCase):
+class CachedFolderTest(absltest.TestCase):
 
   def setUp(self):
     super().setUp()
@@ -142,7 +142,7 @@ class MadeOnceTest(absltest.TestCase):
     def make(folder):
       with open(os.path.join(folder, 'file'), 'w') as f:
         f.write('complete')
-      both.wait()  # Neither has found the other's folder.
+      both.wait()  # Both have started before one finishes.
 
     def use():
       folder = cached_folder.cached_folder('data', make, cache_dir=self.folder)

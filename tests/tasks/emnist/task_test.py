@@ -1,6 +1,6 @@
 # Copyright 2026 The tff-partial Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""Character recognition: sizes of splits, what each trains, data that fit."""
+"""Character recognition: sizes of splits, what each trains, bad data."""
 
 import collections
 import os
@@ -61,7 +61,8 @@ class EmnistTest(parameterized.TestCase):
         ('personal', algorithms.finetune(toy.sgd(0.1))),
         ('shared', algorithms.fed_avg(toy.sgd(0.1))),
     ):
-      # Two steps: in the first, an adapter that is zero shields its norm.
+      # Two steps, since an adapter of zeros gives its norm no gradient at
+      # first.
       model = task.model_fn(split)()
       read = lambda weights: [v.numpy() for v in weights.trainable]
       before = {'shared': read(model.shared), 'personal': read(model.personal)}
@@ -123,7 +124,7 @@ class EmnistTest(parameterized.TestCase):
     np.testing.assert_allclose(metrics['loss'][0], [0, 100], atol=1e-4)
     self.assertAlmostEqual(float(model.loss(batch, logits)), 50.0, places=3)
 
-  def test_images_are_scaled_where_they_are_computed_with(self):
+  def test_images_are_scaled_in_the_computation(self):
     task = self.create()
     examples = task.train.read('writer_0')
     self.assertEqual(examples['x'].dtype, np.uint8)
@@ -153,7 +154,7 @@ class EmnistTest(parameterized.TestCase):
     ):
       self.create(model='lstm')
 
-  def test_labels_that_are_none(self):
+  def test_labels_out_of_range(self):
     with self.assertRaisesRegex(
         ValueError, "'writer_0'.*labels from 0 to 61, found 60 to 62"
     ):

@@ -1,6 +1,6 @@
 # Copyright 2026 The tff-partial Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""Federated Google Landmarks, on files that TFF wrote."""
+"""Federated Google Landmarks, read from files that TFF wrote."""
 
 import csv
 import io
@@ -68,7 +68,7 @@ class Gldv2Test(absltest.TestCase):
     for clients in (train, test):
       examples = clients.read('7')
       self.assertEqual(examples['pixels'].shape[1:], (16, 16, 3))
-      # Photo i is of gray level i, but for what JPEG loses.
+      # Photo i has gray level i, up to the losses of JPEG.
       np.testing.assert_allclose(
           examples['pixels'].mean(axis=(1, 2, 3)), examples['label'], atol=2
       )
@@ -97,7 +97,7 @@ class Gldv2Test(absltest.TestCase):
     with self.assertRaisesRegex(ValueError, 'at least 50 photos .*found none'):
       self.create(size=16)
 
-  def test_nothing_fetched(self):
+  def test_data_not_downloaded(self):
     with self.assertRaisesRegex(OSError, 'Download them with .*load_data'):
       self.create(size=16)
 

@@ -1,6 +1,6 @@
 # Copyright 2026 The tff-partial Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""Tests of importing photos."""
+"""Importing photos."""
 
 import os
 import subprocess
@@ -98,7 +98,7 @@ class PhotosTest(parameterized.TestCase):
     ((_, examples),) = self.read().examples
     np.testing.assert_array_equal(examples['pixels'][0][3, 3], expected)
 
-  def test_what_is_left_out_is_counted(self):
+  def test_photos_that_are_left_out_are_counted(self):
     for i in range(6):
       self.photo(f'{i}.png')
     with open(self.path('text.jpg'), 'w') as f:
@@ -133,8 +133,8 @@ class PhotosTest(parameterized.TestCase):
         r' be read \(3\), photos without a file \(1\)',
     )
 
-  def test_class_in_test_alone_is_counted(self):
-    # Of two photos one is for testing, and no class has two photos.
+  def test_classes_only_in_test_examples_are_counted(self):
+    # One of two photos is for testing, and no class has two photos.
     for i in range(4):
       self.photo(f'{i}.png')
     self.table(['0.png,a,ann', '1.png,b,ann', '2.png,c,bob', '3.png,d,bob'])
@@ -162,7 +162,7 @@ class PhotosTest(parameterized.TestCase):
     with self.assertRaisesRegex(ValueError, message):
       self.read()
 
-  def test_table_that_is_no_text(self):
+  def test_table_that_is_not_text(self):
     with open(self.path('table.csv'), 'wb') as f:
       f.write(b'\xff\xfe\x00\x80')
     with self.assertRaisesRegex(ValueError, 'Expected a CSV file in UTF-8'):

@@ -1,6 +1,6 @@
 # Copyright 2026 The tff-partial Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""Tests of the drawn scenes."""
+"""Drawn scenes."""
 
 import os
 import pathlib
@@ -76,7 +76,7 @@ class ScenesTest(absltest.TestCase):
         many.read('photographer_000')['pixels'],
     )
 
-  def test_nobody_is_refused(self):
+  def test_no_photographers(self):
     with self.assertRaisesRegex(
         ValueError, '`num_photographers` of at least 1'
     ):

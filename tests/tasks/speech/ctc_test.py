@@ -1,6 +1,6 @@
 # Copyright 2026 The tff-partial Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""CTC's loss, decoders and error counts, by hand and against jiwer."""
+"""CTC's loss, decoders and error counts, computed by hand and by jiwer."""
 
 from absl.testing import absltest
 from absl.testing import parameterized
@@ -44,7 +44,7 @@ class LossTest(absltest.TestCase):
     # AA, A-, -A: 0.16 + 0.24 + 0.24.
     np.testing.assert_allclose(losses, [-np.log(0.64)], rtol=1e-5)
 
-  def test_padding_has_no_part_in_it(self):
+  def test_padding_changes_nothing(self):
     frame = {A: 0.4, ctc.BLANK: 0.6}
     padded = logits_of([frame, frame, {B: 1.0}])
     losses, gradient = loss_and_gradient(['A'], padded, [2])
@@ -83,7 +83,7 @@ class DecodeTest(absltest.TestCase):
     found = ctc.decode(logits, [2], beam_width=4)
     self.assertEqual(found.numpy().tolist(), [b'A'])
 
-  def test_frames_beyond_the_length_are_not_heard(self):
+  def test_frames_beyond_the_length_are_ignored(self):
     logits = tf.concat(
         [logits_of([{A: 1.0}, {B: 1.0}]), logits_of([{B: 1.0}, {A: 1.0}])], 0
     )
@@ -116,7 +116,7 @@ class ErrorsTest(parameterized.TestCase):
     np.testing.assert_array_equal(errors, [3, 3, 0])  # X for B; ' D' inserted.
     np.testing.assert_array_equal(characters, [5, 3, 7])
 
-  def test_nothing_was_heard_at_all(self):
+  def test_empty_transcripts(self):
     errors, words = ctc.word_errors(tf.constant(['A B']), tf.constant(['']))
     np.testing.assert_array_equal(errors, [2])
     np.testing.assert_array_equal(words, [2])

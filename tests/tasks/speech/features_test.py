@@ -1,6 +1,6 @@
 # Copyright 2026 The tff-partial Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""What a recognizer hears, of tones and of padding."""
+"""Features of tones, of silence and of padding."""
 
 from absl.testing import absltest
 import numpy as np
@@ -25,7 +25,7 @@ def padded(*signals):
 
 class LogMelTest(absltest.TestCase):
 
-  def test_frames_are_counted_alike_everywhere(self):
+  def test_counts_of_frames_agree(self):
     # 25 ms are 400 samples and 10 ms are 160.
     for samples, frames in ((0, 0), (399, 0), (400, 1), (559, 1), (560, 2)):
       self.assertEqual(features_lib.num_frames(samples), frames)
@@ -64,7 +64,7 @@ class LogMelTest(absltest.TestCase):
       np.testing.assert_allclose(values.mean(0), 0, atol=1e-5)
       np.testing.assert_allclose(values.std(0), 1, atol=1e-3)
 
-  def test_nothing_but_silence_is_finite(self):
+  def test_silence_is_finite(self):
     features, num_frames = features_lib.log_mel(
         tf.zeros([2, 100], tf.int16), tf.constant([100, 0])
     )
@@ -89,7 +89,7 @@ class AugmentTest(absltest.TestCase):
     )
     for row, length in zip(found, lengths.numpy()):
       bins, frames = row.max(0), row[:length].max(1)
-      # At most 2 masks of a fifth of the bands and of 0.08 of the time.
+      # At most 2 masks cover a fifth of the bands or 0.08 of the time each.
       self.assertBetween(80 - bins.sum(), 1, 32 + 2)
       self.assertLessEqual(length - frames.sum(), 0.16 * length + 2)
 

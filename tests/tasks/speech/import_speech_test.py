@@ -1,6 +1,6 @@
 # Copyright 2026 The tff-partial Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""Importing speech: LibriSpeech's layout, features, and what cannot be used."""
+"""Importing speech: LibriSpeech's layout, features, and unusable utterances."""
 
 import os
 import tempfile
@@ -67,7 +67,7 @@ class ImportSpeechTest(parameterized.TestCase):
     np.testing.assert_array_equal(found['audio'][0], noise(16_000))
     self.assertEqual(test.num_examples('7'), 1)
 
-  def test_what_cannot_be_used_is_counted(self):
+  def test_unusable_utterances_are_counted(self):
     # 0.1 s are 8 windows, of which the encoder makes 2: enough for 'AB', not
     # for 'AA', which takes a blank between. 300 samples are not one window.
     self.write_chapter(
@@ -93,12 +93,12 @@ class ImportSpeechTest(parameterized.TestCase):
         r' utterances without words \(1\)\.',
     )
 
-  def test_another_rate_is_not_taken_for_16_khz(self):
+  def test_other_sampling_rates_are_refused(self):
     soundfile.write(self.path('a.wav'), noise(800), 8_000)
     with self.assertRaisesRegex(ValueError, '16000 Hz .* found 8000 Hz'):
       import_speech.read_audio(self.path('a.wav'))
 
-  def test_a_folder_of_something_else(self):
+  def test_folder_with_another_layout(self):
     with self.assertRaisesRegex(ValueError, 'whose subfolders are speakers'):
       import_speech.read_librispeech(self.folder)
     with self.assertRaisesRegex(OSError, 'Expected a folder .*none'):

@@ -1,6 +1,6 @@
 # Copyright 2026 The tff-partial Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""LibriSpeech of TensorFlow Datasets, through its own unchanged loader."""
+"""LibriSpeech from TensorFlow Datasets, read by its own loader."""
 
 import contextlib
 import os
@@ -43,7 +43,7 @@ def prepare(data_dir, utterances):
 
 
 def made_up():
-  """Three speakers in turn, 18 utterances; one has no words."""
+  """18 utterances of three speakers in turn; one has no words."""
   rng = np.random.default_rng(0)
   return [
       (
@@ -69,7 +69,7 @@ class LibrispeechTest(absltest.TestCase):
         self.cache_dir, splits=['test_other'], data_dir=self.data_dir
     )
 
-  def test_one_client_a_speaker(self):
+  def test_each_speaker_is_a_client(self):
     utterances = made_up()
     prepare(self.data_dir, utterances)
     folder = self.create()
@@ -86,7 +86,7 @@ class LibrispeechTest(absltest.TestCase):
     self.assertCountEqual(
         found, [a.tobytes() for speaker, a, _ in utterances if speaker == 105]
     )
-    # Nothing else is left, and the second time nothing is made.
+    # No other files are left, and the second call makes nothing.
     self.assertEqual(os.listdir(self.cache_dir), [os.path.basename(folder)])
     self.assertEqual(self.create(), folder)
 
@@ -102,7 +102,7 @@ class LibrispeechTest(absltest.TestCase):
     self.assertEqual(examples[0]['transcript'], b'YES')
     self.assertGreaterEqual(len(examples[0]['audio']), 8000)
 
-  def test_goes_on_where_it_stopped(self):
+  def test_continues_an_interrupted_copy(self):
     prepare(self.data_dir, made_up())
     builder = tfds.builder('librispeech', data_dir=self.data_dir)
     everything = 'SELECT * FROM utterances ORDER BY number'
@@ -111,7 +111,7 @@ class LibrispeechTest(absltest.TestCase):
       stage()
       whole = connection.execute(everything).fetchall()
       self.assertLen(whole, 18)
-      # As left by a run that was stopped after 10 records.
+      # The state after an interruption at 10 records.
       connection.execute('DELETE FROM utterances WHERE number >= 10')
       connection.execute("UPDATE utterances SET transcript = 'WAS THERE'")
       stage()
@@ -119,7 +119,7 @@ class LibrispeechTest(absltest.TestCase):
     self.assertEqual(resumed[10:], whole[10:])
     self.assertEqual([row[3] for row in resumed[:10]], 10 * ['WAS THERE'])
 
-  def test_parts_that_are_not_there(self):
+  def test_unknown_parts(self):
     prepare(self.data_dir, made_up())
     with self.assertRaisesRegex(ValueError, r"\['test_other'\], found 'dev'"):
       librispeech.create_librispeech(

@@ -1,6 +1,6 @@
 # Copyright 2026 The tff-partial Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""The speech task: its networks, what they hear, and rounds of training."""
+"""The speech task: its networks, their inputs, and rounds of training."""
 
 from absl.testing import absltest
 from absl.testing import parameterized
@@ -88,7 +88,7 @@ class EncoderTest(parameterized.TestCase):
 
 class DataTest(absltest.TestCase):
 
-  def test_utterances_are_padded_to_the_client_s_longest(self):
+  def test_utterances_are_padded_to_the_longest_of_the_client(self):
     task = speech.create_task(speech_data.make_features(self))
     x, y = task.train.read('s0').values()
     self.assertEqual(
@@ -150,7 +150,7 @@ class DataTest(absltest.TestCase):
 
 class TrainingTest(absltest.TestCase):
 
-  def test_a_round_and_a_test_of_every_speaker(self):
+  def test_rounds_and_an_evaluation_of_every_speaker(self):
     task = speech.create_task(speech_data.make_features(self), augment=False)
     model_fn = speech.create_model_fn(
         speech_data.NUM_FEATURES, speech_data.TINY, 'output'

@@ -1,6 +1,6 @@
 # Copyright 2026 The tff-partial Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""Synthesized voices: the same bytes each time, and speech to be heard."""
+"""Synthesized voices: reproducible bytes, and audible speech."""
 
 import os
 import pathlib
@@ -47,11 +47,11 @@ class VoicesTest(absltest.TestCase):
       self.assertLen(examples['transcript'], 4)
       for audio, transcript in zip(examples['audio'], examples['transcript']):
         self.assertEqual(audio.dtype, np.int16)
-        # From 5 to 30 characters a second.
+        # From 5 to 30 characters per second.
         self.assertBetween(len(transcript) / (len(audio) / 16_000), 1, 30)
         self.assertBetween(np.abs(audio.astype(int)).max(), 1000, 2**15 - 1)
 
-  def test_every_voice_is_there(self):
+  def test_engine_has_every_voice(self):
     every = [f'{accent}+m1' for accent in voices._ACCENTS]
     every += [f'en+{variant}' for variant in voices._VARIANTS]
     spoken = espeak.synthesize(
@@ -61,7 +61,7 @@ class VoicesTest(absltest.TestCase):
       # 'Yes' takes from 0.1 to 1.5 s.
       self.assertBetween(len(audio) / espeak.SAMPLE_RATE, 0.1, 1.5, voice)
 
-  def test_a_voice_that_is_not(self):
+  def test_unknown_voice(self):
     with self.assertRaisesRegex(errors.WorkerError, 'failed to say .*nobody'):
       list(espeak.synthesize([espeak.Utterance('nobody', 170, 50, 'yes')]))
 

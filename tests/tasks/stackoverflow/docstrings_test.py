@@ -1,6 +1,6 @@
 # Copyright 2026 The tff-partial Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""Tests of the sentences that installed modules say about themselves."""
+"""The sentences of installed modules' docstrings."""
 
 import os
 import tempfile
@@ -46,7 +46,7 @@ class DocstringsTest(absltest.TestCase):
         os.path.join(self.folder, name), packages=packages
     )
 
-  def test_what_is_a_sentence(self):
+  def test_sentences(self):
     path = os.path.join(self.folder, 'module.py')
     with open(path, 'w', encoding='utf-8') as f:
       f.write(_MODULE + '# Long enough.\n' * 1000)

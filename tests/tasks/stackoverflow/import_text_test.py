@@ -1,6 +1,6 @@
 # Copyright 2026 The tff-partial Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""Tests of text in JSON lines, and of the folder that is made of it."""
+"""Importing text in JSON lines."""
 
 import gzip
 import json
@@ -61,7 +61,7 @@ class ReadJsonlTest(parameterized.TestCase):
     self.words = vocabulary.load(output).words
     return found
 
-  def test_the_latest_is_for_testing(self):
+  def test_latest_texts_are_for_testing(self):
     self.write(
         _line('bob', 3, 'B three.', 'B four.'),
         _line('ann', 9, 'A nine.', 'A ten!'),
@@ -72,7 +72,7 @@ class ReadJsonlTest(parameterized.TestCase):
         _line('cat', 2, 'Only once.', 'On one line.'),
         _line('dan', 2),
     )
-    # Of ann's six sentences 0.2 is one, but the last line has two.
+    # A fifth of ann's six sentences is one, but her last line has two.
     train, test = self.imported()
     self.assertEqual(
         train,

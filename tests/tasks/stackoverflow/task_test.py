@@ -25,12 +25,12 @@ class SizesTest(parameterized.TestCase):
       ('none', 5_731_092, 0),
       ('input', 5_731_092, 788_736),
       ('output', 5_731_092, 788_736),
-      # Beside the layer norms, 4 blocks * 2 norms * 2 * 256 = 4,096.
+      # The layer norms have 4 blocks * 2 norms * 2 * 256 = 4,096.
       ('adapter', 5_731_092 + 67_712, 71_808),
       ('adapter64', 5_731_092 + 264_704, 268_800),
       ('norm', 5_731_092, 4_096),
   )
-  def test_mini_is_the_papers(self, split, total, personal):
+  def test_mini_has_the_size_of_the_paper(self, split, total, personal):
     words = vocabulary.Vocabulary(tuple(f'w{i}' for i in range(10_000)))
     self.assertEqual(words.size, 10_004)
     variables = partial_model.describe(
@@ -49,7 +49,7 @@ class TransformerTest(absltest.TestCase):
         stackoverflow.SIZES['tiny'], stackoverflow_data.ABC.size
     )
 
-  def test_a_sentence_alone_and_beside_longer_ones(self):
+  def test_longer_sentences_in_the_batch_change_nothing(self):
     batch = self.model(np.array([[5, 1, 2, 3], [5, 3, 0, 0]]))
     self.assertEqual(batch.shape, (6, 7))
     for sentence, rows in (([5, 1, 2, 3], batch[:4]), ([5, 3], batch[4:])):
@@ -57,7 +57,7 @@ class TransformerTest(absltest.TestCase):
           self.model(np.array([sentence])), rows, rtol=1e-4, atol=1e-5
       )
 
-  def test_words_to_come_are_not_seen(self):
+  def test_later_words_are_not_read(self):
     np.testing.assert_array_equal(
         self.model(np.array([[5, 1, 2, 3]]))[:3],
         self.model(np.array([[5, 1, 2, 1]]))[:3],
@@ -106,7 +106,7 @@ class MetricsTest(absltest.TestCase):
     )
     self.assertEqual(found['loss'][1], [3, 1])
 
-  def test_neither_ties_nor_what_is_not_a_number_are_right(self):
+  def test_ties_and_nan_are_not_right(self):
     for value in (0, np.nan):
       found = self.metrics(np.full([4, 7], value, np.float32))
       for name in ('accuracy', 'top3', 'top5'):
@@ -121,7 +121,7 @@ class TaskTest(absltest.TestCase):
     self.addCleanup(folder.cleanup)
     self.folder = folder.name
 
-  def test_what_is_read_and_what_follows(self):
+  def test_inputs_and_the_tokens_that_follow(self):
     stackoverflow_data.write_folder(self.folder, ann=['a x', 'c'])
     task = stackoverflow.create_task(self.folder)
     tokens = task.train.read('ann')['tokens']

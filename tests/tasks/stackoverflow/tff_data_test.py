@@ -1,6 +1,6 @@
 # Copyright 2026 The tff-partial Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""Tests of drawing users from TFF's Stack Overflow.
+"""Sampling users from TFF's Stack Overflow.
 
 On a file as TFF's, of a few users, in the place where TFF looks for its own.
 """
@@ -25,7 +25,7 @@ _USERS = {
     'dan': (1010, 12),
     'eva': (200, 20),
 }
-_NEW_USER = 'fay'  # Has test sentences alone.
+_NEW_USER = 'fay'  # Has only test sentences.
 
 
 def _proto(tokens):
@@ -128,14 +128,14 @@ class StackoverflowTffTest(absltest.TestCase):
       found = self.clients(folder, name).read('ann')['tokens']
       self.assertEqual(list(found), expected)
 
-  def test_drawn_once(self):
+  def test_sampled_once(self):
     folder = self.create(num_clients=2, seed=1)
     drawn = list(self.clients(folder, 'train').client_ids)
     self.assertLen(drawn, 2)
-    os.remove(self.file)  # No longer looked at.
+    os.remove(self.file)  # It is no longer read.
     self.assertEqual(self.create(num_clients=2, seed=1), folder)
 
-  def test_seeds_draw_differently(self):
+  def test_seeds_sample_differently(self):
     draws = {
         tuple(
             self.clients(

@@ -1,6 +1,6 @@
 # Copyright 2026 The tff-partial Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""Tests of words: how text is cut into them, and their numbers."""
+"""Splitting text into words, and the numbers of words."""
 
 import os
 import tempfile
@@ -55,14 +55,14 @@ class VocabularyTest(parameterized.TestCase):
         [
             [5, 2, 4, 6, 0],
             [5, 3, 6, 0, 0],
-            [5, 1, 2, 3, 1],  # As long as is kept: no end.
+            [5, 1, 2, 3, 1],  # A sentence of full length has no end.
             [5, 1, 2, 3, 6],
             [5, 6, 0, 0, 0],
         ],
     )
     np.testing.assert_array_equal(words.encode(['a b c'], 2), [[5, 1, 2]])
 
-  def test_made_of_what_most_people_use_to_train(self):
+  def test_words_that_most_people_use_come_first(self):
     with sql_writer.SqlWriter(
         os.path.join(self.folder, 'train.sqlite'), vocabulary.FEATURES
     ) as writer:
