@@ -18,6 +18,7 @@ from tests.helpers import worker
 from tff_partial.evaluation import gate
 from tff_partial.evaluation import run_results
 from tff_partial.experiments import config as config_lib
+from tff_partial.experiments import config_groups
 from tff_partial.experiments import plan as plan_lib
 from tff_partial.experiments import run as run_lib
 from tff_partial.training import personal_store
@@ -75,7 +76,7 @@ class OptionsTest(absltest.TestCase):
 
   def test_newcomers(self):
     table, report = self.run_one(
-        personal='output', onboarding=','.join(config_lib.ONBOARDING)
+        personal='output', onboarding=','.join(config_groups.ONBOARDING)
     )
     groups = report['groups']
     self.assertContainsSubset(NEW, groups['never_seen']['models'])

@@ -6,196 +6,11 @@ import dataclasses
 from typing import Any, Optional
 
 from tff_partial import errors
+from tff_partial.experiments import config_groups
 from tff_partial.experiments import methods
 from tff_partial.experiments import setting
 
-# What a client that never trained can start from.
-ONBOARDING = ('initial', 'mean', 'reconstruct', 'finetune')
-SCHEDULES = ('constant', 'linear', 'staircase')
-SERVER_OPTIMIZERS = ('sgd', 'momentum', 'adam', 'adagrad', 'yogi')
-AGGREGATORS = ('mean', 'robust')
-WEIGHTINGS = ('num_examples', 'uniform')
-
 _NEWCOMER_EPOCHS = 5
-
-
-@dataclasses.dataclass(frozen=True)
-class ClientWork(setting.Settings):
-  """Client work"""
-
-  epochs: int = setting.field(
-      1, "Passes over a client's examples in each phase.", least=1, common=True
-  )
-  personal_epochs: Optional[int] = setting.field(
-      None,
-      "Passes in FedAlt's personal phase. Default: --epochs.",
-      least=1,
-  )
-  max_steps: Optional[int] = setting.field(
-      None, 'Maximum number of gradient steps in each phase.', least=1
-  )
-  learning_rate: float = setting.field(
-      0.1,
-      'Learning rate of SGD on clients, for shared variables.',
-      least=0,
-      common=True,
-  )
-  personal_learning_rate: Optional[float] = setting.field(
-      None,
-      'Learning rate for personal variables. Default: --learning_rate.',
-      least=0,
-      common=True,
-  )
-  schedule: str = setting.field(
-      'constant',
-      'How the learning rates on clients change over the rounds.',
-      choices=SCHEDULES,
-  )
-  warmup_rounds: int = setting.field(
-      0,
-      'Rounds in which the learning rate rises; for --schedule=linear.',
-      least=0,
-  )
-  staircase_rounds: int = setting.field(
-      500,
-      'Rounds after which the learning rate is halved; for'
-      ' --schedule=staircase.',
-      least=1,
-  )
-  clip_norm: Optional[float] = setting.field(
-      None,
-      'Maximum norm of the gradients of the variables that are trained.',
-      least=0,
-  )
-  personal_l2: float = setting.field(
-      0.0,
-      'Weight of the squared distance of personal variables from their initial'
-      ' values; for ditto and pfedme, from the shared model.',
-      least=0,
-  )
-  personal_dropout: float = setting.field(
-      0.0,
-      'Fraction of the outputs of personal adapters that is dropped in'
-      ' training.',
-      least=0,
-      below=1,
-  )
-  shared_proximal: float = setting.field(
-      0.0,
-      "Weight of the squared distance of shared variables from the server's"
-      ' (FedProx).',
-      least=0,
-  )
-  local_rounds: int = setting.field(
-      5,
-      'pFedMe only: number of times the shared model moves in a round.',
-      least=1,
-  )
-  pull: float = setting.field(
-      0.1,
-      'pFedMe only: fraction of the distance the shared model moves towards the'
-      ' personal one.',
-      least=0,
-      most=1,
-  )
-
-
-@dataclasses.dataclass(frozen=True)
-class Server(setting.Settings):
-  """Server"""
-
-  server_optimizer: str = setting.field(
-      'sgd',
-      'Optimizer applied to the mean update; sgd with rate 1 averages.',
-      choices=SERVER_OPTIMIZERS,
-  )
-  server_learning_rate: float = setting.field(
-      1.0, 'Learning rate of the server.', least=0
-  )
-  client_weighting: str = setting.field(
-      'num_examples',
-      'How clients are weighted in the mean.',
-      choices=WEIGHTINGS,
-  )
-  aggregator: str = setting.field(
-      'mean',
-      'mean, or robust, which zeroes and clips outliers.',
-      choices=AGGREGATORS,
-  )
-
-
-@dataclasses.dataclass(frozen=True)
-class Evaluation(setting.Settings):
-  """Evaluation"""
-
-  eval_clients: int = setting.field(
-      0,
-      'Number of clients to evaluate, sampled with --seed; 0 means all.',
-      least=0,
-      common=True,
-  )
-  unseen_clients: int = setting.field(
-      0,
-      'Number of clients that are kept out of training and evaluated'
-      ' separately.',
-      least=0,
-      common=True,
-  )
-  onboarding: Optional[str] = setting.field(
-      None,
-      'What clients that never trained are evaluated with: one or more of'
-      f' {",".join(ONBOARDING)}, or none. Default: initial,mean with'
-      ' --unseen_clients. It has no effect for fed_avg, finetune and local.',
-  )
-  gate: float = setting.field(
-      0.0,
-      "Share of every client's training examples to hold out; each client keeps"
-      ' the model without personalization unless these examples favor the'
-      ' personalized one. 0 turns the gate off.',
-      least=0,
-      below=1,
-  )
-  rounds_per_evaluation: int = setting.field(
-      10,
-      'Rounds between evaluations of some clients, for the learning curves; 0'
-      ' means never.',
-      least=0,
-  )
-
-
-@dataclasses.dataclass(frozen=True)
-class Running(setting.Settings):
-  """Running
-
-  None of these changes what is learned, except that `clients_per_shard` changes
-  the order of floating-point sums.
-  """
-
-  seconds_per_checkpoint: float = setting.field(
-      30.0,
-      'Seconds of training between checkpoints; 0 means after every round. The'
-      ' last round always has one.',
-      least=0,
-  )
-  max_concurrent_clients: Optional[int] = setting.field(
-      None,
-      'Clients that compute at the same time and divide the cores among'
-      ' themselves. Default: one per core, but no more than compute together.',
-      least=1,
-  )
-  clients_per_shard: Optional[int] = setting.field(
-      None,
-      'Clients of a round or of an evaluation that are computed at a time,'
-      ' which bounds memory. Default: a whole round, or an eighth of one with'
-      ' --workers.',
-      least=1,
-  )
-  workers: tuple[str, ...] = setting.field(
-      (),
-      'Compute on these workers, host:port,host:port. Start each with "python'
-      ' -m tff_partial.runtime.serve_worker". The protocol has no passwords and'
-      ' no encryption: use a private network or a tunnel.',
-  )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -252,10 +67,10 @@ class Config(setting.Settings):
   seed: int = setting.field(
       0, 'Seed of everything random.', least=0, common=True
   )
-  client: ClientWork = ClientWork()
-  server: Server = Server()
-  evaluation: Evaluation = Evaluation()
-  running: Running = Running()
+  client: config_groups.ClientWork = config_groups.ClientWork()
+  server: config_groups.Server = config_groups.Server()
+  evaluation: config_groups.Evaluation = config_groups.Evaluation()
+  running: config_groups.Running = config_groups.Running()
 
   def __post_init__(self):
     """Checks what concerns several settings.
@@ -310,10 +125,10 @@ class Config(setting.Settings):
     onboarding = self.evaluation.onboarding
     if onboarding in (None, 'none'):
       return
-    unknown = set(onboarding.split(',')) - set(ONBOARDING)
+    unknown = set(onboarding.split(',')) - set(config_groups.ONBOARDING)
     if unknown:
       raise errors.SettingsError(
-          f'Expected `onboarding` to be of {list(ONBOARDING)} or none, found'
+          f'Expected `onboarding` to be of {list(config_groups.ONBOARDING)} or none, found'
           f' {sorted(unknown)[0]!r}.'
       )
     if not self.evaluation.unseen_clients:
@@ -329,7 +144,7 @@ class Config(setting.Settings):
 
   @property
   def onboarding_policies(self) -> tuple[str, ...]:
-    """What newcomers are evaluated with, in the order of `ONBOARDING`.
+    """What newcomers are evaluated with, in the order of `config_groups.ONBOARDING`.
 
     Without a choice, what trains nothing, if there are unseen clients. None
     where a federation leaves a newcomer nothing personal to start from.
@@ -338,7 +153,9 @@ class Config(setting.Settings):
       return ()
     if self.evaluation.onboarding is not None:
       asked_for = self.evaluation.onboarding.split(',')
-      return tuple(policy for policy in ONBOARDING if policy in asked_for)
+      return tuple(
+          policy for policy in config_groups.ONBOARDING if policy in asked_for
+      )
     return ('initial', 'mean') if self.evaluation.unseen_clients else ()
 
   @property

@@ -9,6 +9,7 @@ import functools
 import tensorflow_federated as tff
 
 from tff_partial.experiments import config as config_lib
+from tff_partial.experiments import config_groups
 from tff_partial.learning import algorithms
 from tff_partial.learning import local_update
 from tff_partial.learning import partial_model
@@ -27,7 +28,7 @@ class Parts:
   config: config_lib.Config
 
   @property
-  def client(self) -> config_lib.ClientWork:
+  def client(self) -> config_groups.ClientWork:
     return self.config.client
 
   @functools.cached_property
@@ -125,7 +126,7 @@ def build_finetuning(
 
 
 def build_server_optimizer(
-    server: config_lib.Server,
+    server: config_groups.Server,
 ) -> tff.learning.optimizers.Optimizer:
   """The optimizer that the server applies to the mean update."""
   optimizers = tff.learning.optimizers
@@ -140,7 +141,7 @@ def build_server_optimizer(
 
 
 def build_aggregator(
-    server: config_lib.Server,
+    server: config_groups.Server,
 ) -> process_lib.AggregationFactory:
   """What aggregates the updates of shared variables."""
   build = {
