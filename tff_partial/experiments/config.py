@@ -125,10 +125,11 @@ class Config(setting.Settings):
     onboarding = self.evaluation.onboarding
     if onboarding in (None, 'none'):
       return
-    unknown = set(onboarding.split(',')) - set(config_groups.ONBOARDING)
+    known = config_groups.ONBOARDING
+    unknown = set(onboarding.split(',')) - set(known)
     if unknown:
       raise errors.SettingsError(
-          f'Expected `onboarding` to be of {list(config_groups.ONBOARDING)} or none, found'
+          f'Expected `onboarding` to be of {list(known)} or none, found'
           f' {sorted(unknown)[0]!r}.'
       )
     if not self.evaluation.unseen_clients:
@@ -144,10 +145,10 @@ class Config(setting.Settings):
 
   @property
   def onboarding_policies(self) -> tuple[str, ...]:
-    """What newcomers are evaluated with, in the order of `config_groups.ONBOARDING`.
+    """What newcomers are evaluated with, in the order of `ONBOARDING`.
 
-    Without a choice, what trains nothing, if there are unseen clients. None
-    where a federation leaves a newcomer nothing personal to start from.
+    By default the policies that train nothing, if there are unseen clients.
+    There are none where clients have nothing personal from a federation.
     """
     if self.method.trains_alone or not self.method.personalizes:
       return ()

@@ -1,6 +1,6 @@
 # Copyright 2026 The tff-partial Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""The settings of an experiment by what they are about, as parts of `Config`."""
+"""The settings of an experiment by subject: the parts of a `Config`."""
 
 import dataclasses
 from typing import Optional
