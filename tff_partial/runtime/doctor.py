@@ -16,6 +16,7 @@ import re
 import shutil
 import socket
 import sys
+from typing import Optional
 
 import humanize
 import psutil
@@ -100,10 +101,13 @@ def _packages(requirements: pathlib.Path) -> Check:
   """Compares the installed packages with the pinned versions."""
   advice = f'Run `pip install --no-deps --require-hashes -r {requirements}`.'
   expected = f'the versions of {requirements}'
-  if not requirements.is_file():
+  text = _own_requirements()
+  if requirements.is_file():
+    text = requirements.read_text()
+  elif text is None:
     advice = 'Run in a complete copy of the repository.'
     return Check('Packages', False, 'no such file', expected, advice)
-  pins = _PIN.findall(requirements.read_text())
+  pins = _PIN.findall(text)
   wrong = []
   for package, version in pins:
     try:
@@ -116,6 +120,17 @@ def _packages(requirements: pathlib.Path) -> Check:
   if wrong:
     found += f' ({", ".join(wrong[:5])}{", ..." if wrong[5:] else ""})'
   return Check('Packages', bool(pins) and not wrong, found, expected, advice)
+
+
+def _own_requirements() -> Optional[str]:
+  """What this package requires, if it was installed from a wheel."""
+  try:
+    package = metadata.distribution('tff-partial')
+  except metadata.PackageNotFoundError:
+    return None
+  if package.read_text('WHEEL') is None:  # What a build left in a checkout.
+    return None
+  return '\n'.join(r for r in package.requires or () if 'extra ==' not in r)
 
 
 def _cores() -> Check:
