@@ -10,6 +10,7 @@ the same for the same seed. Each kind of data has its importer, which adds its
 arguments to the command line and makes a `people.ClientSource` from them.
 """
 
+import argparse
 from collections.abc import Sequence
 import os
 
@@ -17,7 +18,6 @@ import os
 os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')
 
 # pylint: disable=g-import-not-at-top
-from absl.flags import argparse_flags  # noqa: E402
 
 from tff_partial.data import npz  # noqa: E402
 from tff_partial.data import people  # noqa: E402
@@ -34,9 +34,7 @@ PROG = 'python -m tasks.import_client_data'
 
 def parse(argv: Sequence[str]):
   """Parses the command line; `read` makes a `ClientSource` of the result."""
-  common = argparse_flags.ArgumentParser(
-      add_help=False, inherited_absl_flags=None
-  )
+  common = argparse.ArgumentParser(add_help=False)
   common.add_argument(
       'source', type=os.path.expanduser, help='file or folder to import'
   )
@@ -69,14 +67,13 @@ def parse(argv: Sequence[str]):
       action='store_true',
       help='replace data that are in --output_dir already',
   )
-  parser = argparse_flags.ArgumentParser(
-      # Otherwise an abbreviation could be taken for a flag of absl's.
+  parser = argparse.ArgumentParser(
       allow_abbrev=False,
       prog=PROG,
       description="Imports people's data into a folder to train on.",
   )
   kinds = parser.add_subparsers(metavar='KIND', required=True)
-  shared = dict(parents=[common], inherited_absl_flags=None)
+  shared = {'parents': [common]}
   import_speech.add_npz_arguments(npz.add_parser(kinds, **shared))
   for importer in (import_text, import_speech, import_photos):
     importer.add_parser(kinds, **shared)

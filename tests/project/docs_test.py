@@ -35,25 +35,37 @@ def _source(module: str) -> pathlib.Path:
   return markdown.ROOT / f'{module.replace(".", "/")}.py'
 
 
-def _flags_of(path: pathlib.Path) -> Iterator[str]:
+def _flags_of(path: pathlib.Path) -> set[str]:
   """The flags that a program defines itself or by a module it imports."""
-  tree = ast.parse(path.read_text(encoding='utf-8'))
-  for node in ast.walk(tree):
-    if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
-      names = [a.value for a in node.args if isinstance(a, ast.Constant)]
-      if node.func.attr == 'add_argument':
-        yield from (n for n in names if str(n).startswith('--'))
-      elif node.func.attr.startswith('DEFINE_'):
-        yield f'--{names[0]}'
-    elif isinstance(node, ast.ImportFrom) and node.module:
-      # A command of `tasks` imports its own package by relative imports.
-      package = f'tasks.{node.module}' if node.level == 1 else node.module
-      if path.parent.name != 'tasks' and node.level:
-        continue
-      for alias in node.names:
-        imported = _source(f'{package}.{alias.name}')
-        if package.startswith(_COMMANDS) and imported.is_file():
-          yield from _flags_of(imported)
+  found, seen, waiting = set(), set(), [path]
+  while waiting:
+    path = waiting.pop()
+    seen.add(path)
+    for node in ast.walk(ast.parse(path.read_text(encoding='utf-8'))):
+      if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
+        names = [a.value for a in node.args if isinstance(a, ast.Constant)]
+        if node.func.attr == 'add_argument':
+          found.update(n for n in names if str(n).startswith('--'))
+        elif node.func.attr.startswith('DEFINE_'):
+          found.update(f'--{name}' for name in names[:1])
+      elif isinstance(node, ast.ImportFrom):
+        for imported in _imported(node, path):
+          if imported.is_file() and imported not in seen:
+            waiting.append(imported)
+  return found
+
+
+def _imported(
+    node: ast.ImportFrom, path: pathlib.Path
+) -> Iterator[pathlib.Path]:
+  """The files of modules that may define flags, which an import names."""
+  package = str(node.module or '')
+  if node.level:  # A command of `tasks` imports its own package.
+    folder = path.parents[node.level - 1].relative_to(markdown.ROOT)
+    package = '.'.join([*folder.parts, package]).rstrip('.')
+  if package.startswith(_COMMANDS):
+    for alias in node.names:
+      yield _source(f'{package}.{alias.name}')
 
 
 def _targets() -> set[str]:
@@ -130,7 +142,7 @@ class DocsTest(parameterized.TestCase):
       path = _source(module)
       self.assertTrue(path.is_file(), path)
       used = [w.split('=')[0] for w in rest if w.startswith('--')]
-      self.assertContainsSubset(used, list(_flags_of(path)))
+      self.assertContainsSubset(used, _flags_of(path))
     else:
       self.fail(f'Expected a program of ours, found {program!r}.')
 
@@ -143,9 +155,9 @@ class DocsTest(parameterized.TestCase):
         self.assertIn(algorithm, methods.METHODS)
 
   def test_flags_are_read_from_sources(self):
-    self.assertIn('--run', list(_flags_of(_source('tasks.transcribe'))))
-    self.assertNotIn('--walk', list(_flags_of(_source('tasks.transcribe'))))
-    self.assertIn('--rounds', list(_flags_of(_source('benchmarks.rounds'))))
+    self.assertIn('--run', (_flags_of(_source('tasks.transcribe'))))
+    self.assertNotIn('--walk', (_flags_of(_source('tasks.transcribe'))))
+    self.assertIn('--rounds', (_flags_of(_source('benchmarks.rounds'))))
 
   @parameterized.parameters(*_NAMES)
   def test_flags_in_sentences_are_there(self, name):

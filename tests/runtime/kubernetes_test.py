@@ -8,12 +8,13 @@ Which is that its parts name each other, our programs and our flags.
 import copy
 import json
 
+from absl import flags
 from absl.testing import absltest
 from absl.testing import flagsaver
 import kubernetes_validate
 
-import run_experiment
 from tests.helpers import paths
+from tff_partial.experiments import flags as flags_lib
 
 _VERSIONS = ('1.25', '1.37')  # Of Kubernetes: the first and last that it has.
 _ROOT = paths.ROOT
@@ -76,8 +77,9 @@ class KubernetesTest(absltest.TestCase):
     python, program, *arguments = driver['command']
     self.assertEqual(python, '.venv/bin/python')
     with flagsaver.flagsaver():
-      run_experiment.FLAGS([program, *arguments])
-      found = run_experiment.FLAGS.workers
+      flags_lib.define()
+      flags.FLAGS([program, *arguments])
+      found = flags.FLAGS.workers
     name = self.items['StatefulSet']['metadata']['name']
     spec = self.items['StatefulSet']['spec']
     [port] = worker['ports']

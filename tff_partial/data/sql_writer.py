@@ -70,7 +70,7 @@ class SqlWriter:
     self._split_name = split_name
 
   def __enter__(self) -> 'SqlWriter':
-    os.makedirs(os.path.dirname(self._path), exist_ok=True)
+    files.make_folder(os.path.dirname(self._path))
     with contextlib.ExitStack() as stack, self._writing():
       partial = stack.enter_context(files.replace(self._path))
       self._connection = sqlite3.connect(partial)

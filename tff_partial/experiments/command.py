@@ -9,7 +9,8 @@ import sys
 import traceback
 from typing import Optional
 
-from absl import app
+from absl import flags
+from absl import logging
 
 from tff_partial import errors
 
@@ -82,11 +83,10 @@ def start(
 
   Args:
     main_fn: Called with the arguments; see `run`.
-    parse_fn: Called with `sys.argv`; returns the arguments. It should use
-      `absl.flags.argparse_flags`, since imported packages may have flags.
+    parse_fn: Called with `sys.argv`; returns the arguments.
     prog: The name of the command.
   """
-  app.run(
-      lambda args: run(lambda: main_fn(args), prog, flag_names=vars(args)),
-      flags_parser=parse_fn,
-  )
+  args = parse_fn(sys.argv)
+  flags.FLAGS(sys.argv[:1])  # Flags of imported packages keep their defaults.
+  logging.use_absl_handler()
+  sys.exit(run(lambda: main_fn(args), prog, flag_names=vars(args)))

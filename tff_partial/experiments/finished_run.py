@@ -2,13 +2,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """The models in the folder of a run: the shared one and each client's."""
 
+import argparse
 from collections.abc import Callable, Mapping
 import itertools
 import json
 import os
 from typing import Any, Optional
 
-from absl.flags import argparse_flags
 import numpy as np
 import tensorflow_federated as tff
 
@@ -26,8 +26,7 @@ from tff_partial.training import personal_store
 
 def create_parser(prog: str, description: str):
   """Creates a command line about a run and, optionally, one of its clients."""
-  parser = argparse_flags.ArgumentParser(
-      # Otherwise an abbreviation could be taken for a flag of absl's.
+  parser = argparse.ArgumentParser(
       allow_abbrev=False,
       prog=prog,
       description=description,
