@@ -128,7 +128,8 @@ class Config(setting.Settings):
     unknown = set(onboarding.split(',')) - set(config_groups.ONBOARDING)
     if unknown:
       raise errors.SettingsError(
-          f'Expected `onboarding` to be of {list(config_groups.ONBOARDING)} or none, found'
+          'Expected `onboarding` to be of'
+          f' {list(config_groups.ONBOARDING)} or none, found'
           f' {sorted(unknown)[0]!r}.'
       )
     if not self.evaluation.unseen_clients:
@@ -144,10 +145,10 @@ class Config(setting.Settings):
 
   @property
   def onboarding_policies(self) -> tuple[str, ...]:
-    """What newcomers are evaluated with, in the order of `config_groups.ONBOARDING`.
+    """What newcomers are evaluated with, in the order of `ONBOARDING`.
 
-    Without a choice, what trains nothing, if there are unseen clients. None
-    where a federation leaves a newcomer nothing personal to start from.
+    By default, if there are unseen clients, the policies that train nothing.
+    Empty if the algorithm leaves a newcomer nothing personal to start from.
     """
     if self.method.trains_alone or not self.method.personalizes:
       return ()

@@ -1,6 +1,6 @@
 # Copyright 2026 The tff-partial Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""The settings of an experiment by what they are about, as parts of `Config`."""
+"""The groups of an experiment's settings, which are the parts of `Config`."""
 
 import dataclasses
 from typing import Optional
