@@ -1,6 +1,6 @@
 # Copyright 2026 The tff-partial Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""The pages: their Python runs, and commands, flags and files are there."""
+"""Pages: their Python code runs, and what they name exists."""
 
 import ast
 from collections.abc import Iterator
@@ -13,6 +13,8 @@ import re
 import subprocess
 import sys
 import tempfile
+from typing import Optional
+from unittest import mock
 
 from absl import flags
 from absl.testing import absltest
@@ -35,15 +37,19 @@ def _source(module: str) -> pathlib.Path:
   return markdown.ROOT / f'{module.replace(".", "/")}.py'
 
 
-def _flags_of(path: pathlib.Path) -> Iterator[str]:
+def _flags_of(
+    path: pathlib.Path, seen: Optional[set[pathlib.Path]] = None
+) -> Iterator[str]:
   """The flags that a program defines itself or by a module it imports."""
+  seen = set() if seen is None else seen
+  seen.add(path)
   tree = ast.parse(path.read_text(encoding='utf-8'))
   for node in ast.walk(tree):
     if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
       names = [a.value for a in node.args if isinstance(a, ast.Constant)]
       if node.func.attr == 'add_argument':
         yield from (n for n in names if str(n).startswith('--'))
-      elif node.func.attr.startswith('DEFINE_'):
+      elif node.func.attr.startswith('DEFINE_') and names:
         yield f'--{names[0]}'
     elif isinstance(node, ast.ImportFrom) and node.module:
       # A command of `tasks` imports its own package by relative imports.
@@ -52,8 +58,12 @@ def _flags_of(path: pathlib.Path) -> Iterator[str]:
         continue
       for alias in node.names:
         imported = _source(f'{package}.{alias.name}')
-        if package.startswith(_COMMANDS) and imported.is_file():
-          yield from _flags_of(imported)
+        if (
+            package.startswith(_COMMANDS)
+            and imported.is_file()
+            and imported not in seen
+        ):
+          yield from _flags_of(imported, seen)
 
 
 def _targets() -> set[str]:
@@ -73,9 +83,11 @@ class DocsTest(parameterized.TestCase):
   def test_python_runs(self, name):
     page = markdown.ROOT / name
     program = {'__name__': 'page'}
+    # A page may add an algorithm, which must not stay for other tests.
+    self.enter_context(mock.patch.dict(methods.METHODS))
     with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):
       for line, block in markdown.blocks(page, 'python'):
-        # Lines of an error are those of the page.
+        # The line numbers of an error are those of the page.
         code = compile('\n' * (line - 1) + block, name, 'exec')
         with contextlib.redirect_stdout(io.StringIO()):
           exec(code, program)  # pylint: disable=exec-used
@@ -132,10 +144,10 @@ class DocsTest(parameterized.TestCase):
       used = [w.split('=')[0] for w in rest if w.startswith('--')]
       self.assertContainsSubset(used, list(_flags_of(path)))
     else:
-      self.fail(f'Expected a program of ours, found {program!r}.')
+      self.fail(f'Expected a program of this project, found {program!r}.')
 
   def check_experiment(self, argv):
-    if argv[1:] == ['--help']:  # It would end this program.
+    if argv[1:] == ['--help']:  # It would exit this program.
       return
     with flagsaver.flagsaver(), contextlib.chdir(markdown.ROOT):
       self.assertLen(flags.FLAGS(argv), 1)
@@ -149,7 +161,7 @@ class DocsTest(parameterized.TestCase):
 
   @parameterized.parameters(*_NAMES)
   def test_flags_in_sentences_are_there(self, name):
-    """Flags that stand alone in a sentence are those of run_experiment."""
+    """Flags without a command are those of run_experiment or of an importer."""
     text = (markdown.ROOT / name).read_text(encoding='utf-8')
     known = {
         flag.removeprefix('--')
@@ -168,7 +180,7 @@ class DocsTest(parameterized.TestCase):
 
   @parameterized.parameters(*_NAMES)
   def test_modules_named_are_there(self, name):
-    """`tff_partial.x`, `tests/x.py` and the like in sentences."""
+    """Checks paths in sentences, such as `tests/x.py`."""
     text = (markdown.ROOT / name).read_text(encoding='utf-8')
     for path in re.findall(
         r'`((?:tff_partial|tasks|tests|results)/[\w/]+\.\w+)', text
