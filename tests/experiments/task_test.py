@@ -1,6 +1,6 @@
 # Copyright 2026 The tff-partial Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""Tasks by name, from a module or a file, and with arguments of their own."""
+"""Creating tasks by name, from a module or a file, and with arguments."""
 
 import hashlib
 import pathlib
@@ -91,7 +91,7 @@ class CreateTest(parameterized.TestCase):
     with self.assertRaisesRegex(errors.SettingsError, message):
       self.create(_MODULE, argument)
 
-  def test_what_a_module_cannot_import_is_its_authors_to_see(self):
+  def test_error_inside_a_module_keeps_its_traceback(self):
     with tempfile.TemporaryDirectory() as folder:
       path = pathlib.Path(folder) / 'needs_more.py'
       path.write_text('import no_such_package\n')
@@ -101,7 +101,7 @@ class CreateTest(parameterized.TestCase):
         self.create('needs_more:create_task')
       self.assertNotIsInstance(raised.exception, errors.UserError)
 
-  def test_toy_task_is_what_its_clients_have(self):
+  def test_toy_task_has_its_metric(self):
     task = toy_task.create_task('x')
     self.assertEqual(task.metric.name, 'squared_error')
 
