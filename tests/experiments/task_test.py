@@ -15,6 +15,7 @@ from tests.helpers import toy_task
 from tff_partial import errors
 from tff_partial.experiments import task as task_lib
 from tff_partial.experiments import task_choice
+from tff_partial.experiments import task_function
 
 _MODULE = 'tests.helpers.toy_task:create_task'
 
@@ -61,14 +62,14 @@ class CreateTest(parameterized.TestCase):
       reference = f'{path}:create_task'
       self.assertLen(self.create(reference).train.client_ids, 5)
       self.assertEqual(
-          task_lib.digest(reference, tasks.TASKS),
+          task_function.digest(reference, tasks.TASKS),
           hashlib.sha256(path.read_bytes()).hexdigest(),
       )
       with self.assertRaisesRegex(
           errors.SettingsError, 'tff_partial.Task, found str'
       ):
         self.create(f'{path}:nothing')
-    self.assertIsNone(task_lib.digest('emnist', tasks.TASKS))
+    self.assertIsNone(task_function.digest('emnist', tasks.TASKS))
 
   @parameterized.parameters(
       ('mnist', r'emnist, .*, or package.module:function.*found .mnist.'),

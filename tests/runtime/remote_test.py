@@ -91,7 +91,7 @@ class RemoteWorkersTest(parameterized.TestCase):
       workers.send(signal.SIGKILL, 1)  # So the other must do all.
       self.assert_same(workers_lib.train(dispatcher))
 
-  def test_worker_started_anew_is_used_again(self):
+  def test_restarted_worker_is_used_again(self):
     workers = workers_lib.Workers(self, 1)
     with workers_lib.dispatcher_of(workers.addresses) as dispatcher:
       workers.send(signal.SIGKILL)

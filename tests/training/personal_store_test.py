@@ -531,7 +531,7 @@ class DamageTest(PersonalStoreTest):
             (2,),
         ],
     )
-    # Zeros are unused; beside the others, some positions of each page.
+    # Zeros are unused. Damages all other bytes and some positions of each page.
     used = [i for i, byte in enumerate(self.good) if byte]
     self.assertGreater(len(used), 700)
     errors = 0
