@@ -6,23 +6,23 @@ VENV = .venv
 RUN = $(VENV)/bin/python
 
 .PHONY: demo test bazel-test check docs format build-files lock clean help
-help:  ## Says what there is to make.
+help:  ## Lists the targets.
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/:/' | column -ts:
 
-demo: $(VENV)/installed  ## FedAvg, then FedAlt, on drawn handwriting.
+demo: $(VENV)/installed  ## Runs FedAvg, then FedAlt, on drawn handwriting.
 	$(RUN) run_experiment.py --output_dir=out/demo
 
-test: $(VENV)/installed  ## Every test.
+test: $(VENV)/installed  ## Runs every test.
 	TF_CPP_MIN_LOG_LEVEL=3 $(RUN) -m pytest --numprocesses=$(JOBS) --dist=loadfile
 
-bazel-test: $(VENV)/installed  ## Every test, by Bazel, which is installed if need be.
+bazel-test: $(VENV)/installed  ## Runs every test with Bazel, installing it if needed.
 	@command -v bazel >/dev/null || { apt-get update && apt-get install --yes \
 	  bazel-bootstrap; } || { echo "Expected bazel on the PATH, found none, and \
 	apt-get could not install it. Install Debian's bazel-bootstrap as root, or \
 	Bazelisk under the name bazel." >&2; exit 1; }
 	bazel test --local_test_jobs=$(JOBS) //...
 
-check: $(VENV)/installed  ## Formatter, linter, imports and type checker.
+check: $(VENV)/installed  ## Checks format, lint, directions of imports and types.
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/pyink --quiet --check .
 	$(VENV)/bin/lint-imports --no-cache
@@ -32,13 +32,13 @@ format: $(VENV)/installed  ## Formats the code.
 	$(VENV)/bin/ruff check --fix .
 	$(VENV)/bin/pyink --quiet .
 
-docs: $(VENV)/installed  ## The site of pages and API, in build/site.
+docs: $(VENV)/installed  ## Builds the site of pages and API in build/site.
 	NO_MKDOCS_2_WARNING=1 $(VENV)/bin/mkdocs build --quiet --strict --clean
 
-build-files: $(VENV)/installed  ## Writes BUILD files from the imports.
+build-files: $(VENV)/installed  ## Writes the BUILD files from the imports.
 	$(RUN) -m tools.update_build_files
 
-# A second call finds the stamp; one that was interrupted goes on.
+# Nothing happens once the stamp exists; an interrupted installation continues.
 $(VENV)/installed: requirements.txt requirements-dev.txt
 	@command -v $(PYTHON) >/dev/null || { echo "Expected $(PYTHON) on the PATH, \
 	found none. TensorFlow Federated 0.87.0 needs Python 3.11: install it, or \
@@ -51,7 +51,7 @@ $(VENV)/installed: requirements.txt requirements-dev.txt
 	  --requirement requirements.txt --requirement requirements-dev.txt
 	touch $@
 
-lock:  ## Resolves pyproject.toml and requirements-dev.in anew; needs uv.
+lock:  ## Resolves pyproject.toml and requirements-dev.in again; needs uv.
 	uv pip compile --quiet --python-version 3.11 --override overrides.in \
 	  --all-extras --generate-hashes --no-header --no-emit-index-url \
 	  --no-emit-find-links --output-file requirements.txt pyproject.toml
@@ -59,7 +59,7 @@ lock:  ## Resolves pyproject.toml and requirements-dev.in anew; needs uv.
 	  --no-emit-index-url --no-emit-find-links \
 	  --output-file requirements-dev.txt requirements-dev.in
 
-clean:  ## Removes everything that was made here.
+clean:  ## Removes everything that make and runs created.
 	command -v bazel >/dev/null && bazel clean --expunge || true
 	rm -rf $(VENV) out build dist *.egg-info .mypy_cache .ruff_cache bazel-*
 	find . -name __pycache__ -prune -exec rm -rf {} +

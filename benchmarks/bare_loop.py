@@ -1,12 +1,12 @@
 # Copyright 2026 The tff-partial Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""The same steps with no framework: a `tf.function` and an average in NumPy.
+"""The same steps without a framework: a `tf.function` and an average in NumPy.
 
-The function is a client's steps, compiled, and called for one client after the
-other in this process. Examples are in memory. There is no federation, nothing
-is serialized, there are no metrics and no checks that values are finite. Model,
-initial values, batches, clipping and SGD are those of the library's round, so
-that both end with the same variables, but for rounding.
+The compiled function takes a client's steps and is called for one client after
+another in this process. Examples are in memory. There is no federation, nothing
+is serialized, and there are no metrics and no checks that values are finite.
+Model, initial values, batches, clipping and SGD are those of the library's
+round, so both end with the same variables up to rounding.
 """
 
 import time
@@ -22,10 +22,10 @@ from tff_partial.learning import partial_model
 
 
 class BareLoop:
-  """Rounds of FedAvg or FedAlt, one after the other.
+  """Rounds of FedAvg or FedAlt, one after another.
 
   Attributes:
-    shared: The values of the shared variables after the last one.
+    shared: The values of the shared variables after the last round.
   """
 
   def __init__(self, workload: workload_lib.Workload, *, alternating: bool):
@@ -33,8 +33,8 @@ class BareLoop:
 
     Args:
       workload: What is trained.
-      alternating: Whether the personal variables are trained first, and the
-        shared ones then; otherwise there is nothing personal.
+      alternating: Whether to train the personal variables first and then the
+        shared ones; otherwise all variables are shared.
     """
     self._workload = workload
     model_fn = workload.model_fn(workload.split if alternating else 'none')
@@ -49,8 +49,8 @@ class BareLoop:
         for client_id in workload.arrays.client_ids
     }
     self._model = model_fn()
-    # Traced here and now: Keras gives up a model when another is made in a
-    # graph.
+    # Traced now, because Keras invalidates a model when another one is made in
+    # a graph.
     self._train = tf.function(self._steps).get_concrete_function(
         tf.nest.map_structure(
             lambda array: tf.TensorSpec(array.shape, array.dtype),

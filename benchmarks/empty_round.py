@@ -1,22 +1,22 @@
 # Copyright 2026 The tff-partial Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""What TFF takes for itself: everything goes to the clients and back.
+"""The overhead of TFF: a round that sends everything and trains nothing.
 
-Shared and personal variables and examples to the worker and back, through
-TFF's runtime, and no training.
+Shared and personal variables and examples go to the worker through TFF's
+runtime, and the variables come back.
 """
 
 import time
 
 import tensorflow_federated as tff
 
-from benchmarks import turns
+from benchmarks import interleaved
 from benchmarks import workload as workload_lib
 from tff_partial.learning import client_work as client_work_lib
 from tff_partial.learning import clients as clients_lib
 
 
-def create(workload: workload_lib.Workload) -> turns.Round:
+def create(workload: workload_lib.Workload) -> interleaved.Round:
   """A round of FedAlt without its steps."""
   form = workload.client_examples
   model_fn = workload.model_fn(workload.split)
@@ -25,7 +25,7 @@ def create(workload: workload_lib.Workload) -> turns.Round:
 
   @tff.tensorflow.computation(types.shared, types.personal, types.examples)
   def client_work(shared, personal, examples):
-    del examples  # Received, and that is all.
+    del examples  # Only received.
     return shared, personal
 
   @tff.federated_computation(

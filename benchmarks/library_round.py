@@ -1,9 +1,9 @@
 # Copyright 2026 The tff-partial Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""What `training.train` reports as a round's seconds.
+"""The seconds of a round as `training.train` reports them.
 
-That includes sampling, reading examples, and reading and writing the store.
-Commits, which are made every 30 s and not every round, are not in it.
+They include sampling, reading examples, and reading and writing the store, but
+not commits, which are made every 30 s and not every round.
 """
 
 from typing import Any, Optional
@@ -17,10 +17,10 @@ from tff_partial.training import training
 
 
 class LibraryRound:
-  """Rounds of this library, one after the other.
+  """Rounds of this library, one after another.
 
   Attributes:
-    state: The server's state after the last one.
+    state: The server's state after the last round.
   """
 
   def __init__(
@@ -30,12 +30,12 @@ class LibraryRound:
       *,
       sharding: Optional[dispatcher_lib.Sharding] = None,
   ):
-    """Builds the round and begins a store in memory.
+    """Builds the round and a store in memory.
 
     Args:
       workload: What is trained.
-      algorithm: As `Workload.create_process` takes it.
-      sharding: How a cohort is divided; by default not at all.
+      algorithm: Passed to `Workload.create_process`.
+      sharding: How a cohort is divided; by default it is not.
     """
     self._workload = workload
     self._sharding = sharding

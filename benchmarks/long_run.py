@@ -1,12 +1,12 @@
 # Copyright 2026 The tff-partial Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""Whether memory grows over many rounds.
+"""Measures whether memory grows over many rounds.
 
   python -m benchmarks.long_run --rounds=2000
 
-Trains FedSim on a tiny model, round after round, and fits a line to the
-resident memory of the driver and of TFF's worker. The first quarter of the
-rounds is left out: caches fill there.
+Trains FedSim on a tiny model and fits a line to the resident memory of the
+driver and of TFF's worker. The first quarter of the rounds is left out, because
+caches fill then.
 """
 
 import os
@@ -41,12 +41,12 @@ _ROUNDS_PER_SAMPLE = 10
 
 
 class Growth(NamedTuple):
-  """Memory of one process.
+  """Growth of one process's resident memory.
 
   Attributes:
-    first_bytes: After the rounds that are left out.
-    last_bytes: After the last round.
-    bytes_per_round: The slope of the line between.
+    first_bytes: Memory after the rounds that are left out.
+    last_bytes: Memory after the last round.
+    bytes_per_round: Slope of the line that is fitted in between.
   """
 
   first_bytes: int
@@ -55,7 +55,7 @@ class Growth(NamedTuple):
 
 
 class _Memory(tff.program.ReleaseManager):
-  """Looks at the memory of this process and its children after rounds."""
+  """Records the memory of this process and its children after rounds."""
 
   def __init__(self):
     self.rounds, self.driver, self.worker = [], [], []
@@ -72,7 +72,13 @@ class _Memory(tff.program.ReleaseManager):
 def measure(
     num_rounds: int, cohort: int, clients_per_shard: Optional[int] = None
 ) -> dict[str, Growth]:
-  """Trains so many rounds; growth by process."""
+  """Trains for some rounds and returns the growth of each process.
+
+  Args:
+    num_rounds: Number of rounds.
+    cohort: Clients per round.
+    clients_per_shard: Clients that are computed at a time; by default all.
+  """
   memory = _Memory()
   with tempfile.TemporaryDirectory() as folder, local.local_worker():
     path = os.path.join(folder, 'clients.sqlite')
@@ -100,7 +106,7 @@ def measure(
 
 
 def fit(rounds: Sequence[int], num_bytes: Sequence[int]) -> Growth:
-  """Fits a line to memory after rounds, without the first quarter of them."""
+  """Fits a line to the memory after rounds, without their first quarter."""
   start = len(rounds) // 4
   slope, _ = np.polyfit(rounds[start:], num_bytes[start:], 1)
   return Growth(num_bytes[start], num_bytes[-1], float(slope))
@@ -127,10 +133,10 @@ def main(argv: Sequence[str]) -> None:
 
 
 if __name__ == '__main__':
-  flags.DEFINE_integer('rounds', 2000, 'Rounds to train.', lower_bound=80)
-  flags.DEFINE_integer('clients_per_round', 10, 'Size of a cohort.')
+  flags.DEFINE_integer('rounds', 2000, 'Number of rounds.', lower_bound=80)
+  flags.DEFINE_integer('clients_per_round', 10, 'Clients in a round.')
   flags.DEFINE_integer(
-      'clients_per_shard', None, 'Computed at a time; by default all.'
+      'clients_per_shard', None, 'Clients computed at a time. Default: all.'
   )
   FLAGS = flags.FLAGS
   app.run(main)

@@ -1,12 +1,13 @@
 # Copyright 2026 The tff-partial Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""The most memory that a round of a large model takes, driver and worker.
+"""Measures the peak memory of a round of a large model, in driver and worker.
 
   python -m benchmarks.memory --clients_per_shard=2 --batch_size=16
 
-An experiment of one round of FedAlt with adapters, and its test: ResNet-18 with
-224 x 224 pixels and 2,028 classes, photos of noise. Only some clients have a
-full batch, the others two photos: more of them would take time, not memory.
+Runs an experiment of one round of FedAlt with adapters, and its evaluation:
+ResNet-18 with 224 x 224 pixels and 2,028 classes, on photos of noise. Only some
+clients have a full batch, and the others two photos: more photos would take
+more time, but not more memory.
 """
 
 import os
@@ -40,13 +41,13 @@ _STORED_SIZE = 256
 _FEW_PHOTOS = 2
 
 
-class Most(NamedTuple):
-  """What a run took.
+class Peak(NamedTuple):
+  """Memory and time of a run.
 
   Attributes:
-    driver_bytes: The most that this process ever had resident.
-    worker_bytes: The same of the largest process that it started.
-    seconds: Of the round and the test.
+    driver_bytes: Peak resident memory of this process.
+    worker_bytes: Peak resident memory of the largest process that it started.
+    seconds: Time of the round and the evaluation.
   """
 
   driver_bytes: int
@@ -57,7 +58,7 @@ class Most(NamedTuple):
 def write_data(
     folder: str, *, num_clients: int, num_full: int, photos: int
 ) -> None:
-  """Makes photographers, some of them with many photos."""
+  """Writes photographers to a folder, some of them with many photos."""
   features = {
       'pixels': tf.TensorSpec([_STORED_SIZE, _STORED_SIZE, 3], tf.uint8),
       'label': tf.TensorSpec([], tf.int32),
@@ -90,16 +91,16 @@ def measure(
     clients_per_shard: Optional[int] = None,
     model: str = 'resnet18',
     image_size: Optional[int] = None,
-) -> Most:
-  """Runs the experiment in this process, and a worker.
+) -> Peak:
+  """Runs the experiment in this process and a worker.
 
   Args:
-    num_clients: In the round.
-    num_full: How many of them have as many photos as a batch.
-    batch_size: Photos a step.
-    clients_per_shard: Computed at a time; by default all.
-    model: As `landmarks.create_task` takes it.
-    image_size: The same.
+    num_clients: Clients in the round.
+    num_full: Number of clients that have as many photos as a batch.
+    batch_size: Photos per step.
+    clients_per_shard: Clients that are computed at a time; by default all.
+    model: Passed to `landmarks.create_task`.
+    image_size: Passed to `landmarks.create_task`.
   """
   with tempfile.TemporaryDirectory() as folder:
     write_data(
@@ -125,13 +126,13 @@ def measure(
           sharding=dispatcher.Sharding(clients_per_shard=clients_per_shard),
           progress=False,
       )
-  # What the kernel has seen: a thread that looks misses what happens while
-  # another holds the interpreter. The worker is the largest process waited for.
+  # The kernel knows the peak; a thread that samples memory would miss it while
+  # another thread holds the interpreter lock. The worker is the largest child.
   driver, worker = (
       resource.getrusage(who).ru_maxrss * 1024
       for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
   )
-  return Most(driver, worker, time.monotonic() - started_at)
+  return Peak(driver, worker, time.monotonic() - started_at)
 
 
 def main(argv: Sequence[str]) -> None:
@@ -139,26 +140,26 @@ def main(argv: Sequence[str]) -> None:
     raise app.UsageError(f'Expected flags only, found {argv[1]!r}.')
   logging.set_verbosity(logging.WARNING)
   local.remove_default_context()
-  most = measure(
+  peak = measure(
       num_clients=FLAGS.clients,
       num_full=FLAGS.full_clients,
       batch_size=FLAGS.batch_size,
       clients_per_shard=FLAGS.clients_per_shard,
   )
-  driver, worker = most.driver_bytes, most.worker_bytes
+  driver, worker = peak.driver_bytes, peak.worker_bytes
   print(
       f'| {FLAGS.clients} | {FLAGS.clients_per_shard or "all"} |'
       f' {FLAGS.batch_size} | {driver / 2**30:.2f} | {worker / 2**30:.2f} |'
-      f' {(driver + worker) / 2**30:.2f} | {most.seconds:.0f} |'
+      f' {(driver + worker) / 2**30:.2f} | {peak.seconds:.0f} |'
   )
 
 
 if __name__ == '__main__':
-  flags.DEFINE_integer('clients', 50, 'In the round.', lower_bound=1)
+  flags.DEFINE_integer('clients', 50, 'Clients in the round.', lower_bound=1)
   flags.DEFINE_integer(
-      'clients_per_shard', None, 'Computed at a time; by default all.'
+      'clients_per_shard', None, 'Clients computed at a time. Default: all.'
   )
-  flags.DEFINE_integer('batch_size', 64, 'Photos a step.', lower_bound=1)
+  flags.DEFINE_integer('batch_size', 64, 'Photos per step.', lower_bound=1)
   flags.DEFINE_integer(
       'full_clients', 2, 'Clients with as many photos as a batch.'
   )

@@ -1,6 +1,6 @@
 # Copyright 2026 The tff-partial Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""How many of the frames that a speech model computes are padding.
+"""Measures how many of the frames that a speech model computes are padding.
 
 python -m benchmarks.padding --data=embedded
 """
@@ -23,11 +23,11 @@ from tff_partial.runtime import local
 
 
 def padding_share(client_examples: examples_lib.Tensors, examples) -> float:
-  """The part of a client's frames in one epoch of training that is padding.
+  """The fraction of a client's frames in an epoch of training that is padding.
 
   Args:
-    client_examples: How batches are cut.
-    examples: All of a client's examples, a value of its type.
+    client_examples: How examples are divided into batches.
+    examples: All of a client's examples, as a value of `client_examples`.
   """
 
   def step(state, batch):
@@ -42,13 +42,13 @@ def padding_share(client_examples: examples_lib.Tensors, examples) -> float:
 
 
 def measure(data: str, batch_size: int) -> list[tuple[str, float, float]]:
-  """(how batches are cut, mean over clients, the worst client)."""
+  """Measures two ways to make batches: (name, mean over clients, maximum)."""
   task = speech.create_task(data, batch_size=batch_size)
   by_length = task.client_examples
   assert isinstance(by_length, examples_lib.Tensors)  # As speech makes them.
   rows = []
   for name, client_examples in (
-      ('utterances of like length', by_length),
+      ('utterances of similar length', by_length),
       ('any utterances', dataclasses.replace(by_length, size_fn=None)),
   ):
     shares = [
@@ -66,14 +66,14 @@ def measure(data: str, batch_size: int) -> list[tuple[str, float, float]]:
 
 def main(unused_argv):
   local.remove_default_context()
-  print('| batches of | padding, mean of clients | most |')
+  print('| batches of | padding, mean over clients | maximum |')
   print('| --- | ---: | ---: |')
-  for name, mean, most in measure(FLAGS.data, FLAGS.batch_size):
-    print(f'| {name} | {mean:.1%} | {most:.1%} |')
+  for name, mean, maximum in measure(FLAGS.data, FLAGS.batch_size):
+    print(f'| {name} | {mean:.1%} | {maximum:.1%} |')
 
 
 if __name__ == '__main__':
-  flags.DEFINE_string('data', 'embedded', 'As for --task=speech.')
-  flags.DEFINE_integer('batch_size', 4, 'Utterances a step.', lower_bound=1)
+  flags.DEFINE_string('data', 'embedded', 'Data of the speech task.')
+  flags.DEFINE_integer('batch_size', 4, 'Utterances per step.', lower_bound=1)
   FLAGS = flags.FLAGS
   app.run(main)

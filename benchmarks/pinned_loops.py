@@ -2,9 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Bare loops, each in a process and on a core of its own.
 
-Two cores that share a cache and memory are not twice as fast as one. What two
-such loops lose to each other, who have nothing to do with each other, no two
-workers can save.
+Two cores that share a cache and memory are not twice as fast as one. Two
+independent loops show how much the machine loses, which two workers lose too.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -16,26 +15,27 @@ import tempfile
 import time
 
 from benchmarks import bare_loop
-from benchmarks import turns
+from benchmarks import interleaved
 from benchmarks import workload as workload_lib
 from tff_partial.runtime import local
 
-# Writes data into a folder; must be a function of a module, or a partial one.
+# Writes data into a folder and returns the workload. It is pickled, so it must
+# be a function of a module, or a `functools.partial` of one.
 Create = Callable[[str], workload_lib.Workload]
 
 
 @contextlib.contextmanager
 def rounds(
     create: Create, cores: Sequence[int]
-) -> Iterator[tuple[turns.Round, turns.Round]]:
-  """Two kinds of rounds of the same work, by one core and by all.
+) -> Iterator[tuple[interleaved.Round, interleaved.Round]]:
+  """Two kinds of rounds that do the same work, on one core and on all.
 
   Args:
-    create: The work of one core's part of a round.
-    cores: Each gets a process.
+    create: Creates one core's share of the work of a round.
+    cores: The cores; each gets a process.
 
   Yields:
-    A round in which the first core does everybody's part, and one in which each
+    A round in which the first core does all shares, and one in which each core
     does its own.
   """
   context = multiprocessing.get_context('spawn')
@@ -48,7 +48,7 @@ def rounds(
       )
       process.start()
       stack.callback(process.join)
-      stack.enter_context(pipe)  # Closed, it ends the process.
+      stack.enter_context(pipe)  # Closing it ends the process.
       of_process.close()
       pipes.append(pipe)
     for pipe in pipes:
@@ -73,8 +73,8 @@ def rounds(
 
 
 def _serve(pipe: connection.Connection, create: Create, core: int):
-  """A process: does the rounds that it is sent."""
-  os.sched_setaffinity(0, {core})  # So TensorFlow has one thread.
+  """Runs the rounds whose numbers it receives, in a process of its own."""
+  os.sched_setaffinity(0, {core})  # TensorFlow then has one thread.
   with pipe, tempfile.TemporaryDirectory() as folder, local.local_worker():
     loop = bare_loop.BareLoop(create(folder), alternating=True)
     pipe.send(None)

@@ -1,13 +1,14 @@
 # Copyright 2026 The tff-partial Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""What a round takes as more and more clients are registered.
+"""Measures a round as the number of registered clients grows.
 
   python -m benchmarks.population --clients=1000,10000,100000
 
-Time and memory should follow the cohort, not the population. Each row is a
-program of its own: a file of so many clients, each with a few tiny examples, a
-store in which none or all of them have personal variables, and some rounds of
-FedSim through `training.train`. Files are made before anything is measured.
+Time and memory should depend on the cohort, not on the population. Each row is
+measured in a process of its own, with a file of this many clients, each with a
+few tiny examples, a store in which none or all of them have personal variables,
+and some rounds of FedSim with `training.train`. The files are made before
+anything is measured.
 """
 
 import os
@@ -47,7 +48,7 @@ from tff_partial.training import training
 _FEATURES = collections.OrderedDict(
     x=tf.TensorSpec([8], tf.float32), y=tf.TensorSpec([1], tf.float32)
 )
-EXAMPLES = 4  # Of each client.
+EXAMPLES = 4  # Per client.
 _CLIENTS_PER_WRITE = 1000
 _WARM_UP = 2  # Rounds that are not counted.
 
@@ -59,13 +60,13 @@ class Row(NamedTuple):
     registered: Clients in the client-data file.
     stored: Clients in the store before the first round.
     cohort: Clients in a round.
-    open_seconds: Opening client data and store, once in a program.
-    round_seconds: Median, with reading and writing the store.
-    commit_seconds: Of writing and committing a cohort after the last round.
-    commit_bytes: What that writes to files.
-    store_bytes: The store's file in the end.
-    driver_bytes: Resident memory of the program that trains.
-    worker_bytes: The same of TFF's worker.
+    open_seconds: Time to open client data and store, once in a program.
+    round_seconds: Median of the rounds; includes reading and writing the store.
+    commit_seconds: Time to write and commit a cohort after the last round.
+    commit_bytes: Bytes that this writes to files.
+    store_bytes: Size of the store's file at the end.
+    driver_bytes: Resident memory of the process that trains.
+    worker_bytes: Resident memory of TFF's worker.
   """
 
   registered: int
@@ -81,7 +82,7 @@ class Row(NamedTuple):
 
 
 def write_clients(path: str, num_clients: int) -> None:
-  """Makes a file of clients, all with the same few examples."""
+  """Writes a file of clients, all with the same few examples."""
   examples = {
       name: np.zeros([EXAMPLES, *spec.shape], np.float32)
       for name, spec in _FEATURES.items()
@@ -92,7 +93,7 @@ def write_clients(path: str, num_clients: int) -> None:
 
 
 def measure(path: str, cohort: int, all_stored: bool, num_rounds: int) -> Row:
-  """Trains some rounds with clients of a file, in this process."""
+  """Trains for some rounds with the clients of a file, in this process."""
   logging.set_verbosity(logging.WARNING)
   folder = tempfile.TemporaryDirectory()
   with folder as name, local.local_worker():
@@ -144,7 +145,7 @@ def measure(path: str, cohort: int, all_stored: bool, num_rounds: int) -> Row:
 
 
 class _Seconds(tff.program.ReleaseManager):
-  """Keeps what each round took."""
+  """Records the time of each round."""
 
   def __init__(self):
     self.values = []
@@ -154,7 +155,7 @@ class _Seconds(tff.program.ReleaseManager):
 
 
 def model_fn() -> partial_model.PartialModel:
-  """A linear model: 8 shared weights and 1 personal bias."""
+  """A linear model with 8 shared weights and 1 personal bias."""
 
   def squared_error(labels, outputs):
     error = tf.squeeze(labels - outputs, -1)
@@ -178,7 +179,7 @@ def model_fn() -> partial_model.PartialModel:
 
 
 def _fill(folder: str, personal: Any, path: str, state: Any) -> None:
-  """Stores variables for all clients, as if each had taken part."""
+  """Stores variables for all clients, as if each had trained."""
   client_ids = sql_clients.SqlClients(path).client_ids
   with personal_store.PersonalStore(personal, folder) as store:
     for start in range(0, len(client_ids), _CLIENTS_PER_WRITE):
@@ -188,9 +189,9 @@ def _fill(folder: str, personal: Any, path: str, state: Any) -> None:
 
 
 def format_header() -> str:
-  """Of a Markdown table; MB and kB are powers of ten."""
+  """The header of a Markdown table; MB and kB are powers of ten."""
   return (
-      '| registered | stored | a round | open s | round s | commit s |'
+      '| registered | stored | per round | open s | round s | commit s |'
       ' commit kB | store MB | driver MB | worker MB |\n'
       + '| ---: ' * len(Row._fields)
       + '|'
@@ -210,9 +211,9 @@ def format_row(row: Row) -> str:
 def run(
     populations: Sequence[int], cohorts: Sequence[int], num_rounds: int
 ) -> None:
-  """Measures every combination, each in a process of its own, and prints it."""
+  """Measures and prints every combination, each in a process of its own."""
   local.remove_default_context()  # Nothing is computed in this process.
-  spawn = multiprocessing.get_context('spawn')  # No memory from this process.
+  spawn = multiprocessing.get_context('spawn')  # Inherits no memory.
   print(format_header(), flush=True)
   with tempfile.TemporaryDirectory() as folder:
     for population in populations:
@@ -231,7 +232,7 @@ def main(argv: Sequence[str]) -> None:
     populations = [int(n) for n in FLAGS.clients]
     cohorts = [int(n) for n in FLAGS.clients_per_round]
   except ValueError as e:
-    raise app.UsageError(f'Expected whole numbers and commas: {e}.') from e
+    raise app.UsageError(f'Expected integers, separated by commas: {e}.') from e
   run(populations, cohorts, FLAGS.rounds)
 
 
@@ -240,6 +241,6 @@ if __name__ == '__main__':
       'clients', ['1000', '10000', '100000'], 'Numbers of registered clients.'
   )
   flags.DEFINE_list('clients_per_round', ['10', '100'], 'Sizes of cohorts.')
-  flags.DEFINE_integer('rounds', 20, 'Rounds to train.', lower_bound=4)
+  flags.DEFINE_integer('rounds', 20, 'Number of rounds.', lower_bound=4)
   FLAGS = flags.FLAGS
   app.run(main)

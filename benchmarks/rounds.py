@@ -1,12 +1,12 @@
 # Copyright 2026 The tff-partial Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""Seconds a round takes, beside stock TFF and beside no framework at all.
+"""Compares the seconds of a round with stock TFF and with a bare loop.
 
   python -m benchmarks.rounds
 
-Logistic regression, for whose small steps everything around them counts. These
-rounds are of the same clients with the same examples, the same model and the
-same optimizer, and take turns:
+The model is logistic regression, whose steps are so small that everything
+around them matters. The following rounds have the same clients, examples, model
+and optimizer, and are interleaved:
 
 *   tff_partial (`library_round.py`);
 *   stock TFF: `build_unweighted_fed_avg`, a `tf.data.Dataset` for each client,
@@ -34,8 +34,8 @@ import tensorflow_federated as tff
 
 from benchmarks import bare_loop
 from benchmarks import empty_round
+from benchmarks import interleaved
 from benchmarks import library_round
-from benchmarks import turns
 from benchmarks import workload as workload_lib
 from tff_partial.learning import examples as examples_lib
 from tff_partial.learning import partial_model
@@ -59,7 +59,7 @@ def logistic_regression(
     examples: int = 60,
     batch_size: int = 10,
 ) -> workload_lib.Workload:
-  """Examples of 784 floats; the bias can be personal."""
+  """Logistic regression on 784 random floats; the bias can be personal."""
   rng = np.random.default_rng(0)
   people = workload_lib.ClientsInMemory(
       {
@@ -115,8 +115,8 @@ def _keras_model() -> tf.keras.Model:
   )
 
 
-def _create_stock(workload: workload_lib.Workload) -> turns.Round:
-  # Loss and accuracy are measured here too: `from_keras_model` adds the loss.
+def _create_stock(workload: workload_lib.Workload) -> interleaved.Round:
+  # Measures loss and accuracy too: `from_keras_model` adds the loss.
   process = tff.learning.algorithms.build_unweighted_fed_avg(
       lambda: tff.learning.models.from_keras_model(
           _keras_model(),
@@ -148,8 +148,8 @@ def _create_stock(workload: workload_lib.Workload) -> turns.Round:
 def run(
     workload: workload_lib.Workload, num_rounds: int
 ) -> dict[str, np.ndarray]:
-  """Measures, and prints the table."""
-  return turns.run(
+  """Measures the rounds and prints the table."""
+  return interleaved.run(
       workload.name,
       lambda: {
           'tff_partial, FedAvg': library_round.LibraryRound(
@@ -179,11 +179,13 @@ def run(
 def main(argv: Sequence[str]) -> None:
   if len(argv) > 1:
     raise app.UsageError(f'Expected flags only, found {argv[1]!r}.')
-  logging.set_verbosity(logging.WARNING)  # TFF tells what it adds and drops.
+  logging.set_verbosity(logging.WARNING)  # TFF logs what it adds and drops.
   run(logistic_regression(), FLAGS.rounds)
 
 
 if __name__ == '__main__':
-  flags.DEFINE_integer('rounds', 30, 'Rounds of each kind.', lower_bound=1)
+  flags.DEFINE_integer(
+      'rounds', 30, 'Number of rounds of each kind.', lower_bound=1
+  )
   FLAGS = flags.FLAGS
   app.run(main)

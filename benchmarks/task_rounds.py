@@ -1,13 +1,13 @@
 # Copyright 2026 The tff-partial Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""Seconds that rounds of the tasks take, beside no framework at all.
+"""Compares the seconds of the tasks' rounds with a bare loop.
 
   taskset -c 0,1 python -m benchmarks.task_rounds
   python -m benchmarks.task_rounds --task=landmarks --image_size=224
 
-FedAlt with the models of the tasks, on made-up data (`task_workloads.py`): this
-library, the bare loop, and the empty round take turns in one program, which
-keeps to the cores that `taskset` gives it.
+Runs FedAlt with the models of the tasks on random data (`task_workloads.py`).
+Rounds of this library, of the bare loop and empty rounds are interleaved in one
+program, which uses the cores that `taskset` gives it.
 """
 
 import os
@@ -24,9 +24,9 @@ import numpy as np
 
 from benchmarks import bare_loop
 from benchmarks import empty_round
+from benchmarks import interleaved
 from benchmarks import library_round
 from benchmarks import task_workloads
-from benchmarks import turns
 from benchmarks import workload as workload_lib
 
 _BARE = 'bare loop'
@@ -35,8 +35,8 @@ _BARE = 'bare loop'
 def run(
     workload: workload_lib.Workload, num_rounds: int
 ) -> dict[str, np.ndarray]:
-  """Measures, and prints the table."""
-  return turns.run(
+  """Measures the rounds and prints the table."""
+  return interleaved.run(
       workload.name,
       lambda: {
           'tff_partial': library_round.LibraryRound(workload, 'fed_alt'),
@@ -65,14 +65,22 @@ if __name__ == '__main__':
       'task',
       list(task_workloads.CREATE),
       list(task_workloads.CREATE),
-      'What to measure.',
-  )
-  flags.DEFINE_integer('rounds', 10, 'Rounds of each kind.', lower_bound=1)
-  flags.DEFINE_integer(
-      'examples', None, "Of each client; by default each task's.", lower_bound=1
+      'Tasks to measure; repeat the flag for several.',
   )
   flags.DEFINE_integer(
-      'image_size', 112, 'Pixels a side of a photo.', lower_bound=16
+      'rounds', 10, 'Number of rounds of each kind.', lower_bound=1
+  )
+  flags.DEFINE_integer(
+      'examples',
+      None,
+      "Examples per client. Default: each task's.",
+      lower_bound=1,
+  )
+  flags.DEFINE_integer(
+      'image_size',
+      112,
+      'Landmarks only: height and width of a photo in pixels.',
+      lower_bound=16,
   )
   FLAGS = flags.FLAGS
   app.run(main)

@@ -1,9 +1,9 @@
 # Copyright 2026 The tff-partial Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""The tasks, with the paper's models and made-up data of the right shapes.
+"""The tasks, with the paper's models and random data of the right shapes.
 
-Noise trains like photos as far as time goes. It is in files, read as a run
-reads them.
+Training on noise takes as long as training on photos. The data are in files
+that are read as in a run.
 """
 
 from collections.abc import Callable, Mapping
@@ -38,7 +38,7 @@ _LANDMARKS = 2028  # The paper's classes.
 def create_emnist(
     folder: str, *, clients: int = 10, examples: int = 100, batch_size: int = 32
 ) -> workload_lib.Workload:
-  """The CNN with adapters; every client has the paper's fewest examples."""
+  """The CNN with adapters; every client has the paper's minimum of examples."""
 
   def draw(rng):
     return {
@@ -63,7 +63,7 @@ def create_landmarks(
     examples: int = 32,
     batch_size: int = 16,
 ) -> workload_lib.Workload:
-  """ResNet-18 with adapters; the paper's photos have 224 pixels a side."""
+  """ResNet-18 with adapters; the paper's photos have 224 x 224 pixels."""
   stored = round(image_size * 8 / 7)
 
   def draw(rng):
@@ -89,7 +89,7 @@ def create_landmarks(
       f'ResNet-18, {image_size} pixels',
       task,
       'adapter',
-      # The task's clients only say where their photos are.
+      # The task's clients only have the locations of their photos.
       arrays=client_data.open_folder(folder)[0],
   )
 
@@ -129,7 +129,7 @@ def create_speech(
     examples: int = 16,
     batch_size: int = 4,
 ) -> workload_lib.Workload:
-  """The transformer with adapters; utterances are equally long."""
+  """The transformer with adapters; all utterances have the same length."""
 
   def draw(rng):
     samples = round(seconds * features_lib.SAMPLE_RATE)
@@ -148,14 +148,14 @@ def create_speech(
   task = speech.create_task(folder, model=model, batch_size=batch_size)
   form = task.client_examples
   assert isinstance(form, examples_lib.Tensors)
-  # Without lengths to sort by, the bare loop has the same batches.
+  # Batches are not sorted by length, so that the bare loop has the same ones.
   task = dataclasses.replace(
       task, client_examples=dataclasses.replace(form, size_fn=None)
   )
   return _workload('Speech transformer', task, 'adapter', clip_norm=1.0)
 
 
-# By the task's name.
+# Functions that create workloads, by the name of the task.
 CREATE: Mapping[str, Callable[..., workload_lib.Workload]] = {
     'emnist': create_emnist,
     'landmarks': create_landmarks,
@@ -180,7 +180,15 @@ def _workload(
     arrays: Optional[clients_lib.Clients] = None,
     clip_norm: Optional[float] = None,
 ) -> workload_lib.Workload:
-  """The task's training, by all its clients; `arrays` is by default theirs."""
+  """The training of a task with all its clients.
+
+  Args:
+    name: Name of the workload in the table.
+    task: The task.
+    split: What is personal.
+    arrays: The clients with their examples as arrays; by default the task's.
+    clip_norm: Bound on the global norm of a step's gradients.
+  """
   form = task.client_examples
   tensors = form.tensors if isinstance(form, sql_examples.SqlExamples) else form
   assert isinstance(tensors, examples_lib.Tensors)

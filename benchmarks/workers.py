@@ -1,19 +1,19 @@
 # Copyright 2026 The tff-partial Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""How much faster two workers are than one, each kept to a core of its own.
+"""Measures how much faster two workers are than one, each pinned to a core.
 
   python -m benchmarks.workers
   python -m benchmarks.workers --clients_per_shard=2 --examples=100
 
-Rounds of FedAlt of the EMNIST CNN on made-up data (`task_workloads.py`), in
-shards. `tff_partial.runtime.serve_worker` is started on two cores; rounds with
-one of the two and rounds with both take turns. Efficiency is the time with one
-over twice the time with two, and 1 would be perfect. The driver is kept to the
-same two cores: it shares them with two workers, and has one to itself next to a
-single worker.
+Runs rounds of FedAlt in shards, with the EMNIST CNN on random data
+(`task_workloads.py`). `tff_partial.runtime.serve_worker` is started on two
+cores, and rounds on one of the two workers and rounds on both are interleaved.
+Efficiency is the time with one worker divided by twice the time with two; 1
+would be perfect. The driver is pinned to the same two cores: it shares them
+with two workers, and has one to itself if there is a single worker.
 
-Bare loops of the same steps take turns with them, on one core and on both
-(`pinned_loops.py`). Their efficiency is what these two cores have to give.
+Bare loops of the same steps are interleaved with them, on one core and on both
+(`pinned_loops.py`). Their efficiency is the best that these two cores allow.
 """
 
 import os
@@ -33,10 +33,10 @@ from absl import flags
 from absl import logging
 import numpy as np
 
+from benchmarks import interleaved
 from benchmarks import library_round
 from benchmarks import pinned_loops
 from benchmarks import task_workloads
-from benchmarks import turns
 from tff_partial.runtime import dispatcher as dispatcher_lib
 from tff_partial.runtime import remote
 from tff_partial.runtime import serve_worker
@@ -49,13 +49,13 @@ _BARE_ONE, _BARE_TWO = 'bare loop, 1 core', 'bare loops, 2 cores'
 def _two_cores() -> list[int]:
   cores = sorted(os.sched_getaffinity(0))[:2]
   if len(cores) < 2:
-    raise ValueError(f'Expected two cores or more, found {len(cores)}.')
+    raise ValueError(f'Expected at least two cores, found {len(cores)}.')
   return cores
 
 
 @contextlib.contextmanager
 def pinned_workers() -> Iterator[list[str]]:
-  """Serves workers on the first two cores; their addresses."""
+  """Serves workers on the first two cores, and yields their addresses."""
   before = os.sched_getaffinity(0)
   cores = _two_cores()
   with contextlib.ExitStack() as stack:
@@ -63,7 +63,7 @@ def pinned_workers() -> Iterator[list[str]]:
     stack.callback(os.sched_setaffinity, 0, before)
     for core in cores:
       port = worker_process.unused_port()
-      os.sched_setaffinity(0, {core})  # What is started now inherits it.
+      os.sched_setaffinity(0, {core})  # Inherited by the process started next.
       process = subprocess.Popen(
           [
               sys.executable,
@@ -84,7 +84,7 @@ def pinned_workers() -> Iterator[list[str]]:
 def run(
     clients: int, examples: int, clients_per_shard: int, num_rounds: int
 ) -> dict[str, np.ndarray]:
-  """Measures, and prints the table."""
+  """Measures the rounds and prints the table."""
   create = functools.partial(task_workloads.create_emnist, examples=examples)
   driver_seconds = {_ONE: [], _TWO: []}
   with contextlib.ExitStack() as stack:
@@ -110,7 +110,7 @@ def run(
       )
       return _count_cpu(run_round, driver_seconds[name])
 
-    seconds = turns.measure(
+    seconds = interleaved.measure(
         {
             _ONE: create_round(_ONE, workers[:1]),
             _TWO: create_round(_TWO, workers),
@@ -142,8 +142,8 @@ def run(
 
 def _count_cpu(
     run_round: Callable[[int], float], cpu_seconds: list[float]
-) -> turns.Round:
-  """The same round, whose CPU time in this process is noted."""
+) -> interleaved.Round:
+  """The same round, but records its CPU time in this process."""
 
   def run_and_count(round_num):
     before = time.process_time()
@@ -162,11 +162,13 @@ def main(argv: Sequence[str]) -> None:
 
 
 if __name__ == '__main__':
-  flags.DEFINE_integer('clients', 16, 'In a round.', lower_bound=2)
+  flags.DEFINE_integer('clients', 16, 'Clients in a round.', lower_bound=2)
   flags.DEFINE_integer(
-      'clients_per_shard', 4, 'Computed at a time.', lower_bound=1
+      'clients_per_shard', 4, 'Clients computed at a time.', lower_bound=1
   )
-  flags.DEFINE_integer('examples', 400, 'Of each client.', lower_bound=1)
-  flags.DEFINE_integer('rounds', 15, 'With each, in turns.', lower_bound=1)
+  flags.DEFINE_integer('examples', 400, 'Examples per client.', lower_bound=1)
+  flags.DEFINE_integer(
+      'rounds', 15, 'Number of rounds of each kind.', lower_bound=1
+  )
   FLAGS = flags.FLAGS
   app.run(main)

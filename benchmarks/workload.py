@@ -1,6 +1,6 @@
 # Copyright 2026 The tff-partial Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""What is trained in a round, on how much, and how."""
+"""What a benchmark trains in a round: model, clients and settings."""
 
 import collections
 from collections.abc import Callable, Mapping, Sequence
@@ -21,20 +21,20 @@ from tff_partial.training import sampler as sampler_lib
 
 @dataclasses.dataclass(frozen=True)
 class Workload:
-  """What is trained in a round, on how much, and how.
+  """What a benchmark trains in a round: model, clients and settings.
 
-  All clients have equally many examples.
+  All clients have the same number of examples.
 
   Attributes:
-    name: For the table.
-    model_fn: Split name to a `ModelFn`, as a task has it.
+    name: Name in the table.
+    model_fn: Function from the name of a split to a `ModelFn`, like a task's.
     split: What FedSim and FedAlt make personal.
-    clients: As `training.train` takes them.
-    client_examples: The form in which they enter computations.
-    arrays: The same clients, whose examples are read as arrays.
-    tensors: How the arrays are cut into batches.
+    clients: Clients for `training.train`.
+    client_examples: The form in which examples enter computations.
+    arrays: The same clients, but their examples are read as arrays.
+    tensors: How the arrays are divided into batches.
     clients_per_round: Size of a cohort.
-    learning_rate: Of SGD, for both groups.
+    learning_rate: Learning rate of SGD, for both groups of variables.
     clip_norm: Bound on the global norm of a step's gradients.
   """
 
@@ -51,7 +51,7 @@ class Workload:
 
   @property
   def sampler(self) -> sampler_lib.UniformSampler:
-    """Draws the same cohorts for every library that is compared."""
+    """Samples the same cohorts for everything that is compared."""
     return sampler_lib.UniformSampler(self.clients, self.clients_per_round)
 
   def cohort(self, round_num: int) -> list[str]:
@@ -59,7 +59,7 @@ class Workload:
     return self.sampler.cohort(round_num)
 
   def create_process(self, algorithm: str) -> process_lib.PartialProcess:
-    """A round of 'fed_avg', 'fed_sim' or 'fed_alt'."""
+    """Builds a round of 'fed_avg', 'fed_sim' or 'fed_alt'."""
     sgd = local_update.GroupTraining(
         tff.learning.optimizers.build_sgdm(self.learning_rate)
     )

@@ -1,14 +1,14 @@
 # Copyright 2026 The tff-partial Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""Lets a notebook's cells run under another Python.
+"""Runs a notebook's cells with another Python.
 
-TFF 0.87.0 needs Python 3.11, and a hosted notebook runs on what its host has.
-After
+TFF 0.87.0 needs Python 3.11, but the Python of a hosted notebook is up to the
+host. After
 
     other_kernel.use('.venv/bin/python')
 
-every further cell is sent to an IPython kernel of that Python, with what it
-prints and shows coming back. Cells stay as they are.
+every further cell is sent to an IPython kernel of that Python, and its output
+is shown in this notebook. The cells need no changes.
 """
 
 import atexit
@@ -30,16 +30,16 @@ class CellError(RuntimeError):
 
 
 class OtherKernel:
-  """A kernel of another Python, which ends with this one."""
+  """A kernel of another Python, which ends when this process ends."""
 
   def __init__(self, python: str):
-    """Starts it.
+    """Starts the kernel.
 
     Args:
-      python: An interpreter that has ipykernel.
+      python: The path of an interpreter that has ipykernel.
 
     Raises:
-      RuntimeError: If it does not start.
+      RuntimeError: If the kernel does not start.
     """
     folder = tempfile.mkdtemp()
     connection_file = os.path.join(folder, 'kernel.json')
@@ -57,8 +57,8 @@ class OtherKernel:
       if self._process.poll() is not None or time.monotonic() > deadline:
         self._process.kill()
         raise RuntimeError(
-            f'Expected a kernel of {python}, found none that starts. It said:'
-            f' {_read(log)}'
+            f'Expected {python} to start a kernel, found that it did not. Its'
+            f' output: {_read(log)}'
         )
       time.sleep(0.1)
     self._client = jupyter_client.BlockingKernelClient(
@@ -69,10 +69,10 @@ class OtherKernel:
     self._client.wait_for_ready(timeout=_START_SECONDS)
 
   def run(self, source: str) -> None:
-    """Runs a cell there, and shows here what it shows.
+    """Runs a cell in the kernel and shows its output here.
 
     Raises:
-      CellError: If it fails.
+      CellError: If the cell fails.
     """
     reply = self._client.execute_interactive(
         source, allow_stdin=False, output_hook=_show
@@ -93,7 +93,7 @@ def use(python: str) -> None:
 
   def send(lines):
     source = ''.join(lines)
-    # IPython may ask again about what was transformed before.
+    # IPython may pass a cell that was transformed already.
     if not source.strip() or source.startswith('_run_there('):
       return lines
     return [f'_run_there({source!r})\n']

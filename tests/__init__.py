@@ -1,6 +1,6 @@
 # Copyright 2026 The tff-partial Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""Tests; before TensorFlow is imported anywhere, it is told to be quiet."""
+"""Tests. TensorFlow is silenced here, before anything imports it."""
 
 import os
 

@@ -96,7 +96,7 @@ def _is_inherited(cls, method):
 
 class PublicApiTest(parameterized.TestCase):
 
-  def test_names_are_there_and_told_to_tools(self):
+  def test_names_exist_and_are_visible_to_type_checkers(self):
     told = {}
     for node in ast.walk(ast.parse(_SOURCE.read_text(encoding='utf-8'))):
       if isinstance(node, ast.ImportFrom) and node.module != 'typing':
@@ -113,7 +113,7 @@ class PublicApiTest(parameterized.TestCase):
     self.assertContainsSubset(tfp.__all__, dir(tfp))
     self.assertFalse(hasattr(tfp, 'fed_up'))
 
-  def test_tour_names_them_all(self):
+  def test_tour_mentions_every_name(self):
     for text in (tfp.__doc__, (paths.ROOT / 'docs/api.md').read_text()):
       for name in tfp.__all__:
         self.assertRegex(text, rf'\b{name}\b')
@@ -129,7 +129,7 @@ class PublicApiTest(parameterized.TestCase):
     ).stdout.split()
     self.assertNoCommonElements(modules, ('numpy', 'tensorflow'))
 
-  def test_docstrings_say_what_there_is_to_know(self):
+  def test_docstrings_are_complete(self):
     found = [p for name, value in things() for p in problems(name, value)]
     self.assertEmpty(found, '\n' + '\n'.join(found))
 

@@ -1,3 +1,3 @@
 # Copyright 2026 The tff-partial Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""What helps to work on the project."""
+"""Programs for the development of this project."""

@@ -1,7 +1,7 @@
-"""Lets Bazel before 7 build with what is installed here, and download nothing."""
+"""Lets Bazel before 7 build with installed packages and download nothing."""
 
-# What Bazel and our BUILD files load from other repositories, by files of each.
-# In these versions of Bazel all of it is built in, under `native`.
+# What Bazel and our BUILD files load from other repositories, by file. These
+# versions of Bazel have all of it built in, under `native`.
 _FORWARDED = {
     "remote_coverage_tools": {},
     "rules_cc": {
@@ -27,7 +27,7 @@ _FORWARDED = {
     },
 }
 
-# Every test depends on these, also when nobody measures coverage.
+# Every test depends on these, even if coverage is not measured.
 _COVERAGE_TOOLS = """\
 filegroup(
     name = "coverage_report_generator",
@@ -50,7 +50,7 @@ def _built_in_impl(ctx):
 _built_in = repository_rule(implementation = _built_in_impl)
 
 def built_in_rules():
-    """Puts Bazel's own rules where newer versions have repositories."""
+    """Makes Bazel's own rules available where newer versions have repositories."""
     for name in _FORWARDED:
         _built_in(name = name)
 
@@ -78,8 +78,8 @@ toolchain(
 )
 """
 
-# Python finds an installed package by itself. The target is for the dependency
-# to be said, and for tests to run again when versions change.
+# Python finds an installed package by itself. The target declares the dependency
+# and makes tests run again when versions change.
 _PACKAGE = """\
 py_library(
     name = "{name}",
@@ -96,7 +96,7 @@ for d in metadata.distributions():
 """
 
 def _python(ctx):
-    """The Python that was named, of the active environment, or of .venv."""
+    """The Python of $PYTHON_BIN_PATH, of the active environment, or of .venv."""
     for variable, path in [("PYTHON_BIN_PATH", ""), ("VIRTUAL_ENV", "/bin/python")]:
         if variable in ctx.os.environ:
             return ctx.os.environ[variable] + path
@@ -110,7 +110,7 @@ def _installed_packages_impl(ctx):
     names = [version.split(" ")[0] for version in versions]
     if "tensorflow_federated" not in names:
         fail("Expected tensorflow-federated with {}, found none. ".format(python) +
-             "Make .venv with `make .venv/installed`. " + result.stderr)
+             "Run `make .venv/installed`. " + result.stderr)
     ctx.file("WORKSPACE")
     ctx.file("BUILD", _TOOLCHAIN.format(python = python))
     ctx.file("versions.txt", "\n".join(versions))

@@ -1,8 +1,9 @@
 # Copyright 2026 The tff-partial Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""A hook of MkDocs: pages keep their paths from the root, and so their links.
+"""A hook for MkDocs that collects the pages of all folders.
 
-MkDocs knows one folder of pages, but ours stand next to what they are about.
+MkDocs reads pages from one folder, but ours are next to what they describe.
+They keep their paths from the root, so the links between them work.
 """
 
 import pathlib
@@ -12,7 +13,7 @@ from mkdocs.structure import files as mkdocs_files
 
 _ROOT = pathlib.Path(__file__).absolute().parent.parent
 _PAGES = ('*.md', 'docs/*', 'results/*', 'results/*/*', 'benchmarks/*.md')
-# Links lead to these too.
+# Files that pages link to.
 _OTHERS = (
     'LICENSE',
     'pyproject.toml',
@@ -25,8 +26,8 @@ _OTHERS = (
 def on_files(
     files: mkdocs_files.Files, config: defaults.MkDocsConfig
 ) -> mkdocs_files.Files:
-  """Replaces what MkDocs found in docs/ by all of our pages."""
-  del files  # Those of docs/ by paths from there.
+  """Replaces the files that MkDocs found in docs/ by all of our pages."""
+  del files  # Their paths start at docs/.
   return mkdocs_files.Files(
       [
           mkdocs_files.File.generated(

@@ -1,29 +1,29 @@
 # Copyright 2026 The tff-partial Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""Writes the BUILD files: one target for each Python file, with true deps.
+"""Writes the BUILD files: one target per Python file, with its dependencies.
 
   python -m tools.update_build_files
 
-Run it after adding a file or an import; a test says when that was forgotten. A
+Run it after adding a file or an import; a test fails if this was forgotten. A
 target depends on
 
-* what its file imports, anywhere in it: our modules by their targets, others by
-  their packages, which pyproject.toml must name;
-* if it is below tests/, modules that its strings name, since it starts them
+* everything that its file imports: our own modules by their targets, others by
+  their packages, which pyproject.toml must list;
+* in tests/, the modules that its strings name, because tests start programs
   (`run_experiment.py`, `-m tasks.import_text`, a program for `python -c`);
-* files and folders of data that are named in its strings, from the root or from
-  the file's own folder (`README.md`, `templates`), and if it is below tests/,
-  what documents among these name.
+* the data files and folders that its strings name, relative to the root or to
+  the file's own folder (`README.md`, `templates`); and in tests/, whatever the
+  documents among them name.
 
-A test is small if it reaches no TensorFlow, large if it runs the whole program,
-and otherwise medium. What cannot be read off is said in the file, where lists
-are added to what was found:
+A test is small if it does not reach TensorFlow, large if it runs the whole
+program, and otherwise medium. A file states what cannot be found in this way in
+comments, whose lists are added to what was found:
 
   # BUILD: data = ["//:sources"]
   # BUILD: shard_count = 4
   # BUILD: deps = ["//tasks/emnist:task"]
 
-The last is for what is imported by a name that is made at run time.
+The last one is for modules that are imported by a name made at run time.
 """
 
 import ast
@@ -39,11 +39,11 @@ from typing import Any, Optional
 
 ROOT = pathlib.Path(__file__).absolute().parent.parent
 
-# From what is used to what uses it; programs and then tests come after these.
-# Bazel refuses imports in the other direction.
+# Each may import those before it; programs and then tests come after all of
+# these. Bazel refuses imports in the other direction.
 _LAYERS = ('tff_partial', 'tasks')
 
-# Packages whose names are not those of their modules.
+# Packages whose names differ from those of their modules.
 _PACKAGES = {
     'PIL': 'pillow',
     'absl': 'absl_py',
@@ -72,10 +72,10 @@ class _Source:
 
   Attributes:
     path: Its path from the root.
-    imports: Names of modules, or of things in modules, that it imports.
-    strings: Its strings, but for docstrings.
-    is_program: Whether it does something when executed.
-    settings: What it says of its own target.
+    imports: Names of modules, or of objects in modules, that it imports.
+    strings: Its strings, except for docstrings.
+    is_program: Whether it can be executed.
+    settings: Attributes of its target that its comments state.
   """
 
   path: pathlib.PurePath
@@ -102,7 +102,7 @@ class _Source:
 
   @property
   def name(self) -> str:
-    """The target's name; a package's is that of its folder."""
+    """The target's name; for a package, the name of its folder."""
     return self.module.rpartition('.')[2]
 
   @property
@@ -117,7 +117,7 @@ class _Source:
 
 
 class _Project:
-  """The Python files below a folder, and what each of them needs."""
+  """The Python files in a folder and below, and what each of them needs."""
 
   def __init__(self, root: pathlib.Path):
     self._root = root
@@ -135,7 +135,7 @@ class _Project:
     self._folders = sorted({'', *(s.folder for s in self._sources.values())})
     self._data = {s.module: self._named_data(s) for s in self._sources.values()}
     for name, source in self._sources.items():
-      if source.is_test_code:  # They may do what a document says.
+      if source.is_test_code:  # A test may follow a document.
         texts = {
             (root / path).read_text(encoding='utf-8')
             for path in self._data[name]
@@ -206,7 +206,7 @@ class _Project:
       if isinstance(value, list):
         value = {*attributes.get(key, ()), *value}
       attributes[key] = value
-    attributes['deps'] = attributes.pop('deps')  # Where buildifier has it.
+    attributes['deps'] = attributes.pop('deps')  # Last, as buildifier does.
     return _call(source.rule, **attributes)
 
   def _uses(self, source: _Source) -> set[str]:
@@ -222,19 +222,19 @@ class _Project:
           if path.endswith('.py')
       )
     found = {module for name in names if (module := self._module(name))}
-    # Documents name tests, which are not for running; files do import some.
+    # Documents name tests, which must not become dependencies.
     imported = {self._module(name) for name in source.imports}
     tests = {name for name in found if self._sources[name].rule == 'py_test'}
     return found - (tests - imported) - {source.module}
 
   def _module(self, name: str) -> Optional[str]:
-    """Our module that a dotted name begins with."""
+    """The module of ours with which a dotted name begins, if any."""
     while name and name not in self._sources:
       name = name.rpartition('.')[0]
     return name or None
 
   def _foreign(self, source: _Source) -> set[str]:
-    """Packages of others that a file imports."""
+    """The third-party packages that a file imports."""
     found = set()
     for name in source.imports:
       top = name.partition('.')[0]
@@ -251,7 +251,7 @@ class _Project:
     return found
 
   def _reached(self, source: _Source) -> set[str]:
-    """Packages of others that a file needs by itself or by what it uses."""
+    """The third-party packages that a file needs directly or indirectly."""
     seen, waiting, found = set(), {source.module}, set()
     while waiting:
       current = self._sources[waiting.pop()]
@@ -261,7 +261,7 @@ class _Project:
     return found
 
   def _named_data(self, source: _Source) -> set[str]:
-    """Paths, from the root, of the files of data that a file names."""
+    """Paths from the root of the data files that a file names."""
     found = set()
     for path in {p for s in source.strings for p in _PATH.findall(s)}:
       for base in (self._root, self._root / source.folder):
@@ -274,14 +274,14 @@ class _Project:
     return {p.as_posix() for p in paths if not any(map(_IGNORED, p.parts))}
 
   def _owner(self, path: str) -> str:
-    """The innermost folder with a BUILD file that a file is in."""
+    """The innermost folder with a BUILD file that contains a file."""
     folder = os.path.dirname(path)
     while folder not in self._folders:
       folder = os.path.dirname(folder)
     return folder
 
   def _label(self, path: str, folder: str) -> str:
-    """A file or target as it is written in the BUILD file of a folder."""
+    """The label of a file or target in the BUILD file of a folder."""
     owner = self._owner(path)
     name = path.removeprefix(f'{owner}/')
     if owner == folder:
@@ -291,16 +291,16 @@ class _Project:
 
 
 def build_files(root: pathlib.Path) -> dict[str, str]:
-  """What the BUILD files below a folder should contain.
+  """Returns what the BUILD files in a folder and below should contain.
 
   Args:
-    root: The folder, with pyproject.toml.
+    root: A folder with pyproject.toml.
 
   Returns:
-    Contents by path from the root.
+    The contents by path from the root.
 
   Raises:
-    ValueError: If a file imports what is neither ours nor in pyproject.toml.
+    ValueError: If a file imports a package that pyproject.toml does not list.
   """
   return _Project(root).build_files()
 
@@ -323,7 +323,7 @@ def _read(root: pathlib.Path, path: pathlib.Path) -> _Source:
     elif isinstance(node, ast.ImportFrom):
       module_name = _absolute(node, path)
       imports.update(f'{module_name}.{alias.name}' for alias in node.names)
-    elif isinstance(node, ast.Expr):  # Comes before the string in it.
+    elif isinstance(node, ast.Expr):  # Visited before the string in it.
       docstrings.add(node.value)
     elif isinstance(node, (ast.BinOp, ast.Call)):
       strings.add(_joined(node))
@@ -341,7 +341,7 @@ def _read(root: pathlib.Path, path: pathlib.Path) -> _Source:
 
 
 def _absolute(node: ast.ImportFrom, path: pathlib.PurePath) -> str:
-  """The module that names are imported from: `..a` in b/c/d.py is b.a."""
+  """The absolute name of an imported module: `..a` in b/c/d.py is b.a."""
   if not node.level:
     return str(node.module)
   package = path.parent.parts[: len(path.parent.parts) - node.level + 1]
@@ -356,7 +356,7 @@ def _layer(folder: str) -> int:
 
 
 def _joined(node: ast.AST) -> str:
-  """The end of `root / 'a' / 'b'` or `os.path.join(root, 'a', 'b')`: `a/b`."""
+  """The path in `root / 'a' / 'b'` or `os.path.join(root, 'a', 'b')`: 'a/b'."""
   parts: list[ast.AST] = list(node.args) if isinstance(node, ast.Call) else []
   while isinstance(node, ast.BinOp):
     parts.insert(0, node.right)
@@ -367,7 +367,7 @@ def _joined(node: ast.AST) -> str:
 
 
 def _target_name(package: str) -> str:
-  """A package's target in rules_python's repository."""
+  """The target of a package in the repository of rules_python."""
   return re.sub(r'[-_.]+', '_', package).lower()
 
 
@@ -381,7 +381,7 @@ def _call(rule: str, **attributes: Any) -> str:
 
 
 def _value(value: Any, *, indent: int = 8) -> str:
-  """A string, number or list as buildifier formats it."""
+  """Formats a string, number or list as buildifier does."""
   if not isinstance(value, Collection) or isinstance(value, str):
     return json.dumps(value)
   items = [json.dumps(item) for item in sorted(value, key=_order)]
@@ -392,7 +392,7 @@ def _value(value: Any, *, indent: int = 8) -> str:
 
 
 def _order(label: str) -> tuple[int, list[str]]:
-  """Targets of the same folder, then of others, then of packages."""
+  """Sorts targets of the same folder first, then others, then packages."""
   rank = label.startswith('//') + 2 * label.startswith('@')
   return rank, re.split('[:.]', label)
 

@@ -80,7 +80,7 @@ class _FolderTest(parameterized.TestCase):
 
 class SqlWriterTest(_FolderTest):
 
-  def test_every_type_comes_back(self):
+  def test_every_type_is_read_back(self):
     with sql_writer.SqlWriter(self.path(), _ALL_FEATURES) as writer:
       writer.write('ann', _ALL_EXAMPLES)
     clients = sql_clients.SqlClients(self.path())
@@ -401,13 +401,13 @@ class FolderTest(_FolderTest):
     with self.assertRaisesRegex(ValueError, 'the same features in both files'):
       client_data.open_folder(self.folder)
 
-  def test_other_people(self):
+  def test_test_clients_without_training_examples(self):
     self.write({'ann': 2, 'bob': 2})
     self.write({'ann': 2, 'eve': 2, 'joe': 2}, 'test.sqlite')
     with self.assertRaisesRegex(ValueError, '1 of 3 test clients'):
       client_data.open_folder(self.folder)
 
-  def test_time_to_open_does_not_depend_on_the_population(self):
+  def test_steps_to_open_do_not_depend_on_the_population(self):
     # Measured in steps of SQLite's virtual machine, which are exact.
     connect = sqlite3.connect
     self.addCleanup(setattr, sqlite3, 'connect', connect)

@@ -52,7 +52,7 @@ class IntervalTest(absltest.TestCase):
     self.assertAlmostEqual(low, 0.75 - half)
     self.assertAlmostEqual(high, 0.75 + half)
 
-  def test_covers_the_mean_as_often_as_it_says(self):
+  def test_covers_the_mean_at_its_level(self):
     rng = np.random.default_rng(0)
     trials, covered = 2000, 0
     for _ in range(trials):

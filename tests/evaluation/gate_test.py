@@ -34,7 +34,7 @@ class HoldOutViewTest(parameterized.TestCase):
   @parameterized.parameters(
       (0.2, [2, 1, 1, 0, 0]), (0.9, [9, 4, 1, 0, 0]), (0.01, [1, 1, 1, 0, 0])
   )
-  def test_how_many(self, share, held_out):
+  def test_number_of_examples_held_out(self, share, held_out):
     out, rest = view(share, held_out=True), view(share, held_out=False)
     self.assertEqual([out.num_examples(c) for c in SIZES], held_out)
     for client_id, size in SIZES.items():

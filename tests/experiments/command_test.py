@@ -1,6 +1,6 @@
 # Copyright 2026 The tff-partial Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""How commands end."""
+"""Exit status and messages of commands."""
 
 import contextlib
 import errno
@@ -40,13 +40,13 @@ class CommandTest(parameterized.TestCase):
       errors.StoreError,
       errors.WorkerError,
   )
-  def test_a_user_s_mistake_is_one_line(self, kind):
+  def test_user_error_is_one_line(self, kind):
     self.assertEqual(
         self.run_command(_raising(kind('Expected a,\n  found b.'))),
         (1, 'Error: Expected a, found b.\n'),
     )
 
-  def test_refusals_of_the_machine_are_one_line(self):
+  def test_full_disk_is_one_line(self):
     full = OSError(errno.ENOSPC, 'No space left on device', '/tmp/x')
     status, said = self.run_command(_raising(full))
     self.assertEqual(status, 1)
@@ -65,7 +65,7 @@ class CommandTest(parameterized.TestCase):
     self.assertRegex(said, f'{type(error).__name__}: .*wrong')
     self.assertEndsWith(said, f'\n{command.BUG}\n')
 
-  def test_traceback_of_a_mistake_on_request(self):
+  def test_debug_shows_the_traceback_of_a_user_error(self):
     mistake = _raising(errors.DataError('Expected a.'))
     _, said = self.run_command(mistake, debug=True)
     self.assertStartsWith(said, 'Traceback')
@@ -81,7 +81,7 @@ class CommandTest(parameterized.TestCase):
     with self.assertRaises(SystemExit):
       command.run(_raising(SystemExit(2)), 'program')
 
-  def test_arguments_are_called_by_their_flags(self):
+  def test_names_of_arguments_become_flags(self):
     mistake = _raising(errors.SettingsError('Expected `seed`, not `x_y` or a.'))
     _, said = self.run_command(mistake, flag_names={'seed'})
     self.assertEqual(said, 'Error: Expected --seed, not `x_y` or a.\n')

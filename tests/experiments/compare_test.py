@@ -1,6 +1,6 @@
 # Copyright 2026 The tff-partial Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""Comparisons as users run them, from flags to the page."""
+"""Comparisons, from the combinations to the page."""
 
 import collections
 import contextlib
@@ -138,19 +138,19 @@ class RunTest(absltest.TestCase):
         progress=False,
     )
 
-  def test_compares_goes_on_and_reports_failures(self):
+  def test_compares_resumes_and_reports_failures(self):
     self.assertEmpty(self._run(['fed_avg', 'fed_alt'], ['output'], [0]))
     first = json.loads((self.out / 'comparison.json').read_text())
     self.assertEqual(
         [s['name'] for s in first['schemes']],
         ['fed_avg, none', 'fed_alt, output', 'fed_alt, output, finetuned'],
     )
-    # All start from one model, whose clients' values are the same.
+    # All start from one model, so clients' values before are the same.
     self.assertLen({s['baseline'] for s in first['schemes']}, 1)
     self.assertLen(list((self.out / 'pretrained').iterdir()), 1)
     page = self.out / 'fed_alt_output-0' / 'report.html'
     written = page.stat().st_mtime_ns
-    # One of another seed cannot be read, and one is new.
+    # With a second seed, one folder holds something else, and one is new.
     broken = self.out / 'fed_alt_output-1'
     broken.mkdir()
     (broken / 'stranger').write_text('not a run')
@@ -169,7 +169,7 @@ class RunTest(absltest.TestCase):
     for name in ('changes', 'fraction', 'clients'):
       figure = (self.out / f'comparison_{name}.svg').read_text()
       self.assertIn('</svg>', figure)
-    # Repaired, the same command finishes.
+    # Once the folder is gone, the same command finishes.
     shutil.rmtree(broken)
     self.assertEmpty(self._run(['fed_avg', 'fed_alt'], ['output'], [0, 1]))
 

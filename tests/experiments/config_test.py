@@ -1,6 +1,6 @@
 # Copyright 2026 The tff-partial Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""Settings: what is refused before anything slow begins, and what follows."""
+"""Settings: what is refused, and what follows from them."""
 
 import subprocess
 import sys
@@ -42,7 +42,7 @@ class ConfigTest(parameterized.TestCase):
     with self.assertRaisesRegex(ValueError, message):
       config_lib.create(**settings)
 
-  def test_what_changes_no_result_may_be_another_when_a_run_goes_on(self):
+  def test_settings_that_change_no_result_may_differ_in_a_resumed_run(self):
     often = config_lib.create(seconds_per_checkpoint=0)
     self.assertEqual(often.settings, config_lib.Config().settings)
     self.assertNotEqual(config_lib.create(seed=1).settings, often.settings)
@@ -61,7 +61,7 @@ class ConfigTest(parameterized.TestCase):
       ('lg_fed_avg', 'fed_sim', 'input'),
       ('fed_bn', 'fed_sim', 'norm'),
   )
-  def test_names_that_people_know(self, name, algorithm, split):
+  def test_names_from_the_literature(self, name, algorithm, split):
     for given in ({}, {'personal': split}):
       self.assertEqual(
           config_lib.create(algorithm=name, **given),
@@ -90,10 +90,10 @@ class ConfigTest(parameterized.TestCase):
 
   @parameterized.named_parameters(
       ('personalizes', {}, 200, 0),
-      ('as_said', {'pretrain_rounds': 3, 'finetune_epochs': 2}, 3, 2),
+      ('as_given', {'pretrain_rounds': 3, 'finetune_epochs': 2}, 3, 2),
       ('none', {'pretrain_rounds': 0}, 0, 0),
-      ('has_a_model', {'init_from': 'x'}, 0, 0),
-      ('is_the_pretraining', {'algorithm': 'fed_avg'}, 0, 0),
+      ('starts_from_a_model', {'init_from': 'x'}, 0, 0),
+      ('fed_avg_is_the_pretraining', {'algorithm': 'fed_avg'}, 0, 0),
       ('finetune', {'algorithm': 'finetune'}, 200, 5),
   )
   def test_rounds_before_and_epochs_after(self, settings, pretrain, finetune):
@@ -122,7 +122,7 @@ class ConfigTest(parameterized.TestCase):
     self.assertEqual((before.evaluation.unseen_clients, before.seed), (4, 5))
     self.assertEqual(before.client.learning_rate, 0.25)
 
-  def test_pretraining_after_which_fine_tuning_is_all_there_is(self):
+  def test_pretraining_before_fine_tuning_alone(self):
     config = config_lib.create(algorithm='finetune', finetune_epochs=2)
     self.assertEqual(config.for_pretraining(200).num_finetune_epochs, 0)
 

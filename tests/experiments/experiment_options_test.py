@@ -1,6 +1,6 @@
 # Copyright 2026 The tff-partial Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""Experiments with newcomers, with the gate, and of clients on their own."""
+"""Experiments with newcomers, the gate, and clients that train alone."""
 
 import contextlib
 import dataclasses
@@ -30,7 +30,7 @@ NEW = ('new_initial', 'new_mean', 'new_reconstruct', 'new_finetune')
 
 
 class _Stopping:
-  """Clients who can be read so many times, and no more."""
+  """Clients that can be read this many times before the disk fails."""
 
   def __init__(self, clients, reads):
     self._clients = clients
@@ -61,7 +61,7 @@ class OptionsTest(absltest.TestCase):
     self.task = emnist.create_task(str(data), batch_size=4)
 
   def run_one(self, name='run', **settings):
-    """Table and report of a short run; two of eight writers are kept out."""
+    """Table and report of a short run without two of the eight writers."""
     config = config_lib.create(
         total_rounds=ROUNDS,
         clients_per_round=COHORT,
@@ -94,10 +94,10 @@ class OptionsTest(absltest.TestCase):
       self.assertTrue(np.isfinite(outcome.p_hurt).all())
     self.assertGreaterEqual(new.sum(), 2)
     loss = lambda model: table.values(model, 'loss')
-    # Nobody else is tested with what newcomers get.
+    # Only newcomers are evaluated with what newcomers get.
     for model in NEW:
       np.testing.assert_array_equal(np.isfinite(loss(model)), new)
-    # What they start from by themselves is the initial values.
+    # Without a policy, they start from the initial values.
     np.testing.assert_array_equal(
         loss('new_initial')[new], loss('personalized')[new]
     )
@@ -143,7 +143,7 @@ class OptionsTest(absltest.TestCase):
   def test_sample_of_clients_and_its_standard_error(self):
     table, report = self.run_one(eval_clients=4)
     self.assertLen(set(table.client_ids), len(table.client_ids))
-    # Those never seen are tested whether they were drawn or not.
+    # Unseen clients are evaluated whether they were sampled or not.
     self.assertBetween(len(table.client_ids), 4, 6)
     self.assertEqual((~table.participated).sum(), 2)
     again, _ = self.run_one('again', eval_clients=4)
@@ -164,7 +164,7 @@ class OptionsTest(absltest.TestCase):
   def test_seconds_per_checkpoint(self):
     train = self.task.train
     for seconds, version in ((0.0, ROUNDS - 1), (1e6, 0)):
-      # A task looks at its first client.
+      # Creating a task reads its first client.
       clients = _Stopping(train, reads=1 + (ROUNDS - 1) * COHORT)
       self.task = dataclasses.replace(self.task, train=clients)
       with self.assertRaisesRegex(OSError, 'disk is gone'):

@@ -68,7 +68,7 @@ class ExportTest(parameterized.TestCase):
     self.out = self.folder / 'out'
 
   def write_run(self, task_name='emnist', *, finished=True, **settings):
-    """A run of random weights, with a client 'writer_1' of its own."""
+    """Writes a run with random weights and one stored client, 'writer_1'."""
     data = self.folder / 'data'
     data.mkdir()
     if task_name == 'emnist':
@@ -133,7 +133,7 @@ class ExportTest(parameterized.TestCase):
       ('apfl', 'emnist', IMAGES, {'algorithm': 'apfl'}),
       ('words', 'stackoverflow', TOKENS, {'personal': 'adapter'}),
   )
-  def test_loaded_again_it_predicts_the_same(self, task, batch, settings):
+  def test_loaded_model_predicts_the_same(self, task, batch, settings):
     self.write_run(task, **settings)
     self.export('writer_1', self.out)
     expected = self.expected(self.own, batch)
@@ -144,7 +144,7 @@ class ExportTest(parameterized.TestCase):
       model = tf.keras.models.load_model(self.out / export.KERAS, compile=False)
       np.testing.assert_array_equal(model(batch, training=False), expected)
     with self.subTest('TensorFlow Lite'):
-      # Other kernels, which add up in another order.
+      # Its kernels add in another order.
       predict = tf.lite.Interpreter(
           str(self.out / export.TFLITE)
       ).get_signature_runner()
@@ -161,7 +161,7 @@ class ExportTest(parameterized.TestCase):
           self.expected(filled.personal, batch), expected
       )
 
-  def test_speech_and_photos_too(self):
+  def test_models_of_speech_and_photos(self):
     rng = np.random.default_rng(0)
     sound = rng.random([2, 30, 8]).astype(np.float32)
     for model_fn, batch in (
@@ -321,7 +321,7 @@ class ExportTest(parameterized.TestCase):
         [path.name for path in self.out.iterdir()],
         [export.KERAS, export.TFLITE, export.PERSONAL, export.DESCRIPTION],
     )
-    # The operating system refuses to write a model, but a part of it fits.
+    # The operating system limits files to a part of the model's size.
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, hard))
     try:

@@ -1,6 +1,6 @@
 # Copyright 2026 The tff-partial Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""The table of algorithms is whole, and the only place that knows names."""
+"""The table of algorithms is complete, and no other module compares names."""
 
 import ast
 
@@ -16,7 +16,7 @@ from tff_partial.experiments import parts
 
 
 def comparisons(tree: ast.AST, names) -> list[int]:
-  """Lines on which something is compared with one of the names."""
+  """The lines that compare something with one of the names."""
   found = []
   for node in ast.walk(tree):
     if isinstance(node, (ast.Compare, ast.MatchValue)):
@@ -29,7 +29,7 @@ def comparisons(tree: ast.AST, names) -> list[int]:
 class MethodsTest(parameterized.TestCase):
 
   @parameterized.parameters(*methods.METHODS)
-  def test_builds_what_it_is_called(self, name):
+  def test_builds_the_algorithm_of_its_name(self, name):
     config = config_lib.create(algorithm=name, personal_l2=0.5)
     algorithm = parts.build_algorithm(config)
     method = config.method
@@ -37,12 +37,12 @@ class MethodsTest(parameterized.TestCase):
     self.assertEqual(
         method.split_in_words is not None, algorithm.wrapper is not None
     )
-    # Clients that train alone do so after all rounds, under a name of its own.
+    # Training alone is fine-tuning after all rounds, and is named so.
     if not method.trains_alone:
       self.assertEqual(algorithm.name, name)
     self.assertNotEqual(method.baseline, method.candidate)
 
-  def test_aliases_and_questions_are_about_algorithms_there_are(self):
+  def test_aliases_and_questions_name_known_algorithms(self):
     for algorithm, _ in methods.ALIASES.values():
       self.assertIn(algorithm, methods.METHODS)
     self.assertNoCommonElements(methods.ALIASES, methods.METHODS)
@@ -54,7 +54,7 @@ class MethodsTest(parameterized.TestCase):
     names = {*methods.METHODS, *methods.ALIASES}
     self.assertEqual(comparisons(ast.parse("x == 'fed_avg'"), names), [1])
     self.assertEqual(comparisons(ast.parse("x in ('apfl', y)"), names), [1])
-    # Where these are a source of data and a policy for newcomers.
+    # These are also a source of data and a policy for newcomers.
     homonyms = {'local', 'finetune'}
     for folder in ('tff_partial', 'tasks'):
       for path in (paths.ROOT / folder).rglob('*.py'):

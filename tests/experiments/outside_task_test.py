@@ -1,6 +1,6 @@
 # Copyright 2026 The tff-partial Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""A task from outside does all that the four tasks of the package do."""
+"""A task from outside supports everything that the package's tasks do."""
 
 import json
 

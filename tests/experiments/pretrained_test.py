@@ -1,6 +1,6 @@
 # Copyright 2026 The tff-partial Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""Tests of weights from files that others wrote."""
+"""Reading weights from files that other programs wrote."""
 
 import os
 import re
@@ -89,7 +89,7 @@ class PretrainedTest(parameterized.TestCase):
     self.assertIn('head/bias [5], expected [3]', logs.output[0])
 
   def test_pytorch_resnet18(self):
-    # As torchvision and timm name and order them.
+    # Names and order are those of torchvision and timm.
     shapes = {'conv1.weight': (64, 3, 7, 7), 'fc.weight': (10, 512)}
     shapes['fc.bias'] = (10,)
     norms = ['bn1']

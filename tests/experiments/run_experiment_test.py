@@ -1,10 +1,10 @@
 # Copyright 2026 The tff-partial Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""The program from end to end: what it leaves, resumes, refuses and says.
+"""The program from end to end: its output, and how it resumes and fails.
 
-Whole runs are processes of their own, since they are interrupted and killed.
-Mistakes are made in this process, which imports TensorFlow once, but for those
-that are found before TensorFlow is.
+Whole runs are processes of their own, because they are interrupted and killed.
+Mistakes are tested in this process, which imports TensorFlow once, except for
+those that are found before TensorFlow is imported.
 """
 
 import contextlib
@@ -31,7 +31,7 @@ from tff_partial.experiments import run_folder
 
 
 class RunTest(programs.FolderTest):
-  """One run left in peace, and one that is stopped and killed."""
+  """One run without interruptions, and one that is stopped and killed."""
 
   def test_runs_and_resumes_to_the_last_bit(self):
     data = programs.write_data(self.folder / 'data')
@@ -49,7 +49,7 @@ class RunTest(programs.FolderTest):
     with self.subTest('export'):
       client_id = programs.results(whole)['clients'][0][0]
       copy, exported = self.folder / 'copy', self.folder / 'exported'
-      # SQLite leaves files beside a store that it has but read.
+      # Reading a store makes SQLite leave files next to it.
       shutil.copytree(whole, copy)
       code, out, said = self.call(
           *programs.settings(data, copy),
@@ -115,7 +115,7 @@ class RunTest(programs.FolderTest):
         stdout=subprocess.PIPE,
         text=True,
     )
-    # Ends only when nobody holds the pipe any more, a worker neither.
+    # Returns only when no process, such as a worker, holds the pipe open.
     output, _ = program.communicate(timeout=programs.SECONDS)
     self.assertEqual(program.returncode, 0, errors.read_text())
     lines = output.splitlines()
@@ -151,7 +151,7 @@ class RunTest(programs.FolderTest):
         (report['baseline'], report['candidate']),
         ('non_personalized', 'personalized'),
     )
-    # Each of 60 rounds: 3 clients, 6 examples in 2 batches, in 2 phases.
+    # Each of 60 rounds has 3 clients with 6 examples in 2 batches, in 2 phases.
     self.assertEqual(
         report['cost']['gradient_steps'], programs.ROUNDS * 3 * 2 * 2
     )
@@ -160,9 +160,9 @@ class RunTest(programs.FolderTest):
     )
     rows = (folder / 'clients.csv').read_text().splitlines()
     self.assertLen(rows, 1 + 8)
-    learnt = programs.results(folder)
-    # Two of eight were kept out, the others met in 60 rounds.
-    self.assertLen(learnt['clients'], 6)
+    learned = programs.results(folder)
+    # Two of eight were kept out, and all others took part in 60 rounds.
+    self.assertLen(learned['clients'], 6)
 
   def cut_short(self, file):
     os.truncate(file, file.stat().st_size // 2)
@@ -209,7 +209,7 @@ class MistakeTest(programs.FolderTest):
     self.assertEqual(file.read_text(), 'precious')
     self.assertEqual(os.listdir(self.folder), ['file'])
 
-  def test_settings_and_data_that_do_not_go_together(self):
+  def test_settings_that_do_not_fit_the_data(self):
     data = programs.write_data(self.folder / 'data')
     out = self.folder / 'out'
     for message, *mistake in (
@@ -234,10 +234,10 @@ class MistakeTest(programs.FolderTest):
     ):
       with self.subTest(str(mistake)):
         self.assertRefused(message, *programs.settings(data, out, *mistake))
-        # Nothing was begun, so that other flags can have the folder.
+        # No store was created, so the folder can be used with other flags.
         self.assertFalse(list(out.rglob('personal_store.sqlite')))
 
-  def test_data_that_are_none(self):
+  def test_damaged_or_missing_data(self):
     whole = programs.write_data(self.folder / 'whole')
 
     def empty(folder):
@@ -321,7 +321,7 @@ class MistakeTest(programs.FolderTest):
                 data, out, '--pretrain_rounds=0', '--total_rounds=1'
             ),
         )
-    with self.subTest('with more space it goes on'):
+    with self.subTest('with more space it continues'):
       arguments = programs.settings(
           data, out, '--pretrain_rounds=0', '--total_rounds=1'
       )
@@ -331,7 +331,7 @@ class MistakeTest(programs.FolderTest):
 
   @contextlib.contextmanager
   def limit_files(self, size):
-    """No file may have more bytes, which is what a full disk comes to."""
+    """Limits the size of files, which has the effect of a full disk."""
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
     try:

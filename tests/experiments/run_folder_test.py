@@ -1,6 +1,6 @@
 # Copyright 2026 The tff-partial Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""The folder of a run: claimed, gone on with, refused, emptied."""
+"""Claiming, resuming, refusing and emptying the folder of a run."""
 
 import json
 import os
@@ -35,7 +35,7 @@ class RunFolderTest(parameterized.TestCase):
     self.folder = self.base / 'new' / 'run'
 
   def claim(self, settings=None, *, path=None, overwrite=False):
-    """Claims the folder and lets it go."""
+    """Claims the folder and releases it."""
     with run_folder.claim(
         str(path or self.folder),
         _SETTINGS if settings is None else settings,
@@ -44,7 +44,7 @@ class RunFolderTest(parameterized.TestCase):
       return folder
 
   def trained(self):
-    """A folder in which training has begun."""
+    """Makes a folder in which training has begun."""
     self.claim()
     (self.folder / 'personal_store.sqlite').write_text('precious')
     (self.folder / 'tensorboard').mkdir()
@@ -52,7 +52,7 @@ class RunFolderTest(parameterized.TestCase):
   def config(self):
     return json.loads((self.folder / 'config.json').read_text())
 
-  def test_new_folder_says_what_made_it(self):
+  def test_new_folder_records_settings_and_versions(self):
     folder = self.claim()
     self.assertEqual(folder.path, self.folder)
     self.assertFalse(folder.finished)
@@ -62,7 +62,7 @@ class RunFolderTest(parameterized.TestCase):
     self.assertContainsSubset(['python', 'numpy'], config['versions'])
     self.assertIn('commit', config)
 
-  def test_same_settings_go_on(self):
+  def test_same_settings_resume(self):
     self.trained()
     before = self.config()
     self.claim()
@@ -82,7 +82,7 @@ class RunFolderTest(parameterized.TestCase):
       self.claim({'task': 'emnist', 'clip_norm': None})
     self.assertEqual(self.config(), before)
 
-  def test_mistake_before_training_binds_nobody(self):
+  def test_settings_may_change_before_training(self):
     self.claim({**_SETTINGS, 'task': 'mistaken'})
     (self.folder / 'worker.log').write_text('')
     self.claim()
@@ -101,7 +101,7 @@ class RunFolderTest(parameterized.TestCase):
     self.assertTrue((elsewhere / 'mine').exists())
 
   @parameterized.parameters(False, True)
-  def test_folder_of_something_else_is_left_alone(self, overwrite):
+  def test_folder_with_other_files_is_left_alone(self, overwrite):
     self.folder.mkdir(parents=True)
     (self.folder / 'thesis.tex').write_text('precious')
     with self.assertRaisesRegex(
@@ -110,7 +110,7 @@ class RunFolderTest(parameterized.TestCase):
       self.claim(overwrite=overwrite)
     self.assertEqual(os.listdir(self.folder), ['thesis.tex'])
 
-  def test_end_of_the_program_while_config_is_written(self):
+  def test_program_that_was_killed_while_it_wrote_the_config(self):
     self.folder.mkdir(parents=True)
     (self.folder / '.config.json.partial-0a1b2c3d.json').write_text('{"sett')
     self.claim()
@@ -125,7 +125,7 @@ class RunFolderTest(parameterized.TestCase):
       self.claim()
     self.claim(overwrite=True)
 
-  def test_finished_is_a_run_with_the_last_file_of_its_report(self):
+  def test_run_is_finished_if_the_last_file_of_its_report_is_there(self):
     folder = self.claim()
     (self.folder / 'report.json').write_text('{"headline": "All are better."}')
     self.assertFalse(folder.finished)
@@ -147,7 +147,7 @@ class RunFolderTest(parameterized.TestCase):
           self.claim({}, overwrite=overwrite)
     finally:
       holder.communicate()
-    self.claim({})  # The lock goes with the program.
+    self.claim({})  # The lock ended with the program.
 
   @parameterized.parameters('file', 'file/below')
   def test_file_in_the_place_of_a_folder(self, name):

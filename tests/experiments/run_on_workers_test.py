@@ -1,6 +1,6 @@
 # Copyright 2026 The tff-partial Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""The program on several workers ends with what it ends with on one."""
+"""The program gives the same results on several workers as on one."""
 
 import pathlib
 import subprocess
@@ -46,10 +46,10 @@ class RunOnWorkersTest(absltest.TestCase):
         text=True,
     )
 
-  def test_same_bits_and_same_tests(self):
+  def test_same_bits_and_same_evaluation(self):
     workers = workers_lib.Workers(self, 2)
     here = self.run_program(
-        # As many threads for a client as it has in those workers.
+        # A client has as many threads as on the other workers.
         'here',
         '--clients_per_shard=2',
         '--max_concurrent_clients=1',
@@ -65,14 +65,14 @@ class RunOnWorkersTest(absltest.TestCase):
         programs.results(self.folder / name) for name in ('there', 'here')
     )
     self.assertEqual(found, expected)
-    # Among them the clients that were fine-tuned before the test.
+    # These include the clients that were fine-tuned before the evaluation.
     found, expected = (
         (self.folder / name / 'clients.csv').read_text()
         for name in ('there', 'here')
     )
     self.assertEqual(found, expected)
 
-  def test_what_is_no_address(self):
+  def test_bad_address(self):
     done = self.run_program('none', '--workers=nowhere')
     self.assertEqual(done.returncode, 1)
     self.assertEqual(

@@ -1,6 +1,6 @@
 # Copyright 2026 The tff-partial Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""Records of settings: bounds, nesting, and the same names everywhere."""
+"""Records of settings: bounds, nesting and flattening."""
 
 import dataclasses
 from typing import Optional

@@ -1,6 +1,6 @@
 # Copyright 2026 The tff-partial Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""Tasks by name, from a module or a file, and with arguments of their own."""
+"""Creating tasks by name, from a module or a file, and with arguments."""
 
 import hashlib
 import pathlib
@@ -15,6 +15,7 @@ from tests.helpers import toy_task
 from tff_partial import errors
 from tff_partial.experiments import task as task_lib
 from tff_partial.experiments import task_choice
+from tff_partial.experiments import task_function
 
 _MODULE = 'tests.helpers.toy_task:create_task'
 
@@ -61,14 +62,14 @@ class CreateTest(parameterized.TestCase):
       reference = f'{path}:create_task'
       self.assertLen(self.create(reference).train.client_ids, 5)
       self.assertEqual(
-          task_lib.digest(reference, tasks.TASKS),
+          task_function.digest(reference, tasks.TASKS),
           hashlib.sha256(path.read_bytes()).hexdigest(),
       )
       with self.assertRaisesRegex(
           errors.SettingsError, 'tff_partial.Task, found str'
       ):
         self.create(f'{path}:nothing')
-    self.assertIsNone(task_lib.digest('emnist', tasks.TASKS))
+    self.assertIsNone(task_function.digest('emnist', tasks.TASKS))
 
   @parameterized.parameters(
       ('mnist', r'emnist, .*, or package.module:function.*found .mnist.'),
@@ -91,7 +92,7 @@ class CreateTest(parameterized.TestCase):
     with self.assertRaisesRegex(errors.SettingsError, message):
       self.create(_MODULE, argument)
 
-  def test_what_a_module_cannot_import_is_its_authors_to_see(self):
+  def test_error_inside_a_module_keeps_its_traceback(self):
     with tempfile.TemporaryDirectory() as folder:
       path = pathlib.Path(folder) / 'needs_more.py'
       path.write_text('import no_such_package\n')
@@ -101,7 +102,7 @@ class CreateTest(parameterized.TestCase):
         self.create('needs_more:create_task')
       self.assertNotIsInstance(raised.exception, errors.UserError)
 
-  def test_toy_task_is_what_its_clients_have(self):
+  def test_toy_task_has_its_metric(self):
     task = toy_task.create_task('x')
     self.assertEqual(task.metric.name, 'squared_error')
 

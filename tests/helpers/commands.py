@@ -1,6 +1,6 @@
 # Copyright 2026 The tff-partial Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""Commands of `tasks`, called here rather than in a process of their own."""
+"""Calls commands of `tasks` in this process."""
 
 import contextlib
 import io
@@ -9,7 +9,7 @@ from tff_partial.experiments import command
 
 
 def call(module, *arguments):
-  """Exit status, stdout and stderr of a command."""
+  """Runs a command; returns its exit status, stdout and stderr."""
   args = module.parse([module.__name__, *arguments])
   with (
       contextlib.redirect_stdout(io.StringIO()) as stdout,
@@ -18,7 +18,7 @@ def call(module, *arguments):
     status = command.run(
         lambda: module.main(args), module.PROG, flag_names=vars(args)
     )
-  # Progress bars are drawn on stderr too, and blanked out at their end.
+  # Progress bars are drawn on stderr too, and cleared at the end.
   said = [
       line
       for line in stderr.getvalue().splitlines()

@@ -1,6 +1,6 @@
 # Copyright 2026 The tff-partial Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""A folder of a few clients' characters."""
+"""Writes a folder with the characters of a few clients."""
 
 import collections
 import os
@@ -16,7 +16,7 @@ FEATURES = collections.OrderedDict(
 
 
 def write_folder(folder, *, shape=(28, 28), first_label=0, clients=2):
-  """Clients of three examples, of which the second is the brighter."""
+  """Writes clients with three examples each."""
   features = collections.OrderedDict(
       FEATURES, pixels=tf.TensorSpec(shape, tf.uint8)
   )

@@ -1,6 +1,6 @@
 # Copyright 2026 The tff-partial Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""Reads our Markdown pages: their code, their commands and their links."""
+"""Reads code, commands and links from this project's Markdown pages."""
 
 from collections.abc import Iterator
 import pathlib
@@ -9,8 +9,8 @@ import shlex
 
 from tests.helpers import paths
 
-# The folder itself: pages lead to files of every kind. Tests of pages have the
-# tag "external", with which Bazel runs them whether or not it sees a change.
+# Pages link to files of every kind, so Bazel cannot know what tests of pages
+# depend on. They have the tag "external", with which Bazel always runs them.
 ROOT = paths.ROOT
 PAGES = sorted(
     [
@@ -22,7 +22,7 @@ PAGES = sorted(
         ),
     ]
 )
-PYTHON = '.venv/bin/python'  # As commands call it.
+PYTHON = '.venv/bin/python'  # As written in commands.
 
 _BLOCK = re.compile(r'^```(\w*)\n(.*?)^```$', re.MULTILINE | re.DOTALL)
 _INDENTED = re.compile(r'^    (\S.*)$', re.MULTILINE)
@@ -38,7 +38,7 @@ def name(path: pathlib.Path) -> str:
 
 
 def blocks(path: pathlib.Path, language: str) -> Iterator[tuple[int, str]]:
-  """The fenced blocks of a language, each with its first line's number."""
+  """Fenced blocks of a language, each with the number of its first line."""
   text = path.read_text(encoding='utf-8')
   for match in _BLOCK.finditer(text):
     if match[1] == language:
@@ -55,7 +55,7 @@ def commands(path: pathlib.Path) -> list[list[str]]:
 
 
 def commands_in_text(path: pathlib.Path) -> list[list[str]]:
-  """The same of code within sentences, and of indented lines."""
+  """The words of each command in sentences and in indented lines."""
   text = _BLOCK.sub('', path.read_text(encoding='utf-8'))
   code = [*_CODE.findall(text), *_INDENTED.findall(text)]
   return [
@@ -64,7 +64,7 @@ def commands_in_text(path: pathlib.Path) -> list[list[str]]:
 
 
 def files_linked(path: pathlib.Path) -> list[str]:
-  """The targets of links and pictures that are files."""
+  """The files to which links and pictures lead."""
   text = _BLOCK.sub('', path.read_text(encoding='utf-8'))
   return [
       link.split('#')[0]

@@ -1,20 +1,20 @@
 # Copyright 2026 The tff-partial Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""Where the checkout is, and real data for tests if there are any."""
+"""Paths of the checkout, and of real data for tests if there are any."""
 
 import os
 import pathlib
 import unittest
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
-# Names a folder with `handwriting/`, `photos/`, `speech/` and `text/`.
+# This variable names a folder with handwriting/, photos/, speech/ and text/.
 REAL_DATA = 'TFF_PARTIAL_TEST_DATA'
 
 
 def real_data(test: unittest.TestCase, *names: str) -> str:
-  """The path of real data in the folder that `$TFF_PARTIAL_TEST_DATA` names.
+  """The path of real data in the folder named by `$TFF_PARTIAL_TEST_DATA`.
 
-  Without the variable the test is skipped; with it, the data must be there.
+  Skips the test if the variable is not set; fails it if there are no such data.
   """
   folder = os.environ.get(REAL_DATA)
   if not folder:

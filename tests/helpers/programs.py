@@ -1,6 +1,6 @@
 # Copyright 2026 The tff-partial Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""Whole runs of run_experiment.py, as processes or called here."""
+"""Whole runs of run_experiment.py, as processes or in this process."""
 
 import collections
 import contextlib
@@ -31,15 +31,15 @@ from tff_partial.experiments import run_folder
 
 flags_lib.define()
 PROGRAM = (sys.executable, str(paths.ROOT / 'run_experiment.py'))
-ROUNDS = 60  # Enough to be stopped in.
-SECONDS = 900  # After which a run that does not get there is given up.
+ROUNDS = 60  # Enough to stop a run in the middle.
+SECONDS = 900  # A run that takes longer has failed.
 FEATURES = collections.OrderedDict(
     pixels=tf.TensorSpec([28, 28], tf.uint8), label=tf.TensorSpec([], tf.int32)
 )
 
 
 def write_data(folder, *, features=FEATURES):
-  """Eight writers of six and four examples; the folder."""
+  """Writes eight writers with six and four examples; returns the folder."""
   for name, size in (('train', 6), ('test', 4)):
     with sql_writer.SqlWriter(f'{folder}/{name}.sqlite', features) as writer:
       for i in range(8):
@@ -70,7 +70,7 @@ def settings(data, output_dir, *others):
 
 
 def results(folder):
-  """What a run has learnt: weights, personal variables and server state."""
+  """What a run has learned: weights, personal variables and server state."""
   with contextlib.closing(
       sqlite3.connect(folder / 'personal_store.sqlite')
   ) as connection:
@@ -86,7 +86,7 @@ def results(folder):
 
 
 def contents(folder):
-  """A hash of every file; logs and locks say nothing and are left out."""
+  """The hash of every file, except for logs and locks."""
   return {
       str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).digest()
       for path in folder.rglob('*')
@@ -95,7 +95,7 @@ def contents(folder):
 
 
 class Running:
-  """A run that was started, and the workers that it was seen to have."""
+  """A run in a process of its own, and the workers that were seen."""
 
   def __init__(self, arguments, log):
     self._log = open(log, 'wb')
@@ -119,7 +119,7 @@ class Running:
       time.sleep(0.05)
 
   def wait_for(self, pattern):
-    """Waits until the run has said something."""
+    """Waits until the run's output contains a pattern."""
     deadline = time.monotonic() + SECONDS
     while not re.search(pattern, self.log.read_text(errors='replace')):
       if self.process.poll() is not None or time.monotonic() > deadline:
@@ -127,7 +127,7 @@ class Running:
       time.sleep(0.01)
 
   def end(self, signal_number=None):
-    """Sends a signal if given one; the exit status."""
+    """Sends a signal, if any, and returns the exit status."""
     if signal_number is not None:
       self.process.send_signal(signal_number)
     try:
@@ -161,7 +161,7 @@ class FolderTest(parameterized.TestCase):
     return running
 
   def early(self, *arguments):
-    """Exit status, and lines of stderr, of a run that ends soon."""
+    """Runs a process that ends soon; returns exit status and stderr's lines."""
     run = subprocess.run(
         [*PROGRAM, *arguments],
         stdin=subprocess.DEVNULL,
@@ -172,7 +172,11 @@ class FolderTest(parameterized.TestCase):
     return run.returncode, run.stderr.splitlines()
 
   def call(self, *arguments):
-    """Exit status, stdout and lines of stderr of the program, called here."""
+    """Runs the program in this process.
+
+    Returns:
+      The exit status, stdout, and the lines of stderr without progress bars.
+    """
     out, err = io.StringIO(), io.StringIO()
     with (
         flagsaver.flagsaver(),
@@ -183,7 +187,6 @@ class FolderTest(parameterized.TestCase):
       with self.assertRaises(SystemExit) as raised:
         program.main(argv, tasks=tasks.TASKS)
     lines = re.split('[\r\n]+', err.getvalue())
-    # Progress bars are drawn on stderr too.
     said = [line for line in lines if line and '%|' not in line]
     return raised.exception.code, out.getvalue(), said
 

@@ -1,6 +1,6 @@
 # Copyright 2026 The tff-partial Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""A few speakers' utterances."""
+"""Writes folders with the utterances of a few speakers."""
 
 import collections
 import tempfile
@@ -31,7 +31,7 @@ def make_folder(test, features, examples):
 
 
 def make_features(test, speakers=2, utterances=5):
-  """Utterances that sound as they are spelt: each character its own noise."""
+  """Writes utterances in which each character has a noise of its own."""
   sound = np.random.default_rng(0).normal(size=[30, 8, NUM_FEATURES])
   examples = {}
   for s in range(speakers):

@@ -1,6 +1,6 @@
 # Copyright 2026 The tff-partial Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""A folder of a few people's sentences."""
+"""Writes a folder with the sentences of a few people."""
 
 import os
 

@@ -1,10 +1,10 @@
 # Copyright 2026 The tff-partial Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""A model whose training fits on paper, and clients for it.
+"""A model whose training can be computed by hand, and clients for it.
 
-Prediction `w x + b` of one number from one number, loss half the mean squared
-error: with e = w x + b - y, the gradient is mean(e x) for w and mean(e) for b.
-Both start at 0. `w` is shared and `b` personal unless another rule is given.
+The model predicts `w x + b` from one number x, and the loss is half the mean
+squared error: with e = w x + b - y, the gradient is mean(e x) for w and mean(e)
+for b. Both start at 0. By default, `w` is shared and `b` personal.
 """
 
 import collections
@@ -66,7 +66,7 @@ def examples(xs, ys):
 
 
 def value(xs, ys, seed=0):
-  """A client's examples as computations take them."""
+  """A client's examples in the form that computations take."""
   return ALL_AT_ONCE.value(examples(xs, ys), np.array([seed, 0], np.int32))
 
 
@@ -95,7 +95,7 @@ class Clients:
 
 
 def random_clients(num_clients, seed=0):
-  """Clients of 1 to 9 examples y = 2 x + (their own constant) + noise."""
+  """Clients with 1 to 9 examples of y = 2 x + (their own constant) + noise."""
   data = {}
   for i in range(num_clients):
     rng = np.random.default_rng([seed, i])

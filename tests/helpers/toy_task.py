@@ -1,6 +1,6 @@
 # Copyright 2026 The tff-partial Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""The model of `toy.py` as a task, as people bring one from outside."""
+"""The model of `toy.py` as a task from outside the package."""
 
 from tests.helpers import toy
 from tff_partial.evaluation import metric
@@ -17,7 +17,7 @@ def create_task(
     num_clients: int = 5,
     greeting: str = '',
 ) -> task_lib.Task:
-  """A line through each client's points; its height may be personal."""
+  """A line through each client's points, whose offset may be personal."""
   clients = toy.random_clients(num_clients)
   splits = {'output': toy.B_IS_PERSONAL}
 

@@ -27,7 +27,7 @@ PATIENCE_SECONDS = 10.0
 
 
 class Workers:
-  """Some workers on this machine, as processes to be maltreated."""
+  """Some workers on this machine, as processes that tests stop and kill."""
 
   def __init__(self, test, count):
     self.ports = [worker_process.unused_port() for _ in range(count)]
@@ -48,7 +48,7 @@ class Workers:
     self._processes[port] = process
 
   def send(self, number, *workers):
-    """Sends a signal to workers that run; to all if none is named."""
+    """Sends a signal to running workers, by default to all."""
     for worker in workers or range(len(self.ports)):
       process = self._processes[self.ports[worker]]
       if not process.has_ended(0):
@@ -57,7 +57,7 @@ class Workers:
 
 @tff.tensorflow.computation(np.int32)
 def count_to(number):
-  """Returns `number`, in a time in proportion to it."""
+  """Returns `number` after a time that is proportional to it."""
   return tf.while_loop(lambda i: i < number, lambda i: (i + 1,), (0,))[0]
 
 
@@ -78,7 +78,7 @@ def train(
     directory=None,
     during_shard=None,
 ):
-  """Trains the toy model; (state, {client: bits}, steps)."""
+  """Trains the toy model; returns state, each client's bytes, and steps."""
   process = process_lib.build_partial_process(
       toy.model_fn(),
       algorithms.fed_alt(toy.sgd(0.1), toy.sgd(0.2)),
@@ -118,7 +118,7 @@ class _Keep(tff.program.ReleaseManager):
 
 
 class _Clients(toy.Clients):
-  """Calls a function with the number of a read, before it is done."""
+  """Calls a function with the number of each read before reading."""
 
   def __init__(self, before_read):
     super().__init__(toy.random_clients(9)._data)

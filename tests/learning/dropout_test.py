@@ -121,7 +121,7 @@ class TrainingTest(parameterized.TestCase):
     )
 
   @parameterized.parameters(algorithms.fed_alt, algorithms.fed_sim)
-  def test_is_the_same_again_but_not_for_another_client(self, create):
+  def test_repeats_for_the_same_seed_only(self, create):
     first = train(0.5, create=create)
     np.testing.assert_array_equal(train(0.5, create=create), first)
     self.assertGreater(

@@ -1,6 +1,6 @@
 # Copyright 2026 The tff-partial Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""The benchmarks run, on next to nothing."""
+"""The benchmarks run, on very little data."""
 
 import os
 import tempfile
@@ -10,6 +10,7 @@ from absl.testing import parameterized
 import numpy as np
 
 from benchmarks import bare_loop
+from benchmarks import interleaved
 from benchmarks import library_round
 from benchmarks import long_run
 from benchmarks import memory
@@ -17,7 +18,6 @@ from benchmarks import population
 from benchmarks import rounds
 from benchmarks import task_rounds
 from benchmarks import task_workloads
-from benchmarks import turns
 from benchmarks import workers
 from tff_partial.data import client_data
 from tff_partial.runtime import local
@@ -35,10 +35,10 @@ class RoundsTest(absltest.TestCase):
       self.assertLen(values, 2)
       self.assertTrue(np.all(values > 0))
 
-  def test_ratios_are_of_the_same_turn(self):
-    # Ratios to stock: 1/2, 1/4 and 2/4 have median 0.5, where the medians, 1
+  def test_ratios_compare_rounds_of_the_same_number(self):
+    # Ratios to stock: 1/2, 1/4 and 2/4 have median 0.5, whereas the medians, 1
     # and 4, have ratio 0.25. FedAlt is compared with FedAlt's bare loop.
-    table = turns.format_table(
+    table = interleaved.format_table(
         'LR',
         {
             'ours, FedAlt': np.array([1.0, 1.0, 2.0]),
@@ -82,7 +82,7 @@ class TaskRoundsTest(parameterized.TestCase):
         bare(round_num)
     trained = library.state.global_model_weights.trainable
     self.assertGreater(_distance(trained, initial), 1e-3)
-    # Equal but for rounding, also where the two have other threads.
+    # Equal up to rounding, although the two use different numbers of threads.
     self.assertLess(
         _distance(trained, bare.shared), 1e-3 * _distance(trained, initial)
     )
@@ -120,7 +120,7 @@ class WorkersTest(absltest.TestCase):
 
 class PopulationTest(absltest.TestCase):
 
-  def test_counts_what_is_registered_and_stored(self):
+  def test_counts_registered_and_stored_clients(self):
     with tempfile.TemporaryDirectory() as folder:
       path = os.path.join(folder, 'clients.sqlite')
       population.write_clients(path, 30)
@@ -140,7 +140,7 @@ class PopulationTest(absltest.TestCase):
 
 class LongRunTest(absltest.TestCase):
 
-  def test_line_without_the_first_quarter(self):
+  def test_fits_a_line_without_the_first_quarter(self):
     rounds = range(10, 90, 10)
     first, rest = [10**9, 0], [7000 + 3 * r for r in rounds[2:]]
     growth = long_run.fit(rounds, first + rest)
@@ -166,7 +166,7 @@ class MemoryTest(absltest.TestCase):
         self.assertEqual(found, sizes)
 
   def test_measures_driver_and_worker(self):
-    most = memory.measure(
+    peak = memory.measure(
         num_clients=2,
         num_full=1,
         batch_size=3,
@@ -174,9 +174,9 @@ class MemoryTest(absltest.TestCase):
         model='resnet8',
         image_size=16,
     )
-    self.assertGreater(most.driver_bytes, 2**24)
-    self.assertGreater(most.worker_bytes, 2**24)
-    self.assertGreater(most.seconds, 0)
+    self.assertGreater(peak.driver_bytes, 2**24)
+    self.assertGreater(peak.worker_bytes, 2**24)
+    self.assertGreater(peak.seconds, 0)
 
 
 if __name__ == '__main__':

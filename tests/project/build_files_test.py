@@ -1,6 +1,6 @@
 # Copyright 2026 The tff-partial Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""BUILD files say what Python files import, and how they come to say it."""
+"""The BUILD files are up to date, and how they are made from Python files."""
 
 import pathlib
 import re
@@ -65,14 +65,14 @@ class BuildFilesTest(parameterized.TestCase):
         '        "//tff_partial:b",\n        "@pip//absl_py",\n    ],\n)\n',
     )
 
-  def test_what_a_test_starts(self):
+  def test_programs_that_a_test_starts_become_deps(self):
     self.write('tasks/a.py')
     self.write('tasks/b.py')
     self.write('tasks/c.py', "print('Try -m tasks.a')\n")
     self.write('run_experiment.py', "if __name__ == '__main__':\n  pass\n")
     self.write(
         'tests/a_test.py',
-        '"""Of tasks.b."""\n'
+        '"""Tests of tasks.b."""\n'
         "print('-c', 'from tasks import a; print(a)', '-m', 'tasks.c')\n",
     )
     self.write('tests/b_test.py', "print(ROOT / 'run_experiment.py')\n")
@@ -119,7 +119,7 @@ class BuildFilesTest(parameterized.TestCase):
         'exports_files(["presets/x.flags"])', self.build_file('tasks')
     )
 
-  def test_documents_that_a_test_follows(self):
+  def test_modules_of_documents_that_a_test_reads_become_deps(self):
     self.write(
         'docs/a.md', 'Run `python -m tasks.a`: `from tasks import a, b`.'
     )

@@ -1,9 +1,9 @@
 # Copyright 2026 The tff-partial Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""Mistakes are told before TensorFlow, which takes seconds, is imported.
+"""Flags are checked before TensorFlow, which takes seconds, is imported.
 
-The direction of imports is in the contracts of pyproject.toml, which `make
-check` holds.
+The directions of imports are contracts in pyproject.toml, which `make check`
+checks.
 """
 
 import subprocess

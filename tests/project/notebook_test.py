@@ -1,6 +1,6 @@
 # Copyright 2026 The tff-partial Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""The notebook runs from beginning to end, and under another kernel."""
+"""The notebook runs from beginning to end, and its cells in another kernel."""
 
 import os
 import pathlib
@@ -19,7 +19,7 @@ _SECONDS = 600  # For one cell.
 
 
 def execute(notebook):
-  """Runs the cells in a kernel of this Python, beside the notebook."""
+  """Runs the cells in a kernel of this Python, in the notebook's folder."""
   nbclient.NotebookClient(
       notebook,
       timeout=_SECONDS,
@@ -55,7 +55,7 @@ class NotebookTest(absltest.TestCase):
         )
     )
 
-  def test_is_committed_as_it_was_written(self):
+  def test_is_committed_without_outputs(self):
     notebook = nbformat.read(_NOTEBOOK, as_version=4)
     nbformat.validate(notebook)
     for cell in notebook.cells:
@@ -91,14 +91,14 @@ class NotebookTest(absltest.TestCase):
     self.assertTrue(
         pathlib.Path(self.folder, 'runs/fed_alt/report.html').exists()
     )
-    # The exported model reads as the one it was exported from.
+    # The exported model predicts the same as the writer's own.
     last = {
         line.split()[0]: line.split()[-1] for line in text.splitlines() if line
     }
     (writer,) = [name for name in last if name.startswith('writer_')]
     self.assertEqual(last['exported'], last[writer])
 
-  def test_cells_run_under_another_kernel(self):
+  def test_cells_run_in_another_kernel(self):
     cells = [
         'import os, sys\nsys.path.insert(0, os.path.abspath(".."))\n'
         'from notebooks import other_kernel\n'

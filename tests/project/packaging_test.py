@@ -1,6 +1,6 @@
 # Copyright 2026 The tff-partial Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""The wheel has all packages, under one top-level name."""
+"""The wheel has all packages under one top-level name."""
 
 import ast
 import tomllib
@@ -30,7 +30,7 @@ class PackagingTest(absltest.TestCase):
         found.add('.'.join([name, *rest]))
     self.assertCountEqual(self.project['tool']['setuptools']['packages'], found)
 
-  def test_tasks_are_found_under_either_name(self):
+  def test_tasks_can_be_imported_by_either_name(self):
     """They are `tasks` in a checkout and `tff_partial.tasks` in the wheel."""
     for path in (paths.ROOT / 'tasks').rglob('*.py'):
       for node in ast.walk(ast.parse(path.read_text(encoding='utf-8'))):
@@ -42,7 +42,7 @@ class PackagingTest(absltest.TestCase):
         for name in names:
           self.assertNotEqual(name.split('.')[0], 'tasks', path)
 
-  def test_command_is_there(self):
+  def test_function_of_the_command_exists(self):
     reference = self.project['project']['scripts']['tff-partial']
     module, _, name = reference.partition(':')
     path = module.replace('tff_partial.tasks', 'tasks').replace('.', '/')

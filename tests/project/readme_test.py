@@ -1,9 +1,9 @@
 # Copyright 2026 The tff-partial Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""Every command of the README runs: shortened, and in one folder.
+"""Every command of the README runs, shortened and in one folder.
 
-Those that download are run without a network, and say so in one line. The
-notebook's is `notebook_test.py`.
+Commands that download data run without a network and must fail with one line.
+The notebook is run by `notebook_test.py`.
 """
 
 import contextlib
@@ -42,7 +42,7 @@ _FLAGS = {
     'total_rounds': 1,
     'warmup_rounds': 0,
 }
-_NOWHERE = 'http://127.0.0.1:9'  # A port where nobody listens.
+_NOWHERE = 'http://127.0.0.1:9'  # Nothing listens at this port.
 
 
 def write_characters(path):
@@ -100,7 +100,7 @@ class ReadmeTest(absltest.TestCase):
     self.assertGreater(len(commands), 15)
     write_characters('characters.npz')
     write_librispeech(self.folder / 'LibriSpeech/train-clean-360')
-    # Data first: the others are run on them.
+    # Data are imported first, because the other commands use them.
     importing = lambda words: 'tasks.import_client_data' in words
     for words in sorted(commands, key=importing, reverse=True):
       with self.subTest(' '.join(words)):
@@ -126,7 +126,7 @@ class ReadmeTest(absltest.TestCase):
       self.assertNotEmpty(self.run_program([sys.executable, *rest]))
 
   def one_who_took_part(self, word):
-    """A client of the shortened run in place of one of the whole run."""
+    """Replaces a client of the whole run by one of the shortened run."""
     if not word.startswith('--client='):
       return word
     with contextlib.closing(
@@ -136,7 +136,7 @@ class ReadmeTest(absltest.TestCase):
       return f'--client={connection.execute(query).fetchone()[0]}'
 
   def run_program(self, command):
-    """What a program prints; it must end well."""
+    """Runs a program that must succeed; returns what it prints."""
     run = subprocess.run(
         command,
         stdin=subprocess.DEVNULL,
@@ -167,13 +167,13 @@ class ReadmeTest(absltest.TestCase):
         self.assertEqual(code, 0, err)
         page = 'comparison.html' if compared else 'report.html'
         self.assertTrue((output_dir / page).exists())
-        if output_dir.name == 'adapter':  # What the README says of resuming.
+        if output_dir.name == 'adapter':  # Run again, as the README describes.
           code, out, _ = self.call(argv[0])
           self.assertEqual(code, 0)
           self.assertStartsWith(out, 'Finished before: ')
 
   def call(self, name):
-    """Exit status, stdout and stderr of a run with the current flags."""
+    """Runs with the current flags; returns exit status, stdout and stderr."""
     out, err = io.StringIO(), io.StringIO()
     with (
         contextlib.redirect_stdout(out),
@@ -184,20 +184,20 @@ class ReadmeTest(absltest.TestCase):
     return raised.exception.code, out.getvalue(), err.getvalue()
 
   def shortened(self):
-    """Flags that make the run parsed last a short one, of a small model."""
+    """Flags that shorten the run of the current flags and shrink its model."""
     current = flags.FLAGS
     changed = dict(_FLAGS)
     if current.data == 'embedded':
       changed['data'] = 'out/mine'
     if current.task == 'speech':
       changed['model'] = 'small'
-    if current.seeds:  # One run; `compare_test.py` has others.
+    if current.seeds:  # One run; `compare_test.py` compares several.
       changed.update(algorithm='fed_alt', personal='output', seeds='0')
     if current.algorithm != 'fed_avg' and not current.init_from:
       changed['pretrain_rounds'] = 1
     return [f'--{name}={value}' for name, value in changed.items()]
 
-  def test_says_what_the_demonstration_prints(self):
+  def test_has_the_output_of_the_demonstration(self):
     text = _README.read_text(encoding='utf-8')
     self.assertTrue(re.search(r'^Personalization lifts .*\.$', text, re.M))
 

@@ -272,7 +272,7 @@ class ReportTest(parameterized.TestCase):
     self.assertIn('90th percentile', page.text['tiles'])
 
   @parameterized.parameters(1, 60)
-  def test_nothing_to_tell(self, clients):
+  def test_nobody_trained(self, clients):
     table = _table(
         [str(i) for i in range(clients)],
         [False] * clients,
@@ -287,7 +287,7 @@ class ReportTest(parameterized.TestCase):
     group = numbers['groups']['never_seen']
     self.assertIsNone(group['comparisons']['personalized']['correlation'])
 
-  def test_nothing_measured(self):
+  def test_clients_without_scores(self):
     table = _table(('ann',), (True,), non_personalized=[[]], personalized=[[]])
     with self.assertRaisesRegex(ValueError, 'found none at 1 clients'):
       self._report(table)
@@ -320,7 +320,7 @@ class ReportTest(parameterized.TestCase):
       (self.folder / name).rmdir()
     self._report(_four_clients())
 
-  def test_written_again_it_is_the_same_and_nothing_else_is_left(self):
+  def test_second_report_is_the_same_and_leaves_no_other_files(self):
     self._report(_four_clients())
     names = ['clients.csv', 'report.html', 'report.json']
     first = [self._read(name) for name in names]

@@ -31,7 +31,7 @@ _LONG = 10**9  # Some minutes.
 
 @tff.tensorflow.computation(np.int32)
 def count_to(number):
-  """Returns `number`, in a time in proportion to it."""
+  """Returns `number` after a time that is proportional to it."""
   return tf.while_loop(lambda i: i < number, lambda i: (i + 1,), (0,))[0]
 
 

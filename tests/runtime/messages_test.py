@@ -99,7 +99,7 @@ class MessagesTest(parameterized.TestCase):
     else:
       self.assertEqual(found, expected)
 
-  def test_datasets_come_through(self):
+  def test_datasets_are_sent(self):
     # Not the same bytes: TensorFlow numbers a dataset's parts each time.
     type_spec = tff.FederatedType(tff.SequenceType(np.int64), tff.CLIENTS)
     message = executor_pb2.Value()

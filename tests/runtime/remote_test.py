@@ -68,7 +68,7 @@ class RemoteWorkersTest(parameterized.TestCase):
   def test_workers_killed_in_mid_round(self):
     workers = workers_lib.Workers(self, 3)
 
-    def maltreat(reads):
+    def disturb(reads):
       # The first shard, of two clients, is on a worker that will never answer.
       if reads == 0:
         workers.send(signal.SIGSTOP, 0)
@@ -76,33 +76,33 @@ class RemoteWorkersTest(parameterized.TestCase):
         workers.send(signal.SIGKILL, 0, 1)
 
     with workers_lib.dispatcher_of(workers.addresses) as dispatcher:
-      self.assert_same(workers_lib.train(dispatcher, during_shard=maltreat))
+      self.assert_same(workers_lib.train(dispatcher, during_shard=disturb))
 
   def test_worker_cut_off_in_mid_round_and_back(self):
     workers = workers_lib.Workers(self, 2)
 
-    def maltreat(reads):
+    def disturb(reads):
       if reads == 0:
         workers.send(signal.SIGSTOP, 0)
 
     with workers_lib.dispatcher_of(workers.addresses) as dispatcher:
-      self.assert_same(workers_lib.train(dispatcher, during_shard=maltreat))
+      self.assert_same(workers_lib.train(dispatcher, during_shard=disturb))
       workers.send(signal.SIGCONT, 0)
       workers.send(signal.SIGKILL, 1)  # So the other must do all.
       self.assert_same(workers_lib.train(dispatcher))
 
-  def test_worker_started_anew_is_used_again(self):
+  def test_restarted_worker_is_used_again(self):
     workers = workers_lib.Workers(self, 1)
     with workers_lib.dispatcher_of(workers.addresses) as dispatcher:
       workers.send(signal.SIGKILL)
       workers.start(self, workers.ports[0])
       self.assert_same(workers_lib.train(dispatcher))
 
-  def test_all_gone_then_resumed_elsewhere(self):
+  def test_lost_workers_then_resumed_elsewhere(self):
     workers = workers_lib.Workers(self, 2)
     directory = self.enter_context(tempfile.TemporaryDirectory())
 
-    def maltreat(reads):
+    def disturb(reads):
       if reads == 7 + 3:  # In the second round.
         workers.send(signal.SIGKILL)
 
@@ -110,9 +110,7 @@ class RemoteWorkersTest(parameterized.TestCase):
       with self.assertRaisesRegex(
           errors.WorkerError, 'of 2 workers.*found none.*checkpoint'
       ):
-        workers_lib.train(
-            dispatcher, during_shard=maltreat, directory=directory
-        )
+        workers_lib.train(dispatcher, during_shard=disturb, directory=directory)
     with local.local_worker(max_concurrent_clients=1):
       state, personal, steps = workers_lib.train(None, directory=directory)
     self.assert_same((state, personal, self.expected[2][:1] + steps))
@@ -186,7 +184,7 @@ class RemoteWorkersTest(parameterized.TestCase):
       with self.assertRaisesRegex(errors.WorkerError, 'found none'):
         workers_lib.count_to(7)
 
-  def test_nobody_there(self):
+  def test_no_worker_at_the_address(self):
     port = worker_process.unused_port()
     timing = workers_lib.QUICK._replace(start_seconds=1.0)
     with self.assertRaisesRegex(
@@ -196,7 +194,7 @@ class RemoteWorkersTest(parameterized.TestCase):
       with remote.connect([f'localhost:{port}'], timing=timing):
         self.fail('There is no worker.')
 
-  def test_something_else_there(self):
+  def test_other_server_at_the_address(self):
     timing = workers_lib.QUICK._replace(start_seconds=1.0)
     with grpc_server_of_nothing() as port:
       with self.assertRaisesRegex(

@@ -118,13 +118,13 @@ class WorkerNetworkTest(absltest.TestCase):
     links = [Link(self, i) for i in range(3)]
     expected = self.train(links)
 
-    def maltreat(reads):
+    def disturb(reads):
       if reads == 1:  # Before its first shard arrives.
         links[0].set('down')
       elif reads == 3:
         links[1].kill()
 
-    self.assert_same(self.train(links, maltreat), expected)
+    self.assert_same(self.train(links, disturb), expected)
     # What was only cut off is good again.
     links[0].set('up')
     self.assert_same(self.train([links[0], links[2]]), expected)

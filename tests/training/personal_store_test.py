@@ -110,7 +110,7 @@ class ReadWriteTest(PersonalStoreTest):
       self.assertEqual(leaf.tobytes(), expected.tobytes())
 
   @parameterized.parameters('', None)
-  def test_reads_in_the_order_asked(self, directory):
+  def test_reads_in_the_given_order(self, directory):
     store = self.open(directory=directory)
     store.write(['b', 'a'], [value(2), value(1)])
     numbers = [number_of(v) for v in store.read(['a', 'new', 'b', 'a'])]
@@ -209,7 +209,7 @@ class ReadWriteTest(PersonalStoreTest):
 
 class CommitTest(PersonalStoreTest):
 
-  def test_state_of_every_kind(self):
+  def test_state_of_every_type(self):
     state = collections.OrderedDict(
         shared=Weights((np.arange(3, dtype=np.float16),), ()),
         scalar=np.int64(2**60),
@@ -232,7 +232,7 @@ class CommitTest(PersonalStoreTest):
       self.assertIs(type(leaf), type(expected))
       np.testing.assert_array_equal(leaf, expected)
 
-  def test_state_of_another_kind(self):
+  def test_state_of_another_type(self):
     store = self.open()
     store.commit(1, [np.zeros([2])])
     with self.assertRaisesRegex(
@@ -531,7 +531,7 @@ class DamageTest(PersonalStoreTest):
             (2,),
         ],
     )
-    # Zeros are unused; beside the others, some positions of each page.
+    # Zeros are unused. Damages all other bytes and some positions of each page.
     used = [i for i, byte in enumerate(self.good) if byte]
     self.assertGreater(len(used), 700)
     errors = 0

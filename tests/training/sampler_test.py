@@ -66,7 +66,7 @@ class UniformSamplerTest(parameterized.TestCase):
     for count in counts.values():
       self.assertBetween(count, 910, 1090)
 
-  def test_looks_at_the_cohort_only(self):
+  def test_reads_ids_of_the_cohort_only(self):
     few = sampler(size=10**9, clients_per_round=5)
     cohort = few.cohort(0)
     self.assertLen(cohort, 5)

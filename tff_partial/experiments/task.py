@@ -5,21 +5,15 @@
 import ast
 from collections.abc import Callable, Mapping
 import dataclasses
-import functools
-import hashlib
-import importlib
-import importlib.util
 import inspect
-import pathlib
-import sys
-import types
-from typing import Any, Optional
+from typing import Any
 
 import tensorflow as tf
 
 from tff_partial import errors
 from tff_partial.evaluation import metric as metric_lib
 from tff_partial.experiments import task_choice
+from tff_partial.experiments import task_function
 from tff_partial.learning import clients as clients_lib
 from tff_partial.learning import examples as examples_lib
 from tff_partial.learning import partial_model
@@ -114,7 +108,7 @@ def create(
     errors.DataError: If the data are not as expected.
     errors.FileError: If the data cannot be read.
   """
-  create_task = _load(choice.task, registered)
+  create_task = task_function.load(choice.task, registered)
   given = {'model': choice.model, 'batch_size': choice.batch_size}
   keywords: dict[str, Any] = {k: v for k, v in given.items() if v is not None}
   keywords.update(map(_parse_argument, choice.task_arg))
@@ -140,26 +134,6 @@ def create(
   return task
 
 
-def digest(reference: str, registered: Mapping[str, str]) -> Optional[str]:
-  """The SHA-256 of the file that a task from outside is made by.
-
-  Args:
-    reference: As for `create`.
-    registered: As for `create`.
-
-  Returns:
-    64 hexadecimal digits, or `None` for a registered task, whose code is that
-    of the version in use.
-  """
-  if reference in registered:
-    return None
-  where, _ = _divide(reference, registered)
-  path = _load_module_of(where).__file__
-  if path is None:  # A namespace package, which has no file.
-    return None
-  return hashlib.sha256(pathlib.Path(path).read_bytes()).hexdigest()
-
-
 def _parse_argument(text: str) -> tuple[str, Any]:
   """`name=value`, with a number, a boolean or None as such."""
   name, equals, value = text.partition('=')
@@ -171,60 +145,3 @@ def _parse_argument(text: str) -> tuple[str, Any]:
     return name, ast.literal_eval(value)
   except (SyntaxError, ValueError):
     return name, value
-
-
-def _load(reference: str, registered: Mapping[str, str]) -> Callable[..., Task]:
-  """The function that a reference names."""
-  where, name = _divide(reference, registered)
-  function = getattr(_load_module_of(where), name, None)
-  if not callable(function):
-    raise errors.SettingsError(
-        f'Expected a function {name} in {where}, found none.'
-    )
-  return function
-
-
-def _divide(reference: str, registered: Mapping[str, str]) -> tuple[str, str]:
-  """The module or file, and the function."""
-  where, colon, name = registered.get(reference, reference).rpartition(':')
-  if not (where and colon and name.isidentifier()):
-    raise errors.SettingsError(
-        f'Expected `task` to be one of {", ".join(registered)}, or'
-        ' package.module:function, or path/to/file.py:function, found'
-        f' {reference!r}.'
-    )
-  return where, name
-
-
-def _load_module_of(where: str) -> types.ModuleType:
-  return _load_file(where) if where.endswith('.py') else _load_module(where)
-
-
-def _load_module(name: str) -> types.ModuleType:
-  try:
-    return importlib.import_module(name)
-  except ModuleNotFoundError as e:
-    # What a module that is there fails to import is for its author to see.
-    if e.name is None or not f'{name}.'.startswith(f'{e.name}.'):
-      raise
-    raise errors.SettingsError(
-        f'Expected a module {name}, found no {e.name}. Run from the folder that'
-        ' it is in, or name its file: path/to/file.py:function.'
-    ) from e
-
-
-@functools.cache
-def _load_file(path: str) -> types.ModuleType:
-  """Executes a file once, as a module of its own name."""
-  file = pathlib.Path(path).expanduser().resolve()
-  if not file.is_file():
-    raise errors.FileError(f'Expected a file {file}, found none.')
-  spec = importlib.util.spec_from_file_location(file.stem, file)
-  assert spec is not None and spec.loader is not None
-  module = importlib.util.module_from_spec(spec)
-  # Dataclasses and pickles look their module up; modules next to it are found.
-  sys.modules.setdefault(file.stem, module)
-  if str(file.parent) not in sys.path:
-    sys.path.append(str(file.parent))
-  spec.loader.exec_module(module)
-  return module

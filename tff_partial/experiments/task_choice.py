@@ -7,6 +7,7 @@ import dataclasses
 from typing import Any, Optional
 
 from tff_partial.experiments import setting
+from tff_partial.experiments import task_function
 
 
 @dataclasses.dataclass(frozen=True)
@@ -56,7 +57,8 @@ class TaskChoice(setting.Settings):
       SHA-256 of its file.
 
     Raises:
-      errors.UserError: If there is no such task.
+      errors.SettingsError: If there is no such module.
+      errors.FileError: If there is no such file.
     """
     found = {
         'task': self.task,
@@ -66,13 +68,10 @@ class TaskChoice(setting.Settings):
     }
     if self.task in registered:
       return found
-    # Takes seconds to import, as a task from outside does itself.
-    from tff_partial.experiments import task  # pylint: disable=g-import-not-at-top
-
     return {
         **found,
         'task_arg': list(self.task_arg),
-        'task_digest': task.digest(self.task, registered),
+        'task_digest': task_function.digest(self.task, registered),
     }
 
 

@@ -1,9 +1,9 @@
 # Copyright 2026 The tff-partial Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""Rounds of several kinds that take turns, and the table of their seconds.
+"""Measures interleaved rounds of several kinds, and formats their seconds.
 
-Whatever else the machine does hits all kinds alike: ratios can be trusted where
-seconds cannot.
+Whatever else the machine does slows down all kinds alike, so ratios can be
+trusted even if seconds cannot.
 """
 
 from collections.abc import Callable, Mapping
@@ -13,16 +13,24 @@ import numpy as np
 from tff_partial.runtime import local
 from tff_partial.runtime import worker_process
 
-# Runs round `round_num`, with the cohort that belongs to it; its seconds.
+# Runs the round of this number with its cohort, and returns the seconds.
 Round = Callable[[int], float]
 
-_WARM_UP = 2  # Turns that are not counted.
+_WARM_UP = 2  # Rounds of each kind that are not counted.
 
 
 def measure(
     rounds: Mapping[str, Round], num_rounds: int
 ) -> dict[str, np.ndarray]:
-  """Seconds of each round, [num_rounds], after two that warm up."""
+  """Measures the rounds after two warm-up rounds of each kind.
+
+  Args:
+    rounds: The kinds of rounds, by name.
+    num_rounds: Number of rounds of each kind that are counted.
+
+  Returns:
+    Seconds of each round, [num_rounds], by kind.
+  """
   seconds = {name: [] for name in rounds}
   for round_num in range(num_rounds + _WARM_UP):
     for name, run in rounds.items():
@@ -35,15 +43,16 @@ def format_table(
     seconds: Mapping[str, np.ndarray],
     columns: Mapping[str, Callable[[str], str]],
 ) -> str:
-  """Markdown: medians, quartiles, and medians of each turn's ratios.
+  """Formats medians, quartiles, and medians of ratios as a Markdown table.
 
-  A ratio of two rounds of the same turn says more than that of two medians: a
-  minute in which the machine was slow is in both.
+  A ratio compares two rounds of the same number, which says more than a ratio
+  of two medians: if the machine is slow for a minute, both are affected.
 
   Args:
-    title: What the rounds are of.
-    seconds: By kind of round, what `measure` gives.
-    columns: By the column's name, kind of round to what it is compared with.
+    title: What the rounds train.
+    seconds: What `measure` returns.
+    columns: By name of the column, a function from a kind of round to the kind
+      with which it is compared.
   """
   names = ''.join(f' / {name} |' for name in columns)
   lines = [
@@ -66,17 +75,20 @@ def run(
     num_rounds: int,
     columns: Mapping[str, Callable[[str], str]],
 ) -> dict[str, np.ndarray]:
-  """Measures in a worker of TFF's, and prints the table.
+  """Measures rounds on a worker of TFF's and prints the table.
 
   Args:
-    name: Of what the rounds train.
-    create_rounds: Gives the rounds, once there is a worker.
-    num_rounds: How many of each are counted.
-    columns: As `format_table` takes them.
+    name: What the rounds train.
+    create_rounds: Creates the rounds; called when there is a worker.
+    num_rounds: Number of rounds of each kind that are counted.
+    columns: Passed to `format_table`.
+
+  Returns:
+    What `measure` returns.
   """
   with local.local_worker():
     seconds = measure(create_rounds(), num_rounds)
-  cores = worker_process.usable_cores()  # `taskset` says which.
+  cores = worker_process.usable_cores()  # Respects `taskset`.
   title = f'{name}, {num_rounds} rounds, {cores} cores'
   print(format_table(title, seconds, columns) + '\n', flush=True)
   return seconds
