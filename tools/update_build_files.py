@@ -102,8 +102,9 @@ class _Source:
 
   @property
   def name(self) -> str:
-    """The target's name; for a package, the name of its folder."""
-    return self.module.rpartition('.')[2]
+    """The target's name; not the folder's for a package, as TFF has it, since
+    a module may have that name: `evaluation/evaluation.py`."""
+    return self.path.stem
 
   @property
   def target(self) -> str:

@@ -57,7 +57,7 @@ class BuildFilesTest(parameterized.TestCase):
     self.assertEqual(
         target(self.build_file('tff_partial'), 'b'),
         'py_library(\n    name = "b",\n    srcs = ["b.py"],\n    deps = [\n'
-        '        ":a",\n        ":tff_partial",\n    ],\n)\n',
+        '        ":__init__",\n        ":a",\n    ],\n)\n',
     )
     self.assertEqual(
         target(self.build_file('tasks'), 'c'),
