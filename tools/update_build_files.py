@@ -62,6 +62,7 @@ _IGNORED = re.compile(
 _SETTING = re.compile(r'^# BUILD: (\w+) = (.+)$', re.MULTILINE)
 _REQUIREMENT = re.compile(r'[\w.-]+')
 _IMPORT = re.compile(r'\bfrom ([\w.]+) import (\w+(?:, \w+)*)')
+_WHOLE = re.compile(r'^import ([\w.]+)', re.MULTILINE)
 _DOTTED = re.compile(r'\b\w+(?:\.\w+)+')
 _PATH = re.compile(r'(?<![\w./-])\w[\w./-]*')
 
@@ -73,6 +74,8 @@ class _Source:
   Attributes:
     path: Its path from the root.
     imports: Names of modules, or of objects in modules, that it imports.
+    public: For a package, what it imports when somebody uses it, which it
+      names below `if TYPE_CHECKING:`.
     strings: Its strings, except for docstrings.
     is_program: Whether it can be executed.
     settings: Attributes of its target that its comments state.
@@ -80,6 +83,7 @@ class _Source:
 
   path: pathlib.PurePath
   imports: frozenset[str]
+  public: frozenset[str]
   strings: frozenset[str]
   is_program: bool
   settings: tuple[tuple[str, Any], ...]
@@ -222,11 +226,20 @@ class _Project:
           for path in _PATH.findall(string)
           if path.endswith('.py')
       )
+    for name in self._imported_whole(source):
+      names |= self._sources[name].public
     found = {module for name in names if (module := self._module(name))}
     # Documents name tests, which must not become dependencies.
     imported = {self._module(name) for name in source.imports}
     tests = {name for name in found if self._sources[name].rule == 'py_test'}
     return found - (tests - imported) - {source.module}
+
+  def _imported_whole(self, source: _Source) -> set[str]:
+    """The packages that a file uses by `import package`, with all they offer."""
+    named = set(source.imports)
+    for string in source.strings if source.is_test_code else ():
+      named.update(_WHOLE.findall(string))
+    return named & self._sources.keys() - {source.module}
 
   def _module(self, name: str) -> Optional[str]:
     """The module of ours with which a dotted name begins, if any."""
@@ -318,6 +331,13 @@ def _read(root: pathlib.Path, path: pathlib.Path) -> _Source:
   text = (root / path).read_text(encoding='utf-8')
   imports, strings, docstrings = set(), set(), set()
   module = ast.parse(text)
+  public = {
+      f'{_absolute(node, path)}.{alias.name}'
+      for block in _cut_type_checking(module)
+      for node in ast.walk(block)
+      if isinstance(node, ast.ImportFrom)
+      for alias in node.names
+  }
   for node in ast.walk(module):
     if isinstance(node, ast.Import):
       imports.update(alias.name for alias in node.names)
@@ -333,12 +353,26 @@ def _read(root: pathlib.Path, path: pathlib.Path) -> _Source:
   return _Source(
       path=path,
       imports=frozenset(imports),
+      public=frozenset(public),
       strings=frozenset(strings),
       is_program="__name__ == '__main__'" in text,
       settings=tuple(
           (k, ast.literal_eval(v)) for k, v in _SETTING.findall(text)
       ),
   )
+
+
+def _cut_type_checking(module: ast.Module) -> list[ast.stmt]:
+  """Takes the blocks `if TYPE_CHECKING:` out of a module."""
+  blocks = [
+      node
+      for node in module.body
+      if isinstance(node, ast.If)
+      and isinstance(node.test, ast.Name)
+      and node.test.id == 'TYPE_CHECKING'
+  ]
+  module.body = [node for node in module.body if node not in blocks]
+  return list(blocks)
 
 
 def _absolute(node: ast.ImportFrom, path: pathlib.PurePath) -> str:

@@ -101,6 +101,27 @@ class BuildFilesTest(parameterized.TestCase):
         target(self.build_file('tasks/a'), 'b'),
     )
 
+  def test_public_names_are_imported_when_they_are_used(self):
+    self.write(
+        'tff_partial/__init__.py',
+        'from typing import TYPE_CHECKING\n'
+        'if TYPE_CHECKING:\n  from tff_partial.a import f\n',
+    )
+    self.write('tff_partial/a.py', 'from tff_partial import b\n')
+    self.write('tff_partial/b.py')
+    self.write('tasks/c.py', 'import tff_partial as tfp\n')
+    self.write('tests/d_test.py', "print('import tff_partial as tfp')\n")
+    content = self.build_file('tff_partial')
+    self.assertNotIn('deps', target(content, '__init__'))
+    for content, name in (
+        (self.build_file('tasks'), 'c'),
+        (self.build_file('tests'), 'd_test'),
+    ):
+      self.assertIn(
+          '"//tff_partial:__init__",\n        "//tff_partial:a"',
+          target(content, name),
+      )
+
   def test_data(self):
     self.write('tff_partial/templates/page.html')
     self.write('tff_partial/a.py', "print('templates')\n")
