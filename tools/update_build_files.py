@@ -227,7 +227,7 @@ class _Project:
           if path.endswith('.py')
       )
     for name in self._imported_whole(source):
-      names |= self._sources[name].public
+      names |= {name, *self._sources[name].public}
     found = {module for name in names if (module := self._module(name))}
     # Documents name tests, which must not become dependencies.
     imported = {self._module(name) for name in source.imports}
@@ -235,7 +235,7 @@ class _Project:
     return found - (tests - imported) - {source.module}
 
   def _imported_whole(self, source: _Source) -> set[str]:
-    """The packages that a file uses by `import package`, with all they offer."""
+    """The packages that a file imports by `import package`, to use any part."""
     named = set(source.imports)
     for string in source.strings if source.is_test_code else ():
       named.update(_WHOLE.findall(string))
