@@ -117,7 +117,7 @@ def client_changes(
   axes.boxplot(
       [scale * values for values in by_scheme.values()],
       positions=range(len(by_scheme)),
-      vert=False,
+      orientation='horizontal',
       whis=(5, 95),
       showfliers=False,
       widths=0.55,
