@@ -36,6 +36,10 @@ class StoreError(UserError, ValueError):
   """The personal variables or a checkpoint cannot be read or written."""
 
 
+class DivergedError(UserError, ArithmeticError):
+  """Training gives no finite numbers any more."""
+
+
 class WorkerError(UserError, RuntimeError):
   """A process that computes cannot be started or reached, or has ended."""
 

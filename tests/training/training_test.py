@@ -264,6 +264,57 @@ class HistoryTest(absltest.TestCase):
 
 setUpModule, tearDownModule = worker.start, worker.stop
 
+
+def clients_with(lost):
+  """Three clients; those whose numbers are in `lost` have infinite labels."""
+  return toy.Clients(
+      {
+          f'client_{i}': toy.examples([1.0], [np.inf if i in lost else 1.0])
+          for i in range(3)
+      }
+  )
+
+
+class DivergenceTest(absltest.TestCase):
+
+  def run_with(self, lost, total_rounds=4, directory=None):
+    keep = _Keep()
+    sampler = sampler_lib.UniformSampler(
+        clients_with(lost), clients_per_round=3
+    )
+    state, _ = run(
+        directory,
+        sampler=sampler,
+        total_rounds=total_rounds,
+        release_managers=[keep],
+    )
+    return state, keep.rows
+
+  def test_some_lost_updates_are_warned_of_once_and_counted(self):
+    with self.assertLogs(level='WARNING') as logged:
+      _, rows = self.run_with({1})
+    [said] = [m for m in logged.output if 'finite' in m]
+    self.assertIn('Round 1: the updates of 1 of 3 clients are not', said)
+    self.assertEqual([r['counts/non_finite'] for r in rows.values()], [1] * 4)
+    self.assertIn('train/squared_error', rows[1])
+
+  def test_a_mean_of_nothing_is_not_zero(self):
+    _, rows = self.run_with({0, 1, 2}, total_rounds=2)
+    self.assertEqual([r['counts/non_finite'] for r in rows.values()], [3, 3])
+    for row in rows.values():
+      self.assertNotIn('train/squared_error', row)
+
+  def test_nothing_but_lost_updates_ends_training_and_keeps_checkpoints(self):
+    with tempfile.TemporaryDirectory() as folder:
+      with self.assertRaisesRegex(
+          errors.DivergedError, 'none in rounds 1 to 3.*`learning_rate`'
+      ):
+        self.run_with({0, 1, 2}, directory=folder)
+      default = build_process().initialize_personal()
+      with personal_store.PersonalStore(default, folder) as store:
+        self.assertEqual(store.version, 2)
+
+
 if __name__ == '__main__':
   if sys.argv[1:2] == ['--stop']:
     with local.local_worker():

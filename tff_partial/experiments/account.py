@@ -78,6 +78,9 @@ def notes(
     models: tested_models_lib.TestedModels,
     table: client_table.ClientTable,
     gated: Optional[Mapping[str, float]],
+    *,
+    rounds: Sequence[Mapping[str, float]] = (),
+    pretraining_rounds: Sequence[Mapping[str, float]] = (),
 ) -> list[str]:
   """What a reader of the report must know, a paragraph each.
 
@@ -86,12 +89,37 @@ def notes(
     models: What was evaluated.
     table: The results.
     gated: What the gate decided, if there was one.
+    rounds: The run's metrics, one record per round.
+    pretraining_rounds: Those of the pretraining.
   """
   return [
       *_training_notes(plan),
+      *lost_updates_notes('the pretraining', pretraining_rounds),
+      *lost_updates_notes('training', rounds),
       *_finetuning_notes(plan, models),
       *_gate_notes(plan, gated),
       *_sample_notes(plan, table),
+  ]
+
+
+def lost_updates_notes(
+    what: str, rounds: Sequence[Mapping[str, float]]
+) -> list[str]:
+  """A note about updates that were left out because they were not finite.
+
+  Args:
+    what: The training that the note is about.
+    rounds: Its metrics, one record per round.
+  """
+  lost = [int(row.get('counts/non_finite', 0)) for row in rounds]
+  if not any(lost):
+    return []
+  affected = sum(count > 0 for count in lost)
+  return [
+      f'In {affected:,} of {formatting.quantity(len(lost), "round")} of {what},'
+      f' {formatting.quantity(sum(lost), "update")} of clients were not finite'
+      ' and were left out. Use a smaller learning rate, or bound gradients by'
+      ' --clip_norm.'
   ]
 
 

@@ -328,7 +328,16 @@ def _report(
               evaluation_seconds=evaluation_seconds,
               bytes_stored=current.store.num_bytes,
           ),
-          notes=account.notes(plan, current.models, table, gated),
+          notes=account.notes(
+              plan,
+              current.models,
+              table,
+              gated,
+              rounds=rounds,
+              pretraining_rounds=history.read(
+                  current.folder / run_folder.PRETRAINING / run_folder.METRICS
+              ),
+          ),
           gate=gated,
       ),
   )

@@ -185,14 +185,13 @@ def build_ratios(metrics_type: tff.Type) -> tff.Computation:
 
   Returns:
     A computation `(<name=<float32,float32>,...> -> <name=float32,...>)`. A
-    metric of weight 0 is 0.
+    metric of weight 0, a mean of nothing, is NaN.
   """
 
   @tff.tensorflow.computation(metrics_type)
   def ratios(metrics):
     return collections.OrderedDict(
-        (name, tf.math.divide_no_nan(total, weight))
-        for name, (total, weight) in metrics.items()
+        (name, total / weight) for name, (total, weight) in metrics.items()
     )
 
   return ratios

@@ -18,9 +18,11 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 import concurrent.futures
 import dataclasses
 import functools
+import math
 import time
 from typing import Any, Optional
 
+from absl import logging
 import numpy as np
 import tensorflow as tf
 import tensorflow_federated as tff
@@ -35,6 +37,13 @@ from tff_partial.training import sharded_round
 
 # (number of rounds, state) -> values by name, which join the round's metrics.
 EvaluationFn = Callable[[int, Any], Mapping[str, float]]
+
+# Consecutive rounds without any finite update, after which training ends.
+_MAX_ROUNDS_IN_VAIN = 3
+_DIVERGENCE_ADVICE = (
+    'Use a smaller `learning_rate` or `personal_learning_rate`, or bound'
+    ' gradients by `clip_norm`.'
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -106,6 +115,7 @@ def train(
     errors.StoreError: If a checkpoint cannot be read or written.
     errors.FileError: If metrics cannot be written.
     errors.WorkerError: If no worker is left.
+    errors.DivergedError: If no client's work is finite for some rounds.
   """
   rounds = _Rounds(
       process, sampler, store, sharding or dispatcher_lib.Sharding()
@@ -114,6 +124,7 @@ def train(
     initial_state = process.initialize()
   version, state = store.restore(initial_state)
   save = _Checkpoints(store, settings)
+  watch = _Divergence()
   release = _Releases(release_managers)
   bar = tqdm.tqdm(
       total=settings.total_rounds,
@@ -124,11 +135,13 @@ def train(
   )
   with bar, release:
     for round_num in range(version, settings.total_rounds):
-      state, row = rounds.run(round_num, state)
+      state, row, num_clients = rounds.run(round_num, state)
       num_rounds = round_num + 1
+      watch.after_round(num_rounds, row, num_clients)
       if evaluation_fn and settings.evaluates_after(num_rounds):
         row.update(evaluation_fn(num_rounds, state))
-      release(row, num_rounds)
+      # A mean of nothing is left empty.
+      release({k: v for k, v in row.items() if not math.isnan(v)}, num_rounds)
       save.if_due(num_rounds, state)
       bar.set_postfix(_postfix(row), refresh=False)
       bar.update()
@@ -146,14 +159,18 @@ class _Rounds:
 
   def run(
       self, round_num: int, state: Any
-  ) -> tuple[Any, collections.OrderedDict[str, float]]:
-    """Returns the server's state after the round, and the round's metrics."""
+  ) -> tuple[Any, collections.OrderedDict[str, float], int]:
+    """Computes a round.
+
+    Returns:
+      The server's state after it, its metrics, and the size of its cohort.
+    """
     started_at = time.monotonic()
     cohort = self.sampler.cohort(round_num)
     state, metrics = self._compute(round_num, state, cohort)
     row = _flatten(metrics)
     row['seconds'] = time.monotonic() - started_at
-    return state, row
+    return state, row, len(cohort)
 
   def _compute(
       self, round_num: int, state: Any, cohort: Sequence[str]
@@ -208,6 +225,43 @@ class _Checkpoints:
     ):
       self._store.commit(num_rounds, state)
       self._saved_at = time.monotonic()
+
+
+class _Divergence:
+  """Says when clients' updates are left out, and ends training in vain."""
+
+  def __init__(self):
+    self._warned = False
+    self._rounds_in_vain = 0
+
+  def after_round(
+      self, num_rounds: int, row: Mapping[str, float], num_clients: int
+  ) -> None:
+    """Looks at the counts of a round.
+
+    Raises:
+      errors.DivergedError: If no client's work was finite in some consecutive
+        rounds.
+    """
+    lost, empty = row['counts/non_finite'], row['counts/empty']
+    if lost and not self._warned:
+      logging.warning(
+          'Round %d: the updates of %d of %d clients are not finite and are'
+          ' left out. %s The report counts all rounds of this kind.',
+          num_rounds,
+          lost,
+          num_clients,
+          _DIVERGENCE_ADVICE.replace('`', ''),
+      )
+      self._warned = True
+    in_vain = lost and lost + empty >= num_clients
+    self._rounds_in_vain = self._rounds_in_vain + 1 if in_vain else 0
+    if self._rounds_in_vain == _MAX_ROUNDS_IN_VAIN:
+      raise errors.DivergedError(
+          'Expected finite updates, found none in rounds'
+          f' {num_rounds - _MAX_ROUNDS_IN_VAIN + 1} to {num_rounds}: training'
+          f' has diverged. {_DIVERGENCE_ADVICE}'
+      )
 
 
 def _flatten(metrics: Any) -> collections.OrderedDict[str, float]:
