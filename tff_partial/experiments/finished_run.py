@@ -29,6 +29,8 @@ def create_parser(prog: str, description: str):
   parser = argparse_flags.ArgumentParser(
       # Otherwise an abbreviation could be taken for a flag of absl's.
       allow_abbrev=False,
+      # An argument replaces a flag of the same name that an import defined.
+      conflict_handler='resolve',
       prog=prog,
       description=description,
   )
