@@ -95,7 +95,7 @@ class CombinationsTest(absltest.TestCase):
   def test_unknown_names(self):
     with self.assertRaisesRegex(ValueError, "found 'fed_up'"):
       self._names(['fed_alt', 'fed_up'], ['output'])
-    with self.assertRaisesRegex(ValueError, 'at least'):
+    with self.assertRaisesRegex(ValueError, 'one value of `seeds`, found none'):
       self._names(['fed_alt'], ['output'], [])
 
 

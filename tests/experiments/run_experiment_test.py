@@ -181,7 +181,7 @@ class MistakeTest(programs.FolderTest):
       ('--algorithm=sgd', 'fed_avg.*finetune'),
       ('--algorithm=fed_alt,sgd', "fed_avg.*finetune.*found 'sgd'"),
       ('--seeds=0,x', "like 0,1,2, found '0,x'"),
-      ('--seeds=', 'one seed, found'),
+      ('--seeds=', 'at least one value of --seeds, found none'),
       ('--algorithm=fed_sim,fed_alt --personal=all', 'something to share'),
       ('--clients_per_round=0', 'positive'),
       ('--total_rounds=-1', 'negative'),

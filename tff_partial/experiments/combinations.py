@@ -55,13 +55,15 @@ def combinations(
   Raises:
     errors.SettingsError: If a setting is unknown, or nothing is to be run.
   """
-  if not (algorithms and splits and seeds):
-    raise errors.SettingsError(
-        'Expected at least one algorithm, one split and one seed, found'
-        f' `algorithm` {",".join(algorithms)},'
-        f' `personal` {",".join(filter(None, splits))},'
-        f' `seeds` {",".join(map(str, seeds))}.'
-    )
+  for name, values in (
+      ('algorithm', algorithms),
+      ('personal', splits),
+      ('seeds', seeds),
+  ):
+    if not values:
+      raise errors.SettingsError(
+          f'Expected at least one value of `{name}`, found none.'
+      )
   found = {}
   for seed in seeds:
     for algorithm in algorithms:

@@ -28,6 +28,8 @@ def create_parser(prog: str, description: str):
   """Creates a command line about a run and, optionally, one of its clients."""
   parser = argparse.ArgumentParser(
       allow_abbrev=False,
+      # An argument replaces a flag of the same name that an import defined.
+      conflict_handler='resolve',
       prog=prog,
       description=description,
   )

@@ -61,8 +61,9 @@ class Task:
     """Checks that the model takes what the clients have.
 
     Raises:
-      ValueError: If there are no clients, if the first client's examples are
-        not what the computations expect, or if the model lacks the metric.
+      errors.SettingsError: If there are no clients, if the first client's
+        examples are not what the computations expect, or if the model lacks
+        the metric.
     """
     with tf.Graph().as_default():
       model = self.model_fn('none')()
