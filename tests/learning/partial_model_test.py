@@ -54,6 +54,35 @@ class SplitTest(parameterized.TestCase):
     )
     self.assertLen(model.personal.trainable, len(expected))
 
+  def test_models_in_models_have_paths_of_names(self):
+    layers = tf.keras.layers
+    inner = tf.keras.Sequential(
+        [layers.InputLayer([2]), layers.ReLU(), layers.Dense(3, name='code')],
+        name='inner',
+    )
+    middle = tf.keras.Sequential(
+        [layers.InputLayer([2]), layers.ReLU(), inner], name='middle'
+    )
+    network = tf.keras.Sequential(
+        [layers.InputLayer([2]), middle, layers.Dense(1, name='head')]
+    )
+    model = partial_model.PartialModel(
+        network,
+        partition.layers('head'),
+        loss_fn=toy.loss,
+        metric_fns={'squared_error': toy.squared_error},
+        input_spec=toy.INPUT_SPEC,
+    )
+    self.assertEqual(
+        [v.path for v in model.variables],
+        [
+            'middle/inner/code/kernel',
+            'middle/inner/code/bias',
+            'head/kernel',
+            'head/bias',
+        ],
+    )
+
   def test_variables_that_are_not_trainable_have_their_own_list(self):
     model = build(
         tf.keras.Sequential(

@@ -87,19 +87,28 @@ class CheckTest(parameterized.TestCase):
     with self.assertRaisesRegex(ValueError, message):
       partition.check(variables, rule_name='top')
 
-  def test_refuses_shared_variables_that_are_not_trainable(self):
+  def test_refuses_shared_moving_averages(self):
     with self.assertRaisesRegex(
-        ValueError,
-        "'top' shares variables that are not trainable: norm/mean. .*group",
+        ValueError, "'top' shares the moving averages norm/mean, .*group"
     ):
       partition.check(
           [
               variable('a', personal=True),
-              variable('norm/mean', trainable=False),
+              variable('norm/mean', trainable=False, moving=True),
               variable('norm/gamma'),
           ],
           rule_name='top',
       )
+
+  def test_shares_constants(self):
+    partition.check(
+        [
+            variable('a', personal=True),
+            variable('frozen/kernel', trainable=False),
+            variable('head/kernel'),
+        ],
+        rule_name='top',
+    )
 
   def test_personal_variables_need_not_be_trainable(self):
     partition.check(

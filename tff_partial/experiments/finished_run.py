@@ -133,12 +133,14 @@ class FinishedRun:
     """
     variables = partial_model.describe(model_fn)
     zeros = lambda personal: tff.learning.models.ModelWeights(
-        [
-            np.zeros(v.shape, v.dtype)
-            for v in variables
-            if v.personal == personal
-        ],
-        [],
+        *(
+            [
+                np.zeros(v.shape, v.dtype)
+                for v in variables
+                if v.personal == personal and v.trainable == trainable
+            ]
+            for trainable in (True, False)
+        )
     )
     filled = weights.fill(
         weights.load(os.path.join(folder, run_folder.WEIGHTS)),

@@ -65,8 +65,7 @@ class Task:
         examples are not what the computations expect, or if the model lacks
         the metric.
     """
-    with tf.Graph().as_default():
-      model = self.model_fn('none')()
+    model = self._any_model()
     if self.metric.name not in model.metric_names:
       raise errors.SettingsError(
           f'Expected a metric of {list(model.metric_names)} for task'
@@ -85,6 +84,22 @@ class Task:
             f'Client {client_id!r} of {self.data} does not fit task'
             f' {self.name!r}. {e}'
         ) from e
+
+  def _any_model(self) -> partial_model.PartialModel:
+    """A model with a split that it can be trained with.
+
+    Raises:
+      errors.SettingsError: If there is none: why nothing can be personal.
+    """
+    refusal = None
+    for split in ('none', *self.splits):
+      try:
+        with tf.Graph().as_default():
+          return self.model_fn(split)()
+      except errors.SettingsError as e:  # Such as moving averages to be shared.
+        refusal = refusal or e
+    assert refusal is not None
+    raise refusal
 
 
 def create(

@@ -67,7 +67,8 @@ class CopiedModel(partial_model.PartialModel):
       )
     self.input_spec = self._original.input_spec
     self.shared = self._original.shared
-    self.personal = self._copy.shared
+    # Constants are the same in both, and shared.
+    self.personal = self._copy.shared._replace(non_trainable=[])
     self.variables = (
         *self._original.variables,
         *(
@@ -75,6 +76,7 @@ class CopiedModel(partial_model.PartialModel):
                 v, path=partition.COPY_PREFIX + v.path, personal=True
             )
             for v in self._original.variables
+            if v.trainable
         ),
     )
 
@@ -123,10 +125,25 @@ class CopiedModel(partial_model.PartialModel):
     loss, outputs, (gradients,) = self._copy.gradients(batch, ['shared'])
     return loss, outputs, gradients
 
+  def assign(
+      self,
+      shared: tff.learning.models.ModelWeights,
+      personal: tff.learning.models.ModelWeights,
+  ) -> None:
+    super().assign(shared, personal)
+    self._set_constants(self._copy)
+
+  def _set_constants(self, model: partial_model.PartialModel) -> None:
+    """Sets what is not trained in a model to what it is in the shared one."""
+    for variable, value in zip(
+        model.shared.non_trainable, self._original.shared.non_trainable
+    ):
+      variable.assign(value)
+
   def initial(self, group: str) -> tff.learning.models.ModelWeights:
     """The initial values of a group, which are the same for both."""
-    del group
-    return self._original.initial('shared')
+    values = self._original.initial('shared')
+    return values if group == 'shared' else values._replace(non_trainable=[])
 
 
 class MixedModel(CopiedModel):
@@ -153,13 +170,20 @@ class MixedModel(CopiedModel):
     self._mixed = model_fn()
     self._mixture = tf.Variable(mixture, name=MIXTURE)
     self.personal = tff.learning.models.ModelWeights(
-        [*self._copy.shared.trainable, self._mixture],
-        self._copy.shared.non_trainable,
+        [*self._copy.shared.trainable, self._mixture], []
     )
     self.variables = (
         *self.variables,
         partition.VariableInfo(MIXTURE, (), 'float32', personal=True),
     )
+
+  def assign(
+      self,
+      shared: tff.learning.models.ModelWeights,
+      personal: tff.learning.models.ModelWeights,
+  ) -> None:
+    super().assign(shared, personal)
+    self._set_constants(self._mixed)
 
   def outputs(self, batch: partial_model.Batch, *, training: bool) -> Any:
     self._mix()

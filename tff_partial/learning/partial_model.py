@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 import contextlib
 import functools
 import random
+import re
 from typing import Any, Optional
 
 import tensorflow as tf
@@ -76,13 +77,16 @@ class PartialModel:
     self.input_spec = input_spec
     by_path = _variables_by_path(keras_model)
     trainable = {v.ref() for v in keras_model.trainable_variables}
+    moving = _moving(keras_model)
     self.variables = tuple(
         partition.VariableInfo(
             path=path,
             shape=tuple(v.shape.as_list()),
             dtype=v.dtype.name,
-            personal=rule(path),
+            # A constant is the same for everybody.
+            personal=rule(path) and v.ref() in trainable | moving,
             trainable=v.ref() in trainable,
+            moving=v.ref() in moving,
         )
         for path, v in by_path.items()
     )
@@ -191,6 +195,8 @@ class PartialModel:
     )
 
 
+_NUMBERED_LAYER = re.compile(r'layer_with_weights-(\d+)')
+
 ModelFn = Callable[[], PartialModel]
 """Makes a new model each time it is called, in the current graph."""
 
@@ -199,12 +205,48 @@ def _as_lists(weights: tff.learning.models.ModelWeights) -> list[list[Any]]:
   return [list(weights.trainable), list(weights.non_trainable)]
 
 
+def _named(keras_model: tf.keras.Model, parts: Sequence[str]) -> str:
+  """A path with the names of layers, also of those of models in the model.
+
+  Keras calls these by their number among the layers that have weights.
+  """
+  named, owner = [], keras_model
+  for part in parts:
+    if match := _NUMBERED_LAYER.fullmatch(part):
+      with_weights = [layer for layer in owner.layers if layer.weights]
+      owner = with_weights[int(match[1])]
+      part = owner.name
+    elif owner is keras_model:
+      owner = next((x for x in owner.layers if x.name == part), None)
+    else:
+      owner = getattr(owner, part, None)
+    named.append(part)
+  return '/'.join(named)
+
+
+def _moving(keras_model: tf.keras.Model) -> set[Any]:
+  """References to the variables that training changes without gradients."""
+  found = set()
+  for layer in keras_model.submodules:
+    if not isinstance(layer, tf.keras.layers.Layer) or not layer.trainable:
+      continue
+    if any(isinstance(m, tf.keras.layers.Layer) for m in layer.submodules):
+      continue  # Its parts come by themselves.
+    # A layer without weights to train is set up before training, such as
+    # `Normalization` by `adapt`.
+    if layer.trainable_weights or isinstance(
+        layer, tf.keras.layers.BatchNormalization
+    ):
+      found.update(v.ref() for v in layer.non_trainable_weights)
+  return found
+
+
 def _variables_by_path(
     keras_model: tf.keras.Model,
 ) -> dict[str, tf.Variable]:
   """Variables by unique path, in the order of Keras's `variables`."""
   path_of = {
-      variable.ref(): path.replace('.', '/')
+      variable.ref(): _named(keras_model, path.split('.'))
       for path, variable in keras_model.get_weight_paths().items()
   }
   missing = [v.name for v in keras_model.variables if v.ref() not in path_of]

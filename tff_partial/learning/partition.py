@@ -37,6 +37,9 @@ class VariableInfo:
     dtype: NumPy name of the element type: `float32`.
     personal: Whether the variable is personal.
     trainable: Whether gradients train it.
+    moving: Whether training changes it without gradients, such as the moving
+      averages of batch normalization. What is neither is a constant, such as a
+      weight of a frozen layer, and always shared.
   """
 
   path: str
@@ -44,6 +47,7 @@ class VariableInfo:
   dtype: str
   personal: bool
   trainable: bool = True
+  moving: bool = False
 
   @property
   def size(self) -> int:
@@ -138,8 +142,8 @@ def check(
 
   Raises:
     errors.SettingsError: If the rule matches no variable, or all of them, and
-      its name is not 'none' or 'all'. If a shared variable is not trainable:
-      TFF's finalizers never update such variables on the server, so that batch
+      its name is not 'none' or 'all'. If a shared variable is moving: TFF's
+      finalizers never update such variables on the server, so that batch
       normalization would silently keep its initial statistics.
   """
   named = f'Split {rule_name!r}' if rule_name else 'The split'
@@ -155,12 +159,13 @@ def check(
         f'{named} matches every variable of the model. Variables: {paths}. Use'
         ' "all" if everything should be personal.'
     )
-  frozen = [v.path for v in variables if not v.trainable and not v.personal]
-  if frozen:
+  moving = [v.path for v in variables if v.moving and not v.personal]
+  if moving:
     raise errors.SettingsError(
-        f'{named} shares variables that are not trainable: {", ".join(frozen)}.'
-        ' The server would never update them. Use group or layer normalization'
-        ' instead of batch normalization, or make them personal.'
+        f'{named} shares the moving averages {", ".join(moving)}, which the'
+        ' server would never update. Use group or layer normalization instead'
+        ' of batch normalization, freeze these layers (`trainable` False), or'
+        ' make them personal, without pretraining.'
     )
 
 

@@ -1,0 +1,205 @@
+# Copyright 2026 The tff-partial Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""Variables without gradients: constants, and moving averages."""
+
+import collections
+
+from absl.testing import absltest
+from absl.testing import parameterized
+import numpy as np
+import tensorflow as tf
+import tensorflow_federated as tff
+
+from tests.helpers import toy
+from tests.helpers import worker
+from tff_partial.learning import algorithms
+from tff_partial.learning import examples as examples_lib
+from tff_partial.learning import partial_model
+from tff_partial.learning import partition
+from tff_partial.learning import process
+
+setUpModule, tearDownModule = worker.start, worker.stop
+
+_SPEC = collections.OrderedDict(
+    x=tf.TensorSpec([None, 2], tf.float32),
+    y=tf.TensorSpec([None, 1], tf.float32),
+)
+
+
+def dense(name, units, *, trainable=True):
+  return tf.keras.layers.Dense(
+      units, kernel_initializer='ones', name=name, trainable=trainable
+  )
+
+
+def frozen_layer():
+  return tf.keras.Sequential(
+      [
+          tf.keras.layers.InputLayer([2]),
+          dense('body', 3, trainable=False),
+          dense('head', 1),
+      ]
+  )
+
+
+def frozen_batch_norm():
+  norm = tf.keras.layers.BatchNormalization(name='norm', trainable=False)
+  return tf.keras.Sequential(
+      [tf.keras.layers.InputLayer([2]), norm, dense('head', 1)]
+  )
+
+
+def adapted_normalization():
+  scale = tf.keras.layers.Normalization(
+      mean=[1.0, 3.0], variance=[1.0, 4.0], name='scale'
+  )
+  counted = tf.keras.layers.Normalization(name='counted')
+  return tf.keras.Sequential(
+      [tf.keras.layers.InputLayer([2]), scale, counted, dense('head', 1)]
+  )
+
+
+def batch_norm():
+  norm = tf.keras.layers.BatchNormalization(momentum=0.5, name='norm')
+  return tf.keras.Sequential(
+      [tf.keras.layers.InputLayer([2]), norm, dense('head', 1)]
+  )
+
+
+def model_fn(create_network, rule=partition.none):
+  return lambda: partial_model.PartialModel(
+      create_network(),
+      rule,
+      loss_fn=toy.loss,
+      metric_fns={'squared_error': toy.squared_error},
+      input_spec=_SPEC,
+  )
+
+
+def examples(seed):
+  rng = np.random.default_rng(seed)
+  return collections.OrderedDict(
+      x=(5 + rng.normal(size=[6, 2])).astype(np.float32),
+      y=rng.normal(size=[6, 1]).astype(np.float32),
+  )
+
+
+def values(seeds):
+  return [
+      toy.ALL_AT_ONCE.value(examples(s), np.array([s, 0], np.int32))
+      for s in seeds
+  ]
+
+
+class ConstantsTest(parameterized.TestCase):
+
+  @parameterized.parameters(
+      (frozen_layer, ['body/kernel', 'body/bias']),
+      (
+          frozen_batch_norm,
+          [
+              f'norm/{name}'
+              for name in ('gamma', 'beta', 'moving_mean', 'moving_variance')
+          ],
+      ),
+      (
+          adapted_normalization,
+          [f'counted/{name}' for name in ('mean', 'variance', 'count')],
+      ),
+  )
+  def test_are_shared_and_stay(self, create_network, expected):
+    make = model_fn(create_network, partition.everything)
+    variables = partial_model.describe(make)
+    self.assertEqual([v.path for v in variables if not v.personal], expected)
+    self.assertFalse(any(v.moving for v in variables))
+    rounds = process.build_partial_process(
+        model_fn(create_network),
+        algorithms.fed_avg(toy.sgd(0.01)),
+        client_examples=toy.ALL_AT_ONCE,
+    )
+    state = rounds.initialize()
+    before = state.global_model_weights
+    state, _, _ = rounds.next(
+        state, [rounds.initialize_personal()] * 2, values([0, 1])
+    )
+    after = state.global_model_weights
+    self.assertLen(after.non_trainable, len(expected))
+    tf.nest.map_structure(
+        np.testing.assert_array_equal, before.non_trainable, after.non_trainable
+    )
+    self.assertFalse(np.array_equal(before.trainable[0], after.trainable[0]))
+
+  def test_a_round_is_tffs(self):
+    ours = process.build_partial_process(
+        model_fn(frozen_layer),
+        algorithms.fed_avg(toy.sgd(0.01)),
+        client_examples=examples_lib.Sequences(),
+    )
+    theirs = tff.learning.algorithms.build_weighted_fed_avg(
+        lambda: tff.learning.models.from_keras_model(
+            frozen_layer(),
+            loss=tf.keras.losses.MeanSquaredError(),
+            input_spec=_SPEC,
+        ),
+        # Its loss is without the 1/2.
+        client_optimizer_fn=tff.learning.optimizers.build_sgdm(0.005),
+        model_aggregator=tff.aggregators.MeanFactory(),
+    )
+    data = [
+        tf.data.Dataset.from_tensor_slices(examples(s)).batch(2) for s in (0, 1)
+    ]
+    state, expected = ours.initialize(), theirs.initialize()
+    for _ in range(2):
+      state, _, _ = ours.next(state, [ours.initialize_personal()] * 2, data)
+      expected = theirs.next(expected, data).state
+    tf.nest.map_structure(
+        lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5),
+        list(state.global_model_weights.trainable),
+        list(expected.global_model_weights.trainable),
+    )
+
+  @parameterized.parameters(
+      (algorithms.ditto, {'penalty': 0.1}), (algorithms.apfl, {})
+  )
+  def test_copies_share_them(self, create, settings):
+    rounds = process.build_partial_process(
+        model_fn(frozen_layer),
+        create(toy.sgd(0.001), toy.sgd(0.001), **settings),
+        client_examples=toy.ALL_AT_ONCE,
+    )
+    personal = rounds.initialize_personal()
+    self.assertEmpty(personal.non_trainable)
+    _, [personal], metrics = rounds.next(
+        rounds.initialize(), [personal], values([0])
+    )
+    # With a body of zeros the head's kernel would have no gradient.
+    self.assertFalse(np.array_equal(personal.trainable[0], np.ones([3, 1])))
+    self.assertEqual(metrics['counts'].non_finite, 0)
+
+
+class MovingAveragesTest(absltest.TestCase):
+
+  def test_shared_ones_are_refused(self):
+    with self.assertRaisesRegex(ValueError, 'moving averages norm/moving_mean'):
+      model_fn(batch_norm)()
+
+  def test_personal_ones_follow_the_clients_examples(self):
+    rounds = process.build_partial_process(
+        model_fn(batch_norm, partition.layers('norm')),
+        algorithms.fed_sim(toy.sgd(0.01), toy.sgd(0.01)),
+        client_examples=toy.ALL_AT_ONCE,
+    )
+    initial = rounds.initialize_personal()
+    _, personal, _ = rounds.next(
+        rounds.initialize(), [initial] * 2, values([0, 1])
+    )
+    for seed, own in enumerate(personal):
+      mean, _ = own.non_trainable
+      # One step with momentum 0.5 from the initial mean, 0.
+      np.testing.assert_allclose(
+          mean, examples(seed)['x'].mean(axis=0) / 2, rtol=1e-5
+      )
+
+
+if __name__ == '__main__':
+  absltest.main()
