@@ -68,6 +68,10 @@ class CombinationsTest(absltest.TestCase):
         self._names(['fed_alt', 'ditto'], ['all', 'input']),
         ['fed_alt_input-0', 'ditto_a_copy_of_all-0'],
     )
+    self.assertEqual(
+        self._names(['fed_avg', 'fed_alt', 'ditto'], ['input', 'none']),
+        ['fed_avg_none-0', 'fed_alt_input-0', 'ditto_a_copy_of_all-0'],
+    )
     with self.assertRaisesRegex(ValueError, 'something to share'):
       self._names(['fed_alt'], ['all'])
 

@@ -40,8 +40,9 @@ def combinations(
   """All runs, those of the first seed first.
 
   The split `None` is what an algorithm's name implies, or the default one.
-  An algorithm that has its own split is run once per seed, and one that trains
-  both parts of a model is not run with everything personal.
+  An algorithm that has its own split is run once per seed. One that trains both
+  parts of a model is not run with everything personal, and one that trains
+  personal variables is not run without any.
 
   Args:
     config: What all runs have in common.
@@ -67,7 +68,7 @@ def combinations(
     for algorithm in algorithms:
       for split in splits:
         method = methods.METHODS.get(algorithm)
-        if method is not None and method.is_divided and split == 'all':
+        if method is not None and not method.takes(split):
           continue
         one = setting.replace(
             config, algorithm=algorithm, personal=split, seed=seed

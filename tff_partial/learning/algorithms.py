@@ -48,6 +48,8 @@ from tff_partial.learning import copied_model
 from tff_partial.learning import local_update
 from tff_partial.learning import partial_model
 
+Wrapper = Callable[[partial_model.ModelFn], partial_model.PartialModel]
+
 
 @dataclasses.dataclass(frozen=True)
 class Algorithm:
@@ -66,9 +68,7 @@ class Algorithm:
   name: str
   phases: tuple[local_update.Phase, ...]
   stateful: bool = True
-  wrapper: Optional[
-      Callable[[partial_model.ModelFn], partial_model.PartialModel]
-  ] = None
+  wrapper: Optional[Wrapper] = None
 
   def __post_init__(self):
     if not self.phases:
@@ -236,15 +236,21 @@ def fed_recon(
 
 
 def finetune(
-    personal: local_update.GroupTraining, *, steps: Steps = Steps()
+    personal: local_update.GroupTraining,
+    *,
+    steps: Steps = Steps(),
+    wrapper: Optional[Wrapper] = None,
 ) -> Algorithm:
   """Local fine-tuning: trains the personal variables and sends nothing.
 
   Args:
     personal: How the personal variables are trained.
     steps: The steps of the phase.
+    wrapper: That of the algorithm before it, whose model is fine-tuned.
   """
-  return Algorithm('finetune', (_phase(steps, personal=personal),))
+  return Algorithm(
+      'finetune', (_phase(steps, personal=personal),), wrapper=wrapper
+  )
 
 
 def ditto(
@@ -288,7 +294,7 @@ def pfedme(
     penalty: float,
     pull: float,
     local_rounds: int = 5,
-    inner_steps: int = 3,
+    inner_steps: int = 5,
     clip_norm: Optional[float] = None,
 ) -> Algorithm:
   """pFedMe [8, Algorithm 1]: moves the shared model towards proximal points.
@@ -297,7 +303,8 @@ def pfedme(
   minimizer of `f(v) + (penalty / 2) ||v - u||^2`, and then u becomes
   `u - pull (u - v)`. In the paper, this factor is the learning rate eta times
   the penalty. Unlike in the paper, each inner step uses another batch. The
-  paper's server rate beta is the learning rate of the server's SGD.
+  paper's server rate beta is the learning rate of the server's SGD. In the
+  paper's experiments, lambda is mostly 15, eta 0.005, K 5 and R 20.
 
   Args:
     personal: How the personal model is trained; its penalty is replaced.
