@@ -75,7 +75,9 @@ def combinations(
         )
         variants = {algorithm: one}
         if equal_steps and method and method.equal_steps_with in algorithms:
-          variants[methods.equal_steps_name(algorithm)] = _double_steps(one)
+          variants[methods.equal_steps_name(algorithm)] = setting.replace(
+              one, alternating_steps=True
+          )
         for name, variant in variants.items():
           combination = _combination(name, variant)
           found[combination.key] = combination
@@ -97,13 +99,3 @@ def _combination(name: str, config: config_lib.Config) -> Combination:
   )
   folder = re.sub(r'\W+', '_', f'{name}-{key.split}').strip('_')
   return Combination(key, config, f'{folder}-{config.seed}')
-
-
-def _double_steps(config: config_lib.Config) -> config_lib.Config:
-  """One phase with the steps that the two phases of FedAlt take together."""
-  client = config.client
-  return setting.replace(
-      config,
-      epochs=client.epochs + (client.personal_epochs or client.epochs),
-      max_steps=client.max_steps and 2 * client.max_steps,
-  )

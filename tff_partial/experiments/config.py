@@ -132,6 +132,11 @@ class Config(setting.Settings):
           f' `personal` none. Use algorithm {methods.PRETRAINING!r} to'
           ' personalize nothing.'
       )
+    if self.client.alternating_steps and not method.equal_steps_with:
+      raise errors.SettingsError(
+          f'Expected no `alternating_steps` for algorithm {self.algorithm!r},'
+          ' found them. They are for fed_sim.'
+      )
     rates = {}
     if not method.trains_alone:
       rates['learning_rate'] = self.client.learning_rate
@@ -251,8 +256,13 @@ class Config(setting.Settings):
     return {k: v for k, v in setting.flatten(self).items() if k not in running}
 
   def for_pretraining(self, rounds: int) -> 'Config':
-    """FedAvg with the settings of the shared variables, and no others."""
+    """FedAvg with the settings of the shared variables, and no others.
+
+    It depends on nothing that belongs to personalization, so that runs that
+    differ only in that start from the same model.
+    """
     unused = (
+        'alternating_steps',
         'personal_epochs',
         'personal_learning_rate',
         'personal_l2',

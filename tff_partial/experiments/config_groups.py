@@ -27,6 +27,11 @@ class ClientWork(setting.Settings):
       "Passes in FedAlt's personal phase. Default: --epochs.",
       least=1,
   )
+  alternating_steps: bool = setting.field(
+      False,
+      'FedSim only: take as many gradient steps as FedAlt takes in its two'
+      ' phases together.',
+  )
   max_steps: Optional[int] = setting.field(
       None, 'Maximum number of gradient steps in each phase.', least=1
   )

@@ -51,7 +51,7 @@ class Method:
     pretrain_rounds: Rounds of FedAvg before it, unless the user says otherwise.
     finetune_epochs: Epochs of fine-tuning after it, likewise.
     equal_steps_with: The algorithm next to which a comparison also runs this
-      one with as many gradient steps.
+      one with as many gradient steps, by the setting `alternating_steps`.
     penalty: The default of `personal_l2`.
     drawn_to_shared: Whether this penalty draws personal models to the shared
       model, rather than personal variables to their initial values.
@@ -161,7 +161,12 @@ METHODS: dict[str, Method] = {
     'fed_sim': Method(
         'Shared and personal variables in the same steps.',
         build=lambda algorithms, parts: algorithms.fed_sim(
-            parts.shared, parts.personal, steps=parts.steps
+            parts.shared,
+            parts.personal,
+            steps=parts.steps,
+            personal_steps=parts.personal_steps
+            if parts.client.alternating_steps
+            else None,
         ),
         equal_steps_with='fed_alt',
     ),

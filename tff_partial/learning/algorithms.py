@@ -173,6 +173,7 @@ def fed_sim(
     personal: local_update.GroupTraining,
     *,
     steps: Steps = Steps(),
+    personal_steps: Optional[Steps] = None,
 ) -> Algorithm:
   """FedSim [2, Algorithm 2]: trains both groups in the same steps.
 
@@ -180,9 +181,14 @@ def fed_sim(
     shared: How the shared variables are trained.
     personal: How the personal variables are trained.
     steps: The steps of the phase.
+    personal_steps: Those of FedAlt's personal phase. If given, the same training
+      goes on over both, first these and then `steps`, so that every client
+      takes exactly as many steps as in `fed_alt` with the same arguments.
   """
+  lengths = [steps] if personal_steps is None else [personal_steps, steps]
   return Algorithm(
-      'fed_sim', (_phase(steps, shared=shared, personal=personal),)
+      'fed_sim',
+      tuple(_phase(s, shared=shared, personal=personal) for s in lengths),
   )
 
 
