@@ -181,9 +181,9 @@ def fed_sim(
     shared: How the shared variables are trained.
     personal: How the personal variables are trained.
     steps: The steps of the phase.
-    personal_steps: Those of FedAlt's personal phase. If given, the same training
-      goes on over both, first these and then `steps`, so that every client
-      takes exactly as many steps as in `fed_alt` with the same arguments.
+    personal_steps: The steps of FedAlt's personal phase. If given, the client
+      takes these and then `steps`, so that it takes exactly as many as in
+      `fed_alt` with the same arguments.
   """
   lengths = [steps] if personal_steps is None else [personal_steps, steps]
   return Algorithm(
