@@ -81,7 +81,6 @@ class ConfigTest(parameterized.TestCase):
 
   @parameterized.parameters(
       ('fed_per', 'fed_sim', 'output'),
-      ('fed_rep', 'fed_alt', 'output'),
       ('lg_fed_avg', 'fed_sim', 'input'),
       ('fed_bn', 'fed_sim', 'norm'),
   )
@@ -115,6 +114,19 @@ class ConfigTest(parameterized.TestCase):
     self.assertEqual(last.personal.anchor, phase.personal.anchor)
     if pull is not None:
       np.testing.assert_allclose(phase.pull, pull)
+
+  @parameterized.parameters(
+      ({}, [10, 1]),
+      ({'epochs': 5}, [10, 5]),
+      ({'personal_epochs': 2}, [2, 1]),
+  )
+  def test_fed_rep_has_ten_epochs_for_the_head(self, settings, epochs):
+    config = config_lib.create(algorithm='fed_rep', **settings)
+    self.assertEqual(config.split, 'output')
+    phases = parts.build_algorithm(config).phases
+    self.assertEqual([p.epochs for p in phases], epochs)
+    self.assertIsNone(phases[0].shared)
+    self.assertIsNone(phases[1].personal)
 
   def test_default_split(self):
     self.assertEqual(config_lib.Config().personal, 'output')

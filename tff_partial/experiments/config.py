@@ -179,6 +179,15 @@ class Config(setting.Settings):
     return self.client.learning_rate if rate is None else rate
 
   @property
+  def num_personal_epochs(self) -> int:
+    """Passes in the personal phase of an algorithm that has one."""
+    return (
+        self.client.personal_epochs
+        or self.method.personal_epochs
+        or self.client.epochs
+    )
+
+  @property
   def penalty(self) -> float:
     """Weight of the squared distance that draws personal variables back."""
     given = self.client.personal_l2

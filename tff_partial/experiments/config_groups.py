@@ -24,7 +24,8 @@ class ClientWork(setting.Settings):
   )
   personal_epochs: Optional[int] = setting.field(
       None,
-      "Passes in FedAlt's personal phase. Default: --epochs.",
+      "Passes in FedAlt's personal phase. Default: --epochs, but 10 for"
+      ' fed_rep.',
       least=1,
   )
   alternating_steps: bool = setting.field(

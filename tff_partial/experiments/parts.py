@@ -67,7 +67,7 @@ class Parts:
   @property
   def personal_steps(self) -> algorithms.Steps:
     """How long the personal phase lasts."""
-    return self.steps_of(self.client.personal_epochs or self.client.epochs)
+    return self.steps_of(self.config.num_personal_epochs)
 
   @property
   def finetune_steps(self) -> algorithms.Steps:

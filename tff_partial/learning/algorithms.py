@@ -346,7 +346,7 @@ def apfl(
 
   The personal model and the weight of the mixture are trained on the loss of
   the mixture, and the shared model on its own loss. All gradients of a step are
-  taken at the same point.
+  taken at the same point, and the weight is projected to [0, 1] after each.
 
   Args:
     shared: How the shared model is trained.
