@@ -80,6 +80,15 @@ class SqlExamplesTest(absltest.TestCase):
     # 2 epochs of 5 examples, in 5 of 6 steps of 2, 2 and 1.
     self.assertLen(found, 9)
 
+  def test_counts_examples_without_reading_them(self):
+    first_four = sql_examples.SqlExamples(
+        FEATURES, examples_lib.Tensors(batch_size=2, max_examples=4)
+    )
+    for name, number in PEOPLE.items():
+      value = self.form.value(self.located.read(name), SEED)
+      self.assertEqual(self.form.count(value), number)
+      self.assertEqual(first_four.count(value), min(number, 4))
+
   def test_reads_in_the_worker(self):
     client_type = self.form.type(None)
 

@@ -19,6 +19,8 @@ from tff_partial.data import sql_writer
 from tff_partial.experiments import combinations
 from tff_partial.experiments import compare
 from tff_partial.experiments import config as config_lib
+from tff_partial.experiments import methods
+from tff_partial.experiments import parts
 from tff_partial.experiments import setting
 from tff_partial.runtime import dispatcher
 from tff_partial.runtime import local
@@ -68,6 +70,10 @@ class CombinationsTest(absltest.TestCase):
         self._names(['fed_alt', 'ditto'], ['all', 'input']),
         ['fed_alt_input-0', 'ditto_a_copy_of_all-0'],
     )
+    self.assertEqual(
+        self._names(['fed_avg', 'fed_alt', 'ditto'], ['input', 'none']),
+        ['fed_avg_none-0', 'fed_alt_input-0', 'ditto_a_copy_of_all-0'],
+    )
     with self.assertRaisesRegex(ValueError, 'something to share'):
       self._names(['fed_alt'], ['all'])
 
@@ -80,8 +86,14 @@ class CombinationsTest(absltest.TestCase):
     )
     by_folder = {c.folder: c.config for c in found}
     equal = by_folder['fed_sim_with_equal_steps_output-0']
-    self.assertEqual((equal.client.epochs, equal.client.max_steps), (5, 8))
-    self.assertEqual(by_folder['fed_sim_output-0'].client.epochs, 2)
+    alternating = by_folder['fed_alt_output-0']
+    phases = lambda config: [
+        (phase.epochs, phase.max_steps)
+        for phase in parts.build_algorithm(config).phases
+    ]
+    self.assertEqual(phases(equal), [(3, 4), (2, 4)])
+    self.assertEqual(phases(equal), phases(alternating))
+    self.assertEqual(phases(by_folder['fed_sim_output-0']), [(2, 4)])
     self.assertLen(found, 3)
     without = combinations.combinations(
         config_lib.Config(),
@@ -91,6 +103,33 @@ class CombinationsTest(absltest.TestCase):
         equal_steps=False,
     )
     self.assertEqual([c.key.algorithm for c in without], ['fed_sim', 'fed_alt'])
+
+  def test_all_start_from_the_same_pretrained_model(self):
+    # Whatever belongs to personalization, each run has its own value of it.
+    for changes in (
+        {},
+        {'personal_epochs': 3, 'personal_learning_rate': 0.05},
+        {'personal_l2': 0.5, 'local_rounds': 2, 'pull': 0.5},
+        {'finetune_epochs': 4, 'total_rounds': 7, 'eval_clients': 3},
+        {'unseen_clients': 0, 'onboarding': 'none'},
+    ):
+      found = combinations.combinations(
+          config_lib.create(epochs=2, max_steps=9, **changes),
+          algorithms=list(methods.METHODS),
+          splits=['output', 'adapter', 'all'],
+          seeds=[0],
+      )
+      self.assertIn(
+          'fed_sim with equal steps', [c.key.algorithm for c in found]
+      )
+      before = config_lib.create(
+          algorithm='fed_avg', total_rounds=5, epochs=2, max_steps=9
+      ).settings
+      for combination in found:
+        pretraining = combination.config.for_pretraining(5).settings
+        for name in ('personal', 'pretrain_rounds', 'finetune_epochs'):
+          pretraining[name] = before[name]  # Of no effect in FedAvg.
+        self.assertEqual(pretraining, before, combination.folder)
 
   def test_unknown_names(self):
     with self.assertRaisesRegex(ValueError, "found 'fed_up'"):
@@ -179,9 +218,21 @@ class RunTest(absltest.TestCase):
         clients_per_round=2,
         unseen_clients=1,
         onboarding='mean,initial',
+        personal_epochs=3,
+        max_steps=2,
     )
     self.assertEmpty(self._run(['fed_sim', 'fed_alt'], ['output'], [0], config))
+    # FedSim with equal steps starts from the same model as the others.
+    self.assertLen(list((self.out / 'pretrained').iterdir()), 1)
     found = json.loads((self.out / 'comparison.json').read_text())
+    self.assertLen({s['baseline'] for s in found['schemes']}, 1)
+    steps = {
+        key: json.loads((self.out / key / 'report.json').read_text())['cost'][
+            'gradient_steps'
+        ]
+        for key in ('fed_sim_with_equal_steps_output-0', 'fed_alt_output-0')
+    }
+    self.assertLen(set(steps.values()), 1, steps)
     self.assertEqual(
         [s['name'] for s in found['newcomers']],
         [

@@ -7,9 +7,11 @@ import sys
 
 from absl.testing import absltest
 from absl.testing import parameterized
+import numpy as np
 
 from tff_partial.experiments import config as config_lib
 from tff_partial.experiments import methods
+from tff_partial.experiments import parts
 
 
 class ConfigTest(parameterized.TestCase):
@@ -34,6 +36,28 @@ class ConfigTest(parameterized.TestCase):
       ),
       ({'onboarding': 'mean'}, '`unseen_clients` above 0'),
       ({'algorithm': 'pfedme', 'pull': 0.0}, '`pull` above 0'),
+      # Each of these would turn the algorithm into another one.
+      (
+          {'algorithm': 'ditto', 'personal_l2': 0.0},
+          "`personal_l2` above 0.*'local'",
+      ),
+      (
+          {'algorithm': 'pfedme', 'personal_l2': 0.0, 'pull': 0.1},
+          'default of 15',
+      ),
+      ({'algorithm': 'pfedme', 'learning_rate': 0.2}, r'below 2 .* 15 \* 0.2'),
+      (
+          {'algorithm': 'pfedme', 'personal_l2': 1e3, 'learning_rate': 1e-3},
+          'at most 1 .* 5',
+      ),
+      ({'algorithm': 'fed_alt', 'personal': 'none'}, "none. Use .*'fed_avg'"),
+      ({'algorithm': 'finetune', 'personal': 'none'}, "none. Use .*'fed_avg'"),
+      (
+          {'algorithm': 'fed_avg', 'learning_rate': 0.0},
+          '`learning_rate` above 0',
+      ),
+      ({'server_learning_rate': 0.0}, '`server_learning_rate` above 0'),
+      ({'personal_learning_rate': 0.0}, '`personal_learning_rate` above 0'),
       ({'epochs': 0}, '`epochs` to be at least 1, found 0'),
       ({'pull': 2.0}, '`pull` to be from 0 to 1, found 2.0'),
       ({'learning_rte': 1.0}, "'learning_rte'. Did you mean 'learning_rate'"),
@@ -57,7 +81,6 @@ class ConfigTest(parameterized.TestCase):
 
   @parameterized.parameters(
       ('fed_per', 'fed_sim', 'output'),
-      ('fed_rep', 'fed_alt', 'output'),
       ('lg_fed_avg', 'fed_sim', 'input'),
       ('fed_bn', 'fed_sim', 'norm'),
   )
@@ -67,6 +90,43 @@ class ConfigTest(parameterized.TestCase):
           config_lib.create(algorithm=name, **given),
           config_lib.create(algorithm=algorithm, personal=split),
       )
+
+  @parameterized.parameters(
+      ('fed_alt', {}, 0.0, None),
+      ('ditto', {}, 1.0, None),
+      ('pfedme', {}, 15.0, 0.075),
+      ('fed_alt', {'personal_l2': 0.5}, 0.5, None),
+      ('ditto', {'personal_l2': 0.5}, 0.5, None),
+      ('pfedme', {'personal_l2': 10.0}, 10.0, 0.05),  # 0.005 * 10
+      ('pfedme', {'pull': 0.5}, 15.0, 0.5),
+  )
+  def test_penalty_of_the_literature(self, algorithm, settings, penalty, pull):
+    config = config_lib.create(algorithm=algorithm, **settings)
+    self.assertEqual(config.penalty, penalty)
+    phases = parts.build_algorithm(config).phases
+    [phase] = {p for p in phases if p.personal is not None}
+    self.assertEqual(phase.personal.penalty, penalty)
+    drawn_to_shared = config.method.drawn_to_shared
+    self.assertEqual(phase.personal.anchor == 'shared', drawn_to_shared)
+    # The last epochs have the algorithm's own objective.
+    [last] = parts.build_finetuning(config, 1).phases
+    self.assertEqual(last.personal.penalty, penalty)
+    self.assertEqual(last.personal.anchor, phase.personal.anchor)
+    if pull is not None:
+      np.testing.assert_allclose(phase.pull, pull)
+
+  @parameterized.parameters(
+      ({}, [10, 1]),
+      ({'epochs': 5}, [10, 5]),
+      ({'personal_epochs': 2}, [2, 1]),
+  )
+  def test_fed_rep_has_ten_epochs_for_the_head(self, settings, epochs):
+    config = config_lib.create(algorithm='fed_rep', **settings)
+    self.assertEqual(config.split, 'output')
+    phases = parts.build_algorithm(config).phases
+    self.assertEqual([p.epochs for p in phases], epochs)
+    self.assertIsNone(phases[0].shared)
+    self.assertIsNone(phases[1].personal)
 
   def test_default_split(self):
     self.assertEqual(config_lib.Config().personal, 'output')
@@ -110,7 +170,7 @@ class ConfigTest(parameterized.TestCase):
         personal='input',
         total_rounds=7,
         pretrain_rounds=3,
-        learning_rate=0.25,
+        learning_rate=0.125,
         unseen_clients=4,
         seed=5,
     )
@@ -120,7 +180,7 @@ class ConfigTest(parameterized.TestCase):
     self.assertEqual(before.num_finetune_epochs, 0)
     # The same clients are kept out of both.
     self.assertEqual((before.evaluation.unseen_clients, before.seed), (4, 5))
-    self.assertEqual(before.client.learning_rate, 0.25)
+    self.assertEqual(before.client.learning_rate, 0.125)
 
   def test_pretraining_before_fine_tuning_alone(self):
     config = config_lib.create(algorithm='finetune', finetune_epochs=2)

@@ -106,7 +106,7 @@ class OptionsTest(absltest.TestCase):
         self.assertFalse((loss(model) == loss(other))[new].any())
 
   def test_newcomers_copy_the_shared_model(self):
-    table, _ = self.run_one(algorithm='ditto', personal_l2=1.0)
+    table, _ = self.run_one(algorithm='ditto', finetune_epochs=1)
     self.assertNotIn('new_reconstruct', table.scores)
     new = ~table.participated
     for other, same in (('shared', True), ('personalized', False)):

@@ -30,7 +30,7 @@ class MethodsTest(parameterized.TestCase):
 
   @parameterized.parameters(*methods.METHODS)
   def test_builds_the_algorithm_of_its_name(self, name):
-    config = config_lib.create(algorithm=name, personal_l2=0.5)
+    config = config_lib.create(algorithm=name)
     algorithm = parts.build_algorithm(config)
     method = config.method
     self.assertEqual(method.trains_alone, not algorithm.trains_shared)

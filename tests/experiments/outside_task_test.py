@@ -67,7 +67,6 @@ class OutsideTaskTest(programs.FolderTest):
   def test_comparison(self):
     code, out, said = self.call(
         *self.arguments('compared', '--algorithm=fed_avg,ditto'),
-        '--personal_l2=1',
         '--seeds=0,1',
     )
     self.assertEqual((code, said), (0, []), out)

@@ -199,7 +199,7 @@ class ContractTest(parameterized.TestCase):
     output = run(algorithm, value(), start(algorithm))[1]
     self.assertEqual(output.counts.steps, steps * len(groups))
     self.assertEqual(output.counts.examples, seen * len(groups))
-    self.assertEqual(output.weight, seen)  # Of the last phase.
+    self.assertEqual(output.weight, 3)
 
   @parameterized.named_parameters(*ALGORITHMS)
   def test_max_steps_bounds_each_phase(self, create, groups, unused_stateful):
@@ -208,7 +208,30 @@ class ContractTest(parameterized.TestCase):
     output = run(algorithm, value(), start(algorithm))[1]
     self.assertEqual(output.counts.steps, 3 * len(groups))
     self.assertEqual(output.counts.examples, 5 * len(groups))
-    self.assertEqual(output.weight, 5)
+    self.assertEqual(output.weight, 3)
+
+  @parameterized.named_parameters(*ALGORITHMS)
+  def test_weight_is_the_number_of_examples(self, create, *unused):
+    sequences = examples_lib.Sequences()
+    few = examples_lib.Tensors(batch_size=4, max_examples=8)
+    for steps in (
+        algorithms.Steps(epochs=2),
+        algorithms.Steps(max_steps=1),
+        algorithms.Steps(epochs=9, max_steps=3),
+    ):
+      algorithm = create(steps)
+      for number in (7, 3, 40, 10):
+        xs = np.linspace(-1, 1, number)
+        examples = toy.examples(xs, 2 * xs)
+        seed = np.array([0, 0], np.int32)
+        dataset = tf.data.Dataset.from_tensor_slices(examples).batch(4)
+        for form, given, expected in (
+            (FORM, FORM.value(examples, seed), number),
+            (few, few.value(examples, seed), min(number, 8)),
+            (sequences, dataset, number),
+        ):
+          output = run(algorithm, given, start(algorithm), form=form)[1]
+          self.assertEqual(output.weight, expected)
 
   @parameterized.named_parameters(*ALGORITHMS)
   def test_clip_norm_bounds_the_change(self, create, groups, unused_stateful):

@@ -162,6 +162,31 @@ class ApflTest(absltest.TestCase):
     np.testing.assert_allclose(v, [1.1, 1.0625], rtol=1e-6)
     np.testing.assert_allclose(mixture, [0.825], rtol=1e-6)
 
+  def test_weight_is_projected_after_each_update(self):
+    # As by hand above, but the personal rate is 1 and the weight would become
+    # 0.5 + 3.25. From 1, it becomes smaller as soon as the gradient says so.
+    apfl = algorithms.apfl(toy.sgd(0.1), toy.sgd(1.0))
+    _, _, mixture = run(apfl, v=(1.0, 1.0), mixture=0.5)
+    self.assertEqual(mixture, [1.0])
+    # The mixture is (-1, -1): e = (-3, -4.5), and <g, v - u> is 9.75.
+    _, _, mixture = run(apfl, v=(-1.0, -1.0), mixture=1.0)
+    self.assertEqual(mixture, [0.0])
+    both = algorithms.apfl(
+        toy.sgd(0.0), toy.sgd(0.5), steps=algorithms.Steps(epochs=2)
+    )
+    # First step as above: v = (1, 1) + 0.25 (2, 1.25), and the weight, which
+    # would be 2.125, is 1. Then e = 0.5 x + 0.3125 for both x at v, whose
+    # gradients are those of v and, times (v - u), that of the weight.
+    v = np.array([1.5, 1.3125])
+    x, y = np.array(XS), np.array(YS)
+    e = v[0] * x + v[1] - y
+    gradient = np.array([np.mean(e * x), np.mean(e)])
+    _, found, mixture = run(both, v=(1.0, 1.0), mixture=0.5)
+    np.testing.assert_allclose(found, v - 0.5 * gradient, rtol=1e-5)
+    np.testing.assert_allclose(
+        mixture, [np.clip(1 - 0.5 * np.sum(gradient * v), 0, 1)], rtol=1e-5
+    )
+
   def test_weight_0_is_fed_avg(self):
     u, v, _ = run(self.APFL, v=(5.0, -5.0), mixture=0.0)
     np.testing.assert_allclose(u, [0.4, 0.25], rtol=1e-6)

@@ -111,6 +111,9 @@ class SqlExamples(examples_lib.ClientExamples):
         num_examples=np.int64(len(positions)),
     )
 
+  def count(self, examples: Any) -> Any:
+    return self.tensors.used(examples['examples']['num_examples'])
+
   def reduce(
       self,
       examples: Any,

@@ -40,8 +40,9 @@ def combinations(
   """All runs, those of the first seed first.
 
   The split `None` is what an algorithm's name implies, or the default one.
-  An algorithm that has its own split is run once per seed, and one that trains
-  both parts of a model is not run with everything personal.
+  An algorithm that has its own split is run once per seed. One that trains both
+  parts of a model is not run with everything personal, and one that trains
+  personal variables is not run without any.
 
   Args:
     config: What all runs have in common.
@@ -69,14 +70,16 @@ def combinations(
     for algorithm in algorithms:
       for split in splits:
         method = methods.METHODS.get(algorithm)
-        if method is not None and method.is_divided and split == 'all':
+        if method is not None and not method.takes(split):
           continue
         one = setting.replace(
             config, algorithm=algorithm, personal=split, seed=seed
         )
         variants = {algorithm: one}
         if equal_steps and method and method.equal_steps_with in algorithms:
-          variants[methods.equal_steps_name(algorithm)] = _double_steps(one)
+          variants[methods.equal_steps_name(algorithm)] = setting.replace(
+              one, alternating_steps=True
+          )
         for name, variant in variants.items():
           combination = _combination(name, variant)
           found[combination.key] = combination
@@ -98,13 +101,3 @@ def _combination(name: str, config: config_lib.Config) -> Combination:
   )
   folder = re.sub(r'\W+', '_', f'{name}-{key.split}').strip('_')
   return Combination(key, config, f'{folder}-{config.seed}')
-
-
-def _double_steps(config: config_lib.Config) -> config_lib.Config:
-  """One phase with the steps that the two phases of FedAlt take together."""
-  client = config.client
-  return setting.replace(
-      config,
-      epochs=client.epochs + (client.personal_epochs or client.epochs),
-      max_steps=client.max_steps and 2 * client.max_steps,
-  )

@@ -11,6 +11,7 @@ from tff_partial.experiments import methods
 from tff_partial.experiments import setting
 
 _NEWCOMER_EPOCHS = 5
+_PFEDME_RATE = 0.005  # The eta of T. Dinh et al., in all of their experiments.
 
 
 @dataclasses.dataclass(frozen=True)
@@ -86,6 +87,7 @@ class Config(setting.Settings):
           'Expected `pretrain_rounds` or `init_from`, found both. A run starts'
           ' from one model.'
       )
+    self._check_that_it_trains()
     missing = self.method.requirement(self)
     if missing is not None:
       raise errors.SettingsError(missing)
@@ -121,6 +123,33 @@ class Config(setting.Settings):
     if personal or self.personal is None:
       object.__setattr__(self, 'personal', personal or 'output')
 
+  def _check_that_it_trains(self) -> None:
+    """Refuses settings with which a method would be another one."""
+    method = self.method
+    if method.split is None and self.split == 'none':
+      raise errors.SettingsError(
+          f'Expected personal variables for algorithm {self.algorithm!r}, found'
+          f' `personal` none. Use algorithm {methods.PRETRAINING!r} to'
+          ' personalize nothing.'
+      )
+    if self.client.alternating_steps and not method.equal_steps_with:
+      raise errors.SettingsError(
+          f'Expected no `alternating_steps` for algorithm {self.algorithm!r},'
+          ' found them. They are for fed_sim.'
+      )
+    rates = {}
+    if not method.trains_alone:
+      rates['learning_rate'] = self.client.learning_rate
+      rates['server_learning_rate'] = self.server.server_learning_rate
+    if method.personalizes:
+      rates['personal_learning_rate'] = self.personal_rate
+    for name, rate in rates.items():
+      if not rate:
+        raise errors.SettingsError(
+            f'Expected `{name}` above 0 for algorithm {self.algorithm!r}, found'
+            ' 0: these variables would not be trained.'
+        )
+
   def _check_onboarding(self) -> None:
     onboarding = self.evaluation.onboarding
     if onboarding in (None, 'none'):
@@ -142,6 +171,33 @@ class Config(setting.Settings):
   def method(self) -> methods.Method:
     """What is known about the algorithm."""
     return methods.METHODS[self.algorithm]
+
+  @property
+  def personal_rate(self) -> float:
+    """The learning rate of personal variables, before any schedule."""
+    rate = self.client.personal_learning_rate
+    return self.client.learning_rate if rate is None else rate
+
+  @property
+  def num_personal_epochs(self) -> int:
+    """Passes in the personal phase of an algorithm that has one."""
+    return (
+        self.client.personal_epochs
+        or self.method.personal_epochs
+        or self.client.epochs
+    )
+
+  @property
+  def penalty(self) -> float:
+    """Weight of the squared distance that draws personal variables back."""
+    given = self.client.personal_l2
+    return self.method.penalty if given is None else given
+
+  @property
+  def pull(self) -> float:
+    """Fraction by which pFedMe's shared model moves, eta * lambda."""
+    given = self.client.pull
+    return _PFEDME_RATE * self.penalty if given is None else given
 
   @property
   def onboarding_policies(self) -> tuple[str, ...]:
@@ -209,8 +265,13 @@ class Config(setting.Settings):
     return {k: v for k, v in setting.flatten(self).items() if k not in running}
 
   def for_pretraining(self, rounds: int) -> 'Config':
-    """FedAvg with the settings of the shared variables, and no others."""
+    """FedAvg with the settings of the shared variables, and no others.
+
+    It depends on nothing that belongs to personalization, so that runs that
+    differ only in that start from the same model.
+    """
     unused = (
+        'alternating_steps',
         'personal_epochs',
         'personal_learning_rate',
         'personal_l2',

@@ -24,8 +24,14 @@ class ClientWork(setting.Settings):
   )
   personal_epochs: Optional[int] = setting.field(
       None,
-      "Passes in FedAlt's personal phase. Default: --epochs.",
+      "Passes in FedAlt's personal phase. Default: --epochs, but 10 for"
+      ' fed_rep.',
       least=1,
+  )
+  alternating_steps: bool = setting.field(
+      False,
+      'FedSim only: take as many gradient steps as FedAlt takes in its two'
+      ' phases together.',
   )
   max_steps: Optional[int] = setting.field(
       None, 'Maximum number of gradient steps in each phase.', least=1
@@ -63,10 +69,11 @@ class ClientWork(setting.Settings):
       'Maximum norm of the gradients of the variables that are trained.',
       least=0,
   )
-  personal_l2: float = setting.field(
-      0.0,
-      'Weight of the squared distance of personal variables from their initial'
-      ' values; for ditto and pfedme, from the shared model.',
+  personal_l2: Optional[float] = setting.field(
+      None,
+      'Weight lambda of the squared distance of personal variables from their'
+      ' initial values; for ditto and pfedme, from the shared model. Default:'
+      ' 0, but 1 for ditto and 15 for pfedme.',
       least=0,
   )
   personal_dropout: float = setting.field(
@@ -87,10 +94,11 @@ class ClientWork(setting.Settings):
       'pFedMe only: number of times the shared model moves in a round.',
       least=1,
   )
-  pull: float = setting.field(
-      0.1,
+  pull: Optional[float] = setting.field(
+      None,
       'pFedMe only: fraction of the distance the shared model moves towards the'
-      ' personal one.',
+      " personal one, the paper's eta * lambda. Default: 0.005 times"
+      ' --personal_l2, so 0.075.',
       least=0,
       most=1,
   )

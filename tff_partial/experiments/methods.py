@@ -51,7 +51,11 @@ class Method:
     pretrain_rounds: Rounds of FedAvg before it, unless the user says otherwise.
     finetune_epochs: Epochs of fine-tuning after it, likewise.
     equal_steps_with: The algorithm next to which a comparison also runs this
-      one with as many gradient steps.
+      one with as many gradient steps, by the setting `alternating_steps`.
+    personal_epochs: The default of `personal_epochs`; `None` is `epochs`.
+    penalty: The default of `personal_l2`.
+    drawn_to_shared: Whether this penalty draws personal models to the shared
+      model, rather than personal variables to their initial values.
     requirement: What the settings lack, as a sentence, or `None`; takes the
       `config.Config`.
     no_client_export: Why no client's model can be exported, if so.
@@ -72,9 +76,18 @@ class Method:
   pretrain_rounds: int = _PRETRAIN_ROUNDS
   finetune_epochs: int = 0
   equal_steps_with: Optional[str] = None
+  personal_epochs: Optional[int] = None
+  penalty: float = 0.0
+  drawn_to_shared: bool = False
   requirement: Callable[[Any], Optional[str]] = _no_requirement
   no_client_export: Optional[str] = None
   note: Optional[str] = None
+
+  def takes(self, split: Optional[str]) -> bool:
+    """Whether it makes sense with a split, which it may have or replace."""
+    if split == 'none':
+      return self.split is not None
+    return not (self.is_divided and split == 'all')
 
 
 def _at_least_one_epoch(config: Any) -> Optional[str]:
@@ -86,13 +99,33 @@ def _at_least_one_epoch(config: Any) -> Optional[str]:
   return None
 
 
-def _some_pull(config: Any) -> Optional[str]:
-  if not config.client.pull:
+def _some_penalty(config: Any) -> Optional[str]:
+  if not config.penalty:
     return (
-        'Expected `pull` above 0 for algorithm'
-        f' {config.algorithm!r}, found 0: the shared model would never move.'
+        f'Expected `personal_l2` above 0 for algorithm {config.algorithm!r},'
+        ' found 0: personal models would be trained alone, next to a shared'
+        f' model. Leave it out for the default of {config.method.penalty:g}, or'
+        " use algorithm 'local'."
+    )
+  # Then one step of the penalty alone leaves v as far from u as it was.
+  if config.penalty * config.personal_rate >= 2:
+    return (
+        'Expected `personal_l2` times the learning rate of personal variables'
+        f' below 2 for algorithm {config.algorithm!r}, found'
+        f' {config.penalty:g} * {config.personal_rate:g}: the penalty alone'
+        ' would make training diverge. Use a smaller `personal_learning_rate`.'
     )
   return None
+
+
+def _some_penalty_and_pull(config: Any) -> Optional[str]:
+  if not 0 < config.pull <= 1:
+    return (
+        'Expected `pull` above 0 and at most 1 for algorithm'
+        f' {config.algorithm!r}, found {config.pull:g}: the shared model would'
+        ' not move towards personal ones.'
+    )
+  return _some_penalty(config)
 
 
 def _copies(summary: str, build: Any, **facts: Any) -> Method:
@@ -130,7 +163,12 @@ METHODS: dict[str, Method] = {
     'fed_sim': Method(
         'Shared and personal variables in the same steps.',
         build=lambda algorithms, parts: algorithms.fed_sim(
-            parts.shared, parts.personal, steps=parts.steps
+            parts.shared,
+            parts.personal,
+            steps=parts.steps,
+            personal_steps=parts.personal_steps
+            if parts.client.alternating_steps
+            else None,
         ),
         equal_steps_with='fed_alt',
     ),
@@ -142,6 +180,20 @@ METHODS: dict[str, Method] = {
             steps=parts.steps,
             personal_steps=parts.personal_steps,
         ),
+    ),
+    'fed_rep': Method(
+        'FedAlt with a personal output layer and more epochs for it.',
+        build=lambda algorithms, parts: dataclasses.replace(
+            algorithms.fed_alt(
+                parts.shared,
+                parts.personal,
+                steps=parts.steps,
+                personal_steps=parts.personal_steps,
+            ),
+            name='fed_rep',
+        ),
+        split='output',
+        personal_epochs=10,  # Collins et al. ICML 2021, section 5.2.
     ),
     'fed_recon': Method(
         'FedAlt with personal variables that are made again each round.',
@@ -192,21 +244,28 @@ METHODS: dict[str, Method] = {
         build=lambda algorithms, parts: algorithms.ditto(
             parts.shared,
             parts.personal,
-            penalty=parts.client.personal_l2,
+            penalty=parts.config.penalty,
             steps=parts.steps,
             personal_steps=parts.personal_steps,
         ),
+        # The authors' scripts for Fashion MNIST and Vehicle have lambda 1.
+        penalty=1.0,
+        drawn_to_shared=True,
+        requirement=_some_penalty,
     ),
     'pfedme': _copies(
         'A shared model that follows personal proximal points.',
         build=lambda algorithms, parts: algorithms.pfedme(
             parts.personal,
-            penalty=parts.client.personal_l2,
-            pull=parts.client.pull,
+            penalty=parts.config.penalty,
+            pull=parts.config.pull,
             local_rounds=parts.client.local_rounds,
             clip_norm=parts.client.clip_norm,
         ),
-        requirement=_some_pull,
+        # T. Dinh et al., section 5 and the defaults of their code.
+        penalty=15.0,
+        drawn_to_shared=True,
+        requirement=_some_penalty_and_pull,
     ),
     'apfl': _copies(
         'A learned mixture of a shared and a personal model.',
@@ -216,10 +275,10 @@ METHODS: dict[str, Method] = {
     ),
 }
 
-# Names from the literature: an algorithm, and what is personal in it.
+# Names from the literature: an algorithm, and what is personal in it. What
+# differs from the papers is in docs/splits.md.
 ALIASES: Mapping[str, tuple[str, str]] = {
     'fed_per': ('fed_sim', 'output'),  # Arivazhagan et al. 2019.
-    'fed_rep': ('fed_alt', 'output'),  # Collins et al. ICML 2021.
     'lg_fed_avg': ('fed_sim', 'input'),  # Liang et al. 2020.
     'fed_bn': ('fed_sim', 'norm'),  # Li et al. ICLR 2021, for batch norms.
 }

@@ -44,16 +44,19 @@ class Parts:
   def personal(self) -> local_update.GroupTraining:
     """How personal variables are trained."""
     return dataclasses.replace(
-        self.unscheduled_personal, schedule=self._schedule(self._personal_rate)
+        self.unscheduled_personal,
+        schedule=self._schedule(self.config.personal_rate),
     )
 
   @functools.cached_property
   def unscheduled_personal(self) -> local_update.GroupTraining:
     """The same at the full learning rate, for training before evaluation."""
     return local_update.GroupTraining(
-        tff.learning.optimizers.build_sgdm(self._personal_rate),
-        penalty=self.client.personal_l2,
-        anchor=local_update.INITIAL,
+        tff.learning.optimizers.build_sgdm(self.config.personal_rate),
+        penalty=self.config.penalty,
+        anchor=local_update.SHARED
+        if self.config.method.drawn_to_shared
+        else local_update.INITIAL,
     )
 
   @property
@@ -64,7 +67,7 @@ class Parts:
   @property
   def personal_steps(self) -> algorithms.Steps:
     """How long the personal phase lasts."""
-    return self.steps_of(self.client.personal_epochs or self.client.epochs)
+    return self.steps_of(self.config.num_personal_epochs)
 
   @property
   def finetune_steps(self) -> algorithms.Steps:
@@ -79,11 +82,6 @@ class Parts:
         clip_norm=self.client.clip_norm,
         adapter_dropout=self.client.personal_dropout,
     )
-
-  @property
-  def _personal_rate(self) -> float:
-    rate = self.client.personal_learning_rate
-    return self.client.learning_rate if rate is None else rate
 
   def _schedule(self, rate: float) -> local_update.Schedule:
     if self.client.schedule == 'linear':
@@ -118,10 +116,12 @@ def build_model_fn(
 def build_finetuning(
     config: config_lib.Config, epochs: int
 ) -> algorithms.Algorithm:
-  """A personal phase before an evaluation."""
+  """A personal phase before an evaluation, of the model that was trained."""
   parts = Parts(config)
   return algorithms.finetune(
-      parts.unscheduled_personal, steps=parts.steps_of(epochs)
+      parts.unscheduled_personal,
+      steps=parts.steps_of(epochs),
+      wrapper=build_algorithm(config).wrapper,
   )
 
 

@@ -176,9 +176,7 @@ def build(task: task_lib.Task, config: config_lib.Config) -> Plan:
           everyone, min(_CURVE_CLIENTS, len(everyone)), config, 'curve'
       ),
       finetuning=finetuning,
-      reconstruction=parts.build_finetuning(
-          config, config.client.personal_epochs or config.client.epochs
-      ),
+      reconstruction=parts.build_finetuning(config, config.num_personal_epochs),
       newcomer_finetuning=parts.build_finetuning(
           config, config.num_newcomer_epochs
       ),

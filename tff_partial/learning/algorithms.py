@@ -48,6 +48,8 @@ from tff_partial.learning import copied_model
 from tff_partial.learning import local_update
 from tff_partial.learning import partial_model
 
+Wrapper = Callable[[partial_model.ModelFn], partial_model.PartialModel]
+
 
 @dataclasses.dataclass(frozen=True)
 class Algorithm:
@@ -66,9 +68,7 @@ class Algorithm:
   name: str
   phases: tuple[local_update.Phase, ...]
   stateful: bool = True
-  wrapper: Optional[
-      Callable[[partial_model.ModelFn], partial_model.PartialModel]
-  ] = None
+  wrapper: Optional[Wrapper] = None
 
   def __post_init__(self):
     if not self.phases:
@@ -173,6 +173,7 @@ def fed_sim(
     personal: local_update.GroupTraining,
     *,
     steps: Steps = Steps(),
+    personal_steps: Optional[Steps] = None,
 ) -> Algorithm:
   """FedSim [2, Algorithm 2]: trains both groups in the same steps.
 
@@ -180,9 +181,14 @@ def fed_sim(
     shared: How the shared variables are trained.
     personal: How the personal variables are trained.
     steps: The steps of the phase.
+    personal_steps: The steps of FedAlt's personal phase. If given, the client
+      takes these and then `steps`, so that it takes exactly as many as in
+      `fed_alt` with the same arguments.
   """
+  lengths = [steps] if personal_steps is None else [personal_steps, steps]
   return Algorithm(
-      'fed_sim', (_phase(steps, shared=shared, personal=personal),)
+      'fed_sim',
+      tuple(_phase(s, shared=shared, personal=personal) for s in lengths),
   )
 
 
@@ -236,15 +242,21 @@ def fed_recon(
 
 
 def finetune(
-    personal: local_update.GroupTraining, *, steps: Steps = Steps()
+    personal: local_update.GroupTraining,
+    *,
+    steps: Steps = Steps(),
+    wrapper: Optional[Wrapper] = None,
 ) -> Algorithm:
   """Local fine-tuning: trains the personal variables and sends nothing.
 
   Args:
     personal: How the personal variables are trained.
     steps: The steps of the phase.
+    wrapper: That of the algorithm before it, whose model is fine-tuned.
   """
-  return Algorithm('finetune', (_phase(steps, personal=personal),))
+  return Algorithm(
+      'finetune', (_phase(steps, personal=personal),), wrapper=wrapper
+  )
 
 
 def ditto(
@@ -288,7 +300,7 @@ def pfedme(
     penalty: float,
     pull: float,
     local_rounds: int = 5,
-    inner_steps: int = 3,
+    inner_steps: int = 5,
     clip_norm: Optional[float] = None,
 ) -> Algorithm:
   """pFedMe [8, Algorithm 1]: moves the shared model towards proximal points.
@@ -297,7 +309,8 @@ def pfedme(
   minimizer of `f(v) + (penalty / 2) ||v - u||^2`, and then u becomes
   `u - pull (u - v)`. In the paper, this factor is the learning rate eta times
   the penalty. Unlike in the paper, each inner step uses another batch. The
-  paper's server rate beta is the learning rate of the server's SGD.
+  paper's server rate beta is the learning rate of the server's SGD. In the
+  paper's experiments, lambda is mostly 15, eta 0.005, K 5 and R 20.
 
   Args:
     personal: How the personal model is trained; its penalty is replaced.
@@ -333,7 +346,7 @@ def apfl(
 
   The personal model and the weight of the mixture are trained on the loss of
   the mixture, and the shared model on its own loss. All gradients of a step are
-  taken at the same point.
+  taken at the same point, and the weight is projected to [0, 1] after each.
 
   Args:
     shared: How the shared model is trained.

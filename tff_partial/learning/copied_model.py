@@ -150,8 +150,8 @@ class MixedModel(CopiedModel):
   """Predicts with `a v + (1 - a) u`, where `a` is personal and learned [1].
 
   u are the shared variables and v their personal copies. `a` is a personal
-  variable that is clipped to [0, 1] where it is used. If g is the gradient of
-  the loss at the mixture, then that of v is `a g` and that of `a` is
+  variable that is projected to [0, 1] after each update. If g is the gradient
+  of the loss at the mixture, then that of v is `a g` and that of `a` is
   `<g, v - u>`. u is trained on the loss of the shared model.
   """
 
@@ -168,7 +168,11 @@ class MixedModel(CopiedModel):
     super().__init__(model_fn)
     self._initial_mixture = mixture
     self._mixed = model_fn()
-    self._mixture = tf.Variable(mixture, name=MIXTURE)
+    self._mixture = tf.Variable(
+        mixture,
+        name=MIXTURE,
+        constraint=lambda value: tf.clip_by_value(value, 0.0, 1.0),
+    )
     self.personal = tff.learning.models.ModelWeights(
         [*self._copy.shared.trainable, self._mixture], []
     )
@@ -203,8 +207,8 @@ class MixedModel(CopiedModel):
     return loss, outputs, (*(mixture * g for g in gradients), mixture_gradient)
 
   def _mix(self) -> tf.Tensor:
-    """Sets the variables of the mixed model; returns the clipped weight."""
-    mixture = tf.clip_by_value(self._mixture, 0.0, 1.0)
+    """Sets the variables of the mixed model; returns the weight."""
+    mixture = self._mixture.read_value()
     for mixed, v, u in zip(
         self._mixed.shared.trainable,
         self._copy.shared.trainable,

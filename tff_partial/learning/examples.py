@@ -94,6 +94,14 @@ class ClientExamples(abc.ABC):
     return tf.nest.map_structure(lambda array: array[positions], examples)
 
   @abc.abstractmethod
+  def count(self, examples: Any) -> Any:
+    """Returns the number of examples that training uses, an int64 scalar.
+
+    Args:
+      examples: A value of `type`.
+    """
+
+  @abc.abstractmethod
   def reduce(
       self,
       examples: Any,
@@ -187,6 +195,16 @@ class Tensors(ClientExamples):
   def value(self, examples: Any, seed: np.ndarray) -> Any:
     return collections.OrderedDict(examples=examples, seed=seed)
 
+  def count(self, examples: Any) -> Any:
+    tensors = tf.nest.flatten(examples['examples'])
+    return self.used(tf.shape(tensors[0], tf.int64)[0])
+
+  def used(self, number: tf.Tensor) -> tf.Tensor:
+    """How many of this many examples training uses."""
+    if self.max_examples is None:
+      return number
+    return tf.minimum(number, self.max_examples)
+
   def reduce(
       self,
       examples: Any,
@@ -199,8 +217,8 @@ class Tensors(ClientExamples):
     )
     tensors = examples['examples']
     num_examples = tf.shape(tf.nest.flatten(tensors)[0])[0]
-    if passes.training and self.max_examples is not None:
-      num_examples = tf.minimum(num_examples, self.max_examples)
+    if passes.training:
+      num_examples = self.used(num_examples)
     steps_per_epoch = -(-num_examples // self.batch_size)
     steps = passes.epochs * steps_per_epoch
     if passes.max_steps is not None:
@@ -287,6 +305,13 @@ class Sequences(ClientExamples):
   def value(self, examples: Any, seed: np.ndarray) -> Any:
     del seed  # The dataset shuffles itself.
     return examples
+
+  def count(self, examples: Any) -> Any:
+    return examples.reduce(
+        tf.constant(0, tf.int64),
+        lambda number, batch: number
+        + tf.shape(tf.nest.flatten(batch)[0], tf.int64)[0],
+    )
 
   def step_seed(self, examples: Any, phase: int, step: Any) -> Any:
     raise errors.SettingsError(

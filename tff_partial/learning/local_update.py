@@ -174,8 +174,10 @@ class ClientOutput(NamedTuple):
   Attributes:
     update: Initial minus final shared trainable variables; zeros if the work
       failed.
-    weight: The number of examples of the last phase, or 1 if clients are
-      weighted uniformly; 0 if the work failed or the client has no examples.
+    weight: The number of the client's examples, or 1 if clients are weighted
+      uniformly; 0 if the work failed or the client has no examples. Epochs and
+      `max_steps` do not change it, whereas TFF's FedAvg weights a client by the
+      examples that it has seen in all steps.
     personal: Final personal variables; unchanged if the work failed.
     metrics: By name, the two terms of each of the model's metrics, summed over
       the steps of the last phase; zeros if the work failed.
@@ -223,7 +225,12 @@ def local_update(
   personal = model.values('personal')
   finite = _all_finite(progress, [update, personal])
   empty = tf.equal(last.examples, 0)
-  weight = 1.0 if uniform_weight else tf.cast(last.examples, tf.float32)
+  weight = 1.0
+  if not uniform_weight:
+    number = _num_examples(
+        phases[-1], last, inputs.examples, client_examples=client_examples
+    )
+    weight = tf.cast(number, tf.float32)
   zeros = lambda value: tf.nest.map_structure(tf.zeros_like, value)
   return ClientOutput(
       update=_choose(finite, update, zeros(update)),
@@ -237,6 +244,20 @@ def local_update(
           empty=tf.cast(empty, tf.int64),
       ),
   )
+
+
+def _num_examples(
+    phase: Phase,
+    progress: training_step.Progress,
+    examples: Any,
+    *,
+    client_examples: examples_lib.ClientExamples,
+) -> tf.Tensor:
+  """The number of a client's examples, int64 scalar."""
+  if phase.max_steps is None:
+    # Without another pass over a dataset.
+    return progress.examples // phase.epochs
+  return client_examples.count(examples)
 
 
 def _all_finite(

@@ -75,11 +75,16 @@ class Group(NamedTuple):
     )
 
   def apply(self, state: Any, gradient: Any) -> Any:
-    """Updates the variables; returns the optimizer's new state."""
+    """Updates the variables; returns the optimizer's new state.
+
+    As in Keras, a variable's constraint is applied after each update.
+    """
     new_state, values = self.optimizer.next(
         state, tuple(v.read_value() for v in self.variables), gradient
     )
     for variable, value in zip(self.variables, values):
+      if variable.constraint is not None:
+        value = variable.constraint(value)
       variable.assign(value)
     return new_state
 
