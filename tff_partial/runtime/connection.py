@@ -30,6 +30,9 @@ CHANNEL_OPTIONS = (
     ('grpc.enable_http_proxy', 0),
 )
 
+# With an empty request, which frees no values. Only a TFF worker accepts it; a
+# proxy in front of a machine that it cannot reach does not.
+_PING = '/tensorflow_federated.v0.ExecutorGroup/Dispose'
 # Collecting garbage takes longer than a compilation that is shorter than this.
 _LONG_SECONDS = 2.0
 # The worker frees a value when it is freed here. By default TFF would leave up
@@ -81,6 +84,15 @@ def give_back_memory() -> None:
   """Returns freed memory to the system, where the C library can do so."""
   with contextlib.suppress(OSError, AttributeError):
     ctypes.CDLL(None).malloc_trim(0)
+
+
+def ping(channel: grpc.Channel, *, seconds: float) -> None:
+  """Asks a worker for an answer.
+
+  Raises:
+    grpc.RpcError: If it does not answer within this time.
+  """
+  channel.unary_unary(_PING)(b'', timeout=seconds)
 
 
 def create_context(
