@@ -166,8 +166,11 @@ class PrivateSocket:
     for _ in range(int(_CHILD_SECONDS * 1000 / _POLL_MILLISECONDS)):
       if has_ended():
         return False
-      if not poll.poll(_POLL_MILLISECONDS):
+      events = poll.poll(_POLL_MILLISECONDS)
+      if not events:
         continue
+      if not events[0][1] & select.POLLIN:  # The process is ending.
+        return False
       notification = bytearray(_NOTIFICATION.size)
       try:
         fcntl.ioctl(told, _RECEIVE, notification)

@@ -281,7 +281,7 @@ class WorkerProcess:
       raise
 
   def _not_started(self) -> errors.WorkerError:
-    if self._process.poll() is not None:
+    if self.has_ended(within_seconds=1.0):
       return errors.WorkerError(
           f'The TFF worker did not start: {self.how_it_ended()} Run'
           ' `python run_experiment.py --doctor`.'
