@@ -22,7 +22,6 @@ from typing import Optional
 
 from absl import logging
 import numpy as np
-from PIL import Image
 import tensorflow as tf
 import tqdm
 
@@ -154,8 +153,8 @@ def _read(
       continue
     encoded = feature['image/encoded_jpeg'].bytes_list.value[0]
     try:
-      with Image.open(io.BytesIO(encoded)) as image:
-        photos.append((photo_folder.to_square(image, size), label))
+      photo = photo_folder.read_square(io.BytesIO(encoded), size)
+      photos.append((photo, label))
     except photo_folder.UNREADABLE:
       left_out['photos that cannot be read'] += 1
   return photos

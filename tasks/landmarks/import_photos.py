@@ -10,7 +10,6 @@ from typing import Any
 
 from absl import logging
 import numpy as np
-from PIL import Image
 import tensorflow as tf
 
 from tff_partial import errors
@@ -183,8 +182,7 @@ def _read_photo(
     logging.warning('Found no file %s in %s.', file_name, folder)
     return None
   try:
-    with Image.open(path) as image:
-      return photo_folder.to_square(image, size)
+    return photo_folder.read_square(path, size)
   except photo_folder.UNREADABLE as e:
     left_out['photos that cannot be read'] += 1
     logging.warning('Cannot read %s: %s', path, e)

@@ -8,6 +8,7 @@ starting with the name of label 0.
 
 from collections.abc import Sequence
 import os
+from typing import BinaryIO
 
 import numpy as np
 from PIL import Image
@@ -19,6 +20,10 @@ from tff_partial import files
 CLASSES = 'classes.txt'
 # Raised by Pillow for files that are no images, damaged, or absurdly large.
 UNREADABLE = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)
+# Pillow goes by what is in a file, whatever its name, and starts Ghostscript
+# for PostScript. These are the formats of cameras and of the web.
+_FORMATS = ('BMP', 'GIF', 'JPEG', 'PNG', 'TIFF', 'WEBP')
+_MAX_PIXELS = 100_000_000  # 300 MB of memory, for a file of any size.
 
 
 def format_classes(names: Sequence[str]) -> str:
@@ -54,6 +59,29 @@ def read_classes(folder: str) -> list[str]:
         f'Expected at least two classes in {path}, found {len(names)}.'
     )
   return names
+
+
+def read_square(source: str | BinaryIO, size: int) -> np.ndarray:
+  """Reads a photo and makes a square of its middle.
+
+  Args:
+    source: A file, or its path.
+    size: Pixels on a side of the result.
+
+  Returns:
+    Red, green and blue, uint8 [size, size, 3].
+
+  Raises:
+    One of `UNREADABLE`: If the photo is damaged, of another format than photos
+      have, or has more than 100 megapixels.
+  """
+  with Image.open(source, formats=_FORMATS) as image:
+    if image.width * image.height > _MAX_PIXELS:
+      raise ValueError(
+          f'Expected at most {_MAX_PIXELS:,} pixels, found {image.width} x'
+          f' {image.height}.'
+      )
+    return to_square(image, size)
 
 
 def to_square(image: Image.Image, size: int) -> np.ndarray:

@@ -12,6 +12,7 @@ import gzip
 import json
 import os
 from typing import Any, Optional
+import zlib
 
 import numpy as np
 
@@ -133,7 +134,7 @@ def _lines(path: str) -> Iterator[tuple[int, bytes]]:
       for number, line in enumerate(f, start=1):
         if line.strip():
           yield number, line
-    except (gzip.BadGzipFile, EOFError) as e:
+    except (gzip.BadGzipFile, EOFError, zlib.error) as e:
       raise errors.DataError(
           f'Expected a gzip file in {path}, found something else, or a file'
           f' that was cut short: {e}.'
@@ -145,7 +146,7 @@ def _parse(line: bytes, where: str) -> dict[str, Any]:
     fields = json.loads(line.decode())
   except UnicodeDecodeError as e:
     raise errors.DataError(f'Expected UTF-8 text {where}, found {e}.') from e
-  except json.JSONDecodeError as e:
+  except (json.JSONDecodeError, RecursionError) as e:
     raise errors.DataError(f'Expected a JSON object {where}, found {e}.') from e
   if not isinstance(fields, dict):
     raise errors.DataError(
@@ -171,7 +172,7 @@ def _time(value: Any, where: str) -> float:
     return float(value)
   try:
     time = datetime.datetime.fromisoformat(value)
-  except (TypeError, ValueError) as e:
+  except (OverflowError, TypeError, ValueError) as e:
     raise errors.DataError(
         f'Expected a date such as 2014-01-22T04:00:55 {where}, found'
         f' {value!r}.'

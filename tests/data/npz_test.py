@@ -4,6 +4,7 @@
 
 import os
 import tempfile
+import zipfile
 
 from absl.testing import absltest
 from absl.testing import parameterized
@@ -106,6 +107,32 @@ class ReadImagesTest(parameterized.TestCase):
       npz.read_images(
           self.path, examples='pixels', label='label', person='person'
       )
+
+  @parameterized.parameters(
+      "{'descr': '<f8', 'fortran_order': False, 'shape': (10000000000000,)}",
+      "{'descr': '<f8', 'fortran_order': False, 'shape': " + '(' * 5000,
+      "{'descr': ",
+  )
+  def test_header_that_lies(self, header):
+    data = header.encode() + b'\n'
+    member = b'\x93NUMPY\x01\x00' + len(data).to_bytes(2, 'little') + data
+    with zipfile.ZipFile(self.path, 'w') as archive:
+      archive.writestr('pixels.npy', member)
+    with self.assertRaisesRegex(errors.DataError, "'pixels' .*cannot be read"):
+      npz.load(self.path, ['pixels'])
+
+  @parameterized.parameters((8, b'\x63\x00'), (6, b'\x01\x00'))
+  def test_unknown_compression_and_encryption(self, offset, value):
+    np.savez(self.path, pixels=np.zeros(3))
+    with open(self.path, 'rb') as f:
+      content = bytearray(f.read())
+    content[offset : offset + 2] = value
+    directory = content.index(b'PK\x01\x02') + 2 + offset
+    content[directory : directory + 2] = value
+    with open(self.path, 'wb') as f:
+      f.write(content)
+    with self.assertRaisesRegex(errors.DataError, "'pixels' .*cannot be read"):
+      npz.load(self.path, ['pixels'])
 
   def test_missing_file(self):
     with self.assertRaisesRegex(errors.MissingFileError, 'file .*none.npz'):

@@ -2,16 +2,23 @@
 # SPDX-License-Identifier: Apache-2.0
 """Reading weights from files that other programs wrote."""
 
+import dataclasses
+import io
+import json
 import os
 import re
 import tempfile
+import zipfile
 
 from absl.testing import absltest
 from absl.testing import parameterized
+import h5py
 import numpy as np
 import safetensors.numpy
+import tensorflow as tf
 
 from tasks.networks import resnet
+from tff_partial import errors
 from tff_partial.experiments import pretrained
 from tff_partial.learning import partition
 
@@ -34,6 +41,64 @@ def _variables(values):
       partition.VariableInfo(path, value.shape, 'float32', personal=False)
       for path, value in values.items()
   ]
+
+
+def _write_archive(path, parts):
+  with zipfile.ZipFile(path, 'w') as archive:
+    for name, contents in parts.items():
+      archive.writestr(name, contents)
+
+
+def _add_layer(path, written, kind):
+  """Adds a layer of the kinds with which .keras files have run programs."""
+  with zipfile.ZipFile(path) as archive:
+    parts = {name: archive.read(name) for name in archive.namelist()}
+  config = json.loads(parts['config.json'])
+  layers = config['config']['layers']
+  if kind == 'lambda':  # The function is `os.system`, the input a command.
+    layer = {
+        'module': 'keras.layers',
+        'class_name': 'Lambda',
+        'config': {
+            'name': 'evil',
+            'function': {
+                'module': 'builtins',
+                'class_name': 'function',
+                'config': 'system',
+                'registered_name': 'system',
+            },
+        },
+        'inbound_nodes': [[f'touch {written}', {}]],
+    }
+    layer['config']['function']['module'] = 'os'
+  else:
+    layer = {
+        'class_name': 'TFOpLambda',
+        'config': {'name': 'evil', 'function': 'io.write_file'},
+        'inbound_nodes': [[written, {'contents': 'here I was'}]],
+    }
+  layers.append({**layer, 'name': 'evil'})
+  parts['config.json'] = json.dumps(config).encode()
+  _write_archive(path, parts)
+
+
+def _replace(group, name, kind, secret, other):
+  """Puts something into an HDF5 file that is not there or not that large."""
+  del group[name]
+  if kind == 'external':
+    group.create_dataset(
+        name, (3,), np.float32, external=[(secret, 0, h5py.h5f.UNLIMITED)]
+    )
+  elif kind == 'virtual':
+    layout = h5py.VirtualLayout((3,), np.float32)
+    layout[:] = h5py.VirtualSource(other, 'bias', (3,))
+    group.create_virtual_dataset(name, layout)
+  elif kind == 'soft':
+    group[name] = h5py.SoftLink('/elsewhere')
+  elif kind == 'link':
+    group[name] = h5py.ExternalLink(other, 'bias')
+  else:  # Four terabytes, of which the file has nothing.
+    group.create_dataset(name, (10**12,), np.float32, chunks=(10**6,))
 
 
 class PretrainedTest(parameterized.TestCase):
@@ -63,6 +128,94 @@ class PretrainedTest(parameterized.TestCase):
     self.assert_same(
         pretrained.load(self.path(name), _variables(expected)), expected
     )
+
+  def test_keras_file_of_a_sequential_model(self):
+    model = tf.keras.Sequential(
+        [
+            tf.keras.layers.InputLayer([2]),
+            tf.keras.layers.Dense(3, name='first'),
+            tf.keras.layers.BatchNormalization(name='norm'),
+            tf.keras.layers.Dense(3, name='second'),
+        ]
+    )
+    for variable in model.variables:
+      variable.assign(np.random.default_rng(0).normal(size=variable.shape))
+    model.save(self.path('model.keras'))
+    expected = _values(model)
+    variables = [
+        dataclasses.replace(v, trainable='moving' not in v.path)
+        for v in _variables(expected)
+    ]
+    self.assert_same(
+        pretrained.load(self.path('model.keras'), variables), expected
+    )
+
+  def test_arrays_without_a_variable_keep_their_numbers(self):
+    _model().save(self.path('model.keras'))
+    [head] = [v for v in _variables(_values(_model())) if v.path == 'head/bias']
+    found = pretrained.load(self.path('model.keras'), [head])
+    self.assertIn('head/0', found)
+    self.assertIn('stem_norm/1', found)
+
+  @parameterized.parameters('h5', 'keras', 'lambda', 'op')
+  def test_no_program_in_a_file_runs(self, kind):
+    written = self.path('written')
+    path = self.path('model.keras')
+    inputs = tf.keras.Input([2])
+    outputs = tf.keras.layers.Dense(3, name='head')(inputs)
+    if kind == 'h5':
+      # A file of the older format with the newer one's name: Keras goes by what
+      # is in it, and runs bytecode.
+      program = f"open({written!r}, 'w').close()"
+      outputs = tf.keras.layers.Lambda(
+          eval(f'lambda x: (exec({program!r}), x)[1]')
+      )(outputs)
+    model = tf.keras.Model(inputs, outputs)
+    if kind == 'h5':
+      model.save(path, save_format='h5')
+      os.remove(written)  # Written when the model was built.
+    else:
+      model.save(path)
+    expected = _values(model)
+    if kind in ('lambda', 'op'):
+      _add_layer(path, written, kind)
+    try:
+      self.assert_same(pretrained.load(path, _variables(expected)), expected)
+    except errors.DataError:
+      self.assertEqual(kind, 'h5')
+    self.assertFalse(os.path.exists(written))
+
+  @parameterized.parameters('external', 'virtual', 'soft', 'link', 'huge')
+  def test_hdf5_that_is_not_in_the_file_is_refused(self, kind):
+    _model().save_weights(self.path('weights.h5'))
+    _model().save(self.path('model.keras'))
+    secret = self.path('secret')
+    with open(secret, 'wb') as f:
+      f.write(b'secret  ' * 100)
+    with h5py.File(self.path('other.h5'), 'w') as f:
+      f['bias'] = np.arange(3, dtype=np.float32)
+    with h5py.File(self.path('weights.h5'), 'a') as f:
+      _replace(f['head/head'], 'bias:0', kind, secret, self.path('other.h5'))
+    with self.assertRaisesRegex(errors.DataError, 'not in this|link|larger'):
+      pretrained.load(self.path('weights.h5'), [])
+    with zipfile.ZipFile(self.path('model.keras')) as archive:
+      parts = {name: archive.read(name) for name in archive.namelist()}
+    weights = io.BytesIO(parts['model.weights.h5'])
+    with h5py.File(weights, 'a') as f:
+      dense = f['_layer_checkpoint_dependencies/dense/vars']
+      _replace(dense, '1', kind, secret, self.path('other.h5'))
+    parts['model.weights.h5'] = weights.getvalue()
+    _write_archive(self.path('model.keras'), parts)
+    with self.assertRaisesRegex(errors.DataError, 'not in this|link|larger'):
+      pretrained.load(self.path('model.keras'), [])
+
+  def test_archive_that_unpacks_to_more_than_its_size_is_refused(self):
+    with zipfile.ZipFile(
+        self.path('model.keras'), 'w', zipfile.ZIP_DEFLATED
+    ) as archive:
+      archive.writestr('config.json', b' ' * 10**7)
+    with self.assertRaisesRegex(errors.DataError, 'larger than the archive'):
+      pretrained.load(self.path('model.keras'), [])
 
   def test_safetensors_with_dots_or_slashes(self):
     expected = _values(_model())
@@ -137,7 +290,7 @@ class PretrainedTest(parameterized.TestCase):
 
   @parameterized.parameters(
       ('model.bin', b'', 'Expected a file of .safetensors, .keras, .h5, found'),
-      ('model.keras', b'x', 'cannot be loaded'),
+      ('model.keras', b'x', 'cannot be read'),
       ('model.h5', b'x', 'named weights'),
       ('model.safetensors', b'x', 'Expected a safetensors file'),
   )

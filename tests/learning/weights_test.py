@@ -12,6 +12,7 @@ from absl.testing import parameterized
 import numpy as np
 import tensorflow_federated as tff
 
+from tff_partial import errors
 from tff_partial.learning import partition
 from tff_partial.learning import weights
 
@@ -140,6 +141,12 @@ class WeightsTest(parameterized.TestCase):
     self.save()
     self.path.write_bytes(damage(self.path.read_bytes()))
     with self.assertRaisesRegex(ValueError, 'a safetensors file, found'):
+      weights.load(self.path)
+
+  def test_file_with_an_unknown_element_type(self):
+    header = b'{"a":{"dtype":"F8_E4M3","shape":[2],"data_offsets":[0,2]}}'
+    self.path.write_bytes(len(header).to_bytes(8, 'little') + header + b'xx')
+    with self.assertRaisesRegex(errors.DataError, 'a safetensors file, found'):
       weights.load(self.path)
 
   def test_file_that_cannot_be_written_leaves_the_old_one(self):

@@ -12,6 +12,7 @@ import tensorflow as tf
 import tensorflow_federated as tff
 from tensorflow_federated.proto.v0 import executor_pb2
 
+from tff_partial import errors
 from tff_partial.runtime import messages
 
 _MATRIX = np.arange(6, dtype=np.float32).reshape([2, 3])
@@ -104,8 +105,58 @@ class MessagesTest(parameterized.TestCase):
     type_spec = tff.FederatedType(tff.SequenceType(np.int64), tff.CLIENTS)
     message = executor_pb2.Value()
     messages.write(message, [tf.data.Dataset.range(3)], type_spec)
-    (dataset,) = messages.read(message, type_spec)
+    (dataset,), _ = tff.framework.deserialize_value(message, type_spec)
     self.assertEqual(list(dataset.as_numpy_iterator()), [0, 1, 2])
+
+  def test_what_is_not_of_the_type_is_refused(self):
+    floats = tff.TensorType(np.float32, [3])
+    pair = tff.types.to_type([('a', np.int32), ('b', np.int32)])
+    at_clients = tff.FederatedType(np.int32, tff.CLIENTS)
+    at_server = tff.FederatedType(np.int32, tff.SERVER)
+    dataset = tff.SequenceType(np.int64)
+    for value, sent, asked in (
+        (np.ones([7], np.float32), tff.TensorType(np.float32, [7]), floats),
+        (np.ones([3], np.int32), tff.TensorType(np.int32, [3]), floats),
+        (
+            np.ones([3, 1], np.float32),
+            tff.TensorType(np.float32, [3, 1]),
+            floats,
+        ),
+        (np.float32(1), tff.TensorType(np.float32), tff.TensorType(np.int32)),
+        ('a', tff.TensorType(np.str_), tff.TensorType(np.int32)),
+        ([1], tff.types.to_type([np.int32]), tff.TensorType(np.int32)),
+        ([1], tff.types.to_type([np.int32]), pair),
+        ([1, 2], tff.types.to_type([('b', np.int32), ('a', np.int32)]), pair),
+        ([1], at_clients, at_server),
+        ([1], at_clients, tff.TensorType(np.int32)),
+        (1, tff.TensorType(np.int32), at_server),
+        (tf.data.Dataset.range(3), dataset, tff.TensorType(np.int64)),
+        (tf.data.Dataset.range(3), dataset, dataset),
+    ):
+      with self.subTest(sent=str(sent), asked=str(asked)):
+        message, _ = tff.framework.serialize_value(value, sent)
+        with self.assertRaisesRegex(errors.WorkerError, 'Expected .*, found'):
+          messages.read(message, asked)
+
+  @parameterized.parameters(
+      dict(dim=[-1]), dict(dim=[2**62]), dict(dim=[3], unknown_rank=True)
+  )
+  def test_shapes_that_lie_are_refused(self, dim, unknown_rank=False):
+    type_spec = tff.TensorType(np.float32, [None])
+    message, _ = tff.framework.serialize_value(
+        np.ones([3], np.float32), type_spec
+    )
+    message.array.shape.dim[:] = dim
+    message.array.shape.unknown_rank = unknown_rank
+    with self.assertRaisesRegex(errors.WorkerError, 'Expected float32'):
+      messages.read(message, type_spec)
+
+  def test_another_number_of_clients_is_refused(self):
+    type_spec = tff.FederatedType(np.int32, tff.CLIENTS)
+    message, _ = tff.framework.serialize_value([1, 2], type_spec)
+    self.assertEqual(messages.read(message, type_spec, num_clients=2), [1, 2])
+    with self.assertRaisesRegex(errors.WorkerError, 'Expected .*CLIENTS'):
+      messages.read(message, type_spec, num_clients=3)
 
   @parameterized.parameters(
       ([1], tff.types.to_type([np.int32, np.int32])),

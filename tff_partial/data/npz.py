@@ -4,7 +4,9 @@
 
 import collections
 from collections.abc import Sequence
+import lzma
 import os
+import tokenize
 from typing import Any
 import zipfile
 import zlib
@@ -14,6 +16,22 @@ import tensorflow as tf
 
 from tff_partial import errors
 from tff_partial.data import people
+
+# Raised for arrays of objects, for damaged members, and for headers that claim
+# more than memory, encryption, or what Python cannot parse or unpack.
+_UNREADABLE = (
+    EOFError,
+    MemoryError,
+    NotImplementedError,
+    RecursionError,
+    RuntimeError,
+    SyntaxError,
+    ValueError,
+    lzma.LZMAError,
+    tokenize.TokenError,
+    zipfile.BadZipFile,
+    zlib.error,
+)
 
 
 def add_parser(kinds: Any, **kwargs: Any) -> Any:
@@ -141,8 +159,7 @@ def load(path: str, names: Sequence[str]) -> dict[str, np.ndarray]:
         )
       try:
         arrays[name] = archive[name]
-      # Raised for arrays of objects and for damaged members.
-      except (ValueError, EOFError, zipfile.BadZipFile, zlib.error) as e:
+      except _UNREADABLE as e:
         raise errors.DataError(
             f'Expected numbers or text in array {name!r} of {path}, found an'
             f' array that cannot be read: {e}.'

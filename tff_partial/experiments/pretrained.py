@@ -3,7 +3,8 @@
 """Weights of models trained elsewhere, by this model's variable paths.
 
   * Keras: `.keras` and `.h5` files, but not `.weights.h5` files, in which
-    variables have numbers in place of names;
+    variables have numbers in place of names. The file's model is not built
+    (`keras_files.py`);
   * safetensors: paths such as `head/kernel` or `head.kernel`;
   * PyTorch's ResNet-18 in a safetensors file: paths such as
     `layer1.0.conv1.weight`, with its own order of a kernel's dimensions.
@@ -18,24 +19,13 @@ import os
 import re
 
 from absl import logging
-import h5py
 import numpy as np
-import tensorflow as tf
 
 from tff_partial import errors
-from tff_partial.learning import adapters
-from tff_partial.learning import group_norm
+from tff_partial.experiments import keras_files
 from tff_partial.learning import partition
 from tff_partial.learning import weights
 
-_LAYERS = {
-    layer.__name__: layer
-    for layer in (
-        adapters.BottleneckAdapter,
-        adapters.ConvAdapter,
-        group_norm.GroupNorm,
-    )
-}
 _PYTORCH = re.compile(r'^layer\d\.\d\.conv\d\.weight$')
 # In order; what matches none keeps its name and is reported as not used.
 _FROM_PYTORCH = (
@@ -76,7 +66,7 @@ def load(
     OSError: If there is no such file.
     ValueError: If it has another format, or is damaged.
   """
-  values = _read(os.fspath(path))
+  values = _read(os.fspath(path), variables)
   shapes = {v.path: v.shape for v in variables}
   differ = {
       name: value.shape
@@ -97,7 +87,9 @@ def load(
   return {name: v for name, v in values.items() if name not in differ}
 
 
-def _read(path: str) -> dict[str, np.ndarray]:
+def _read(
+    path: str, variables: Sequence[partition.VariableInfo]
+) -> dict[str, np.ndarray]:
   """All arrays of a file by path, with '/' between the parts of a path."""
   if not os.path.isfile(path):
     raise errors.MissingFileError(
@@ -105,8 +97,8 @@ def _read(path: str) -> dict[str, np.ndarray]:
     )
   readers = {
       '.safetensors': _read_safetensors,
-      '.keras': _read_keras,
-      '.h5': _read_h5,
+      '.keras': lambda path: keras_files.read_keras(path, variables),
+      '.h5': keras_files.read_h5,
   }
   extension = os.path.splitext(path)[1]
   if extension not in readers:
@@ -135,40 +127,3 @@ def _from_pytorch(values: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
       value = value.transpose()
     result[name] = value
   return result
-
-
-def _read_keras(path: str) -> dict[str, np.ndarray]:
-  try:
-    model = tf.keras.models.load_model(
-        path, custom_objects=_LAYERS, compile=False
-    )
-  # Whatever a damaged archive or a layer that is not known here leads to.
-  except Exception as e:
-    raise errors.DataError(
-        f'Expected a Keras model in {path}, found one that cannot be loaded:'
-        f' {e}. Save its variables by path as safetensors.'
-    ) from e
-  return {
-      name.replace('.', '/'): variable.numpy()
-      for name, variable in model.get_weight_paths().items()
-  }
-
-
-def _read_h5(path: str) -> dict[str, np.ndarray]:
-  try:
-    with h5py.File(path) as f:
-      layers = f['model_weights'] if 'model_weights' in f else f
-      return {
-          _text(name).removesuffix(':0'): layers[_text(layer)][name][()]
-          for layer in layers.attrs['layer_names']
-          for name in layers[_text(layer)].attrs['weight_names']
-      }
-  except (OSError, KeyError) as e:
-    raise errors.DataError(
-        f'Expected a Keras file with named weights in {path}, found none or a'
-        f' damaged one: {e}. Save the model as .keras instead.'
-    ) from e
-
-
-def _text(name: str | bytes) -> str:
-  return name.decode() if isinstance(name, bytes) else name

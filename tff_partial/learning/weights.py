@@ -76,7 +76,8 @@ def load(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
     )
   try:
     return safetensors.numpy.load_file(path)
-  except safetensors.SafetensorError as e:
+  # The others are for element types that NumPy does not have.
+  except (safetensors.SafetensorError, AttributeError, KeyError) as e:
     raise errors.DataError(
         f'Expected a safetensors file, found {path}, which is not one or is'
         f' damaged: {e}.'

@@ -21,6 +21,8 @@ from typing import Any
 import grpc
 import tensorflow_federated as tff
 
+from tff_partial import errors
+
 # Set this environment variable to 1 to use TFF's own executor.
 PLAIN_EXECUTOR = 'TFF_PARTIAL_PLAIN_EXECUTOR'
 CHANNEL_OPTIONS = (
@@ -30,6 +32,9 @@ CHANNEL_OPTIONS = (
     ('grpc.enable_http_proxy', 0),
 )
 
+# With an empty request, which frees no values. Only a TFF worker accepts it; a
+# proxy in front of a machine that it cannot reach does not.
+_PING = '/tensorflow_federated.v0.ExecutorGroup/Dispose'
 # Collecting garbage takes longer than a compilation that is shorter than this.
 _LONG_SECONDS = 2.0
 # The worker frees a value when it is freed here. By default TFF would leave up
@@ -83,6 +88,15 @@ def give_back_memory() -> None:
     ctypes.CDLL(None).malloc_trim(0)
 
 
+def ping(channel: grpc.Channel, *, seconds: float) -> None:
+  """Asks a worker for an answer.
+
+  Raises:
+    grpc.RpcError: If it does not answer within this time.
+  """
+  channel.unary_unary(_PING)(b'', timeout=seconds)
+
+
 def create_context(
     channel: grpc.Channel, compiler: Compiler
 ) -> tff.framework.SyncExecutionContext:
@@ -114,6 +128,7 @@ def create_context(
 def _executors(stub: '_Stub') -> Callable[[], tff.framework.RemoteExecutor]:
   """Returns a function that creates executors."""
   if os.environ.get(PLAIN_EXECUTOR) == '1':
+    stub.refuse_programs = True
     return functools.partial(
         tff.framework.RemoteExecutor, stub, dispose_batch_size=_DISPOSE_AT_ONCE
     )
@@ -142,6 +157,22 @@ class _UnwatchedChannel:
     pass
 
 
+def _refuse_programs(message: Any) -> None:
+  """Checks that a worker's answer has arrays alone, at every level."""
+  kind = message.WhichOneof('value')
+  if kind == 'struct':
+    for element in message.struct.element:
+      _refuse_programs(element.value)
+  elif kind == 'federated':
+    for value in message.federated.value:
+      _refuse_programs(value)
+  elif kind != 'array':
+    raise errors.WorkerError(
+        f'Expected numbers from the worker, found {kind or "nothing"}. Do not'
+        ' use this worker any more: it is damaged, or somebody has replaced it.'
+    )
+
+
 def _no_retry(name: str) -> Callable[[Any, Any], Any]:
   """Wraps a call of TFF's stub so that a failure is not repeated."""
   method = getattr(tff.framework.RemoteExecutorGrpcStub, name)
@@ -156,14 +187,27 @@ def _no_retry(name: str) -> Callable[[Any, Any], Any]:
 
 
 class _Stub(tff.framework.RemoteExecutorGrpcStub):
-  """TFF's calls to a worker; failed calls are not repeated."""
+  """TFF's calls to a worker; failed calls are not repeated.
+
+  Attributes:
+    refuse_programs: Whether to refuse answers that contain a program, which
+      TFF's own executor would run. Ours checks answers by itself.
+  """
+
+  refuse_programs = False
 
   get_executor = _no_retry('get_executor')
   create_value = _no_retry('create_value')
   create_struct = _no_retry('create_struct')
   create_call = _no_retry('create_call')
   create_selection = _no_retry('create_selection')
-  compute = _no_retry('compute')
+  _compute = _no_retry('compute')
+
+  def compute(self, request):
+    response = self._compute(request)
+    if self.refuse_programs:
+      _refuse_programs(response.value)
+    return response
 
   def dispose(self, request):
     # Destructors call this, also after the worker and its values are gone.

@@ -56,6 +56,11 @@ class Executor(tff.framework.RemoteExecutor):
   ):
     super().__init__(stub, dispose_batch_size=dispose_batch_size)
     self._cache = cache
+    self._num_clients: Optional[int] = None
+
+  def set_cardinalities(self, cardinalities):
+    super().set_cardinalities(cardinalities)
+    self._num_clients = cardinalities.get(tff.CLIENTS)
 
   async def create_value(self, value, type_spec=None):
     if isinstance(type_spec, tff.FunctionType):
@@ -73,4 +78,8 @@ class Executor(tff.framework.RemoteExecutor):
     request = executor_pb2.ComputeRequest(
         executor=self._executor_id, value_ref=value_ref
     )
-    return messages.read(self._stub.compute(request).value, type_spec)
+    return messages.read(
+        self._stub.compute(request).value,
+        type_spec,
+        num_clients=self._num_clients,
+    )

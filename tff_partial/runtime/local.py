@@ -32,6 +32,10 @@ from tff_partial import errors
 from tff_partial.runtime import connection
 from tff_partial.runtime import worker_process
 
+_CONNECT_SECONDS = 60.0
+# gRPC would close an idle connection after half an hour and make a new one, but
+# nobody can connect to a worker a second time.
+_ALWAYS_CONNECTED = ('grpc.client_idle_timeout_ms', 2**31 - 1)
 _EXIT_SECONDS = 1.0  # A process that dies breaks its connection before it ends.
 
 
@@ -142,17 +146,28 @@ class _Worker:
       variables: dict[str, str],
       compiler: connection.Compiler,
   ):
-    """Starts the process and waits until it accepts connections."""
-    port = worker_process.unused_port()
+    """Starts the process and connects to it."""
     self._process = worker_process.WorkerProcess(
-        port,
+        None,
         max_concurrent_clients=max_concurrent_clients,
         log=log,
         variables=variables,
     )
     self._channel = grpc.insecure_channel(
-        f'localhost:{port}', connection.CHANNEL_OPTIONS
+        self._process.target, (*connection.CHANNEL_OPTIONS, _ALWAYS_CONNECTED)
     )
+    try:
+      connection.ping(self._channel, seconds=_CONNECT_SECONDS)
+    except grpc.RpcError as error:
+      how = str(error.details())
+      if self.has_died():
+        how = self.how_it_ended()
+      self.stop()
+      raise errors.WorkerError(
+          f'The TFF worker does not answer: {how} Run `python run_experiment.py'
+          ' --doctor`.'
+      ) from error
+    self._process.refuse_others()
     self.context = connection.create_context(self._channel, compiler)
 
   def has_died(self) -> bool:

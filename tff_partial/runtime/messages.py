@@ -7,14 +7,18 @@ messages of the parts and copies them into the message of the whole, so a model
 of 49 MB is copied about ten times. Here every part is written in place. TFF
 also checks and traces every part of a value, which takes most of the time of a
 call for small models.
+
+Nor does TFF check what a worker answers; see `read`.
 """
 
 import functools
-from typing import Any
+from typing import Any, Optional
 
 import numpy as np
 import tensorflow_federated as tff
 from tensorflow_federated.proto.v0 import executor_pb2
+
+from tff_partial import errors
 
 
 def write(message: executor_pb2.Value, value: Any, type_spec: tff.Type) -> None:
@@ -60,35 +64,136 @@ def write(message: executor_pb2.Value, value: Any, type_spec: tff.Type) -> None:
   message.CopyFrom(tff.framework.serialize_value(value, type_spec)[0])
 
 
-def read(message: executor_pb2.Value, type_spec: tff.Type) -> Any:
-  """Reads a value from a message.
+class UnexpectedAnswerError(errors.WorkerError, ValueError):
+  """A worker sent something other than what it was asked for."""
+
+
+def read(
+    message: executor_pb2.Value,
+    type_spec: tff.Type,
+    *,
+    num_clients: Optional[int] = None,
+) -> Any:
+  """Reads a value from a worker's answer, which may be hostile.
+
+  TFF reads whatever kind of value a message has. One kind is a graph for a
+  `tf.data.Dataset`, which TensorFlow executes, and which can read and write
+  files. So here a message must have the kind, dtype and shape of its type, and
+  no type is read as a dataset.
 
   Args:
     message: A worker's answer.
     type_spec: The type of the value.
+    num_clients: Number of values that a value at clients has; `None` for any.
 
   Returns:
     The value, as `tff.framework.deserialize_value` returns it.
 
   Raises:
-    ValueError: If the message holds no value of the type.
+    UnexpectedAnswerError: If the message holds no value of the type.
   """
   kind = message.WhichOneof('value')
-  if kind == 'struct' and isinstance(type_spec, tff.StructType):
+  if isinstance(type_spec, tff.StructType) and kind == 'struct':
     elements = message.struct.element
+    _check(len(elements) == len(type_spec), message, type_spec)
     return tff.structure.Struct(
-        (element.name or None, read(element.value, part_type))
-        for element, part_type in zip(elements, type_spec)
+        [
+            (
+                _name(element, name),
+                read(element.value, part, num_clients=num_clients),
+            )
+            for element, (name, part) in zip(
+                elements, tff.structure.iter_elements(type_spec)
+            )
+        ]
     )
-  if kind == 'federated' and isinstance(type_spec, tff.FederatedType):
-    if values := message.federated.value:
-      if type_spec.all_equal:
-        return read(values[0], type_spec.member)
-      return [read(value, type_spec.member) for value in values]
-  if kind == 'array' and _has_plain_bytes(type_spec):
-    array = np.frombuffer(message.array.content, type_spec.dtype.type)
-    return array.reshape(message.array.shape.dim)
-  return tff.framework.deserialize_value(message, type_spec)[0]
+  if isinstance(type_spec, tff.FederatedType) and kind == 'federated':
+    return _read_federated(message, type_spec, num_clients)
+  _check(
+      isinstance(type_spec, tff.TensorType) and kind == 'array',
+      message,
+      type_spec,
+  )
+  return _read_array(message, type_spec)
+
+
+def _read_federated(
+    message: executor_pb2.Value,
+    type_spec: tff.FederatedType,
+    num_clients: Optional[int],
+) -> Any:
+  values = message.federated.value
+  placement = message.federated.type.placement.value.uri
+  _check(placement == type_spec.placement.uri, message, type_spec)
+  if not values:
+    raise UnexpectedAnswerError(
+        f'Expected {type_spec} from the worker, found no data.'
+    )
+  if type_spec.all_equal:
+    return read(values[0], type_spec.member, num_clients=num_clients)
+  _check(num_clients in (None, len(values)), message, type_spec)
+  return [read(v, type_spec.member, num_clients=num_clients) for v in values]
+
+
+def _read_array(message: executor_pb2.Value, type_spec: tff.TensorType) -> Any:
+  found = message.array
+  shape = tuple(found.shape.dim)
+  dtype = type_spec.dtype.type
+  _check(
+      found.dtype == _empty(dtype).array.dtype
+      and not found.shape.unknown_rank
+      and all(n >= 0 for n in shape)
+      and _has_shape(shape, type_spec),
+      message,
+      type_spec,
+  )
+  try:
+    if _has_plain_bytes(type_spec):
+      return np.frombuffer(found.content, dtype).reshape(shape)
+    return tff.framework.deserialize_value(message, type_spec)[0]
+  except ValueError as e:  # Too many or too few numbers.
+    raise _unexpected(message, type_spec) from e
+
+
+def _name(
+    element: executor_pb2.Value.Struct.Element, expected: Optional[str]
+) -> Optional[str]:
+  """The name of a part, which a worker may have dropped."""
+  found = element.name or None
+  if found not in (None, expected):
+    raise UnexpectedAnswerError(
+        f'Expected a part named {expected!r} from the worker, found {found!r}.'
+        ' Do not use this worker any more.'
+    )
+  return found
+
+
+def _check(ok: bool, message: executor_pb2.Value, type_spec: tff.Type) -> None:
+  if not ok:
+    raise _unexpected(message, type_spec)
+
+
+def _unexpected(
+    message: executor_pb2.Value, type_spec: tff.Type
+) -> UnexpectedAnswerError:
+  kind = message.WhichOneof('value')
+  details = ''
+  if kind == 'array':
+    details = f' of dtype {message.array.dtype} and shape'
+    details += f' {list(message.array.shape.dim)[:10]}'
+  return UnexpectedAnswerError(
+      f'Expected {type_spec.compact_representation()[:200]} from the worker,'
+      f' found {kind or "nothing"}{details}. Do not use this worker any more:'
+      ' it is damaged, or somebody has replaced it.'
+  )
+
+
+def _has_shape(shape: tuple[int, ...], type_spec: tff.TensorType) -> bool:
+  if type_spec.shape is None:
+    return True
+  return len(type_spec.shape) == len(shape) and all(
+      n in (None, m) for n, m in zip(type_spec.shape, shape)
+  )
 
 
 def _has_plain_bytes(type_spec: tff.Type) -> bool:
@@ -102,12 +207,10 @@ def _has_plain_bytes(type_spec: tff.Type) -> bool:
 
 def _is_plain(value: np.ndarray, type_spec: tff.TensorType) -> bool:
   """Whether the array has this type, and TFF writes its bytes."""
-  shape = type_spec.shape
   return (
       _has_plain_bytes(type_spec)
       and value.dtype == np.dtype(type_spec.dtype.type)
-      and len(shape) == value.ndim
-      and all(n in (None, m) for n, m in zip(shape, value.shape))
+      and _has_shape(value.shape, type_spec)
   )
 
 
@@ -115,4 +218,5 @@ def _is_plain(value: np.ndarray, type_spec: tff.TensorType) -> bool:
 def _empty(dtype: type[np.generic]) -> executor_pb2.Value:
   """Returns TFF's message for an empty array."""
   type_spec = tff.TensorType(dtype, [0])
-  return tff.framework.serialize_value(np.zeros([0], dtype), type_spec)[0]
+  zeros = np.zeros([0], object if dtype is np.str_ else dtype)
+  return tff.framework.serialize_value(zeros, type_spec)[0]

@@ -29,9 +29,6 @@ from tff_partial.runtime import local
 from tff_partial.runtime import verification
 from tff_partial.runtime import worker_process
 
-# With an empty request, which frees no values. Only a TFF worker accepts it; a
-# proxy in front of a machine that it cannot reach does not.
-_PING = '/tensorflow_federated.v0.ExecutorGroup/Dispose'
 _OPTIONS = (
     *connection.CHANNEL_OPTIONS,
     # Otherwise channels to one address share a connection, and a new channel
@@ -193,7 +190,7 @@ class RemoteWorker:
     """Returns the error if the worker does not answer."""
     with grpc.insecure_channel(self.name, _OPTIONS) as channel:
       try:
-        channel.unary_unary(_PING)(b'', timeout=self._timing.ping_seconds)
+        connection.ping(channel, seconds=self._timing.ping_seconds)
       except grpc.RpcError as error:
         return error
     return None

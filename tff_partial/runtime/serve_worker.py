@@ -64,7 +64,7 @@ def serve(host: str, port: int, max_concurrent_clients: int) -> None:
     # A socket stays in the namespace where it was created.
     listener = socket.create_server((host, port))
     _enter_private_network()
-    worker_port = worker_process.unused_port()
+    worker_port = 0
   with tempfile.TemporaryFile() as log:
     worker = worker_process.WorkerProcess(
         worker_port,
@@ -81,7 +81,7 @@ def serve(host: str, port: int, max_concurrent_clients: int) -> None:
       )
       if listener is not None:
         threading.Thread(
-            target=lambda: asyncio.run(_relay(listener, worker_port)),
+            target=lambda: asyncio.run(_relay(listener, worker.port)),
             daemon=True,
         ).start()
       worker.wait()

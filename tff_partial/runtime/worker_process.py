@@ -2,12 +2,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """Finds, starts and ends TFF's `worker_binary`. No TensorFlow here.
 
-The worker listens on a port at every address of the machine; it has no flag to
-restrict this. Its protocol has no passwords: whoever reaches the port can run
-computations.
+The worker by itself listens on a port at every address of the machine and has
+no flag to restrict this. Its protocol has no passwords: whoever reaches the
+port can run programs as the user. So a worker for this program alone is given a
+socket that only this program can reach (`private_socket.py`).
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent import futures
 import contextlib
 import importlib.util
@@ -19,11 +20,14 @@ import subprocess
 import sys
 import threading
 import time
-from typing import BinaryIO
+from typing import BinaryIO, Optional
 
+from absl import logging
 import humanize
+import psutil
 
 from tff_partial import errors
+from tff_partial.runtime import private_socket
 
 _START_SECONDS = 60.0
 _POLL_SECONDS = 0.01
@@ -119,7 +123,7 @@ class WorkerProcess:
 
   def __init__(
       self,
-      port: int,
+      port: Optional[int],
       *,
       max_concurrent_clients: int,
       log: BinaryIO,
@@ -128,7 +132,9 @@ class WorkerProcess:
     """Starts the process and waits until it accepts connections.
 
     Args:
-      port: The port where it listens.
+      port: The port where it listens, at every address; 0 for an unused one.
+        `None` for a socket that only this program can reach. Where this cannot
+        be had, a warning says why, and the worker listens at an unused port.
       max_concurrent_clients: Number of clients that compute at the same time
         and share the cores; 0 for all.
       log: A file for its output.
@@ -139,28 +145,30 @@ class WorkerProcess:
         minute.
     """
     self._log = log
-    self._process = _start(
-        [
-            str(binary()),
-            f'--port={port}',
-            f'--max_concurrent_computation_calls={max_concurrent_clients}',
-        ],
-        stdin=subprocess.DEVNULL,
-        stdout=log,
-        stderr=log,
-        start_new_session=True,  # Ctrl-C must not reach the worker.
-        env={
-            **_defaults(max_concurrent_clients),
-            **os.environ,
-            'TF_CPP_MIN_LOG_LEVEL': '2',
-            **variables,
-        },
-    )
-    try:
-      self._wait_until_it_serves(port)
-    except BaseException:
-      self.stop()
-      raise
+    self._max_concurrent_clients = max_concurrent_clients
+    self._variables = variables
+    self._socket: Optional[private_socket.PrivateSocket] = None
+    self._port = 0
+    if port is None and self._start_in_private():
+      return
+    self._start_at_port(port or 0)
+
+  @property
+  def port(self) -> int:
+    """The port where it listens, unless it has a private socket."""
+    return self._port
+
+  @property
+  def target(self) -> str:
+    """The address for gRPC."""
+    if self._socket is not None:
+      return f'unix:{self._socket.path}'
+    return f'localhost:{self._port}'
+
+  def refuse_others(self) -> None:
+    """Lets nobody connect from now on, if it has a private socket."""
+    if self._socket is not None:
+      self._socket.remove_file()
 
   @property
   def pid(self) -> int:
@@ -197,24 +205,105 @@ class WorkerProcess:
   def stop(self) -> None:
     self._process.kill()  # It has nothing to save.
     self._process.wait()
+    if self._socket is not None:
+      self._socket.close()
 
-  def _wait_until_it_serves(self, port: int):
-    deadline = time.monotonic() + _START_SECONDS
-    while time.monotonic() < deadline:
-      if self._process.poll() is not None:
-        raise errors.WorkerError(
-            f'The TFF worker did not start: {self.how_it_ended()} Run'
-            ' `python run_experiment.py --doctor`.'
-        )
-      with contextlib.suppress(OSError):
-        with socket.create_connection(('localhost', port), timeout=1):
-          return
-      time.sleep(_POLL_SECONDS)
-    raise errors.WorkerError(
-        f'The TFF worker did not answer at localhost:{port} within'
+  def _start_in_private(self) -> bool:
+    """Starts the process at a private socket; False where there are none."""
+    try:
+      self._socket = private_socket.PrivateSocket()
+      self._process = self._start_process(0)
+      with self._stop_if_it_fails():
+        ended = lambda: self._process.poll() is not None
+        if not self._socket.hand_over(ended):
+          raise self._not_started()
+      return True
+    except (private_socket.UnavailableError, OSError) as error:
+      logging.warning(
+          'The TFF worker listens at every address of this machine, and whoever'
+          ' reaches it can run programs as you: found no private socket for it'
+          ' (%s). Use Linux 5.9 or newer, or a firewall.',
+          error,
+      )
+      if self._socket is not None:
+        self._socket.close()
+        self._socket = None
+      return False
+
+  def _start_at_port(self, port: int) -> None:
+    """Starts the process and waits until it listens at the port."""
+    self._process = self._start_process(port)
+    with self._stop_if_it_fails():
+      deadline = time.monotonic() + _START_SECONDS
+      while time.monotonic() < deadline:
+        if self._process.poll() is not None:
+          raise self._not_started()
+        # Whether anybody answers at the port would not do: another program may
+        # have taken it.
+        for found in _listens_at(self._process.pid):
+          if found == port or not port:
+            self._port = found
+            return
+        time.sleep(_POLL_SECONDS)
+      raise self._not_started()
+
+  def _start_process(self, port: int) -> subprocess.Popen:
+    command = [
+        str(binary()),
+        f'--port={port}',
+        f'--max_concurrent_computation_calls={self._max_concurrent_clients}',
+    ]
+    descriptors: Sequence[int] = ()
+    if self._socket is not None:
+      command = self._socket.command(command)
+      descriptors = self._socket.descriptors
+    return _start(
+        command,
+        pass_fds=descriptors,
+        stdin=subprocess.DEVNULL,
+        stdout=self._log,
+        stderr=self._log,
+        start_new_session=True,  # Ctrl-C must not reach the worker.
+        env={
+            **_defaults(self._max_concurrent_clients),
+            **os.environ,
+            'TF_CPP_MIN_LOG_LEVEL': '2',
+            **self._variables,
+        },
+    )
+
+  @contextlib.contextmanager
+  def _stop_if_it_fails(self) -> Iterator[None]:
+    try:
+      yield
+    except BaseException:
+      self.stop()
+      raise
+
+  def _not_started(self) -> errors.WorkerError:
+    if self.has_ended(within_seconds=1.0):
+      return errors.WorkerError(
+          f'The TFF worker did not start: {self.how_it_ended()} Run'
+          ' `python run_experiment.py --doctor`.'
+      )
+    return errors.WorkerError(
+        'The TFF worker did not listen within'
         f' {humanize.precisedelta(_START_SECONDS)}. Run `python'
         ' run_experiment.py --doctor`.'
     )
+
+
+def _listens_at(pid: int) -> list[int]:
+  """The TCP ports at which a process listens."""
+  try:
+    connections = psutil.Process(pid).net_connections('tcp')
+  except psutil.Error:  # It has ended.
+    return []
+  return [
+      connection.laddr.port
+      for connection in connections
+      if connection.status == psutil.CONN_LISTEN
+  ]
 
 
 def _start(command: list[str], **kwargs) -> subprocess.Popen:

@@ -6,10 +6,12 @@ import os
 import subprocess
 import sys
 import tempfile
+from unittest import mock
 
 from absl.testing import absltest
 from absl.testing import parameterized
 import numpy as np
+from PIL import EpsImagePlugin
 from PIL import Image
 
 from tasks.landmarks import import_photos
@@ -55,6 +57,35 @@ class PhotosTest(parameterized.TestCase):
             **kwargs,
         ),
     )
+
+  def test_no_photo_starts_a_program(self):
+    # Pillow gives PostScript to Ghostscript, whatever the file is called.
+    called = self.path('called')
+    os.mkdir(self.path('bin'))
+    with open(self.path('bin/gs'), 'w') as f:
+      f.write(f'#!/bin/sh\ntouch {called}\n')
+    os.chmod(self.path('bin/gs'), 0o700)
+    path = self.path('bin') + os.pathsep + os.environ['PATH']
+    self.enter_context(mock.patch.dict(os.environ, PATH=path))
+    self.enter_context(
+        mock.patch.object(EpsImagePlugin, 'gs_binary', self.path('bin/gs'))
+    )
+    with open(self.path('0.jpg'), 'wb') as f:
+      f.write(b'%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 40 40\n%%EOF\n')
+    self.photo('1.png')
+    self.table(['0.jpg,b,ann', '1.png,a,ann'])
+    people = self.read()
+    self.assertLen(dict(people.examples)['ann']['label'], 1)
+    self.assertEqual(people.left_out['photos that cannot be read'], 1)
+    self.assertFalse(os.path.exists(called))
+
+  def test_photo_of_very_many_pixels_is_left_out(self):
+    Image.new('1', (12_000, 12_000)).save(self.path('0.png'))
+    self.photo('1.png')
+    self.table(['0.png,b,ann', '1.png,a,ann'])
+    people = self.read()
+    self.assertLen(dict(people.examples)['ann']['label'], 1)
+    self.assertEqual(people.left_out['photos that cannot be read'], 1)
 
   def test_photos_go_to_their_photographers(self):
     for i in range(4):

@@ -125,6 +125,8 @@ class ReadJsonlTest(parameterized.TestCase):
       ('{"user": "x", "on": 1}', "Expected a field 'said' in line 2 of"),
       (_line('', 1, 'A.'), "Expected a name in 'user' in line 2"),
       (_line('x', 1, said=3), "list of sentences in 'said' in line 2.* int"),
+      ('{"user": ' + '[' * 10**5, 'Expected a JSON object in line 2 of'),
+      (_line('x', 1, 'A.', on='9' * 4000), "date such as .* in 'on'"),
       (_line('x', 1, 'A.', on='May'), "date such as .* in 'on' in line 2"),
   )
   def test_bad_line(self, line, message):
@@ -142,6 +144,12 @@ class ReadJsonlTest(parameterized.TestCase):
     with open(path, 'wb') as f:
       f.write(gzip.compress(_line('ann', 1, 'Fine.').encode())[:-9])
     with self.assertRaisesRegex(ValueError, 'Expected a gzip file .*cut short'):
+      self.read(path)
+    content = bytearray(gzip.compress(_line('ann', 1, 'Fine.').encode()))
+    content[10] ^= 0xFF  # Where the compressed data begin.
+    with open(path, 'wb') as f:
+      f.write(content)
+    with self.assertRaisesRegex(ValueError, 'Expected a gzip file .*'):
       self.read(path)
 
   def test_command_line(self):
