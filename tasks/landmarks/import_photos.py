@@ -8,13 +8,13 @@ import csv
 import os
 from typing import Any
 
-from absl import logging
 import numpy as np
 from PIL import Image
 import tensorflow as tf
 
 from tff_partial import errors
 from tff_partial.data import people
+from tff_partial.data import tally
 
 from . import photo_folder
 
@@ -111,7 +111,7 @@ def read(
   by_person = collections.defaultdict(list)
   for row in rows:
     by_person[row[person]].append((row[file], row[label]))
-  left_out = collections.Counter()
+  left_out = tally.Tally()
 
   def examples() -> Iterator[tuple[str, dict[str, Any]]]:
     for name, photos in sorted(by_person.items()):
@@ -172,20 +172,18 @@ def _read_photo(
     file_name: str,
     class_name: str,
     size: int,
-    left_out: collections.Counter[str],
+    left_out: tally.Tally,
 ):
   """Reads a photo, uint8 [size, size, 3]; `None` if it had to be left out."""
   path = os.path.join(folder, file_name)
   if not os.path.isfile(path):
     path = os.path.join(folder, class_name, file_name)
   if not os.path.isfile(path):
-    left_out['photos without a file'] += 1
-    logging.warning('Found no file %s in %s.', file_name, folder)
+    left_out.add('photos without a file', f'{file_name} in {folder}')
     return None
   try:
     with Image.open(path) as image:
       return photo_folder.to_square(image, size)
   except photo_folder.UNREADABLE as e:
-    left_out['photos that cannot be read'] += 1
-    logging.warning('Cannot read %s: %s', path, e)
+    left_out.add('photos that cannot be read', f'{path}: {e}')
     return None

@@ -17,6 +17,7 @@ import numpy as np
 
 from tff_partial import errors
 from tff_partial.data import people as people_lib
+from tff_partial.data import tally
 
 from . import text as text_lib
 from . import vocabulary
@@ -74,7 +75,7 @@ def read_jsonl(
     errors.DataError: If a line is not as expected, giving its number, or if the
       file has no text.
   """
-  left_out = collections.Counter()
+  left_out = tally.Tally()
   written = collections.defaultdict(list)  # By person: (time, sentences).
   for number, line in _lines(path):
     where = f'in line {number} of {path}'
@@ -96,12 +97,15 @@ def read_jsonl(
       if words:
         sentences.append(' '.join(words))
       else:
-        left_out['empty sentences'] += 1
+        left_out.add('empty sentences', where)
     if sentences:
       when = _time(fields[date], f'in {date!r} {where}') if date else number
       written[str(name)].append((when, sentences))
   if not written:
-    raise errors.DataError(f'Expected text in {path}, found none.')
+    raise errors.DataError(
+        f'Expected text in {path}, found none. Left out:'
+        f' {tally.format_line(left_out) or "nothing"}.'
+    )
   return people_lib.ClientSource(
       features=vocabulary.FEATURES,
       num_people=len(written),
