@@ -75,7 +75,8 @@ def read(
 ) -> people.ClientSource:
   """Reads the photos of a folder, by the person who took them.
 
-  Photos that cannot be read are left out and counted. Photos with other than
+  Photos that cannot be read are left out and counted. Copies of a photo are all
+  for training or all for testing. Photos with other than
   three channels, such as gray ones, are converted.
 
   Args:
@@ -110,18 +111,25 @@ def read(
   label_of = {name: number for number, name in enumerate(names)}
   by_person = collections.defaultdict(list)
   for row in rows:
-    by_person[row[person]].append((row[file], row[label]))
-  left_out = tally.Tally()
+    by_person[people.person_name(row[person])].append((row[file], row[label]))
+  left_out, changed = tally.Tally(), tally.Tally()
 
   def examples() -> Iterator[tuple[str, dict[str, Any]]]:
     for name, photos in sorted(by_person.items()):
-      pixels, labels = [], []
+      pixels, labels, files = [], [], []
       for file_name, class_name in photos:
         square = _read_photo(folder, file_name, class_name, size, left_out)
         if square is not None:
           pixels.append(square)
           labels.append(label_of[class_name])
-      yield name, {'pixels': pixels, 'label': np.array(labels, np.int32)}
+          files.append(file_name)
+      yield name, {
+          'pixels': pixels,
+          'label': np.array(labels, np.int32),
+          'photo': people.number_by_first(
+              (square.tobytes() for square in pixels), files, changed
+          ),
+      }
 
   return people.ClientSource(
       features=collections.OrderedDict(
@@ -132,6 +140,8 @@ def read(
       examples=examples(),
       labels=f'{len(names):,} classes',
       left_out=left_out,
+      changed=changed,
+      together='photo',
       texts={photo_folder.CLASSES: photo_folder.format_classes(names)},
   )
 

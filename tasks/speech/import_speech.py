@@ -147,7 +147,7 @@ def read_npz(
         f' frames of {examples!r}, found a sum of {ends[-1:].sum()}.'
     )
   signals = np.split(features.astype(np.float32), ends[:-1])
-  speakers = arrays[person]
+  speakers = npz.names_of(arrays[person], person)
   left_out = tally.Tally()
 
   def utterances(speaker):

@@ -2,10 +2,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """Examples by person, and the folder of training and test data made of them."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 import dataclasses
 import os
 from typing import Any, Optional
+import unicodedata
 
 import numpy as np
 import tqdm
@@ -50,6 +51,43 @@ class ClientSource:
   together: str = ''
   in_order: bool = False
   finish_fn: Optional[Callable[[str], None]] = None
+
+
+def person_name(value: Any) -> str:
+  """Returns the name that stands for a person, in one form.
+
+  Blanks around a name, and the two ways in which Unicode writes an accented
+  letter, do not make two people of one.
+  """
+  return unicodedata.normalize('NFC', str(value)).strip()
+
+
+def number_by_first(
+    contents: Iterable[Hashable],
+    names: Sequence[str],
+    changed: tally_lib.Tally,
+) -> np.ndarray:
+  """Gives equal contents the number of the first of them, int64 [contents].
+
+  As the examples of `ClientSource.together`, these numbers keep the copies of
+  one text or photo together, so that none is tested on that was trained on.
+
+  Args:
+    contents: A person's texts, photos, or other contents, as hashable values.
+    names: What names each of them for the user.
+    changed: Counts the contents that repeat an earlier one.
+  """
+  first: dict[Hashable, int] = {}
+  numbers = []
+  for i, (content, name) in enumerate(zip(contents, names)):
+    number = first.setdefault(content, i)
+    if number != i:
+      changed.add(
+          'copies, for training or testing as the first one is',
+          f'{name} repeats {names[number]}',
+      )
+    numbers.append(number)
+  return np.array(numbers, np.int64)
 
 
 class _Written:

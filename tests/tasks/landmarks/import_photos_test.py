@@ -69,6 +69,20 @@ class PhotosTest(parameterized.TestCase):
     np.testing.assert_array_equal(examples['ann']['pixels'][1][0, 0], [2, 4, 6])
     self.assertEqual(people.texts, {'classes.txt': 'a\nb\n'})
 
+  def test_copies_are_on_one_side(self):
+    for i in range(5):
+      self.photo(f'{i}.png', color=(7, 7, 7) if i < 4 else _RED)
+    # Both forms of the name stand for one person.
+    self.table([f'{i}.png,{i % 2},{"ann " if i else "ann"}' for i in range(5)])
+    summary = people_lib.write_folder(self.read(), self.path('out'))
+    sides = [
+        {pixels.tobytes() for pixels in clients.read('ann')['pixels']}
+        for clients in client_data.open_folder(self.path('out'))
+    ]
+    self.assertLen(sides[0] | sides[1], 2)
+    self.assertEmpty(sides[0] & sides[1])
+    self.assertRegex(summary, 'changed +copies, .* 3  1.png repeats 0.png')
+
   def test_files_in_folders_of_classes(self):
     self.photo('a/0.png')
     self.photo('b/0.png')
@@ -100,7 +114,7 @@ class PhotosTest(parameterized.TestCase):
 
   def test_photos_that_are_left_out_are_counted(self):
     for i in range(6):
-      self.photo(f'{i}.png')
+      self.photo(f'{i}.png', color=(i, i, i))
     with open(self.path('text.jpg'), 'w') as f:
       f.write('not a photo')
     self.photo('short.png', size=(200, 200), color=(1, 2, 3))
@@ -135,7 +149,7 @@ class PhotosTest(parameterized.TestCase):
   def test_classes_only_in_test_examples_are_counted(self):
     # One of two photos is for testing, and no class has two photos.
     for i in range(4):
-      self.photo(f'{i}.png')
+      self.photo(f'{i}.png', color=(i, i, i))
     self.table(['0.png,a,ann', '1.png,b,ann', '2.png,c,bob', '3.png,d,bob'])
     summary = people_lib.write_folder(self.read(), self.path('out'))
     self.assertIn('4 classes, 2 of them only in test examples.\n', summary)
