@@ -118,7 +118,9 @@ def read(
     for name, photos in sorted(by_person.items()):
       pixels, labels, files = [], [], []
       for file_name, class_name in photos:
-        square = _read_photo(folder, file_name, class_name, size, left_out)
+        square = _read_photo(
+            folder, file_name, class_name, size, left_out, changed
+        )
         if square is not None:
           pixels.append(square)
           labels.append(label_of[class_name])
@@ -183,6 +185,7 @@ def _read_photo(
     class_name: str,
     size: int,
     left_out: tally.Tally,
+    changed: tally.Tally,
 ):
   """Reads a photo, uint8 [size, size, 3]; `None` if it had to be left out."""
   path = os.path.join(folder, file_name)
@@ -193,7 +196,9 @@ def _read_photo(
     return None
   try:
     with Image.open(path) as image:
-      return photo_folder.to_square(image, size)
+      return photo_folder.to_square(
+          image, size, note_fn=lambda note: changed.add(note, path)
+      )
   except photo_folder.UNREADABLE as e:
     left_out.add('photos that cannot be read', f'{path}: {e}')
     return None
