@@ -60,6 +60,14 @@ def add_parser(kinds: Any, **kwargs: Any) -> None:
       help='what to do about a line that lacks a field or cannot be read; skip'
       ' leaves it out and counts it; default: %(default)s',
   )
+  parser.add_argument(
+      '--unspaced',
+      choices=text_lib.UNSPACED,
+      default='characters',
+      help='what is a word in scripts without spaces, such as Chinese, Japanese'
+      ' and Thai: each of the characters, or all between two spaces (keep);'
+      ' default: %(default)s',
+  )
   parser.set_defaults(
       read=lambda args: read_jsonl(
           args.source,
@@ -67,6 +75,7 @@ def add_parser(kinds: Any, **kwargs: Any) -> None:
           person=args.person,
           date=args.date,
           on_error=args.on_error,
+          unspaced=args.unspaced,
       )
   )
 
@@ -78,6 +87,7 @@ def read_jsonl(
     person: str,
     date: Optional[str] = None,
     on_error: str = 'stop',
+    unspaced: str = 'characters',
 ) -> people_lib.ClientSource:
   """Reads the sentences of a file of JSON lines, by who wrote them.
 
@@ -93,17 +103,22 @@ def read_jsonl(
       the latest texts of each person are for testing.
     on_error: What to do about a line that lacks a field or cannot be read:
       'stop' raises an error, 'skip' leaves it out and counts it.
+    unspaced: What is a word in scripts without spaces; see `text.to_words`.
 
   Raises:
     errors.MissingFileError: If there is no such file.
-    errors.SettingsError: If `on_error` is unknown.
+    errors.SettingsError: If `on_error` or `unspaced` is unknown.
     errors.DataError: If a line is not as expected, giving its number, or if the
       file has no text.
   """
-  if on_error not in ON_ERROR:
-    raise errors.SettingsError(
-        f'Expected `on_error` of {list(ON_ERROR)}, found {on_error!r}.'
-    )
+  for argument, value, choices in (
+      ('on_error', on_error, ON_ERROR),
+      ('unspaced', unspaced, text_lib.UNSPACED),
+  ):
+    if value not in choices:
+      raise errors.SettingsError(
+          f'Expected `{argument}` of {list(choices)}, found {value!r}.'
+      )
   left_out, changed = tally.Tally(), tally.Tally()
   reader = _LineReader(text, person, date)
   written = collections.defaultdict(list)
@@ -116,13 +131,7 @@ def read_jsonl(
         raise
       left_out.add(e.reason, where)
       continue
-    sentences = []
-    for sentence in spoken:
-      words = text_lib.to_words(sentence)
-      if words:
-        sentences.append(' '.join(words))
-      else:
-        left_out.add('empty sentences', where)
+    sentences = _to_words(spoken, unspaced, where, left_out, changed)
     if sentences:
       written[name].append(_Text(when, number, sentences))
   if not written:
@@ -142,6 +151,29 @@ def read_jsonl(
       in_order=date is not None,
       finish_fn=vocabulary.write,
   )
+
+
+def _to_words(
+    spoken: list[str],
+    unspaced: str,
+    where: str,
+    left_out: tally.Tally,
+    changed: tally.Tally,
+) -> list[str]:
+  """Separates the words of sentences by spaces; leaves out empty ones."""
+  sentences = []
+  for sentence in spoken:
+    words = text_lib.to_words(sentence, unspaced=unspaced)
+    if not words:
+      left_out.add('empty sentences', where)
+      continue
+    sentences.append(' '.join(words))
+    if text_lib.is_unspaced(sentence):
+      how = 'cut at each character' if unspaced == 'characters' else 'not cut'
+      changed.add(
+          f'sentences in a script without spaces, {how} (`unspaced`)', where
+      )
+  return sentences
 
 
 class _Text(NamedTuple):

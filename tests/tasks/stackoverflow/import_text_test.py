@@ -230,6 +230,21 @@ class ReadJsonlTest(parameterized.TestCase):
         self.summary, "people whose examples all belong together +1  'bob'"
     )
 
+  def test_scripts_without_spaces(self):
+    self.write(_line('ann', 1, '我去。'), _line('ann', 2, '我 go'))
+    for unspaced, expected, how in (
+        ('characters', ['我 去 。', '我 go'], 'cut at each character'),
+        ('keep', ['我去 。', '我 go'], 'not cut'),
+    ):
+      source = self.read(unspaced=unspaced)
+      ((_, examples),) = source.examples
+      self.assertEqual(examples['tokens'], expected)
+      ((reason, count),) = source.changed.items()
+      self.assertIn(how, reason)
+      self.assertEqual(count, 2)
+    with self.assertRaisesRegex(ValueError, "`unspaced` of .*found 'cut'"):
+      self.read(unspaced='cut')
+
   def test_bad_file(self):
     with self.assertRaisesRegex(OSError, 'Expected a file .*none.jsonl'):
       self.read('none.jsonl')
