@@ -80,7 +80,9 @@ class NextWords:
         some clients that have.
     """
     model = self._run.model(client_id)
-    words = text.to_words(sentence)[1 - stackoverflow.LENGTH :]
+    words = text.to_words(
+        sentence, unspaced=text.unspaced_of(self.vocabulary.words)
+    )[1 - stackoverflow.LENGTH :]
     number = self.vocabulary.encode([' '.join(words)], stackoverflow.LENGTH)
     x = number[:, : len(words) + 1]
     logits = model.outputs({'x': x}, training=False)[-1].numpy()

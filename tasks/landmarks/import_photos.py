@@ -8,12 +8,12 @@ import csv
 import os
 from typing import Any
 
-from absl import logging
 import numpy as np
 import tensorflow as tf
 
 from tff_partial import errors
 from tff_partial.data import people
+from tff_partial.data import tally
 
 from . import photo_folder
 
@@ -74,7 +74,8 @@ def read(
 ) -> people.ClientSource:
   """Reads the photos of a folder, by the person who took them.
 
-  Photos that cannot be read are left out and counted. Photos with other than
+  Photos that cannot be read are left out and counted. Copies of a photo are all
+  for training or all for testing. Photos with other than
   three channels, such as gray ones, are converted.
 
   Args:
@@ -109,18 +110,27 @@ def read(
   label_of = {name: number for number, name in enumerate(names)}
   by_person = collections.defaultdict(list)
   for row in rows:
-    by_person[row[person]].append((row[file], row[label]))
-  left_out = collections.Counter()
+    by_person[people.person_name(row[person])].append((row[file], row[label]))
+  left_out, changed = tally.Tally(), tally.Tally()
 
   def examples() -> Iterator[tuple[str, dict[str, Any]]]:
     for name, photos in sorted(by_person.items()):
-      pixels, labels = [], []
+      pixels, labels, files = [], [], []
       for file_name, class_name in photos:
-        square = _read_photo(folder, file_name, class_name, size, left_out)
+        square = _read_photo(
+            folder, file_name, class_name, size, left_out, changed
+        )
         if square is not None:
           pixels.append(square)
           labels.append(label_of[class_name])
-      yield name, {'pixels': pixels, 'label': np.array(labels, np.int32)}
+          files.append(file_name)
+      yield name, {
+          'pixels': pixels,
+          'label': np.array(labels, np.int32),
+          'photo': people.number_by_first(
+              (square.tobytes() for square in pixels), files, changed
+          ),
+      }
 
   return people.ClientSource(
       features=collections.OrderedDict(
@@ -131,6 +141,8 @@ def read(
       examples=examples(),
       labels=f'{len(names):,} classes',
       left_out=left_out,
+      changed=changed,
+      together='photo',
       texts={photo_folder.CLASSES: photo_folder.format_classes(names)},
   )
 
@@ -171,19 +183,20 @@ def _read_photo(
     file_name: str,
     class_name: str,
     size: int,
-    left_out: collections.Counter[str],
+    left_out: tally.Tally,
+    changed: tally.Tally,
 ):
   """Reads a photo, uint8 [size, size, 3]; `None` if it had to be left out."""
   path = os.path.join(folder, file_name)
   if not os.path.isfile(path):
     path = os.path.join(folder, class_name, file_name)
   if not os.path.isfile(path):
-    left_out['photos without a file'] += 1
-    logging.warning('Found no file %s in %s.', file_name, folder)
+    left_out.add('photos without a file', f'{file_name} in {folder}')
     return None
   try:
-    return photo_folder.read_square(path, size)
+    return photo_folder.read_square(
+        path, size, note_fn=lambda note: changed.add(note, path)
+    )
   except photo_folder.UNREADABLE as e:
-    left_out['photos that cannot be read'] += 1
-    logging.warning('Cannot read %s: %s', path, e)
+    left_out.add('photos that cannot be read', f'{path}: {e}')
     return None

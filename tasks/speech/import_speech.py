@@ -9,7 +9,7 @@ read.
 """
 
 import collections
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 import pathlib
 from typing import Any, Optional
 
@@ -20,6 +20,7 @@ import tensorflow as tf
 from tff_partial import errors
 from tff_partial.data import npz
 from tff_partial.data import people as people_lib
+from tff_partial.data import tally
 
 from . import ctc
 from . import encoder as encoder_lib
@@ -91,7 +92,7 @@ def read_librispeech(folder: str) -> people_lib.ClientSource:
         f'Expected <speaker>/<chapter>/*.trans.txt in {folder}, found none.'
         ' Give the folder whose subfolders are speakers.'
     )
-  left_out = collections.Counter()
+  left_out = tally.Tally()
   return people_lib.ClientSource(
       features=AUDIO_FEATURES,
       num_people=len(transcripts),
@@ -146,12 +147,12 @@ def read_npz(
         f' frames of {examples!r}, found a sum of {ends[-1:].sum()}.'
     )
   signals = np.split(features.astype(np.float32), ends[:-1])
-  speakers = arrays[person]
-  left_out = collections.Counter()
+  speakers = npz.names_of(arrays[person], person)
+  left_out = tally.Tally()
 
   def utterances(speaker):
     for i in np.flatnonzero(speakers == speaker):
-      yield signals[i], str(arrays[label][i])
+      yield f'utterance {i} of {path}', signals[i], str(arrays[label][i])
 
   names = np.unique(speakers)
   return people_lib.ClientSource(
@@ -172,15 +173,16 @@ def read_npz(
 
 
 def keep_usable(
-    utterances: Iterator[tuple[Any, str]],
-    left_out: collections.Counter[str],
+    utterances: Iterable[tuple[str, Any, str]],
+    left_out: tally.Tally,
     *,
     stored: str = 'audio',
 ) -> Mapping[str, Sequence]:
   """Collects the utterances that a recognizer can be trained on.
 
   Args:
-    utterances: Signals (audio or features) and transcripts.
+    utterances: What names an utterance, its signal (audio or features) and its
+      transcript.
     left_out: Counts the utterances that are left out, by reason.
     stored: The name under which signals are stored, 'audio' or 'features'.
 
@@ -188,11 +190,11 @@ def keep_usable(
     The signals, and the transcripts in capitals.
   """
   usable = {stored: [], 'transcript': []}
-  for signal, transcript in utterances:
+  for name, signal, transcript in utterances:
     transcript = ctc.normalize(transcript)
     reason = _why_unusable(signal, transcript, stored)
     if reason:
-      left_out[reason] += 1
+      left_out.add(reason, f'{name}: {transcript!r}')
       continue
     usable[stored].append(signal)
     usable['transcript'].append(transcript)
@@ -216,8 +218,8 @@ def _why_unusable(signal: Any, transcript: str, stored: str) -> Optional[str]:
 
 
 def _read_chapters(
-    paths: Sequence[pathlib.Path], left_out: collections.Counter[str]
-) -> Iterator[tuple[np.ndarray, str]]:
+    paths: Sequence[pathlib.Path], left_out: tally.Tally
+) -> Iterator[tuple[str, np.ndarray, str]]:
   """Yields the utterances of files of transcripts; audio is next to them."""
   for path in paths:
     try:
@@ -230,10 +232,15 @@ def _read_chapters(
       if not line.strip():
         continue
       name, _, transcript = line.strip().partition(' ')
+      file = str(path.with_name(name + '.flac'))
       try:
-        yield read_audio(str(path.with_name(name + '.flac'))), transcript
-      except (errors.UserError, OSError):
-        left_out['utterances with audio that cannot be read'] += 1
+        audio = read_audio(file)
+      except errors.MissingFileError:
+        left_out.add('utterances without an audio file', file)
+      except (errors.UserError, OSError) as e:
+        left_out.add('utterances with audio that cannot be read', str(e))
+      else:
+        yield name, audio, transcript
 
 
 def read_audio(path: str) -> np.ndarray:

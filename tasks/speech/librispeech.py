@@ -11,7 +11,6 @@ because the corpus's own test sets hold other speakers.
 [1] Panayotov et al. ICASSP 2015. https://www.openslr.org/12
 """
 
-import collections
 from collections.abc import Iterator, Sequence
 import contextlib
 import os
@@ -26,6 +25,7 @@ import tqdm
 from tff_partial import errors
 from tff_partial.data import cached_folder
 from tff_partial.data import people as people_lib
+from tff_partial.data import tally
 
 from . import import_speech
 
@@ -168,7 +168,7 @@ def _by_speaker(connection: sqlite3.Connection) -> people_lib.ClientSource:
           'SELECT DISTINCT speaker FROM utterances ORDER BY speaker'
       )
   ]
-  left_out = collections.Counter()
+  left_out = tally.Tally()
   return people_lib.ClientSource(
       features=import_speech.AUDIO_FEATURES,
       num_people=len(speakers),
@@ -187,10 +187,10 @@ def _by_speaker(connection: sqlite3.Connection) -> people_lib.ClientSource:
 
 def _utterances(
     connection: sqlite3.Connection, speaker: int
-) -> Iterator[tuple[np.ndarray, str]]:
-  for audio, transcript in connection.execute(
-      'SELECT audio, transcript FROM utterances WHERE speaker = ?'
-      ' ORDER BY split, number',
+) -> Iterator[tuple[str, np.ndarray, str]]:
+  for split, number, audio, transcript in connection.execute(
+      'SELECT split, number, audio, transcript FROM utterances WHERE speaker ='
+      ' ? ORDER BY split, number',
       [speaker],
   ):
-    yield np.frombuffer(audio, '<i2'), transcript
+    yield f'{split} {number}', np.frombuffer(audio, '<i2'), transcript

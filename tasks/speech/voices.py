@@ -11,7 +11,6 @@ Audio is int16 at 16 kHz. Nothing is downloaded, and the same seed makes the
 same bytes.
 """
 
-import collections
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple, Optional
 
@@ -20,6 +19,7 @@ from scipy import signal
 
 from tff_partial.data import cached_folder
 from tff_partial.data import people as people_lib
+from tff_partial.data import tally
 
 from . import espeak
 from . import import_speech
@@ -120,7 +120,7 @@ def create_voices(
     errors.WorkerError: If the engine fails.
     OSError: If the folder cannot be written.
   """
-  left_out = collections.Counter()
+  left_out = tally.Tally()
   people = people_lib.ClientSource(
       features=import_speech.AUDIO_FEATURES,
       num_people=num_speakers,
@@ -138,7 +138,7 @@ def _speak(
     num_speakers: int,
     num_utterances: int,
     seed: int,
-    left_out: collections.Counter[str],
+    left_out: tally.Tally,
 ) -> Iterator[tuple[str, Mapping[str, Sequence]]]:
   """Yields the speakers' names and utterances."""
   rngs = [np.random.default_rng([seed, i]) for i in range(num_speakers)]
@@ -153,7 +153,9 @@ def _speak(
   )
   for i, (speaker, said, rng) in enumerate(zip(speakers, sentences, rngs)):
     audio = [_record(next(spoken), speaker, rng) for _ in said]
-    yield f'voice_{i:03}', import_speech.keep_usable(zip(audio, said), left_out)
+    name = f'voice_{i:03}'
+    names = len(said) * [name]
+    yield name, import_speech.keep_usable(zip(names, audio, said), left_out)
 
 
 def _create_speaker(rng: np.random.Generator) -> Speaker:

@@ -60,6 +60,24 @@ class ReadImagesTest(parameterized.TestCase):
         np.concatenate(found).tolist(), [[[0, 128]], [[255, 26]]]
     )
 
+  def test_one_person_has_one_name(self):
+    for names in (
+        ['Zoé ', 'bob', 'Zoe\u0301', 'Zoé'],
+        [name.encode() for name in (' Zoé', 'bob', 'Zoe\u0301', 'Zoé')],
+    ):
+      found = [name for name, _ in self.read(_arrays(names)).examples]
+      self.assertEqual(found, ['Zoé', 'bob'])
+    with self.assertRaisesRegex(errors.DataError, "UTF-8 text in .*'person'"):
+      self.read(_arrays([b'\xff', b'\xff']))
+
+  def test_copies_are_on_one_side(self):
+    pixels = np.zeros([4, 2, 2], np.uint8)
+    pixels[2] = 1
+    train, test, summary = self.write(_arrays(4 * ['ann'], pixels=pixels))
+    sides = [set(c.read('ann')['pixels'].ravel()) for c in (train, test)]
+    self.assertCountEqual(sides, [{0}, {1}])
+    self.assertIn('2  example 1 of', summary)
+
   @parameterized.named_parameters(
       ('lengths', {'label': [0, 1]}, "as many values in 'label'.*3, found 2"),
       ('object', {'label': [None, 1, 2]}, "'label'.*cannot be read"),

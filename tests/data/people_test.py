@@ -73,8 +73,10 @@ class WriteFolderTest(parameterized.TestCase):
       np.testing.assert_array_equal(read[0]['label'].dtype, np.int32)
     self.assertIn(
         '2 people, 7 examples (5 for training, 2 for testing), 2 / 3.5 / 5'
-        ' per person (min / median / max), 4 labels from 0 to 3. Left out:'
-        ' people with fewer than 2 examples (1).',
+        ' per person (min / median / max), 4 labels from 0 to 3.\n\n'
+        '                                             count  first\n'
+        'kept      examples                               7\n'
+        "left out  people with fewer than 2 examples      1  'eve' with 1",
         summary,
     )
 
@@ -97,8 +99,16 @@ class WriteFolderTest(parameterized.TestCase):
     self.assertEqual(list(train.client_ids), ['bob'])
 
   def test_nobody_has_enough(self):
-    with self.assertRaisesRegex(ValueError, 'at least 3 examples'):
-      self.write(_source(['ann', 'ann', 'bob']), min_examples=3)
+    source = _source(['ann', 'ann', 'bob'])
+    source.left_out.add('photos without a file', 'a.jpg')
+    source.left_out.add('photos without a file', 'b.jpg')
+    with self.assertRaisesRegex(
+        ValueError,
+        'at least 3 examples, found none among 2. Left out: people with fewer'
+        r" than 3 examples \(2, the first: 'ann' with 2\), photos without a"
+        r' file \(2, the first: a.jpg\)\.',
+    ):
+      self.write(source, min_examples=3)
     self.assertEmpty(os.listdir(os.path.join(self.folder, 'out')))
 
   @parameterized.named_parameters(
@@ -116,12 +126,19 @@ class WriteFolderTest(parameterized.TestCase):
 
   def test_reasons_why_examples_are_left_out(self):
     source = _source(['ann', 'ann'])
-    source.left_out.update({'photos without a file': 2, 'a': 1})
+    source.left_out.update({'photos without a file': 1_000, 'never': 0})
+    source.left_out.add('a', 'x' * 98 + ' \n and more')
+    source.changed.add('photos with a palette', 'p.png')
     _, _, summary = self.write(source)
-    self.assertEndsWith(
-        summary,
-        'Left out: people with fewer than 2 examples (0), a (1), photos without'
-        ' a file (2).',
+    self.assertEqual(
+        summary.splitlines()[2:],
+        [
+            '                                 count  first',
+            'kept      examples                   2',
+            f'left out  a                          1  {"x" * 97}...',
+            'left out  photos without a file  1,000',
+            'changed   photos with a palette      1  p.png',
+        ],
     )
 
   def test_texts_are_written_next_to_the_examples(self):

@@ -90,7 +90,7 @@ class ImportClientDataTest(absltest.TestCase):
   def write(self):
     np.savez(
         os.path.join(self.folder, 'people.npz'),
-        pixels=np.zeros([2, 2, 3], np.uint8),
+        pixels=np.arange(12, dtype=np.uint8).reshape([2, 2, 3]),
         label=[0, 1],
         who=['ann', 'ann'],
     )

@@ -16,6 +16,7 @@ import tensorflow as tf
 
 from tff_partial import errors
 from tff_partial.data import people
+from tff_partial.data import tally
 
 # Raised for arrays of objects, for damaged members, and for headers that claim
 # more than memory, encryption, or what Python cannot parse or unpack.
@@ -108,10 +109,10 @@ def read_images(
         f'Expected classes from 0 in array {label!r}, found'
         f' {labels.min() if len(labels) else "none"}.'
     )
+  persons = names_of(persons, person)
   order = np.argsort(persons, kind='stable')
   names, starts = np.unique(persons[order], return_index=True)
-  if persons.dtype.kind == 'S':
-    names = np.char.decode(names, 'utf-8')
+  changed = tally.Tally()
   return people.ClientSource(
       features=collections.OrderedDict(
           pixels=tf.TensorSpec(pixels.shape[1:], tf.uint8),
@@ -119,14 +120,49 @@ def read_images(
       ),
       num_people=len(names),
       examples=(
-          (str(name), {'pixels': pixels[rows], 'label': labels[rows]})
+          (
+              str(name),
+              {
+                  'pixels': pixels[rows],
+                  'label': labels[rows],
+                  'image': people.number_by_first(
+                      (pixels[row].tobytes() for row in rows),
+                      [f'example {row} of {path}' for row in rows],
+                      changed,
+                  ),
+              },
+          )
           for name, rows in zip(names, np.split(order, starts[1:]))
       ),
+      changed=changed,
+      together='image',
       labels=(
           f'{len(np.unique(labels))} labels from {labels.min()} to'
           f' {labels.max()}'
       ),
   )
+
+
+def names_of(persons: np.ndarray, array_name: str) -> np.ndarray:
+  """Returns people's names, each in one form; numbers stay as they are.
+
+  Args:
+    persons: Integers or text [examples].
+    array_name: The name of this array.
+
+  Raises:
+    errors.DataError: If names are bytes but not UTF-8.
+  """
+  if persons.dtype.kind == 'S':
+    try:
+      persons = np.char.decode(persons, 'utf-8')
+    except UnicodeDecodeError as e:
+      raise errors.DataError(
+          f'Expected UTF-8 text in array {array_name!r}, found {e}.'
+      ) from e
+  if persons.dtype.kind == 'U' and len(persons):
+    persons = np.array([people.person_name(name) for name in persons])
+  return persons
 
 
 def load(path: str, names: Sequence[str]) -> dict[str, np.ndarray]:

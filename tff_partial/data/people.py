@@ -2,11 +2,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """Examples by person, and the folder of training and test data made of them."""
 
-import collections
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 import dataclasses
 import os
 from typing import Any, Optional
+import unicodedata
 
 import numpy as np
 import tqdm
@@ -15,6 +15,7 @@ from tff_partial import errors
 from tff_partial import files
 from tff_partial.data import example_protos
 from tff_partial.data import sql_writer
+from tff_partial.data import tally as tally_lib
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,6 +30,8 @@ class ClientSource:
     labels: A description of the labels, for the summary; may be empty.
     left_out: Counts what is not among the examples, by reason. It may grow
       while the examples are read.
+    changed: Counts what is among the examples but not as it was found, by what
+      was done to it. It may grow too.
     texts: Text files to write next to the examples, by name.
     together: A key of a person's examples, which need not be a feature.
       Examples with the same value are either all for training or all for
@@ -42,13 +45,49 @@ class ClientSource:
   num_people: int
   examples: Iterable[tuple[str, Mapping[str, Any]]]
   labels: str = ''
-  left_out: collections.Counter[str] = dataclasses.field(
-      default_factory=collections.Counter
-  )
+  left_out: tally_lib.Tally = dataclasses.field(default_factory=tally_lib.Tally)
+  changed: tally_lib.Tally = dataclasses.field(default_factory=tally_lib.Tally)
   texts: Mapping[str, str] = dataclasses.field(default_factory=dict)
   together: str = ''
   in_order: bool = False
   finish_fn: Optional[Callable[[str], None]] = None
+
+
+def person_name(value: Any) -> str:
+  """Returns the name that stands for a person, in one form.
+
+  Blanks around a name, and the two ways in which Unicode writes an accented
+  letter, do not make two people of one.
+  """
+  return unicodedata.normalize('NFC', str(value)).strip()
+
+
+def number_by_first(
+    contents: Iterable[Hashable],
+    names: Sequence[str],
+    changed: tally_lib.Tally,
+) -> np.ndarray:
+  """Gives equal contents the number of the first of them, int64 [contents].
+
+  As the examples of `ClientSource.together`, these numbers keep the copies of
+  one text or photo together, so that none is tested on that was trained on.
+
+  Args:
+    contents: A person's texts, photos, or other contents, as hashable values.
+    names: What names each of them for the user.
+    changed: Counts the contents that repeat an earlier one.
+  """
+  first: dict[Hashable, int] = {}
+  numbers = []
+  for i, (content, name) in enumerate(zip(contents, names)):
+    number = first.setdefault(content, i)
+    if number != i:
+      changed.add(
+          'copies, for training or testing as the first one is',
+          f'{name} repeats {names[number]}',
+      )
+    numbers.append(number)
+  return np.array(numbers, np.int64)
 
 
 class _Written:
@@ -57,7 +96,6 @@ class _Written:
   def __init__(self):
     self._train_sizes, self._test_sizes = [], []
     self._train_labels, self._test_labels = set(), set()
-    self.left_out = 0  # People with too few examples.
 
   def __bool__(self) -> bool:
     return bool(self._train_sizes)
@@ -69,17 +107,10 @@ class _Written:
     self._train_labels.update(train.get('label', ()))
     self._test_labels.update(test.get('label', ()))
 
-  def summary(
-      self, people: ClientSource, output_dir: str, min_examples: int
-  ) -> str:
-    """Says what was written and what was left out."""
+  def summary(self, people: ClientSource, output_dir: str) -> str:
+    """Says what was written, what was left out and what was changed."""
     sizes = np.add(self._train_sizes, self._test_sizes)
     only_test = len(self._test_labels - self._train_labels)
-    left_out = {
-        f'people with fewer than {min_examples} examples': self.left_out,
-        **dict(sorted(people.left_out.items())),
-    }
-    reasons = ', '.join(f'{why} ({n:,})' for why, n in left_out.items())
     noun = 'people' if len(sizes) > 1 else 'person'
     return (
         f'{output_dir}: {len(sizes):,} {noun},'
@@ -93,7 +124,11 @@ class _Written:
             if only_test
             else ''
         )
-        + f'. Left out: {reasons}.'
+        + '.\n\n'
+        + tally_lib.format_table(
+            sizes.sum(),
+            {'left out': people.left_out, 'changed': people.changed},
+        )
     )
 
 
@@ -118,13 +153,14 @@ def write_folder(
     overwrite: Whether to replace files that are there.
 
   Returns:
-    A summary of what was written, in a line or two.
+    A summary of what was written, in a line or two, and a table of what was
+    kept, left out and changed, with the first example of each reason.
 
   Raises:
     errors.SettingsError: If an argument is out of range, or the folder holds
       data already.
-    errors.DataError: If nobody has enough examples, or the examples cannot be
-      stored.
+    errors.DataError: If nobody has enough examples, giving the reasons why
+      examples were left out, or if the examples cannot be stored.
     OSError: If the folder cannot be written.
   """
   _check_arguments(output_dir, test_fraction, min_examples, seed, overwrite)
@@ -135,11 +171,16 @@ def write_folder(
     ):
       size = len(next(iter(examples.values())))
       if size < min_examples:
-        written.left_out += 1
+        people.left_out.add(
+            f'people with fewer than {min_examples} examples',
+            f'{name!r} with {size}',
+        )
         continue
       pieces = examples.get(people.together, np.arange(size))
       if len(np.unique(pieces)) < 2:
-        people.left_out['people whose examples all belong together'] += 1
+        people.left_out.add(
+            'people whose examples all belong together', repr(name)
+        )
         continue
       rng = np.random.default_rng([seed, *name.encode()])
       is_test = _choose_test(
@@ -153,13 +194,14 @@ def write_folder(
     if not written:
       raise errors.DataError(
           f'Expected people with at least {min_examples} examples, found none'
-          f' among {written.left_out}.'
+          f' among {people.num_people:,}. Left out:'
+          f' {tally_lib.format_line(people.left_out)}.'
       )
   for name, text in people.texts.items():
     files.replace_text(os.path.join(output_dir, name), text)
   if people.finish_fn is not None:
     people.finish_fn(output_dir)
-  return written.summary(people, output_dir, min_examples)
+  return written.summary(people, output_dir)
 
 
 def _check_arguments(

@@ -3,6 +3,7 @@
 """Importing photos."""
 
 import os
+import struct
 import subprocess
 import sys
 import tempfile
@@ -12,6 +13,7 @@ from absl.testing import absltest
 from absl.testing import parameterized
 import numpy as np
 from PIL import EpsImagePlugin
+from PIL import ExifTags
 from PIL import Image
 
 from tasks.landmarks import import_photos
@@ -100,6 +102,20 @@ class PhotosTest(parameterized.TestCase):
     np.testing.assert_array_equal(examples['ann']['pixels'][1][0, 0], [2, 4, 6])
     self.assertEqual(people.texts, {'classes.txt': 'a\nb\n'})
 
+  def test_copies_are_on_one_side(self):
+    for i in range(5):
+      self.photo(f'{i}.png', color=(7, 7, 7) if i < 4 else _RED)
+    # Both forms of the name stand for one person.
+    self.table([f'{i}.png,{i % 2},{"ann " if i else "ann"}' for i in range(5)])
+    summary = people_lib.write_folder(self.read(), self.path('out'))
+    sides = [
+        {pixels.tobytes() for pixels in clients.read('ann')['pixels']}
+        for clients in client_data.open_folder(self.path('out'))
+    ]
+    self.assertLen(sides[0] | sides[1], 2)
+    self.assertEmpty(sides[0] & sides[1])
+    self.assertRegex(summary, 'changed +copies, .* 3  1.png repeats 0.png')
+
   def test_files_in_folders_of_classes(self):
     self.photo('a/0.png')
     self.photo('b/0.png')
@@ -129,9 +145,97 @@ class PhotosTest(parameterized.TestCase):
     ((_, examples),) = self.read().examples
     np.testing.assert_array_equal(examples['pixels'][0][3, 3], expected)
 
+  @parameterized.parameters(
+      # 16 bits: the brightest pixel says how many are used.
+      ('I;16', np.uint16, 65_535, 'png', '16 bits'),
+      ('I;16', np.uint16, 4_095, 'png', '12 bits'),
+      ('I;16', np.uint16, 16_383, 'tif', '14 bits'),
+      ('I', np.int32, 65_535, 'tif', '16 bits'),
+      ('I', np.int32, 2**31 - 1, 'tif', '32 bits'),
+      ('I', np.int32, 255, 'tif', '8 bits'),
+      ('F', np.float32, 1, 'tif', '0 to 1'),
+      ('F', np.float32, 255, 'tif', '0 to 255'),
+  )
+  def test_deep_gray(self, mode, dtype, most, kind, note):
+    values = np.linspace(0, most, 16)[:, None] * np.ones([1, 16])
+    path = self.path(f'0.{kind}')
+    Image.fromarray(values.astype(dtype)).save(path)
+    with Image.open(path) as image:
+      self.assertEqual(image.mode, mode)
+    self.photo('1.png')
+    self.table([f'0.{kind},a,ann', '1.png,b,ann'])
+    source = self.read()
+    ((_, examples),) = source.examples
+    full = 2**32 - 1 if note == '32 bits' else most
+    expected = np.round(np.linspace(0, 255 * most / full, 16))
+    for channel in range(3):
+      np.testing.assert_allclose(
+          examples['pixels'][0][:, 3, channel], expected, atol=1
+      )
+    ((reason, count),) = source.changed.items()
+    self.assertEqual((count, reason.split(' as ')[1]), (1, note))
+
+  def test_floats_of_unknown_range_are_left_out(self):
+    for i, value in enumerate((300, -1, np.nan)):
+      Image.fromarray(np.full([20, 20], value, np.float32)).save(
+          self.path(f'{i}.tif')
+      )
+    self.table([f'{i}.tif,{i % 2},ann' for i in range(3)])
+    source = self.read()
+    ((_, examples),) = source.examples
+    self.assertEmpty(examples['pixels'])
+    self.assertEqual(source.left_out, {'photos that cannot be read': 3})
+    self.assertRegex(
+        source.left_out.first['photos that cannot be read'],
+        '0.tif: .* found 300 to 300',
+    )
+
+  @parameterized.parameters(
+      ('RGBA', (0, 100, 200, 0), (255, 255, 255)),
+      ('RGBA', (0, 100, 200, 51), (204, 224, 244)),
+      ('LA', (10, 0), (255, 255, 255)),
+      ('P', 0, (255, 255, 255)),
+  )
+  def test_transparent_pixels_are_white(self, mode, color, expected):
+    Image.new(mode, (20, 20), color).save(
+        self.path('0.png'), **({'transparency': 0} if mode == 'P' else {})
+    )
+    self.photo('1.png')
+    self.table(['0.png,a,ann', '1.png,b,ann'])
+    source = self.read()
+    ((_, examples),) = source.examples
+    np.testing.assert_allclose(examples['pixels'][0][3, 3], expected, atol=1)
+    self.assertEqual(
+        source.changed, {'photos with transparent pixels, laid on white': 1}
+    )
+
+  def test_exif(self):
+    # Left half black; orientation 6 turns it to the top.
+    image = Image.new('RGB', (40, 40), 'white')
+    image.paste((0, 0, 0), (0, 0, 20, 40))
+    directory = struct.pack(
+        *('<IHHHIIHHIIIiI', 8, 2),
+        *(ExifTags.Base.Orientation, 3, 1, 6),
+        # A rational that should have no sign, -1 / 0: Pillow reads it, but
+        # cannot write it again.
+        *(ExifTags.Base.XResolution, 10, 1, 38, 0, -1, 0),
+    )
+    image.save(self.path('0.jpg'), exif=b'Exif\0\0II*\0' + directory)
+    image.save(self.path('1.png'), exif=b'XX*\0' + directory)
+    self.table(['0.jpg,0,ann', '1.png,1,ann'])
+    source = self.read()
+    ((_, examples),) = source.examples
+    for i, (top, left) in enumerate(((0, 128), (128, 0))):
+      gray = examples['pixels'][i].mean(-1)
+      np.testing.assert_allclose(gray[1:5].mean(), top, atol=20)
+      np.testing.assert_allclose(gray[:, 1:5].mean(), left, atol=20)
+    self.assertEqual(
+        dict(source.changed), {'photos with damaged EXIF data, not turned': 1}
+    )
+
   def test_photos_that_are_left_out_are_counted(self):
     for i in range(6):
-      self.photo(f'{i}.png')
+      self.photo(f'{i}.png', color=(i, i, i))
     with open(self.path('text.jpg'), 'w') as f:
       f.write('not a photo')
     self.photo('short.png', size=(200, 200), color=(1, 2, 3))
@@ -151,26 +255,25 @@ class PhotosTest(parameterized.TestCase):
             'text.jpg,b,zoe',
         ]
     )
-    with self.assertLogs(level='WARNING') as logs:
-      summary = people_lib.write_folder(self.read(), self.path('out'))
-    self.assertLen(logs.output, 4)
+    summary = people_lib.write_folder(self.read(), self.path('out'))
     self.assertIn(
         '2 people, 4 examples (2 for training, 2 for testing)', summary
     )
     # Eve and Zoe have one photo each.
-    self.assertRegex(
-        summary,
-        r'Left out: people with fewer than 2 examples \(2\), photos that cannot'
-        r' be read \(3\), photos without a file \(1\)',
-    )
+    for reason, count, first in (
+        ('people with fewer than 2 examples', 2, "'eve' with 1"),
+        ('photos that cannot be read', 3, '.*text.jpg: cannot identify'),
+        ('photos without a file', 1, 'none.png in '),
+    ):
+      self.assertRegex(summary, f'left out  {reason} +{count}  {first}')
 
   def test_classes_only_in_test_examples_are_counted(self):
     # One of two photos is for testing, and no class has two photos.
     for i in range(4):
-      self.photo(f'{i}.png')
+      self.photo(f'{i}.png', color=(i, i, i))
     self.table(['0.png,a,ann', '1.png,b,ann', '2.png,c,bob', '3.png,d,bob'])
     summary = people_lib.write_folder(self.read(), self.path('out'))
-    self.assertIn('4 classes, 2 of them only in test examples.', summary)
+    self.assertIn('4 classes, 2 of them only in test examples.\n', summary)
 
   @parameterized.parameters(
       (dict(person='who'), "a column 'who' in .*found .'file', 'label"),

@@ -84,14 +84,32 @@ class ImportSpeechTest(parameterized.TestCase):
         ],
     )
     os.remove(self.path('source', '1', '1', '1-1-0001.flac'))
-    self.assertRegex(
-        self.import_librispeech(),
-        r'1 person, 2 examples.*Left out: people with fewer than 2 examples'
-        r' \(0\), utterances too short for their transcript \(2\),'
-        r' utterances with audio that cannot be read \(2\), utterances with'
-        r' characters other than letters and apostrophes \(1\),'
-        r' utterances without words \(1\)\.',
-    )
+    summary = self.import_librispeech()
+    self.assertIn('1 person, 2 examples', summary)
+    for reason, count, first in (
+        ('too short for their transcript', 2, "1-1-0005: 'AA'"),
+        ('with audio that cannot be read', 1, 'Expected audio in .*0002.flac'),
+        ('without an audio file', 1, '.*1-1-0001.flac'),
+        (
+            'with characters other than letters and apostrophes',
+            1,
+            "1-1-0004: 'ROOM 12'",
+        ),
+        ('without words', 1, "1-1-0003: ''"),
+    ):
+      self.assertRegex(
+          summary, f'left out  utterances {reason} +{count}  {first}'
+      )
+
+  def test_nobody_is_left(self):
+    self.write_chapter('1', 3 * [(16_000, 'ROOM 12')])
+    self.write_chapter('2', 2 * [(8_000, 'A')], rate=8_000)
+    with self.assertRaisesRegex(
+        ValueError,
+        r'none among 2\. Left out: .*audio that cannot be read \(2, the first:'
+        r".*16000 .*characters other .* \(3, the first: 1-1-0000: 'ROOM 12'\)",
+    ):
+      self.import_librispeech()
 
   def test_other_sampling_rates_are_refused(self):
     soundfile.write(self.path('a.wav'), noise(800), 8_000)

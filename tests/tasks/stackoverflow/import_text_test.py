@@ -86,13 +86,20 @@ class ReadJsonlTest(parameterized.TestCase):
     )
     # 'a' and 'b' by one person each, 'two' and '.' by two.
     self.assertEqual(self.words, ('.', 'two', 'a', 'b', 'one', 'three'))
-    self.assertIn('empty sentences (1)', self.summary)
-    self.assertIn('people whose examples all belong together (1)', self.summary)
+    self.assertRegex(
+        self.summary, r'empty sentences +1  in line 4 of .*text.jsonl'
+    )
+    self.assertRegex(
+        self.summary, r"people whose examples all belong together +1  'cat'"
+    )
 
   def test_dates_are_compared_as_times(self):
     for first, second in (
         (9, 10.5),
         ('2020-01-02T00:30:00+02:00', '2020-01-01T23:00:00'),
+        # Milliseconds, next to ISO 8601.
+        (1_577_836_800_000, '2020-01-01T00:00:01Z'),
+        ('2019-12-31T23:59:59Z', 1_577_836_800_000),
     ):
       self.write(
           json.dumps({'user': 1, 'on': second, 'said': 'Later.'}),
@@ -126,19 +133,129 @@ class ReadJsonlTest(parameterized.TestCase):
       (_line('', 1, 'A.'), "Expected a name in 'user' in line 2"),
       (_line('x', 1, said=3), "list of sentences in 'said' in line 2.* int"),
       ('{"user": ' + '[' * 10**5, 'Expected a JSON object in line 2 of'),
-      (_line('x', 1, 'A.', on='9' * 4000), "date such as .* in 'on'"),
-      (_line('x', 1, 'A.', on='May'), "date such as .* in 'on' in line 2"),
+      (_line('x', 1, 'A.', on='9' * 4000), "In 'on' in line 2"),
+      (_line('x', 1, 'A.', on='May'), "In 'on' in line 2 of .*: .* date such"),
+      (_line('x', 1, 'A.', on=None), "field 'on' in line 2 .*found null"),
+      (_line('x', 1, 'A.', on=float('nan')), "'on' in line 2 .*found nan"),
+      ('{"user": "x", "said": "\\ud83d.", "on": 1}', "'said' in line 2.*half"),
+      ('{"user": "\\ud83d", "said": "A.", "on": 1}', "'user' in line 2.*half"),
+      ('{"user": ' + '1' * 5_000 + '}', 'JSON object in line 2'),
   )
   def test_bad_line(self, line, message):
     self.write(_line('ann', 1, 'Fine.'), line)
     with self.assertRaisesRegex(ValueError, message):
       self.read()
 
+  def test_bad_lines_are_skipped_and_counted(self):
+    self.write(
+        _line('ann', 1, 'One.'),
+        _line('ann', 2, 'Two.'),
+        '{"user": "ann", "on": 1}',
+        _line('ann', 3, said=None),
+        _line(None, 3, 'Three.'),
+        _line(' ', 3, 'Three.'),
+        _line('ann', 3, said=5),
+        _line('ann', 3, 'Three.', on='yesterday'),
+        '{"user": "ann", "said": "\\ud83d", "on": 1}',
+        b'\xff',
+        'null',
+    )
+    source = self.read(on_error='skip')
+    ((name, examples),) = source.examples
+    self.assertEqual((name, examples['tokens']), ('ann', ['one .', 'two .']))
+    self.assertEqual(
+        source.left_out,
+        {
+            "lines without 'said'": 2,
+            "lines without 'user'": 1,
+            "lines without a name in 'user'": 1,
+            "lines without text in 'said'": 1,
+            "lines with a 'on' that cannot be read": 1,
+            'lines with a lone surrogate': 1,
+            'lines that are not UTF-8': 1,
+            'lines that are not JSON objects': 1,
+        },
+    )
+    self.assertEqual(
+        source.left_out.first["lines without 'said'"],
+        f'in line 3 of {self.path}',
+    )
+    with self.assertRaisesRegex(ValueError, 'line 3 .*`on_error`=skip'):
+      self.read()
+    with self.assertRaisesRegex(ValueError, '`on_error` of .*skip'):
+      self.read(on_error='ignore')
+
+  def test_dates_in_two_units(self):
+    self.write(
+        *(
+            json.dumps({'user': 'ann', 'on': on, 'said': 'A.'})
+            for on in (1_577_836_800, 1_577_836_801_000)
+        )
+    )
+    with self.assertRaisesRegex(
+        ValueError,
+        "seconds since 1970 in 'on' in line 2 .* as in line 1 .*milliseconds",
+    ):
+      self.read()
+
+  def test_byte_order_mark(self):
+    self.write(b'\xef\xbb\xbf' + _line('ann', 1, 'A.').encode())
+    self.assertEqual(self.read().num_people, 1)
+
+  def test_one_person_has_one_name(self):
+    self.write(
+        _line('Zoé ', 1, 'A.'),
+        _line('Zoe\u0301', 2, 'B.'),
+        _line('\tZoé', 3, 'C.'),
+        _line('zoé', 3, 'C.'),
+    )
+    found = [name for name, _ in self.read().examples]
+    self.assertEqual(found, ['Zoé', 'zoé'])
+
+  def test_copies_are_on_one_side(self):
+    self.write(
+        _line('ann', 1, 'One.'),
+        _line('ann', 2, 'Two.', 'Two.'),
+        _line('ann', 3, 'one.'),
+        _line('ann', 4, 'Three.', 'One.'),
+        _line('bob', 1, 'One.'),
+        _line('bob', 2, 'One.'),
+    )
+    train, test = self.imported()
+    # Of the three texts that differ, the last one is for testing.
+    self.assertEqual(train, {'ann': ['one .', 'two .', 'two .', 'one .']})
+    self.assertEqual(test, {'ann': ['three .', 'one .']})
+    self.assertRegex(
+        self.summary, 'changed   copies, .* +2  line 3 repeats line 1'
+    )
+    self.assertRegex(
+        self.summary, "people whose examples all belong together +1  'bob'"
+    )
+
+  def test_scripts_without_spaces(self):
+    self.write(_line('ann', 1, '我去。'), _line('ann', 2, '我 go'))
+    for unspaced, expected, how in (
+        ('characters', ['我 去 。', '我 go'], 'cut at each character'),
+        ('keep', ['我去 。', '我 go'], 'not cut'),
+    ):
+      source = self.read(unspaced=unspaced)
+      ((_, examples),) = source.examples
+      self.assertEqual(examples['tokens'], expected)
+      ((reason, count),) = source.changed.items()
+      self.assertIn(how, reason)
+      self.assertEqual(count, 2)
+    with self.assertRaisesRegex(ValueError, "`unspaced` of .*found 'cut'"):
+      self.read(unspaced='cut')
+
   def test_bad_file(self):
     with self.assertRaisesRegex(OSError, 'Expected a file .*none.jsonl'):
       self.read('none.jsonl')
-    self.write(_line('ann', 1))
-    with self.assertRaisesRegex(ValueError, 'Expected text in .*found none'):
+    self.write(_line('ann', 1, ' '))
+    with self.assertRaisesRegex(
+        ValueError,
+        r'Expected text in .*found none. Left out: empty sentences \(1, the'
+        ' first: in line 1 of',
+    ):
       self.read()
     path = self.path + '.gz'
     with open(path, 'wb') as f:

@@ -25,9 +25,50 @@ class TextTest(parameterized.TestCase):
       ('a &lt; b &amp; c', 'a < b & c'),
       ('Élan isn’t 2.5%', "élan isn't 2 . 5 %"),
       ('  ', ''),
+      # Vowel signs and accents belong to their letters: six words stay six.
+      (
+          'यह मेरी पहली हिन्दी किताब है।',
+          'यह मेरी पहली हिन्दी किताब है ।',
+      ),
+      ('நான் தமிழ் படிக்கிறேன்', 'நான் தமிழ் படிக்கிறேன்'),
+      ('كَتَبَ الوَلَدُ', 'كَتَبَ الوَلَدُ'),
+      ('שָׁלוֹם עוֹלָם', 'שָׁלוֹם עוֹלָם'),
+      ('צה״ל', 'צה״ל'),
+      ('می\u200cخواهم', 'می\u200cخواهم'),
+      ('Le cafe\u0301 pre\u0300s', 'le café près'),
+      ('Tie\u0302\u0301ng Vie\u0323\u0302t', 'tiếng việt'),
+      ("İstanbul'da", "i\u0307stanbul'da"),
+      ('col·legi', 'col·legi'),
+      ('so ❤\ufe0f👩\u200d👧!', 'so ❤\ufe0f 👩\u200d👧 !'),
+      # Korean has spaces.
+      ('한국어 공부', '한국어 공부'),
+      # Scripts without spaces: each character with its signs is a word.
+      ('我去学校。OK', '我 去 学 校 。 ok'),
+      ('iPhone手机2台', 'iphone 手 机 2 台'),
+      ('コーヒーが', 'コ ー ヒ ー が'),
+      ('ที่นี่', 'ที่ นี่'),
   )
   def test_words(self, sentence, expected):
     self.assertEqual(' '.join(text.to_words(sentence)), expected)
+
+  def test_scripts_without_spaces_as_they_are(self):
+    words = text.to_words('我去 学校。iPhone手机', unspaced='keep')
+    self.assertEqual(words, ['我去', '学校', '。', 'iphone手机'])
+    self.assertEqual(text.unspaced_of(words), 'keep')
+    self.assertEqual(text.unspaced_of(['我', 'iphone', '한국어']), 'characters')
+    self.assertTrue(text.is_unspaced('a 我'))
+    self.assertFalse(text.is_unspaced('a é हिन्दी 한국어'))
+
+  def test_sentences_of_other_scripts(self):
+    for sentences in (
+        ['我今天去。', '他说：「好。」', '真的！？', '是'],
+        ['यह है। ', 'वह है॥ ', 'क्या'],
+        ['کیا؟ ', 'ہاں۔ ', 'ٹھیک'],
+    ):
+      self.assertEqual(
+          text.split_sentences(''.join(sentences)),
+          [sentence.strip() for sentence in sentences],
+      )
 
   def test_sentences(self):
     self.assertEqual(
