@@ -5,7 +5,7 @@
 python -m benchmarks.coverage
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 from absl import app
 from absl import flags
@@ -25,6 +25,21 @@ def clients_alone(
   return intervals.over_clients(values.mean(axis=1), weights.mean(axis=1))
 
 
+def linearization(
+    values: np.ndarray, weights: np.ndarray
+) -> intervals.Interval:
+  """The usual interval of a ratio of sums over clients, for comparison.
+
+  Its variance is n / (n - 1) sum_i w_i^2 (x_i - m)^2 / (sum_i w_i)^2, with
+  n - 1 degrees of freedom (Cochran, Sampling Techniques, 1977, section 6.3).
+  """
+  x, w = values.mean(axis=1), weights.mean(axis=1)
+  n, mean = len(x), np.average(x, weights=w)
+  error = np.sqrt(n / (n - 1) * np.square(w * (x - mean)).sum()) / w.sum()
+  half = stats.t.ppf(0.975, n - 1) * error
+  return intervals.Interval(float(mean - half), float(mean + half))
+
+
 def seeds_alone(values: np.ndarray, weights: np.ndarray) -> intervals.Interval:
   """Student's interval of the weighted means of the seeds."""
   means = np.average(values, axis=0, weights=weights)
@@ -34,6 +49,10 @@ def seeds_alone(values: np.ndarray, weights: np.ndarray) -> intervals.Interval:
   return intervals.Interval(float(low), float(high))
 
 
+OVER_CLIENTS: Mapping[str, IntervalFn] = {
+    'linearization': linearization,
+    'ours': clients_alone,
+}
 INTERVALS: Mapping[str, IntervalFn] = {
     'clients alone': clients_alone,
     'seeds alone': seeds_alone,
@@ -89,30 +108,55 @@ def simulate(
   }
 
 
-def main(unused_argv):
-  names = ' | '.join(INTERVALS)
-  print(f'| clients | seeds | deviation of seeds | {names} | half-widths |')
-  print('| ---: | ---: | ---: |' + ' ---: |' * len(INTERVALS) + ' ---: |')
-  for clients, seeds, deviation in (
-      (320, 3, 0.0),
-      (320, 3, 0.05),
-      (320, 3, 0.1),
-      (320, 3, 0.2),
-      (45, 3, 0.2),
-      (836, 3, 0.2),
-      (320, 2, 0.1),
-      (320, 5, 0.1),
-  ):
+def _table(
+    first: str,
+    interval_fns: Mapping[str, IntervalFn],
+    rows: Sequence[tuple[int, int, float, float]],
+) -> None:
+  """Prints the coverage and half-widths for each row's setting."""
+  names = ' | '.join(interval_fns)
+  print(f'| clients | seeds | {first} | {names} | half-widths |')
+  print('| ---: | ---: | ---: |' + ' ---: |' * len(interval_fns) + ' --- |')
+  for clients, seeds, seed_deviation, weight_deviation in rows:
     found = simulate(
-        INTERVALS,
+        interval_fns,
         clients=clients,
         seeds=seeds,
-        seed_deviation=deviation,
+        seed_deviation=seed_deviation,
+        weight_deviation=weight_deviation,
         trials=FLAGS.trials,
     )
+    deviation = seed_deviation if seeds > 1 else weight_deviation
     coverage = ' | '.join(f'{c:.3f}' for c, _ in found.values())
     widths = ' / '.join(f'{w:.2f}' for _, w in found.values())
     print(f'| {clients} | {seeds} | {deviation} | {coverage} | {widths} |')
+
+
+def main(unused_argv):
+  _table(
+      'deviation of seeds',
+      INTERVALS,
+      [
+          (320, 3, 0.0, 1.0),
+          (320, 3, 0.05, 1.0),
+          (320, 3, 0.1, 1.0),
+          (320, 3, 0.2, 1.0),
+          (45, 3, 0.2, 1.0),
+          (836, 3, 0.2, 1.0),
+          (320, 2, 0.1, 1.0),
+          (320, 5, 0.1, 1.0),
+      ],
+  )
+  print()
+  _table(
+      'deviation of log weights',
+      OVER_CLIENTS,
+      [
+          (n, 1, 0.0, deviation)
+          for n in (20, 45, 150)
+          for deviation in (0, 1, 1.5)
+      ],
+  )
 
 
 if __name__ == '__main__':

@@ -13,7 +13,7 @@ from benchmarks import coverage
 from tff_partial.evaluation import intervals
 
 
-class OverClientsTest(absltest.TestCase):
+class OverClientsTest(parameterized.TestCase):
 
   def test_equal_weights_are_students_interval(self):
     values = np.array([0.1, 0.4, 0.2, 0.9, 0.3])
@@ -22,23 +22,42 @@ class OverClientsTest(absltest.TestCase):
     np.testing.assert_allclose(found, expected)
 
   def test_weights_by_hand(self):
-    # Mean (1*0 + 3*1)/4; variance 2/1 (1*(3/4)^2 + 9*(1/4)^2)/16 = 9/64.
+    # Shares 1/6, 1/3, 1/2 with squares 14/36; mean 0/6 + 3/3 + 6/2 = 4.
     low, high = intervals.over_clients(
-        np.array([0.0, 1.0]), np.array([1.0, 3.0])
+        np.array([0.0, 3.0, 6.0]), np.array([1.0, 2.0, 3.0])
     )
-    half = stats.t.ppf(0.975, 1) * 3 / 8
-    self.assertAlmostEqual(low, 0.75 - half)
-    self.assertAlmostEqual(high, 0.75 + half)
+    variance = (
+        (4 / 6) ** 2 / (1 - 2 / 6 + 14 / 36)
+        + (1 / 3) ** 2 / (1 - 2 / 3 + 14 / 36)
+        + (2 / 2) ** 2 / (1 - 2 / 2 + 14 / 36)
+    )
+    half = stats.t.ppf(0.975, 36 / 14 - 1) * math.sqrt(variance)
+    np.testing.assert_allclose([low, high], [4 - half, 4 + half])
 
-  def test_covers_the_mean_at_its_level(self):
+  def test_variance_is_unbiased_for_skewed_weights(self):
     rng = np.random.default_rng(0)
-    trials, covered = 2000, 0
-    for _ in range(trials):
-      weights = rng.integers(1, 20, 60).astype(float)
-      low, high = intervals.over_clients(rng.normal(0.3, 1, 60), weights)
-      covered += low <= 0.3 <= high
-    # 0.95 +- 3 standard deviations, and a margin for the approximation.
-    self.assertBetween(covered / trials, 0.925, 0.965)
+    weights = np.exp(1.5 * rng.normal(size=20))
+    found = [
+        intervals._variance_over_clients(rng.normal(size=20), weights)[0]
+        for _ in range(4000)
+    ]
+    expected = np.square(weights).sum() / weights.sum() ** 2
+    self.assertAlmostEqual(np.mean(found) / expected, 1, delta=0.06)
+
+  @parameterized.parameters(
+      (10, 0.0), (20, 1.0), (20, 1.5), (45, 1.0), (45, 1.5), (320, 1.0)
+  )
+  def test_covers_the_mean_at_its_level(self, clients, weight_deviation):
+    found = coverage.simulate(
+        {'clients': coverage.clients_alone},
+        clients=clients,
+        seeds=1,
+        seed_deviation=0.0,
+        weight_deviation=weight_deviation,
+        trials=2000,
+    )
+    # 0.95 +- 3 standard deviations.
+    self.assertBetween(found['clients'][0], 0.935, 0.965)
 
   def test_one_client_has_no_interval(self):
     low, high = intervals.over_clients(np.array([1.0]), np.array([1.0]))
@@ -51,7 +70,7 @@ class TwoWayTest(parameterized.TestCase):
     # d_i = 1, 5; m = 3; d_s = 1, 5; r = d_is - d_i - d_s + m = +-1.
     values = np.array([[0.0, 2.0], [2.0, 8.0]])
     low, high = intervals.two_way(values, np.ones([2, 2]))
-    # V_c = 2/1 * (4 + 4)/4, V_s = (4 + 4)/2, V_x = 4/(2 * 1 * 4).
+    # V_c = (4/4 + 4/4)/(1/2), V_s = (4 + 4)/2, V_x = 4/(2 * 1 * 4).
     over_clients, over_seeds = 4.0, 4.0 - 0.5
     variance = over_clients + over_seeds
     freedom = variance**2 / (over_clients**2 / 1 + over_seeds**2 / 1)
@@ -70,13 +89,13 @@ class TwoWayTest(parameterized.TestCase):
     residuals = values - by_client[:, np.newaxis] - by_seed + mean
     cells = s / (s - 1) * ((w[:, np.newaxis] * residuals) ** 2).sum()
     cells /= (s * w.sum()) ** 2
+    shares = w / w.sum()
+    f = 1 / (shares**2).sum() - 1
     low, high = intervals.over_clients(by_client, w)
-    clients = ((high - low) / 2 / stats.t.ppf(0.975, n - 1)) ** 2
+    clients = ((high - low) / 2 / stats.t.ppf(0.975, f)) ** 2
     seeds = by_seed.var(ddof=1) / s - cells
     self.assertGreater(seeds, 0)
-    freedom = (clients + seeds) ** 2 / (
-        clients**2 / (n - 1) + seeds**2 / (s - 1)
-    )
+    freedom = (clients + seeds) ** 2 / (clients**2 / f + seeds**2 / (s - 1))
     half = stats.t.ppf(0.975, freedom) * math.sqrt(clients + seeds)
     np.testing.assert_allclose(
         intervals.two_way(values, weights), [mean - half, mean + half]
