@@ -107,7 +107,7 @@ def create_task(
           prepare_test=functools.partial(form.prepare, augment=False),
           element_spec=form.element_spec,
       ),
-      metric=metric_lib.Metric('wer', higher_is_better=False),
+      metric=metric_lib.Metric('wer', higher_is_better=False, percent=True),
       demonstration=opened.demonstration,
   )
 

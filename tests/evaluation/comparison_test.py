@@ -1,13 +1,11 @@
 # Copyright 2026 The tff-partial Authors.
 # SPDX-License-Identifier: Apache-2.0
 
-import math
-
 from absl.testing import absltest
 import numpy as np
-from scipy import stats
 
 from tff_partial.evaluation import comparison
+from tff_partial.evaluation import intervals
 from tff_partial.evaluation import metric as metric_lib
 from tff_partial.evaluation import run_results
 
@@ -35,36 +33,6 @@ def _scheme(outcomes, *, full=False, higher_is_better=True, name='a, b'):
       full=full,
       outcomes=dict(enumerate(outcomes)),
   )
-
-
-class IntervalTest(absltest.TestCase):
-
-  def test_equal_weights_are_students_interval(self):
-    values = np.array([0.1, 0.4, 0.2, 0.9, 0.3])
-    expected = stats.t.interval(0.95, 4, values.mean(), stats.sem(values))
-    found = comparison.interval(values, np.full(5, 7.0))
-    np.testing.assert_allclose(found, expected)
-
-  def test_weights_by_hand(self):
-    # Mean (1*0 + 3*1)/4; variance 2/1 (1*(3/4)^2 + 9*(1/4)^2)/16 = 9/64.
-    low, high = comparison.interval(np.array([0.0, 1.0]), np.array([1.0, 3.0]))
-    half = stats.t.ppf(0.975, 1) * 3 / 8
-    self.assertAlmostEqual(low, 0.75 - half)
-    self.assertAlmostEqual(high, 0.75 + half)
-
-  def test_covers_the_mean_at_its_level(self):
-    rng = np.random.default_rng(0)
-    trials, covered = 2000, 0
-    for _ in range(trials):
-      weights = rng.integers(1, 20, 60).astype(float)
-      low, high = comparison.interval(rng.normal(0.3, 1, 60), weights)
-      covered += low <= 0.3 <= high
-    # 0.95 +- 3 standard deviations, and a margin for the approximation.
-    self.assertBetween(covered / trials, 0.925, 0.965)
-
-  def test_one_client_has_no_interval(self):
-    low, high = comparison.interval(np.array([1.0]), np.array([1.0]))
-    self.assertTrue(math.isnan(low) and math.isnan(high))
 
 
 class SchemeTest(absltest.TestCase):
@@ -104,6 +72,29 @@ class SchemeTest(absltest.TestCase):
     self.assertEqual(difference.clients, 1)
     stranger = _scheme([_outcome([1], [0], ids=['q'])])
     self.assertIsNone(other.minus(stranger))
+
+  def test_interval_is_over_clients_and_seeds(self):
+    # As seen by the two-way interval: z is not evaluated with the second seed.
+    scheme = _scheme(
+        [
+            _outcome([0.5, 0.9, 0.3], [0.4, 0.5, 0.1], [1, 3, 2], ids='xyz'),
+            _outcome([0.3, 0.7], [0.5, 0.4], [3, 1], ids='yx'),
+        ]
+    )
+    change = scheme.change()
+    expected = intervals.two_way(
+        np.array([[0.1, 0.3], [0.4, -0.2], [0.2, 9]]),
+        np.array([[1.0, 1], [3, 3], [2, 0]]),
+    )
+    np.testing.assert_allclose([change.low, change.high], expected)
+    self.assertAlmostEqual(change.mean, (1 * 0.2 + 3 * 0.1 + 2 * 0.2) / 6)
+
+  def test_a_client_that_diverged_is_not_averaged_away(self):
+    scheme = _scheme(
+        [_outcome([np.nan, 0.9], [0, 0]), _outcome([0.5, 0.5], [0, 0])]
+    )
+    change = scheme.change()
+    self.assertTrue(np.isnan([change.mean, change.low, change.high]).all())
 
   def test_hurt_depends_on_the_direction(self):
     outcome = _outcome([0.2, 0.4, 0.6], [0.3, 0.3, 0.3], p_hurt=[0.01, 1, 1])

@@ -29,6 +29,20 @@ class MetricTest(parameterized.TestCase):
     self.assertFalse((gains > 0).any())
     self.assertFalse((gains < 0).any())
 
+  @parameterized.parameters(
+      ('accuracy', True, None, [0.2, np.nan], True),
+      ('accuracy', True, None, [0.2, 3.0], False),
+      ('loss', False, None, [0.2], False),
+      ('word_error_rate', False, None, [1.2], True),
+      ('wer', False, True, [1.2], True),
+      ('auc', True, False, [0.2], False),
+  )
+  def test_percent(self, name, higher_is_better, percent, values, expected):
+    metric = metric_lib.Metric(
+        name, higher_is_better=higher_is_better, percent=percent
+    )
+    self.assertEqual(metric.shown_in_percent(np.array(values)), expected)
+
 
 if __name__ == '__main__':
   absltest.main()

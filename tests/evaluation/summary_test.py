@@ -9,6 +9,7 @@ import numpy as np
 from scipy import stats
 
 from tff_partial.evaluation import client_table
+from tff_partial.evaluation import intervals
 from tff_partial.evaluation import metric as metric_lib
 from tff_partial.evaluation import summary
 
@@ -151,6 +152,10 @@ class CompareTest(parameterized.TestCase):
     self.assertEqual(found.helped.clients, 1)
     self.assertEqual(found.helped.beyond_chance, 0)
     self.assertEqual(found.equal, 1)
+    # Only the first client has 5 examples that are scored differently.
+    self.assertEqual(found.testable, 1)
+    # Two of three are worse: 2 P(Binomial(3, 1/2) >= 2) = 1.
+    self.assertEqual(found.p_sign, 1)
 
   def test_change_by_hand(self):
     found = _compare(self.table)
@@ -160,6 +165,22 @@ class CompareTest(parameterized.TestCase):
     self.assertEqual(found.change.left_out, 1)
     # Baseline 1, 1, 1/2, 0 is 1/2 - change / 2 for every client.
     self.assertAlmostEqual(found.correlation, -1)
+
+  @parameterized.parameters((3, 41), (0, 6), (1, 5), (4, 4))
+  def test_sign_test_over_clients_equals_scipys(self, helped, hurt):
+    table = _table(
+        before=[[0]] * helped + [[1]] * hurt + [[1]],
+        after=[[1]] * helped + [[0]] * hurt + [[1]],
+    )
+    expected = stats.binomtest(helped, helped + hurt).pvalue
+    self.assertAlmostEqual(_compare(table).p_sign, expected, places=12)
+
+  def test_interval_of_the_change(self):
+    found = _compare(self.table)
+    expected = intervals.over_clients(
+        np.array([-1.0, -1, 0, 1]), np.array([5.0, 4, 2, 1])
+    )
+    self.assertEqual((found.low, found.high), expected)
 
   def test_lower_is_better_swaps_hurt_and_helped(self):
     higher, lower = _compare(self.table), _compare(self.table, False)
@@ -260,7 +281,18 @@ class CompareTest(parameterized.TestCase):
   def test_to_dict_leaves_out_what_is_per_client(self):
     numbers = _compare(self.table).to_dict()
     self.assertCountEqual(
-        numbers, ['change', 'hurt', 'helped', 'equal', 'correlation']
+        numbers,
+        [
+            'change',
+            'low',
+            'high',
+            'hurt',
+            'helped',
+            'equal',
+            'p_sign',
+            'testable',
+            'correlation',
+        ],
     )
     self.assertEqual(numbers['hurt']['clients'], 2)
 

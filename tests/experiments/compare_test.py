@@ -201,6 +201,8 @@ class RunTest(absltest.TestCase):
     self.assertEqual(second['failures'], failures)
     self.assertEqual(second['schemes'][0]['seeds'], [0, 1])
     self.assertEqual(second['schemes'][1]['seeds'], [0])
+    self.assertIn('There is one seed.', ' '.join(first['notes']))
+    self.assertIn('There are two seeds', ' '.join(second['notes']))
     self.assertEqual(page.stat().st_mtime_ns, written)
     html = (self.out / 'comparison.html').read_text()
     self.assertIn('fed_alt_output-1', html)

@@ -199,7 +199,15 @@ class ReadmeTest(absltest.TestCase):
 
   def test_has_the_output_of_the_demonstration(self):
     text = _README.read_text(encoding='utf-8')
-    self.assertTrue(re.search(r'^Personalization lifts .*\.$', text, re.M))
+    self.assertTrue(
+        re.search(
+            r'^Personalization improves accuracy from [\d.]+% to [\d.]+%'
+            r' \(\S+ points, 95% interval \S+ to \S+\) over .*'
+            r' better and .* worse \(sign test .*\.$',
+            text,
+            re.M,
+        )
+    )
 
 
 if __name__ == '__main__':

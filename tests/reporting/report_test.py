@@ -129,10 +129,13 @@ class ReportTest(parameterized.TestCase):
     page, numbers = self._report(_four_clients())
     # Ann goes from 1/5 to 5/5, Bob from 5/5 to 3/5: 6/10 becomes 8/10. Of two
     # clients one is worse, on 2 examples, too few for the test to ever alarm.
+    # The interval of -0.4 and 0.8 is 0.2 +- t(.975, 1) 0.6 = 0.2 +- 7.624.
     sentence = (
-        'Personalization lifts accuracy from 60.0% to 80.0% over 2 clients that'
-        ' took part in training; 50.0% of clients are worse (0.0% by more than'
-        ' chance; chance alone gives 0.0%).'
+        'Personalization makes no clear change to accuracy (60.0% to 80.0%,'
+        ' +20.00 points, 95% interval −742.37 to +782.37) over 2 clients that'
+        ' took part in training: 1 is better and 1 is worse (sign test over'
+        ' clients, p = 1.000), with too few test examples per client to say'
+        ' which.'
     )
     self.assertEqual(numbers['headline'], sentence)
     self.assertIn(sentence, page.text['header'])
@@ -148,16 +151,22 @@ class ReportTest(parameterized.TestCase):
     self.assertEqual(comparison['hurt']['clients'], 1)
     self.assertIn(
         '| +20.00 | Change of the mean accuracy, in percentage points |'
-        ' 60.0% → 80.0%',
+        ' 60.0% → 80.0%, weighted by test data; 95% interval −742.37 to'
+        ' +782.37',
         page.text['tiles'],
     )
     self.assertIn(
         '| 60.0% | 10th percentile of clients | was 20.0%', page.text['tiles']
     )
     self.assertIn('| 50.0% | Clients worse at all | 1 of 2', page.text['tiles'])
+    self.assertIn(
+        '| – | Worse by more than chance | too few test examples',
+        page.text['tiles'],
+    )
     self.assertIn('| 25.0% | Personal parameters', page.text['tiles'])
     self.assertIn(
-        '| Personalized | 80.00% | 80.00% | 20.00% | +20.00 | 50.0% | 50.0%',
+        '| Personalized | 80.00% | 80.00% | 20.00% | +20.00'
+        ' | −742.37 to +782.37 | 50.0% | 50.0%',
         page.text['models'],
     )
     # P(Binomial(2, 1/2) >= 2) = 1/4.
@@ -173,7 +182,8 @@ class ReportTest(parameterized.TestCase):
     self.assertEqual(unseen['clients'], 1)
     self.assertEqual(unseen['models']['personalized']['weighted_mean'], 0)
     self.assertIn(
-        'lowers accuracy from 50.0% to 0.0% over 1 client never seen',
+        'changes accuracy from 50.0% to 0.0% (−50.00 points, no interval) over'
+        ' 1 client never seen in training: none is better and 1 is worse',
         page.text['never_seen'],
     )
     page, numbers = self._report(
@@ -263,13 +273,80 @@ class ReportTest(parameterized.TestCase):
         baseline='shared',
         candidate='finetuned',
     )
-    # 3 of 4 become 2 of 4. A rate that may exceed 1 is not in percent.
+    # 3 of 4 words are wrong, then 2 of 4, though the rate exceeds 1.
     self.assertStartsWith(
         numbers['headline'],
-        'Fine-tuning lowers word error rate from 0.75 to 0.5 over 2 clients;',
+        'Fine-tuning makes no clear change to word error rate (75.0% to 50.0%,'
+        ' −25.00 points, ',
     )
-    self.assertIn('| bob | 8 | 2 | 0 | 0.5 | +0.5', page.text['worst'])
+    self.assertIn('| bob | 8 | 2 | 0.00% | 50.00% | +50.00', page.text['worst'])
     self.assertIn('90th percentile', page.text['tiles'])
+
+  def test_verb_follows_from_the_interval(self):
+    def headline(changes, higher_is_better=True):
+      table = _table(
+          [str(i) for i in range(len(changes))],
+          [True] * len(changes),
+          metric='wer',
+          non_personalized=[[1.0]] * len(changes),
+          personalized=[[1.0 + c] for c in changes],
+      )
+      metric = metric_lib.Metric(
+          'wer', higher_is_better=higher_is_better, percent=True
+      )
+      return self._report(table, metric=metric)[1]['headline']
+
+    # 0.02 +- t(.975, 3) 0.01 / sqrt(3) excludes 0; 0.01 +- 0.026 does not.
+    up, unclear = [0.01, 0.03, 0.01, 0.03], [-0.01, 0.03, 0.01, 0.01]
+    interval = '(+2.00 points, 95% interval +0.16 to +3.84)'
+    self.assertIn(
+        f'improves word error rate from 100.0% to 102.0% {interval}',
+        headline(up),
+    )
+    self.assertIn(
+        f'worsens word error rate from 100.0% to 102.0% {interval}',
+        headline(up, higher_is_better=False),
+    )
+    for higher_is_better in (True, False):
+      self.assertIn(
+          'makes no clear change to word error rate (100.0% to 101.0%, +1.00',
+          headline(unclear, higher_is_better),
+      )
+
+  def test_many_clients_with_few_test_examples(self):
+    # 41 are worse by one example, 3 are better, 11 are equal.
+    before = [[1] * 12] * 41 + [[0] + [1] * 11] * 3 + [[1] * 12] * 11
+    after = [[0] + [1] * 11] * 41 + [[1] * 12] * 3 + [[1] * 12] * 11
+    table = _table(
+        [str(i) for i in range(55)],
+        [True] * 55,
+        non_personalized=before,
+        personalized=after,
+    )
+    _, numbers = self._report(table)
+    self.assertStartsWith(numbers['headline'], 'Personalization worsens')
+    self.assertEndsWith(
+        numbers['headline'],
+        'over 55 clients: 3 are better and 41 are worse (sign test over'
+        ' clients, p < 0.001), with too few test examples per client to say'
+        ' which.',
+    )
+
+  def test_clients_that_tests_can_tell(self):
+    # One of three has enough examples, and is hurt: p = 1/2^6.
+    table = _table(
+        'abc',
+        [True] * 3,
+        non_personalized=[[1] * 6, [1, 0], [0, 0]],
+        personalized=[[0] * 6, [1, 0], [1, 0]],
+    )
+    _, numbers = self._report(table)
+    self.assertEndsWith(
+        numbers['headline'],
+        '1 is better and 1 is worse (sign test over clients, p = 1.000); 1 is'
+        ' worse by more than chance (chance alone gives 0.0); only 1 client had'
+        ' enough test examples to show a change.',
+    )
 
   @parameterized.parameters(1, 60)
   def test_nobody_trained(self, clients):
@@ -281,7 +358,9 @@ class ReportTest(parameterized.TestCase):
     )
     page, numbers = self._report(table, history=())
     self.assertIn('leaves accuracy at 50.0%', numbers['headline'])
-    self.assertIn('never seen in training; no client', numbers['headline'])
+    self.assertEndsWith(
+        numbers['headline'], 'never seen in training: none is better or worse.'
+    )
     self.assertIn('recorded no history', page.text['curves'])
     self.assertIn('No client is worse', page.text['worst'])
     group = numbers['groups']['never_seen']

@@ -16,8 +16,8 @@ import math
 from typing import Optional
 
 import numpy as np
-from scipy import stats
 
+from tff_partial.evaluation import intervals
 from tff_partial.evaluation import metric as metric_lib
 from tff_partial.evaluation import run_results
 from tff_partial.evaluation import summary
@@ -33,7 +33,8 @@ class Difference:
     mean: The mean over clients, weighted by test data, of each client's mean
       over seeds.
     deviation: The sample standard deviation over seeds; NaN for one seed.
-    low: The lower end of the 95% interval over clients (`interval`).
+    low: The lower end of the 95% interval over clients and seeds
+      (`intervals.two_way`).
     high: The upper end of that interval.
     clients: The number of clients.
     better: The share of clients for whom the first result is better, on average
@@ -48,37 +49,6 @@ class Difference:
   clients: int
   better: float
   worse: float
-
-
-def interval(
-    values: np.ndarray, weights: np.ndarray, *, level: float = 0.95
-) -> tuple[float, float]:
-  """The confidence interval of a weighted mean over clients.
-
-  The n clients are a random sample, and client i has the value x_i and the
-  weight w_i. The mean m = sum_i w_i x_i / sum_i w_i is a ratio of sums. By
-  linearization [1] its variance is
-  n / (n - 1) sum_i w_i^2 (x_i - m)^2 / (sum_i w_i)^2. The interval uses
-  Student's t with n - 1 degrees of freedom.
-
-  Args:
-    values: Each client's value, float [clients].
-    weights: Each client's weight, float [clients].
-    level: The confidence of the interval.
-
-  Returns:
-    The ends of the interval; NaN with fewer than two clients.
-
-  [1] Cochran. Sampling Techniques, 3rd edition, 1977, section 6.3.
-  """
-  n = len(values)
-  if n < 2:
-    return math.nan, math.nan
-  mean = np.average(values, weights=weights)
-  variance = n / (n - 1) * np.sum((weights * (values - mean)) ** 2)
-  half = stats.t.ppf((1 + level) / 2, n - 1) * np.sqrt(variance)
-  half /= weights.sum()
-  return float(mean - half), float(mean + half)
 
 
 class Scheme:
@@ -201,7 +171,7 @@ class Scheme:
     Returns:
       Two arrays, float [clients].
     """
-    by_client = self._by_client(
+    client_ids, differences, weights = self._by_client(
         {s: o.baseline[self.metric.name] for s, o in self.outcomes.items()},
         {s: o.client_ids for s, o in self.outcomes.items()},
     )
@@ -210,8 +180,8 @@ class Scheme:
         for o in self.outcomes.values()
         for client_id, size in zip(o.client_ids, o.train_examples)
     }
-    changes = np.array([np.mean(d) for d, _ in by_client.values()])
-    return np.array([sizes[c] for c in by_client]), changes
+    changes = np.mean(differences, axis=1, where=weights > 0)
+    return np.array([sizes[c] for c in client_ids]), changes
 
   def by_size(self) -> list[dict[str, float]]:
     """The mean change in quarters of the clients, by their training data."""
@@ -233,9 +203,14 @@ class Scheme:
     return {name: float(np.mean([c[name] for c in costs])) for name in costs[0]}
 
   def _by_client(self, others, client_ids):
-    """By client id, the differences and the weights over seeds."""
-    found = {}
-    for seed in sorted(others):
+    """The differences from other values of the same clients and seeds.
+
+    Returns:
+      The clients in common; the differences and their weights, both float
+      [clients, seeds]. The weight is 0 where a client was not evaluated.
+    """
+    seeds, found = sorted(others), {}
+    for column, seed in enumerate(seeds):
       outcome = self.outcomes[seed]
       other = dict(zip(client_ids[seed], others[seed]))
       for client_id, value, weight in zip(
@@ -244,36 +219,29 @@ class Scheme:
           outcome.weights[self.metric.name],
       ):
         if client_id in other:
-          differences, weights = found.setdefault(client_id, ([], []))
-          differences.append(value - other[client_id])
-          weights.append(weight)
-    return found
+          cells = found.setdefault(client_id, np.zeros([2, len(seeds)]))
+          cells[:, column] = value - other[client_id], weight
+    cells = np.array([*found.values()]).reshape([-1, 2, len(seeds)])
+    return list(found), cells[:, 0], cells[:, 1]
 
   def _difference(self, others, client_ids) -> Optional[Difference]:
-    by_client = self._by_client(others, client_ids)
-    if not by_client:
+    common, differences, weights = self._by_client(others, client_ids)
+    if not common:
       return None
-    values = np.array([np.mean(d) for d, _ in by_client.values()])
-    weights = np.array([np.mean(w) for _, w in by_client.values()])
-    by_seed = []
-    for seed in others:
-      one = self._by_client({seed: others[seed]}, client_ids)
-      by_seed.append(
-          np.average(
-              [d[0] for d, _ in one.values()],
-              weights=[w[0] for _, w in one.values()],
-          )
-      )
-    _, deviation = _over_seeds(by_seed)
-    low, high = interval(values, weights)
+    measured = (weights > 0).any(axis=0)  # Seeds with clients in common.
+    differences, weights = differences[:, measured], weights[:, measured]
+    _, deviation = _over_seeds(np.average(differences, axis=0, weights=weights))
+    low, high = intervals.two_way(differences, weights)
+    by_client = np.mean(differences, axis=1, where=weights > 0)
+    client_weights = np.mean(weights, axis=1, where=weights > 0)
     return Difference(
-        mean=float(np.average(values, weights=weights)),
+        mean=float(np.average(by_client, weights=client_weights)),
         deviation=deviation,
         low=low,
         high=high,
-        clients=len(values),
-        better=float((self.metric.sign * values > 0).mean()),
-        worse=float((self.metric.sign * values < 0).mean()),
+        clients=len(common),
+        better=float((self.metric.sign * by_client > 0).mean()),
+        worse=float((self.metric.sign * by_client < 0).mean()),
     )
 
 

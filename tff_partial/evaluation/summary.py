@@ -21,6 +21,7 @@ from scipy import stats
 
 from tff_partial import errors
 from tff_partial.evaluation import client_table
+from tff_partial.evaluation import intervals
 from tff_partial.evaluation import metric as metric_lib
 
 QUANTILES = (0.01, 0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99)
@@ -99,9 +100,17 @@ class Comparison:
 
   Attributes:
     change: Summary of x_i(candidate) - x_i(baseline), in the metric's unit.
+    low: The lower end of the 95% interval of the weighted mean of the change
+      (`intervals.over_clients`); NaN for one client.
+    high: The upper end of that interval.
     hurt: The clients for whom the candidate is worse.
     helped: The clients for whom the candidate is better.
     equal: The number of clients for whom the metric is exactly the same.
+    p_sign: The two-sided p-value of the exact sign test over clients. If b of
+      the d clients with a change are better, it is the probability that the
+      number of heads of d fair coins is as far from d / 2 as b.
+    testable: The number of clients whose own test can give p < `LEVEL` at all,
+      since enough of their examples are scored differently: 5 or more.
     correlation: Pearson's correlation of the change with x_i(baseline); NaN if
       one of them does not vary.
     changes: The change of each client, float64 [clients]; NaN without test
@@ -114,9 +123,13 @@ class Comparison:
   """
 
   change: Summary
+  low: float
+  high: float
   hurt: AffectedClients
   helped: AffectedClients
   equal: int
+  p_sign: float
+  testable: int
   correlation: float
   changes: np.ndarray
   p_hurt: np.ndarray
@@ -232,15 +245,22 @@ def compare(
   worse, better = count(gain_of_example < 0), count(gain_of_example > 0)
   p_hurt, p_helped = _sign_test(worse, better), _sign_test(better, worse)
   measured = weights > 0
-  expected = _attainable_level((worse + better)[measured]).sum()
+  levels = _attainable_level((worse + better)[measured])
   affected = lambda members, p: _affected(
-      members[measured], p[measured], expected
+      members[measured], p[measured], levels.sum()
   )
+  hurt = affected(gain_of_client < 0, p_hurt)
+  helped = affected(gain_of_client > 0, p_helped)
+  low, high = intervals.over_clients(changes[measured], weights[measured])
   return Comparison(
       change=_summarize(changes, weights),
-      hurt=affected(gain_of_client < 0, p_hurt),
-      helped=affected(gain_of_client > 0, p_helped),
+      low=low,
+      high=high,
+      hurt=hurt,
+      helped=helped,
       equal=int((changes == 0).sum()),
+      p_sign=_two_sided_sign_test(hurt.clients, helped.clients),
+      testable=int((levels > 0).sum()),
       correlation=_correlation(changes[measured], before_values[measured]),
       changes=changes,
       p_hurt=p_hurt,
@@ -306,6 +326,13 @@ def _quantiles(values: np.ndarray, weights: np.ndarray) -> dict[float, float]:
 def _sign_test(count: np.ndarray, opposite: np.ndarray) -> np.ndarray:
   """P(Binomial(count + opposite, 1/2) >= count), elementwise."""
   return stats.binom.sf(count - 1, count + opposite, 0.5)
+
+
+def _two_sided_sign_test(one: int, other: int) -> float:
+  """2 P(Binomial(one + other, 1/2) >= the larger one), at most 1."""
+  return min(
+      2 * float(stats.binom.sf(max(one, other) - 1, one + other, 0.5)), 1
+  )
 
 
 def _attainable_level(differing: np.ndarray) -> np.ndarray:

@@ -7,6 +7,7 @@ from typing import Optional
 
 from tff_partial.evaluation import client_table
 from tff_partial.evaluation import summary
+from tff_partial.experiments import methods
 from tff_partial.experiments import plan as plan_lib
 from tff_partial.experiments import tested_models as tested_models_lib
 from tff_partial.learning import local_update
@@ -132,6 +133,12 @@ def _training_notes(plan: plan_lib.Plan) -> list[str]:
         'This run did not start from a trained model. Its baseline is therefore'
         ' its own shared model with the initial personal variables. To compare'
         ' with FedAvg, use --pretrain_rounds or --init_from.'
+    )
+  if plan.config.method.personalizes and plan.starts_from_model:
+    found.append(
+        'This run has no control: it does not tell what as many more rounds of'
+        ' FedAvg would have changed. A comparison has one, with --seeds and'
+        f' --algorithm={methods.PRETRAINING},{plan.config.algorithm}.'
     )
   if plan.pretraining is not None:
     found.append(

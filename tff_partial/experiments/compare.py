@@ -185,6 +185,11 @@ def _notes(task: task_lib.Task, config: config_lib.Config) -> list[str]:
         'These runs did not start from a trained model, so each is compared'
         ' with its own shared part.'
     )
+  if config.init_from:
+    notes.append(
+        'All seeds start from the same model, so the intervals say nothing'
+        ' about other models to start from.'
+    )
   if config.evaluation.gate and config.init_from:
     notes.append(account.GATED_INIT_NOTE)
   return notes

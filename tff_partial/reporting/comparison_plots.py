@@ -32,7 +32,7 @@ def changes(
   """
   figure = plots.new_figure(width=9.2, height=1.0 + _ROW * len(differences))
   axes = figure.subplots()
-  plots.tidy(axes, x=f'Change in {unit}, with 95% interval over clients', y='')
+  plots.tidy(axes, x=f'Change in {unit}, with 95% interval', y='')
   sign = metric.sign
   for row, difference in enumerate(differences.values()):
     low, high = scale * difference.low, scale * difference.high

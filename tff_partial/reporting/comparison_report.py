@@ -23,6 +23,9 @@ from tff_partial.reporting import formatting
 from tff_partial.reporting import page
 from tff_partial.reporting import plots
 
+# With fewer seeds, a note says how little the intervals tell about seeds.
+_ENOUGH_SEEDS = 3
+
 
 def write(
     folder: str | os.PathLike[str],
@@ -125,9 +128,26 @@ def _contents(
           'pairs': _pairs(schemes, full, questions, control),
           'failures': failures,
           'settings': settings,
-          'notes': notes,
+          'notes': [*notes, *_seed_notes(len({key.seed for key in runs}))],
       }
   )
+
+
+def _seed_notes(seeds: int) -> list[str]:
+  """What a reader must know about intervals of few seeds."""
+  if seeds >= _ENOUGH_SEEDS:
+    return []
+  if seeds == 1:
+    text = (
+        'There is one seed. The 95% intervals are over clients only and say'
+        ' nothing about other seeds, with which differences may vanish.'
+    )
+  else:
+    text = (
+        'There are two seeds, so how much seeds differ is hardly known, and the'
+        ' 95% intervals, which take it into account, are wide or too narrow.'
+    )
+  return [f'{text} Use at least {_ENOUGH_SEEDS} seeds.']
 
 
 def _numbers(

@@ -72,16 +72,9 @@ class ReportQuery:
     ]
 
   def percent(self, table: client_table.ClientTable) -> bool:
-    """Whether the metric is shown in percent, as is usual for accuracy.
-
-    It is if higher values are better and all values are between 0 and 1. A word
-    error rate can exceed 1 and is usually not given in percent.
-    """
-    models = self.models(table)
-    found = np.array([self.values(table, model) for model in models])
-    found = found[np.isfinite(found)]
-    return self.metric.higher_is_better and bool(
-        ((0 <= found) & (found <= 1)).all()
+    """Whether the metric is shown in percent (`Metric.shown_in_percent`)."""
+    return self.metric.shown_in_percent(
+        np.array([self.values(table, model) for model in self.models(table)])
     )
 
 
@@ -114,20 +107,14 @@ def groups(
 
 
 def sentence(table: client_table.ClientTable, query: ReportQuery) -> str:
-  """The headline: what the candidate does to the first of the groups."""
+  """The headline: what the candidate does to the first of the groups.
+
+  The verb follows from the 95% interval of the change: without 0 in it, the
+  candidate improves or worsens the metric, and else there is no clear change.
+  """
   by_name = groups(table)
   name, members = next(iter(by_name.items()))
-  percent = query.percent(table)
-  before, after = (
-      formatting.value(
-          query.summarize(members, model).weighted_mean,
-          percent,
-          digits=1,
-      )
-      for model in (query.baseline, query.candidate)
-  )
   comparison = query.compare(members)
-  change, hurt = comparison.change, comparison.hurt
   subjects = {
       'personalized': 'Personalization',
       'finetuned': 'Fine-tuning',
@@ -137,27 +124,82 @@ def sentence(table: client_table.ClientTable, query: ReportQuery) -> str:
   subject = subjects.get(
       query.candidate, f'Model {formatting.words(query.candidate)!r}'
   )
-  metric = formatting.words(query.metric.name)
-  verb = 'lifts' if change.weighted_mean > 0 else 'lowers'
-  effect = (
-      f'leaves {metric} at {before}'
-      if before == after
-      else f'{verb} {metric} from {before} to {after}'
-  )
   whom = {
       'participated': ' that took part in training' if len(by_name) > 1 else '',
       'never_seen': ' never seen in training',
   }[name]
-  chance = hurt.expected_by_chance / change.clients
-  losses = (
-      f'{formatting.share(hurt.share)} of clients are worse'
-      f' ({formatting.share(hurt.beyond_chance_share)} by more than chance;'
-      f' chance alone gives {formatting.share(chance)})'
-  )
+  clients = formatting.quantity(comparison.change.clients, 'client')
   return (
-      f'{subject} {effect} over {formatting.quantity(change.clients, "client")}'
-      f'{whom}; {losses if hurt.clients else "no client is worse"}.'
+      f'{subject} {_effect(members, query, query.percent(table))} over'
+      f' {clients}{whom}: {_affected(comparison)}.'
   )
+
+
+def _effect(
+    table: client_table.ClientTable, query: ReportQuery, percent: bool
+) -> str:
+  """The means, their change, and a verb that fits its interval."""
+  before, after = (
+      formatting.value(
+          query.summarize(table, model).weighted_mean, percent, digits=1
+      )
+      for model in (query.baseline, query.candidate)
+  )
+  comparison = query.compare(table)
+  metric = formatting.words(query.metric.name)
+  if comparison.equal == comparison.change.clients:
+    return f'leaves {metric} at {before}'
+  change = formatting.change(comparison.change.weighted_mean, percent)
+  if percent:
+    change += ' points'
+  if not np.isfinite([comparison.low, comparison.high]).all():
+    return f'changes {metric} from {before} to {after} ({change}, no interval)'
+  ends = sorted(
+      query.metric.sign * end for end in (comparison.low, comparison.high)
+  )
+  interval = formatting.interval(comparison.low, comparison.high, percent)
+  if ends[0] > 0 or ends[1] < 0:
+    verb = 'improves' if ends[0] > 0 else 'worsens'
+    return f'{verb} {metric} from {before} to {after} ({change}, {interval})'
+  return (
+      f'makes no clear change to {metric} ({before} to {after}, {change},'
+      f' {interval})'
+  )
+
+
+def _affected(comparison: summary.Comparison) -> str:
+  """How many clients are better or worse, and what is known about which."""
+  hurt, helped = comparison.hurt, comparison.helped
+  if not hurt.clients + helped.clients:
+    return 'none is better or worse'
+  text = (
+      f'{_number(helped.clients)} better and {_number(hurt.clients)} worse'
+      f' (sign test over clients, p{_relation(comparison.p_sign)})'
+  )
+  if not comparison.testable:
+    return f'{text}, with too few test examples per client to say which'
+  if hurt.clients:
+    text += (
+        f'; {_number(hurt.beyond_chance)} worse by more than chance (chance'
+        f' alone gives {hurt.expected_by_chance:.1f})'
+    )
+  if 2 * comparison.testable < comparison.change.clients:
+    able = formatting.quantity(comparison.testable, 'client')
+    text += f'; only {able} had enough test examples to show a change'
+  return text
+
+
+def _number(clients: int) -> str:
+  """`none is`, `1 is` or `1,200 are`."""
+  if not clients:
+    return 'none is'
+  return f'{clients:,} {"is" if clients == 1 else "are"}'
+
+
+def _relation(p: float) -> str:
+  """` = 0.012` or ` < 0.001`."""
+  text = formatting.p_value(p)
+  return f' < {text[1:]}' if text.startswith('<') else f' = {text}'
 
 
 def group_numbers(

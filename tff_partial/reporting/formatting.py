@@ -20,6 +20,9 @@ _MODELS = {
     'new_finetune': 'New client: fine-tuned',
 }
 
+# Metrics that are known by their initials.
+_INITIALS = {'wer': 'word error rate', 'cer': 'character error rate'}
+
 _MINUTE, _HOUR = 60, 3600  # Seconds.
 
 # Placeholder for a missing number.
@@ -32,8 +35,8 @@ def model(name: str) -> str:
 
 
 def words(name: str) -> str:
-  """A name of the code in words: `word error rate` for `word_error_rate`."""
-  return name.replace('_', ' ')
+  """A name of the code in words: `word error rate` for `wer`."""
+  return _INITIALS.get(name, name.replace('_', ' '))
 
 
 def quantity(number: float, noun: str) -> str:
@@ -63,6 +66,11 @@ def change(number: Optional[float], percent: bool) -> str:
   if text in ('+0.00', '-0.00'):
     text = '0.00'
   return text.replace('-', '\N{MINUS SIGN}')
+
+
+def interval(low: Optional[float], high: Optional[float], percent: bool) -> str:
+  """The 95% interval of a change: `95% interval −0.11 to +0.17`."""
+  return f'95% interval {change(low, percent)} to {change(high, percent)}'
 
 
 def signed(number: Optional[float]) -> str:

@@ -36,6 +36,7 @@ def environment(percent: bool) -> jinja2.Environment:
   result.filters.update(
       value=functools.partial(formatting.value, percent=percent),
       change=functools.partial(formatting.change, percent=percent),
+      interval=functools.partial(formatting.interval, percent=percent),
       signed=formatting.signed,
       share=formatting.share,
       fraction='{:.2%}'.format,

@@ -18,6 +18,7 @@ from matplotlib import ticker
 import numpy as np
 
 from tff_partial.evaluation import metric as metric_lib
+from tff_partial.reporting import formatting
 
 HURT, HELPED, SAME = '#D55E00', '#0072B2', '#8C8C8C'
 LINES = ('#0072B2', '#E69F00', '#009E73', '#CC79A7', '#56B4E9', '#000000')
@@ -53,7 +54,7 @@ def learning_curves(
   figure = new_figure(width=4.6 * len(metrics), height=3.4)
   panels = figure.subplots(1, len(metrics), squeeze=False)[0]
   for axes, metric in zip(panels, metrics):
-    tidy(axes, x='Round', y=metric.replace('_', ' ').capitalize())
+    tidy(axes, x='Round', y=formatting.words(metric).capitalize())
     axes.xaxis.set_major_locator(
         ticker.MaxNLocator(integer=True, steps=[1, 2, 5, 10])
     )
