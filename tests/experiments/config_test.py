@@ -8,10 +8,14 @@ import sys
 from absl.testing import absltest
 from absl.testing import parameterized
 import numpy as np
+import tensorflow as tf
 
+from tests.helpers import paths
 from tff_partial.experiments import config as config_lib
 from tff_partial.experiments import methods
 from tff_partial.experiments import parts
+
+# BUILD: data = ["//:sources"]
 
 
 class ConfigTest(parameterized.TestCase):
@@ -56,6 +60,8 @@ class ConfigTest(parameterized.TestCase):
           {'algorithm': 'fed_avg', 'learning_rate': 0.0},
           '`learning_rate` above 0',
       ),
+      ({'server_epsilon': 0.1}, 'no `server_epsilon` with sgd, .* found 0.1'),
+      ({'server_optimizer': 'yogi', 'server_epsilon': 0.0}, '0 / 0'),
       ({'server_learning_rate': 0.0}, '`server_learning_rate` above 0'),
       ({'personal_learning_rate': 0.0}, '`personal_learning_rate` above 0'),
       ({'epochs': 0}, '`epochs` to be at least 1, found 0'),
@@ -127,6 +133,30 @@ class ConfigTest(parameterized.TestCase):
     self.assertEqual([p.epochs for p in phases], epochs)
     self.assertIsNone(phases[0].shared)
     self.assertIsNone(phases[1].personal)
+
+  @parameterized.parameters(
+      ('adam', None, 1e-7),
+      ('corrected_adam', None, 1e-8),
+      ('adagrad', None, 1e-7),
+      ('yogi', None, 1e-3),
+      ('adam', 1e-5, 1e-5),
+      ('corrected_adam', 1e-5, 1e-5),
+      ('adagrad', 1e-5, 1e-5),
+      ('yogi', 1e-5, 1e-5),
+  )
+  def test_epsilon_of_the_server(self, optimizer, given, expected):
+    config = config_lib.create(server_optimizer=optimizer, server_epsilon=given)
+    built = parts.build_server_optimizer(config.server)
+    state = built.initialize(tf.TensorSpec([], tf.float32))
+    self.assertEqual(built.get_hparams(state)['epsilon'], expected)
+
+  @parameterized.parameters('landmarks', 'speech', 'stackoverflow')
+  def test_presets_of_the_paper_have_its_adam(self, task):
+    for name in (f'{task}_paper', f'{task}_paper_pretrain'):
+      preset = paths.ROOT / 'tasks' / 'presets' / f'{name}.flags'
+      self.assertIn(
+          '--server_optimizer=corrected_adam', preset.read_text().splitlines()
+      )
 
   def test_default_split(self):
     self.assertEqual(config_lib.Config().personal, 'output')

@@ -74,6 +74,42 @@ class OptionsTest(absltest.TestCase):
     table = run_lib.run(plan, str(folder), progress=False)
     return table, json.loads((folder / 'report.json').read_text())
 
+  def test_cohorts_do_not_repeat_those_of_pretraining(self):
+    def cohorts(plan):
+      return [plan.sampler.cohort(r) for r in range(4)]
+
+    def build(**settings):
+      return plan_lib.build(
+          self.task,
+          config_lib.create(
+              total_rounds=ROUNDS, clients_per_round=3, **settings
+          ),
+      )
+
+    pretrained = build(pretrain_rounds=4)
+    first = cohorts(pretrained.pretraining)
+    second = cohorts(pretrained)
+    for round_num in range(4):
+      self.assertNotEqual(first[round_num], second[round_num])
+    # From scratch there is nothing to repeat.
+    self.assertEqual(cohorts(build(pretrain_rounds=0)), first)
+    # A run's folder or model has been trained in rounds, other weights not.
+    folder = self.folder / 'before'
+    folder.mkdir()
+    for name in ('config.json', 'model.safetensors'):
+      (folder / name).touch()
+    other = self.folder / 'imagenet.safetensors'
+    other.touch()
+    for start, expected in (
+        (folder, second),
+        (folder / 'model.safetensors', second),
+        (other, first),
+    ):
+      # All algorithms of a comparison have the same cohorts.
+      for algorithm in ('fed_avg', 'fed_alt'):
+        plan = build(algorithm=algorithm, init_from=str(start))
+        self.assertEqual(cohorts(plan), expected)
+
   def test_newcomers(self):
     table, report = self.run_one(
         personal='output', onboarding=','.join(config_groups.ONBOARDING)
@@ -151,9 +187,10 @@ class OptionsTest(absltest.TestCase):
     other, _ = self.run_one('other', eval_clients=4, seed=1)
     self.assertNotEqual(other.client_ids, table.client_ids)
     [note] = [n for n in report['notes'] if 'standard error' in n]
-    self.assertStartsWith(note, f'{len(table.client_ids)} of 8 clients were')
-    weights = table.weights('personalized', 'accuracy')
-    values = table.values('personalized', 'accuracy')
+    self.assertStartsWith(note, '4 of 8 clients were sampled')
+    # Unseen clients that were not sampled follow the sample.
+    weights = table.weights('personalized', 'accuracy')[:4]
+    values = table.values('personalized', 'accuracy')[:4]
     mean = np.average(values, weights=weights)
     size = len(values)
     error = np.sqrt(

@@ -93,5 +93,26 @@ class UniformSamplerTest(parameterized.TestCase):
     self.assertLen(seeds, 4)
 
 
+class StreamTest(absltest.TestCase):
+
+  def test_streams_of_one_seed_differ(self):
+    clients = toy.random_clients(50)
+    first, second, again = (
+        sampler_lib.UniformSampler(clients, 10, seed=3, stream=stream)
+        for stream in (None, 'continued', 'continued')
+    )
+    for round_num in range(5):
+      self.assertNotEqual(first.cohort(round_num), second.cohort(round_num))
+      self.assertEqual(second.cohort(round_num), again.cohort(round_num))
+      seeds = [s.shuffle_seed(round_num, 'a') for s in (first, second, again)]
+      self.assertTrue((seeds[0] != seeds[1]).any())
+      np.testing.assert_array_equal(seeds[1], seeds[2])
+    # Of 10 of 50 clients drawn twice, 2 are expected to be the same.
+    same = [
+        len(set(first.cohort(r)) & set(second.cohort(r))) for r in range(200)
+    ]
+    self.assertBetween(np.mean(same), 1.7, 2.3)
+
+
 if __name__ == '__main__':
   absltest.main()

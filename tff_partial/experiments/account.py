@@ -5,6 +5,8 @@
 from collections.abc import Mapping, Sequence
 from typing import Optional
 
+import numpy as np
+
 from tff_partial.evaluation import client_table
 from tff_partial.evaluation import summary
 from tff_partial.experiments import methods
@@ -202,12 +204,24 @@ def _sample_notes(
   if not plan.config.evaluation.eval_clients:
     return []
   metric = plan.task.metric.name
-  error = lambda name: summary.summarize(table, name, metric).weighted_error
+  # Unseen clients that are evaluated in addition were not sampled.
+  sampled = set(plan.evaluated[: plan.config.evaluation.eval_clients])
+  sample = table.select(np.array([c in sampled for c in table.client_ids]))
+  error = lambda name: summary.summarize(sample, name, metric).weighted_error
   words = ', '.join(
-      f'{error(name):.2g} ({name.replace("_", "-")})' for name in table.scores
+      f'{error(name):.2g} ({name.replace("_", "-")})'
+      for name in sample.scores
+      if np.any(sample.weights(name, metric))
+  )
+  more = len(table.client_ids) - len(sample.client_ids)
+  and_more = (
+      f' The {formatting.quantity(more, "unseen client")} that were evaluated'
+      ' in addition have no part in it.'
+      if more
+      else ''
   )
   return [
-      f'{len(table.client_ids):,} of {len(plan.task.test.client_ids):,} clients'
-      f' were evaluated, sampled with the seed. The standard error of their'
-      f' {metric} is {words}.'
+      f'{len(sample.client_ids):,} of {len(plan.task.test.client_ids):,}'
+      ' clients were sampled with the seed and evaluated. The standard error of'
+      f' their {metric} is {words}.{and_more}'
   ]

@@ -88,6 +88,7 @@ class Config(setting.Settings):
           ' from one model.'
       )
     self._check_that_it_trains()
+    self._check_epsilon()
     missing = self.method.requirement(self)
     if missing is not None:
       raise errors.SettingsError(missing)
@@ -149,6 +150,21 @@ class Config(setting.Settings):
             f'Expected `{name}` above 0 for algorithm {self.algorithm!r}, found'
             ' 0: these variables would not be trained.'
         )
+
+  def _check_epsilon(self) -> None:
+    server = self.server
+    if server.server_epsilon is None:
+      return
+    if server.server_optimizer in ('sgd', 'momentum'):
+      raise errors.SettingsError(
+          f'Expected no `server_epsilon` with {server.server_optimizer}, which'
+          f' has none, found {server.server_epsilon:g}.'
+      )
+    if not server.server_epsilon:
+      raise errors.SettingsError(
+          'Expected `server_epsilon` above 0, found 0: a variable without a'
+          ' gradient would become 0 / 0.'
+      )
 
   def _check_onboarding(self) -> None:
     onboarding = self.evaluation.onboarding

@@ -10,7 +10,14 @@ from tff_partial.experiments import setting
 # What a client that never trained can start from.
 ONBOARDING = ('initial', 'mean', 'reconstruct', 'finetune')
 SCHEDULES = ('constant', 'linear', 'staircase')
-SERVER_OPTIMIZERS = ('sgd', 'momentum', 'adam', 'adagrad', 'yogi')
+SERVER_OPTIMIZERS = (
+    'sgd',
+    'momentum',
+    'adam',
+    'corrected_adam',
+    'adagrad',
+    'yogi',
+)
 AGGREGATORS = ('mean', 'robust')
 WEIGHTINGS = ('num_examples', 'uniform')
 
@@ -110,8 +117,16 @@ class Server(setting.Settings):
 
   server_optimizer: str = setting.field(
       'sgd',
-      'Optimizer applied to the mean update; sgd with rate 1 averages.',
+      'Optimizer applied to the mean update; sgd with rate 1 averages. adam is'
+      " TFF's, whose epsilon holds back the first rounds; corrected_adam adds"
+      " it after bias correction, as Adam's paper and PyTorch do.",
       choices=SERVER_OPTIMIZERS,
+  )
+  server_epsilon: Optional[float] = setting.field(
+      None,
+      'Epsilon of adam, corrected_adam, adagrad or yogi. Default: 1e-7, 1e-8,'
+      ' 1e-7, 1e-3.',
+      least=0,
   )
   server_learning_rate: float = setting.field(
       1.0, 'Learning rate of the server.', least=0

@@ -11,6 +11,7 @@ import tensorflow_federated as tff
 from tff_partial.experiments import config as config_lib
 from tff_partial.experiments import config_groups
 from tff_partial.learning import algorithms
+from tff_partial.learning import corrected_adam
 from tff_partial.learning import local_update
 from tff_partial.learning import partial_model
 from tff_partial.learning import process as process_lib
@@ -134,10 +135,14 @@ def build_server_optimizer(
       'sgd': optimizers.build_sgdm,
       'momentum': functools.partial(optimizers.build_sgdm, momentum=0.9),
       'adam': optimizers.build_adam,
+      'corrected_adam': corrected_adam.CorrectedAdam,
       'adagrad': optimizers.build_adagrad,
       'yogi': optimizers.build_yogi,
   }
-  return build[server.server_optimizer](server.server_learning_rate)
+  given = {}
+  if server.server_epsilon is not None:
+    given['epsilon'] = server.server_epsilon
+  return build[server.server_optimizer](server.server_learning_rate, **given)
 
 
 def build_aggregator(

@@ -9,6 +9,7 @@ together, of settings, data and model, raises there.
 from collections.abc import Sequence
 import dataclasses
 import functools
+import os
 from typing import Any, Optional
 
 import tensorflow_federated as tff
@@ -18,6 +19,7 @@ from tff_partial.evaluation import evaluation
 from tff_partial.evaluation import gate
 from tff_partial.experiments import config as config_lib
 from tff_partial.experiments import parts
+from tff_partial.experiments import run_folder
 from tff_partial.experiments import task as task_lib
 from tff_partial.learning import algorithms
 from tff_partial.learning import clients as clients_lib
@@ -152,6 +154,8 @@ def build(task: task_lib.Task, config: config_lib.Config) -> Plan:
         clients_lib.ExcludingClients(train_clients, unseen),
         config.clients_per_round,
         seed=config.seed,
+        # Otherwise its cohorts would repeat those that trained the model.
+        stream='continued' if _continues(config) else None,
     )
   everyone = task.test.client_ids
   finetuning = None
@@ -206,6 +210,17 @@ def describe(plan: Plan, output_dir: str) -> str:
   )
 
 
+def _continues(config: config_lib.Config) -> bool:
+  """Whether a run starts from a model that was trained in rounds."""
+  if config.num_pretrain_rounds:
+    return True
+  start = config.init_from
+  if start is None:
+    return False
+  folder = start if os.path.isdir(start) else os.path.dirname(start)
+  return os.path.exists(os.path.join(folder, run_folder.CONFIG))
+
+
 def _unseen(task: task_lib.Task, config: config_lib.Config) -> frozenset[str]:
   """The clients that are kept out of training."""
   size = config.evaluation.unseen_clients
@@ -253,5 +268,5 @@ def _sample(
         f'Expected at most {len(client_ids)} clients ({purpose}), which is how'
         f' many there are, found {size}.'
     )
-  stream = abs(int(clients_lib.seed_for(config.seed, purpose)[0]))
+  stream = clients_lib.stream(config.seed, purpose)
   return clients_lib.sample(client_ids, size, seed=stream, round_num=0)

@@ -90,6 +90,11 @@ def seed_for(*parts: object) -> np.ndarray:
   return np.frombuffer(digest, np.int32)
 
 
+def stream(seed: int, purpose: str) -> int:
+  """Returns the seed of a stream of random numbers for this purpose."""
+  return abs(int(seed_for(seed, purpose)[0]))
+
+
 def sample(
     client_ids: Sequence[str], size: int, *, seed: int, round_num: int
 ) -> list[str]:

@@ -4,7 +4,7 @@
 
 from collections.abc import Sequence
 import dataclasses
-from typing import Protocol
+from typing import Optional, Protocol
 
 import numpy as np
 
@@ -46,6 +46,8 @@ class UniformSampler:
     clients: The population.
     clients_per_round: Size of a cohort.
     seed: Determines the cohorts and the order of each client's examples.
+    stream: A name for another stream of random numbers with the same seed, such
+      as that of a run that goes on from the model of another.
 
   [1] McMahan et al. Communication-Efficient Learning of Deep Networks from
   Decentralized Data. AISTATS 2017. https://arxiv.org/abs/1602.05629
@@ -54,6 +56,7 @@ class UniformSampler:
   clients: clients_lib.Clients
   clients_per_round: int
   seed: int = 0
+  stream: Optional[str] = None
 
   def __post_init__(self):
     """Checks the size of a cohort.
@@ -77,7 +80,9 @@ class UniformSampler:
     return clients_lib.sample(
         self.clients.client_ids,
         self.clients_per_round,
-        seed=self.seed,
+        seed=self.seed
+        if self.stream is None
+        else clients_lib.stream(self.seed, self.stream),
         round_num=round_num,
     )
 
@@ -88,4 +93,6 @@ class UniformSampler:
       round_num: Number of rounds before this one.
       client_id: The client.
     """
-    return clients_lib.seed_for(self.seed, round_num, client_id)
+    if self.stream is None:
+      return clients_lib.seed_for(self.seed, round_num, client_id)
+    return clients_lib.seed_for(self.seed, self.stream, round_num, client_id)
