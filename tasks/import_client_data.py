@@ -25,6 +25,7 @@ from tff_partial.experiments import command  # noqa: E402
 
 from .landmarks import import_photos  # noqa: E402
 from .speech import import_speech  # noqa: E402
+from .speech import import_table as import_speech_table  # noqa: E402
 from .stackoverflow import import_text  # noqa: E402
 
 # pylint: enable=g-import-not-at-top
@@ -75,7 +76,12 @@ def parse(argv: Sequence[str]):
   kinds = parser.add_subparsers(metavar='KIND', required=True)
   shared = {'parents': [common]}
   import_speech.add_npz_arguments(npz.add_parser(kinds, **shared))
-  for importer in (import_text, import_speech, import_photos):
+  for importer in (
+      import_text,
+      import_speech,
+      import_speech_table,
+      import_photos,
+  ):
     importer.add_parser(kinds, **shared)
   return parser.parse_args(argv[1:])
 

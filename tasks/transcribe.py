@@ -4,8 +4,8 @@
 
   python -m tasks.transcribe --run=out/experiment --client=voice_003 hello.wav
 
-It reads the folder of a finished run of the task speech, and a WAV or FLAC file
-with 16 kHz and one channel.
+It reads the folder of a finished run of the task speech, and a WAV, MP3 or FLAC
+file of any rate and number of channels.
 """
 
 from collections.abc import Sequence
@@ -27,9 +27,9 @@ from tff_partial.experiments import run_folder  # noqa: E402
 from tff_partial.learning import weights  # noqa: E402
 from tff_partial.runtime import local  # noqa: E402
 
+from .speech import audio as audio_lib  # noqa: E402
 from .speech import ctc  # noqa: E402
 from .speech import features as features_lib  # noqa: E402
-from .speech import import_speech  # noqa: E402
 from .speech import task as speech  # noqa: E402
 
 # pylint: enable=g-import-not-at-top
@@ -115,7 +115,7 @@ def parse(argv: Sequence[str]):
   parser.add_argument(
       'audio',
       type=os.path.expanduser,
-      help='WAV or FLAC file with 16 kHz and one channel',
+      help='WAV, MP3 or FLAC file',
   )
   parser.add_argument(
       '--beam_width',
@@ -128,7 +128,7 @@ def parse(argv: Sequence[str]):
 
 def main(args) -> None:
   local.remove_default_context()
-  audio = import_speech.read_audio(args.audio)
+  audio = audio_lib.read(args.audio)
   recognizer = Recognizer(args.run)
   finished_run.print_answers(
       args.client,

@@ -4,7 +4,6 @@
 
 import collections
 from collections.abc import Iterator, Sequence
-import csv
 import os
 from typing import Any
 
@@ -13,6 +12,7 @@ import tensorflow as tf
 
 from tff_partial import errors
 from tff_partial.data import people
+from tff_partial.data import tables
 from tff_partial.data import tally
 
 from . import photo_folder
@@ -100,7 +100,7 @@ def read(
     )
   if not os.path.isdir(folder):
     raise errors.MissingFileError(f'Expected a folder {folder}, found none.')
-  rows = _read_table(table, (file, label, person))
+  rows = _read_table(table, (file, label, person)).rows
   names = sorted({row[label] for row in rows})
   if len(names) < 2:
     raise errors.DataError(
@@ -147,35 +147,18 @@ def read(
   )
 
 
-def _read_table(path: str, columns: Sequence[str]) -> list[dict[str, str]]:
-  """Reads a table's rows and checks that each has a value in these columns."""
-  if not os.path.isfile(path):
-    raise errors.MissingFileError(
-        f'Expected a table {path}, found no such file.'
-    )
-  try:
-    with open(path, encoding='utf-8-sig', newline='') as f:
-      reader = csv.DictReader(f)
-      rows = list(reader)
-  except (UnicodeDecodeError, csv.Error) as e:
-    raise errors.DataError(
-        f'Expected a CSV file in UTF-8 in {path}, found something else: {e}.'
-    ) from e
-  for column in columns:
-    if column not in (reader.fieldnames or ()):
-      raise errors.DataError(
-          f'Expected a column {column!r} in {path}, found'
-          f' {reader.fieldnames or "an empty file"}. Name the columns with'
-          ' `file`, `label` and `person`.'
-      )
-  for number, row in enumerate(rows, start=1):
+def _read_table(path: str, columns: Sequence[str]) -> tables.Table:
+  """Reads a table and checks that each row has a value in these columns."""
+  table = tables.read(path)
+  tables.check_columns(table, columns, '`file`, `label` and `person`')
+  for number, row in enumerate(table.rows, start=1):
     for column in columns:
-      if not (row[column] or '').strip():
+      if not row[column].strip():
         raise errors.DataError(
             f'Expected a value in column {column!r} of {path} for every photo,'
             f' found none for photo {number}.'
         )
-  return rows
+  return table
 
 
 def _read_photo(

@@ -3,7 +3,7 @@
 """Imports speech: LibriSpeech's folders, and arrays of features.
 
 Utterances that a recognizer cannot be trained on are left out and counted:
-those without words, those with characters other than letters and apostrophes,
+those without words, those with digits or characters that `transcripts` refuses,
 those that are too short for their transcript, and those whose audio cannot be
 read.
 """
@@ -14,7 +14,6 @@ import pathlib
 from typing import Any, Optional
 
 import numpy as np
-import soundfile
 import tensorflow as tf
 
 from tff_partial import errors
@@ -22,9 +21,11 @@ from tff_partial.data import npz
 from tff_partial.data import people as people_lib
 from tff_partial.data import tally
 
+from . import audio as audio_lib
 from . import ctc
 from . import encoder as encoder_lib
 from . import features as features_lib
+from . import transcripts
 
 AUDIO_FEATURES = collections.OrderedDict(
     audio=tf.TensorSpec([None], tf.int16),
@@ -75,7 +76,8 @@ def read_librispeech(folder: str) -> people_lib.ClientSource:
   """Reads LibriSpeech's layout, `<speaker>/<chapter>/*.flac` and `*.trans.txt`.
 
   Args:
-    folder: A part of the corpus, such as `LibriSpeech/test-other`, at 16 kHz.
+    folder: A part of the corpus, such as `LibriSpeech/test-other`. Files may be
+      WAV, MP3 or Ogg too, at any rate and with any number of channels.
 
   Raises:
     errors.MissingFileError: If there is no such folder.
@@ -84,23 +86,31 @@ def read_librispeech(folder: str) -> people_lib.ClientSource:
   root = pathlib.Path(folder)
   if not root.is_dir():
     raise errors.MissingFileError(f'Expected a folder {folder}, found none.')
-  transcripts = collections.defaultdict(list)
+  chapters = collections.defaultdict(list)
   for path in sorted(root.glob('*/*/*.trans.txt')):
-    transcripts[path.parts[-3]].append(path)
-  if not transcripts:
+    chapters[people_lib.person_name(path.parts[-3])].append(path)
+  if not chapters:
     raise errors.DataError(
         f'Expected <speaker>/<chapter>/*.trans.txt in {folder}, found none.'
         ' Give the folder whose subfolders are speakers.'
     )
-  left_out = tally.Tally()
+  left_out, changed = tally.Tally(), tally.Tally()
   return people_lib.ClientSource(
       features=AUDIO_FEATURES,
-      num_people=len(transcripts),
+      num_people=len(chapters),
       examples=(
-          (speaker, keep_usable(_read_chapters(paths, left_out), left_out))
-          for speaker, paths in transcripts.items()
+          (
+              speaker,
+              keep_usable(
+                  _read_chapters(paths, left_out, changed),
+                  left_out,
+                  changed=changed,
+              ),
+          )
+          for speaker, paths in chapters.items()
       ),
       left_out=left_out,
+      changed=changed,
   )
 
 
@@ -148,7 +158,7 @@ def read_npz(
     )
   signals = np.split(features.astype(np.float32), ends[:-1])
   speakers = npz.names_of(arrays[person], person)
-  left_out = tally.Tally()
+  left_out, changed = tally.Tally(), tally.Tally()
 
   def utterances(speaker):
     for i in np.flatnonzero(speakers == speaker):
@@ -164,11 +174,17 @@ def read_npz(
       examples=(
           (
               str(name),
-              keep_usable(utterances(name), left_out, stored='features'),
+              keep_usable(
+                  utterances(name),
+                  left_out,
+                  stored='features',
+                  changed=changed,
+              ),
           )
           for name in names
       ),
       left_out=left_out,
+      changed=changed,
   )
 
 
@@ -177,6 +193,7 @@ def keep_usable(
     left_out: tally.Tally,
     *,
     stored: str = 'audio',
+    changed: Optional[tally.Tally] = None,
 ) -> Mapping[str, Sequence]:
   """Collects the utterances that a recognizer can be trained on.
 
@@ -185,28 +202,33 @@ def keep_usable(
       transcript.
     left_out: Counts the utterances that are left out, by reason.
     stored: The name under which signals are stored, 'audio' or 'features'.
+    changed: Counts the transcripts whose punctuation is replaced.
 
   Returns:
-    The signals, and the transcripts in capitals.
+    The signals, and the transcripts by the rule of `transcripts`.
   """
   usable = {stored: [], 'transcript': []}
   for name, signal, transcript in utterances:
-    transcript = ctc.normalize(transcript)
-    reason = _why_unusable(signal, transcript, stored)
+    normalized = transcripts.normalize(transcript)
+    reason = _why_unusable(signal, normalized, stored)
     if reason:
       left_out.add(reason, f'{name}: {transcript!r}')
       continue
+    if changed is not None and transcripts.has_punctuation(transcript):
+      changed.add(
+          'transcripts with punctuation, which became spaces',
+          f'{name}: {transcript!r}',
+      )
     usable[stored].append(signal)
-    usable['transcript'].append(transcript)
+    usable['transcript'].append(normalized)
   return usable
 
 
-def _why_unusable(signal: Any, transcript: str, stored: str) -> Optional[str]:
-  """Says why an utterance cannot be used; `None` if it can."""
-  if not transcript:
-    return 'utterances without words'
-  if ctc.unknown_characters(transcript):
-    return 'utterances with characters other than letters and apostrophes'
+def _why_unusable(signal: Any, transcript: str, stored: str) -> str:
+  """Says why an utterance cannot be used; empty if it can."""
+  refused = transcripts.why_refused(transcript)
+  if refused:
+    return refused
   frames = len(signal)
   if stored == 'audio':
     frames = features_lib.num_frames(frames)
@@ -214,11 +236,24 @@ def _why_unusable(signal: Any, transcript: str, stored: str) -> Optional[str]:
     return 'utterances with features that are not finite'
   if encoder_lib.num_frames(frames) < ctc.min_frames(transcript):
     return 'utterances too short for their transcript'
-  return None
+  return ''
+
+
+def read_or_count(
+    file: str, left_out: tally.Tally, changed: tally.Tally
+) -> Optional[np.ndarray]:
+  """Reads a recording; `None`, counted, if it cannot be read."""
+  try:
+    return audio_lib.read(file, note_fn=lambda note: changed.add(note, file))
+  except (errors.UserError, OSError) as e:
+    left_out.add('utterances with audio that cannot be read', str(e))
+    return None
 
 
 def _read_chapters(
-    paths: Sequence[pathlib.Path], left_out: tally.Tally
+    paths: Sequence[pathlib.Path],
+    left_out: tally.Tally,
+    changed: tally.Tally,
 ) -> Iterator[tuple[str, np.ndarray, str]]:
   """Yields the utterances of files of transcripts; audio is next to them."""
   for path in paths:
@@ -231,36 +266,13 @@ def _read_chapters(
     for line in lines:
       if not line.strip():
         continue
-      name, _, transcript = line.strip().partition(' ')
-      file = str(path.with_name(name + '.flac'))
-      try:
-        audio = read_audio(file)
-      except errors.MissingFileError:
-        left_out.add('utterances without an audio file', file)
-      except (errors.UserError, OSError) as e:
-        left_out.add('utterances with audio that cannot be read', str(e))
-      else:
-        yield name, audio, transcript
-
-
-def read_audio(path: str) -> np.ndarray:
-  """Reads the samples of a FLAC or WAV file, int16 [samples].
-
-  Raises:
-    errors.MissingFileError: If there is no such file.
-    errors.DataError: If it is no audio, or not of 16 kHz and one channel.
-  """
-  if not pathlib.Path(path).is_file():
-    raise errors.MissingFileError(f'Expected a file {path}, found none.')
-  try:
-    audio, rate = soundfile.read(path, dtype='int16', always_2d=True)
-  except soundfile.LibsndfileError as e:
-    raise errors.DataError(
-        f'Expected audio in {path}, found a file that cannot be read: {e}'
-    ) from e
-  if rate != features_lib.SAMPLE_RATE or audio.shape[1] != 1:
-    raise errors.DataError(
-        f'Expected {features_lib.SAMPLE_RATE} Hz and one channel in {path},'
-        f' found {rate} Hz and {audio.shape[1]}. Convert the file first.'
-    )
-  return audio[:, 0]
+      name, *words = line.strip().split(maxsplit=1)
+      file = audio_lib.find(str(path.with_name(name)))
+      if file is None:
+        left_out.add(
+            'utterances without an audio file', str(path.with_name(name))
+        )
+        continue
+      audio = read_or_count(file, left_out, changed)
+      if audio is not None:
+        yield name, audio, ' '.join(words)

@@ -22,7 +22,7 @@ setUpModule, tearDownModule = worker.start, worker.stop
 FEATURES = collections.OrderedDict(
     pixels=tf.TensorSpec([2, 3], tf.uint8), label=tf.TensorSpec([], tf.int32)
 )
-PEOPLE = {'ann': 5, "o'hara": 3, 'nobody': 0}
+PEOPLE = {'ann': 5, "o'hara": 3, 'nobody': 0, 'Frédéric 学': 2}
 SEED = np.array([1, 2], np.int32)
 
 
@@ -32,7 +32,7 @@ class SqlExamplesTest(absltest.TestCase):
     super().setUp()
     folder = tempfile.TemporaryDirectory()
     self.addCleanup(folder.cleanup)
-    path = os.path.join(folder.name, 'train.sqlite')
+    path = os.path.join(folder.name, 'données', 'train.sqlite')
     rng = np.random.default_rng(0)
     with sql_writer.SqlWriter(path, FEATURES) as writer:
       for name, count in PEOPLE.items():
@@ -126,7 +126,7 @@ class SqlExamplesTest(absltest.TestCase):
   def test_knows_the_clients(self):
     self.assertEqual(list(self.located.client_ids), list(PEOPLE))
     self.assertEqual(self.located.num_examples("o'hara"), 3)
-    with self.assertRaisesRegex(ValueError, "Expected one of the 3 .* 'eve'"):
+    with self.assertRaisesRegex(ValueError, "Expected one of the 4 .* 'eve'"):
       self.located.read('eve')
 
   def test_refuses_examples_instead_of_locations(self):

@@ -77,6 +77,7 @@ class ImportClientDataTest(absltest.TestCase):
         ('npz', '--lengths'),
         ('jsonl', '--date'),
         ('librispeech', '--test_fraction'),
+        ('speech', '--transcript'),
         ('images', '--csv'),
     ):
       with (

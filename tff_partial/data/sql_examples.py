@@ -97,7 +97,13 @@ class SqlExamples(examples_lib.ClientExamples):
       )
 
   def value(self, examples: Any, seed: np.ndarray) -> Any:
-    return self.tensors.value(examples, seed)
+    # TFF would encode text as ASCII; TensorFlow's strings are bytes anyway.
+    located = collections.OrderedDict(
+        examples,
+        file=examples['file'].encode(),
+        query=examples['query'].encode(),
+    )
+    return self.tensors.value(located, seed)
 
   def take(self, examples: Any, positions: np.ndarray) -> Any:
     chosen = ', '.join(str(position) for position in positions)

@@ -1,0 +1,139 @@
+# Copyright 2026 The tff-partial Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""Names of people and files beyond ASCII, from an import to an export."""
+
+import json
+import os
+import pathlib
+import subprocess
+import sys
+import tempfile
+
+from absl.testing import absltest
+from absl.testing import parameterized
+import numpy as np
+from PIL import Image
+import soundfile
+
+from tests.helpers import paths
+from tests.helpers import programs
+from tests.helpers import workers as workers_lib
+from tff_partial.experiments import run_folder
+
+# BUILD: deps = ["//:run_experiment", "//tasks:import_client_data"]
+# BUILD: deps = ["//tasks:export_client"]
+# BUILD: shard_count = 4
+
+PEOPLE = ('Frédéric', 'Zoë O’Hara', '李 明', 'Ωμέγα')
+
+
+def _write_photos(folder):
+  rows = ['file,label,person']
+  for i in range(16):
+    name = f'été {i}.png'
+    Image.new('RGB', (64, 64), (i, 99, 9)).save(folder / name)
+    label = 'château' if i % 8 < 4 else 'église'
+    rows.append(f'{name},{label},{PEOPLE[i % 4]}')
+  (folder / 'tableau é.csv').write_text('\n'.join(rows), encoding='utf-8')
+  return ['images', str(folder), f'--csv={folder}/tableau é.csv', '--size=32']
+
+
+def _write_letters(folder):
+  path = folder / 'lettres é.npz'
+  rng = np.random.default_rng(0)
+  np.savez(
+      path,
+      pixels=rng.integers(0, 256, [16, 28, 28], np.uint8),
+      label=np.arange(16) % 4,
+      person=np.array(4 * PEOPLE),
+  )
+  return ['npz', str(path)]
+
+
+def _write_text(folder):
+  path = folder / 'textes é.jsonl'
+  path.write_text(
+      '\n'.join(
+          json.dumps(
+              {'person': PEOPLE[i % 4], 'text': f'Élève {i} à l’école.'},
+              ensure_ascii=False,
+          )
+          for i in range(16)
+      ),
+      encoding='utf-8',
+  )
+  return ['jsonl', str(path)]
+
+
+def _write_speech(folder):
+  for i in range(16):
+    chapter = folder / PEOPLE[i % 4] / 'été'
+    chapter.mkdir(parents=True, exist_ok=True)
+    noise = np.random.default_rng(i).integers(-99, 99, 16_000, np.int16)
+    soundfile.write(str(chapter / f'é{i}.flac'), noise, 16_000)
+    with open(chapter / 'é.trans.txt', 'a', encoding='utf-8') as f:
+      f.write(f'é{i} YES\n')
+  return ['librispeech', str(folder)]
+
+
+class NamesTest(parameterized.TestCase):
+
+  def setUp(self):
+    super().setUp()
+    folder = tempfile.TemporaryDirectory()
+    self.addCleanup(folder.cleanup)
+    self.folder = pathlib.Path(folder.name) / 'données 学'
+    self.folder.mkdir()
+
+  def run_command(self, *arguments):
+    done = subprocess.run(
+        [sys.executable, *arguments],
+        cwd=paths.ROOT,
+        # Not every machine has a UTF-8 locale.
+        env={**os.environ, 'LC_ALL': 'C'},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        timeout=programs.SECONDS,
+    )
+    self.assertEqual(done.returncode, 0, done.stderr.decode(errors='replace'))
+
+  @parameterized.named_parameters(
+      ('emnist', 'emnist', _write_letters),
+      ('stackoverflow', 'stackoverflow', _write_text),
+      ('speech', 'speech', _write_speech),
+      ('landmarks', 'landmarks', _write_photos),
+  )
+  def test_import_run_and_export(self, task, write_fn):
+    source = self.folder / 'source é'
+    source.mkdir()
+    data, run = self.folder / 'data é', self.folder / 'run é'
+    self.run_command(
+        *('-m', 'tasks.import_client_data', *write_fn(source)),
+        f'--output_dir={data}',
+    )
+    arguments = []
+    if task == 'landmarks':  # Its examples are read by the workers.
+      workers = workers_lib.Workers(self, 1)
+      arguments = [
+          f'--workers={workers.addresses[0]}',
+          '--task_arg=image_size=28',
+      ]
+    self.run_command(
+        *('run_experiment.py', f'--task={task}', f'--data={data}'),
+        *(f'--output_dir={run}', '--total_rounds=1', '--pretrain_rounds=1'),
+        *('--clients_per_round=4', '--unseen_clients=0', *arguments),
+    )
+    table = (run / 'clients.csv').read_text(encoding='utf-8')
+    for name in PEOPLE:
+      self.assertIn(name, table)
+    page = (run / run_folder.REPORT_PAGE).read_text(encoding='utf-8')
+    self.assertTrue('données 学/data é' in page)
+    self.run_command(
+        *('-m', 'tasks.export_client', f'--run={run}', '--client=Frédéric'),
+        f'--export_dir={self.folder}/Frédéric',
+    )
+    self.assertTrue((self.folder / 'Frédéric' / 'model.keras').exists())
+
+
+if __name__ == '__main__':
+  absltest.main()
