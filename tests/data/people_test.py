@@ -99,7 +99,7 @@ class WriteFolderTest(parameterized.TestCase):
   def test_nobody_has_enough(self):
     with self.assertRaisesRegex(ValueError, 'at least 3 examples'):
       self.write(_source(['ann', 'ann', 'bob']), min_examples=3)
-    self.assertEmpty(os.listdir(os.path.join(self.folder, 'out')))
+    self.assertEqual(os.listdir(os.path.join(self.folder, 'out')), ['.lock'])
 
   @parameterized.named_parameters(
       ('test_fraction', {'test_fraction': 1.0}, 'between 0 and 1, found 1.0'),
