@@ -76,6 +76,19 @@ class FilesTest(absltest.TestCase):
 
 class ReplaceTest(FilesTest):
 
+  def test_files_and_folders_are_for_this_user_alone(self):
+    umask = os.umask(0o022)
+    self.addCleanup(os.umask, umask)
+    with tempfile.TemporaryDirectory() as folder:
+      path = pathlib.Path(folder, 'a', 'b')
+      files.make_folder(path)
+      files.replace_text(path / 'text', 'private')
+      with files.new_folder(path / 'new'):
+        pass
+      self.assertEqual(path.stat().st_mode & 0o777, 0o700)
+      self.assertEqual((path / 'text').stat().st_mode & 0o777, 0o600)
+      self.assertEqual((path / 'new').stat().st_mode & 0o777, 0o700)
+
   def test_replaces_the_content(self):
     self.path.write_text('old')
     with files.replace(self.path) as partial:

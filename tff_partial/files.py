@@ -14,6 +14,8 @@ import filelock
 
 from tff_partial import errors
 
+# Modes: what people wrote, said, drew and photographed is for this user alone.
+PRIVATE_FOLDER, PRIVATE_FILE = 0o700, 0o600
 # Marks the name of a file that is being written.
 PARTIAL = '.partial-'
 
@@ -29,6 +31,8 @@ class LockedError(errors.FileError):
 @contextlib.contextmanager
 def replace(path: str | os.PathLike[str]) -> Iterator[pathlib.Path]:
   """Replaces a file in one step, once all of its new content is on disk.
+
+  Only this user can read the new file.
 
   A reader of `path` sees either the old content or the new, also after a power
   failure. When the block ends, both the content and the name are on disk: a
@@ -50,6 +54,7 @@ def replace(path: str | os.PathLike[str]) -> Iterator[pathlib.Path]:
   )
   try:
     yield partial
+    os.chmod(partial, PRIVATE_FILE)
     sync(partial)
     os.replace(partial, target)
     sync(target.parent)
@@ -104,7 +109,7 @@ def new_folder(path: str | os.PathLike[str]) -> Iterator[pathlib.Path]:
       prefix=f'.{target.name}{PARTIAL}', dir=target.parent
   ) as scratch:
     partial = pathlib.Path(scratch, target.name)
-    partial.mkdir()
+    partial.mkdir(PRIVATE_FOLDER)
     yield partial
     try:
       partial.rename(target)
@@ -117,14 +122,14 @@ def new_folder(path: str | os.PathLike[str]) -> Iterator[pathlib.Path]:
 
 
 def make_folder(path: str | os.PathLike[str]) -> None:
-  """Makes a folder, with its parents, unless it is there.
+  """Makes a folder for this user alone, with its parents, unless it is there.
 
   Raises:
     errors.FileError: If a file is in its place.
     OSError: If the folder cannot be made.
   """
   try:
-    os.makedirs(path, exist_ok=True)
+    os.makedirs(path, PRIVATE_FOLDER, exist_ok=True)
   except (FileExistsError, NotADirectoryError) as e:
     raise errors.FileError(
         f'Expected to be able to make the folder {os.fspath(path)}, found that'

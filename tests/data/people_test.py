@@ -109,7 +109,7 @@ class WriteFolderTest(parameterized.TestCase):
         r' file \(2, the first: a.jpg\)\.',
     ):
       self.write(source, min_examples=3)
-    self.assertEmpty(os.listdir(os.path.join(self.folder, 'out')))
+    self.assertEqual(os.listdir(os.path.join(self.folder, 'out')), ['.lock'])
 
   @parameterized.named_parameters(
       ('test_fraction', {'test_fraction': 1.0}, 'between 0 and 1, found 1.0'),

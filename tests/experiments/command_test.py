@@ -5,6 +5,12 @@
 import contextlib
 import errno
 import io
+import os
+import resource
+import signal
+import sys
+import tempfile
+import time
 
 from absl.testing import absltest
 from absl.testing import parameterized
@@ -31,6 +37,38 @@ class CommandTest(parameterized.TestCase):
   @parameterized.parameters((None, 0), (0, 0), (3, 3))
   def test_status_of_the_main_function(self, returned, expected):
     self.assertEqual(self.run_command(lambda: returned), (expected, ''))
+
+  def test_new_files_are_private_and_there_are_no_cores(self):
+    with tempfile.TemporaryDirectory() as folder:
+      path = os.path.join(folder, 'new')
+
+      def main():
+        with open(path, 'w'):
+          pass
+        print(resource.getrlimit(resource.RLIMIT_CORE)[0], file=sys.stderr)
+
+      umask = os.umask(0o022)
+      try:
+        self.assertEqual(self.run_command(main), (0, '0\n'))
+        self.assertEqual(os.stat(path).st_mode & 0o777, 0o600)
+        self.assertEqual(os.umask(0o022), 0o022)  # As before.
+      finally:
+        os.umask(umask)
+
+  def test_sigterm_lets_it_clean_up(self):
+    cleaned_up = []
+
+    def main():
+      try:
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(60)
+      finally:
+        cleaned_up.append(True)
+
+    with self.assertRaises(SystemExit) as raised:
+      self.run_command(main)
+    self.assertEqual(raised.exception.code, 128 + signal.SIGTERM)
+    self.assertEqual(cleaned_up, [True])
 
   @parameterized.parameters(
       errors.SettingsError,

@@ -4,10 +4,14 @@
 
 import contextlib
 import io
+import json
 import os
+import pathlib
+import signal
 import subprocess
 import sys
 import tempfile
+import time
 from unittest import mock
 
 from absl.testing import absltest
@@ -44,6 +48,55 @@ class ImportClientDataTest(absltest.TestCase):
     self.assertIn('1 person, 2 examples', done.stdout)
     train, _ = client_data.open_folder(os.path.join(self.folder, 'out'))
     self.assertEqual(list(train.client_ids), ['ann'])
+
+  def test_nobody_else_can_read_what_is_written(self):
+    self.write()
+    done = subprocess.run(
+        [
+            *(sys.executable, '-m', 'tasks.import_client_data', 'npz'),
+            *('~/people.npz', '--output_dir=~/new/out', '--person=who'),
+        ],
+        cwd=paths.ROOT,
+        env={**os.environ, 'HOME': self.folder},
+        capture_output=True,
+        text=True,
+        umask=0o022,
+    )
+    self.assertEqual(done.returncode, 0, done.stderr)
+    found = list(pathlib.Path(self.folder, 'new').rglob('*'))
+    self.assertGreaterEqual(len(found), 3)
+    for path in [*found, pathlib.Path(self.folder, 'new')]:
+      self.assertEqual(path.stat().st_mode & 0o077, 0, path)
+
+  def test_nothing_is_left_of_an_import_that_is_ended(self):
+    source = pathlib.Path(self.folder, 'text.jsonl')
+    with open(source, 'w') as f:
+      for i in range(200_000):
+        text = json.dumps({'user': f'p{i // 10}', 'text': f'secret {i} word.'})
+        f.write(text + '\n')
+    out = pathlib.Path(self.folder, 'out')
+    for number in (signal.SIGKILL, signal.SIGTERM):
+      process = subprocess.Popen(
+          [
+              *(sys.executable, '-m', 'tasks.import_client_data', 'jsonl'),
+              *(source, f'--output_dir={out}', '--person=user'),
+          ],
+          cwd=paths.ROOT,
+          stderr=subprocess.DEVNULL,
+      )
+      self.addCleanup(process.wait)
+      self.addCleanup(process.kill)
+      before = set(out.glob('.*partial*'))
+      while not set(out.glob('.*partial*')) - before:
+        self.assertIsNone(process.poll())
+        time.sleep(0.01)
+      time.sleep(0.2)
+      process.send_signal(number)
+      process.wait(60)
+      if number == signal.SIGKILL:
+        self.assertNotEmpty(list(out.glob('.*partial*')))
+    self.assertEqual(process.returncode, 128 + signal.SIGTERM)
+    self.assertEqual(os.listdir(out), ['.lock'])
 
   def test_mistakes(self):
     self.write()

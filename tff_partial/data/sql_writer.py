@@ -160,10 +160,18 @@ class SqlWriter:
 def train_and_test(
     folder: str, features: example_protos.Features
 ) -> Iterator[tuple[SqlWriter, SqlWriter]]:
-  """Opens writers of a folder's `train.sqlite` and `test.sqlite`."""
-  train, test = (
-      SqlWriter(os.path.join(folder, name), features)
-      for name in ('train.sqlite', 'test.sqlite')
-  )
-  with train, test:
-    yield train, test
+  """Opens writers of a folder's `train.sqlite` and `test.sqlite`.
+
+  What a writer left behind that was killed is removed.
+
+  Raises:
+    files.LockedError: If another program writes to the folder.
+  """
+  files.make_folder(folder)
+  with files.lock(os.path.join(folder, '.lock')):
+    paths = [os.path.join(folder, f'{n}.sqlite') for n in ('train', 'test')]
+    for path in paths:
+      files.remove_partial(path)
+    train, test = (SqlWriter(path, features) for path in paths)
+    with train, test:
+      yield train, test

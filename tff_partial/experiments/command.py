@@ -3,9 +3,14 @@
 """How every command ends: mistakes of users are one line, bugs a traceback."""
 
 import argparse
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
+import contextlib
+import os
 import re
+import resource
+import signal
 import sys
+import threading
 import traceback
 from typing import Optional
 
@@ -45,7 +50,8 @@ def run(
     The exit status: that of `main_fn`, 1 after an error, 130 after Ctrl-C.
   """
   try:
-    return main_fn() or 0
+    with _in_private():
+      return main_fn() or 0
   except KeyboardInterrupt:
     print(f'\n{prog}: interrupted.', file=sys.stderr)
     return INTERRUPTED
@@ -63,6 +69,31 @@ def run(
       text = ' '.join(str(mistake).split()) or type(mistake).__name__
       print(f'{prefix}: {with_flags(text, flag_names)}', file=sys.stderr)
     return 1
+
+
+@contextlib.contextmanager
+def _in_private() -> Iterator[None]:
+  """Keeps what a command writes for this user, and lets it clean up.
+
+  New files are readable by this user alone, a crash leaves no core with
+  people's data, and SIGTERM ends the command as an exception does.
+  """
+  umask = os.umask(0o077)
+  _, most = resource.getrlimit(resource.RLIMIT_CORE)
+  resource.setrlimit(resource.RLIMIT_CORE, (0, most))
+  in_main_thread = threading.current_thread() is threading.main_thread()
+
+  def exit_command(number, unused_frame):
+    sys.exit(128 + number)
+
+  if in_main_thread:  # Only there does Python handle signals.
+    previous = signal.signal(signal.SIGTERM, exit_command)
+  try:
+    yield
+  finally:
+    os.umask(umask)
+    if in_main_thread:
+      signal.signal(signal.SIGTERM, previous)
 
 
 def with_flags(text: str, flag_names: Collection[str]) -> str:

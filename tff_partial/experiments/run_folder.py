@@ -76,7 +76,7 @@ def claim(
   config = folder / CONFIG
   with contextlib.ExitStack() as stack:
     try:
-      folder.mkdir(parents=True, exist_ok=True)
+      folder.mkdir(files.PRIVATE_FOLDER, parents=True, exist_ok=True)
       names = {
           entry.name
           for entry in folder.iterdir()

@@ -33,10 +33,12 @@ _START_SECONDS = 60.0
 _POLL_SECONDS = 0.01
 _LOG_TAIL_BYTES = 2000
 # Asks the kernel to kill this process when its parent ends, then becomes the
-# worker. This is not a `preexec_fn`, which is unsafe in a program with threads.
+# worker. A worker that crashes leaves no core, which would hold people's data.
+# This is not a `preexec_fn`, which is unsafe in a program with threads.
 # The last check is for a parent that ended before the request.
 _DIE_WITH_PARENT = """
-import ctypes, os, signal, sys
+import ctypes, os, resource, signal, sys
+resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 PR_SET_PDEATHSIG = 1
 ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 if os.getppid() == int(sys.argv[1]):

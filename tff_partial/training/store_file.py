@@ -264,7 +264,7 @@ class StoreFile:
     if self._read_only:
       self._connection = _connect(self._read_only_uri(self._path))
       return
-    self._path.parent.mkdir(parents=True, exist_ok=True)
+    self._path.parent.mkdir(files.PRIVATE_FOLDER, parents=True, exist_ok=True)
     try:
       self._lock.enter_context(files.lock(self._path.with_suffix('.lock')))
     except files.LockedError as error:
