@@ -284,7 +284,7 @@ class ReadJsonlTest(parameterized.TestCase):
     self.assertIn('1 person, 2 examples (1 for training', result.stdout)
     self.assertEqual(
         sorted(os.listdir(f'{self.folder}/out')),
-        ['test.sqlite', 'train.sqlite', 'vocabulary.txt'],
+        ['.lock', 'test.sqlite', 'train.sqlite', 'vocabulary.txt'],
     )
 
   def test_stack_exchange(self):
