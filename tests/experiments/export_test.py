@@ -250,6 +250,20 @@ class ExportTest(parameterized.TestCase):
         model(IMAGES, training=False), self.expected(self.own, IMAGES)
     )
 
+  @parameterized.parameters(
+      ({}, []),
+      ({'finetune_epochs': 5}, ['the 5 epochs of fine-tuning.* not finetuned']),
+      ({'gate': 0.2}, ['decision of the gate']),
+      ({'algorithm': 'finetune', 'gate': 0.2}, ['decision of the gate']),
+  )
+  def test_says_what_of_the_run_is_not_included(self, settings, expected):
+    self.write_run(**settings)
+    self.export('writer_1', self.out)
+    described = json.loads((self.out / export.DESCRIPTION).read_text())
+    self.assertLen(described['not_included'], len(expected))
+    for found, words in zip(described['not_included'], expected):
+      self.assertRegex(found, words)
+
   @parameterized.parameters('ditto', 'apfl')
   def test_shared_model_where_clients_have_copies(self, algorithm):
     self.write_run(algorithm=algorithm)

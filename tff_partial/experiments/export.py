@@ -87,6 +87,7 @@ def export(
       'algorithm': config.algorithm,
       'personal': config.split_in_words,
       'tested_as': _tested_as(client, config),
+      'not_included': _not_included(client, config),
       **_inputs_and_files(model),
   }
   with files.new_folder(export_dir) as folder:
@@ -158,6 +159,26 @@ def _tested_as(client: Optional[str], config: config_lib.Config) -> str:
   if client is None and config.method.personalizes:
     return 'shared'
   return config.method.candidate
+
+
+def _not_included(
+    client: Optional[str], config: config_lib.Config
+) -> list[str]:
+  """What the run did with a client's model that the export does not have."""
+  if client is None or not config.method.personalizes:
+    return []
+  found = []
+  if config.num_finetune_epochs and not config.method.trains_alone:
+    found.append(
+        f'the {config.num_finetune_epochs} epochs of fine-tuning after the last'
+        " round: this is the report's model personalized, not finetuned"
+    )
+  if config.evaluation.gate:
+    found.append(
+        'the decision of the gate: the client may have kept the model without'
+        ' personalization'
+    )
+  return found
 
 
 def _inputs(model: partial_model.PartialModel) -> Mapping[str, tf.TensorSpec]:
