@@ -113,6 +113,7 @@ def create_task(
           ),
       ),
       metric=metric_lib.Metric('accuracy', higher_is_better=True),
+      labels_fn=functools.partial(sql_examples.read_integers, name='label'),
       demonstration=opened.demonstration,
   )
 

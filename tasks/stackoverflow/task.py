@@ -124,6 +124,7 @@ def create_task(
           ),
       ),
       metric=metric_lib.Metric('accuracy', higher_is_better=True),
+      labels_fn=functools.partial(_words, len(vocabulary.words)),
       demonstration=opened.demonstration,
       texts={vocabulary_lib.FILE: vocabulary.text},
   )
@@ -299,6 +300,12 @@ def _prepare(batch, seed):
   y = tokens[:, 1:longest]
   x = tf.where(tf.equal(y, vocabulary_lib.PADDING), 0, tokens[:, : longest - 1])
   return collections.OrderedDict(x=x, y=y)
+
+
+def _words(num_words: int, examples: Mapping[str, np.ndarray]) -> np.ndarray:
+  """The words that accuracy counts, [sentences, LENGTH], or -1."""
+  following = examples['tokens'][:, 1:]
+  return np.where((following > 0) & (following <= num_words), following, -1)
 
 
 def _to_tokens(

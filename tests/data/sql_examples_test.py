@@ -48,6 +48,18 @@ class SqlExamplesTest(absltest.TestCase):
     self.tensors = examples_lib.Tensors(batch_size=2)
     self.form = sql_examples.SqlExamples(FEATURES, self.tensors)
 
+  def test_reads_integers_in_order(self):
+    for name in PEOPLE:
+      np.testing.assert_array_equal(
+          sql_examples.read_integers(self.located.read(name), name='label'),
+          self.clients.read(name)['label'],
+      )
+    some = self.form.take(self.located.read('ann'), np.array([1, 3]))
+    np.testing.assert_array_equal(
+        sql_examples.read_integers(some, name='label'),
+        self.clients.read('ann')['label'][[1, 3]],
+    )
+
   def labels(self, form, examples, **kwargs):
     """The labels of each step, in order."""
     nothing = tf.compat.v1.placeholder_with_default(

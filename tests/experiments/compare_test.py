@@ -184,6 +184,22 @@ class RunTest(absltest.TestCase):
         [s['name'] for s in first['schemes']],
         ['fed_avg, none', 'fed_alt, output', 'fed_alt, output, finetuned'],
     )
+    # Guessing each client's most frequent class is a row and in pairs.
+    examples = self.task.labels_fn
+    right = tested = 0
+    for client_id in 'abc':
+      counts = np.bincount(examples(self.task.train.read(client_id)))
+      labels = examples(self.task.test.read(client_id))
+      right += (labels == counts.argmax()).sum()
+      tested += len(labels)
+    self.assertAlmostEqual(first['yardstick']['mean'], right / tested)
+    guess = 'The client’s most frequent class or word, untrained'
+    self.assertEqual(
+        [p['first'] for p in first['pairs'] if p['second'] == guess],
+        [s['name'] for s in first['schemes']],
+    )
+    self.assertIn(f'| {guess} |', (self.out / 'comparison.md').read_text())
+    self.assertIn(guess, (self.out / 'comparison.html').read_text())
     # All start from one model, so clients' values before are the same.
     self.assertLen({s['baseline'] for s in first['schemes']}, 1)
     self.assertLen(list((self.out / 'pretrained').iterdir()), 1)

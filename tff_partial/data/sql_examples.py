@@ -13,7 +13,9 @@ Workers on other machines must have the file under the same name.
 
 import collections
 from collections.abc import Mapping, Sequence
+import contextlib
 import dataclasses
+import sqlite3
 from typing import Any
 
 import numpy as np
@@ -60,6 +62,22 @@ class ClientLocations:
         ),
         num_examples=np.int64(num_examples),
     )
+
+
+def read_integers(location: Mapping[str, Any], *, name: str) -> np.ndarray:
+  """Reads a feature that is one integer, int64 [examples].
+
+  Args:
+    location: Where a client's examples are, as `ClientLocations.read` returns.
+    name: The feature's name.
+  """
+  with contextlib.closing(sqlite3.connect(location['file'])) as connection:
+    rows = connection.execute(location['query'])
+    found = [
+        tf.train.Example.FromString(proto).features.feature[name]
+        for (proto,) in rows
+    ]
+  return np.array([f.int64_list.value[0] for f in found], np.int64)
 
 
 @dataclasses.dataclass(frozen=True)

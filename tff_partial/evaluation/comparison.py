@@ -21,6 +21,7 @@ from tff_partial.evaluation import intervals
 from tff_partial.evaluation import metric as metric_lib
 from tff_partial.evaluation import run_results
 from tff_partial.evaluation import summary
+from tff_partial.evaluation import yardstick as yardstick_lib
 
 _SIZE_GROUPS = 4
 
@@ -265,6 +266,29 @@ def schemes(runs: Mapping[run_results.Key, run_results.Run]) -> list[Scheme]:
 def newcomers(runs: Mapping[run_results.Key, run_results.Run]) -> list[Scheme]:
   """The same for clients kept out of training, with a scheme per policy."""
   return _schemes(runs, lambda run: run.newcomers, plain=False)
+
+
+def yardstick(
+    runs: Mapping[run_results.Key, run_results.Run],
+) -> Optional[Scheme]:
+  """The clients' most frequent labels as a scheme.
+
+  For each seed they are those of the first run, since a seed decides who is
+  evaluated and what is held out.
+
+  Returns:
+    The scheme, or `None` if no run has such results.
+  """
+  outcomes = {}
+  for key, run in runs.items():
+    if run.yardstick is not None:
+      outcomes.setdefault(key.seed, run.yardstick)
+  if not outcomes:
+    return None
+  metric = next(iter(runs.values())).metric
+  return Scheme(
+      yardstick_lib.MOST_FREQUENT, metric=metric, full=False, outcomes=outcomes
+  )
 
 
 def _schemes(runs, outcomes_fn, *, plain: bool) -> list[Scheme]:

@@ -8,14 +8,16 @@ import dataclasses
 import json
 import os
 import pathlib
+from typing import Optional
 
 import numpy as np
 
 from tff_partial import errors
 from tff_partial.evaluation import metric as metric_lib
+from tff_partial.evaluation import yardstick
 
 # Models that a scheme is compared with; they are not its result.
-_REFERENCES = ('initial', 'shared')
+_REFERENCES = ('initial', 'shared', yardstick.MOST_FREQUENT)
 # The names of models for clients that never trained begin with this.
 _NEWCOMER = 'new_'
 
@@ -70,12 +72,15 @@ class Run:
     outcomes: Results by model for clients that could take part in training; the
       first model is the run's candidate.
     newcomers: Results by model for clients kept out of training.
+    yardstick: Results of the clients' most frequent labels (`yardstick`), if
+      the run has them.
   """
 
   metric: metric_lib.Metric
   percent: bool
   outcomes: Mapping[str, Outcome]
   newcomers: Mapping[str, Outcome] = dataclasses.field(default_factory=dict)
+  yardstick: Optional[Outcome] = None
 
 
 def read_run(
@@ -118,6 +123,11 @@ def read_run(
           for model in _compared_models(new, report)
           if model.startswith(_NEWCOMER)
       },
+      yardstick=(
+          _outcome(tested, yardstick.MOST_FREQUENT, report)
+          if f'p_hurt/{yardstick.MOST_FREQUENT}' in tested[0]
+          else None
+      ),
   )
 
 
@@ -135,7 +145,10 @@ def _outcome(rows, model: str, report) -> Outcome:
   metric = report['metric']
   metrics = [c.removesuffix('/weight') for c in rows[0] if '/weight' in c]
   metrics.sort(key=lambda name: name != metric)
-  column = lambda name: np.array([float(row[name] or 'nan') for row in rows])
+  # The yardstick has no values of other metrics.
+  column = lambda name: np.array(
+      [float(row.get(name) or 'nan') for row in rows]
+  )
   by_metric = lambda name: {m: column(f'{m}/{name}') for m in metrics}
   p_hurt = 'p_hurt' if model == report['candidate'] else f'p_hurt/{model}'
   return Outcome(

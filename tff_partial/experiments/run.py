@@ -23,6 +23,7 @@ from tff_partial.evaluation import client_table
 from tff_partial.evaluation import evaluation
 from tff_partial.evaluation import gate
 from tff_partial.evaluation import summary
+from tff_partial.evaluation import yardstick
 from tff_partial.experiments import account
 from tff_partial.experiments import plan as plan_lib
 from tff_partial.experiments import run_folder
@@ -251,6 +252,15 @@ def _evaluate(
   table = current.evaluate(
       {**models, **current.models.of_newcomers(shared)}, plan.evaluated
   )
+  if plan.task.labels_fn is not None:
+    table = yardstick.add(
+        table,
+        plan.task.metric.name,
+        train=plan.train_clients,
+        test=plan.task.test,
+        labels_fn=plan.task.labels_fn,
+        baseline=plan.baseline,
+    )
   if plan.held_out is None or not plan.config.method.personalizes:
     return table, None
   takes = _choose_by_gate(current, models, table.client_ids)

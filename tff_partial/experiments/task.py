@@ -6,12 +6,13 @@ import ast
 from collections.abc import Callable, Mapping
 import dataclasses
 import inspect
-from typing import Any
+from typing import Any, Optional
 
 import tensorflow as tf
 
 from tff_partial import errors
 from tff_partial.evaluation import metric as metric_lib
+from tff_partial.evaluation import yardstick
 from tff_partial.experiments import task_choice
 from tff_partial.experiments import task_function
 from tff_partial.learning import clients as clients_lib
@@ -35,6 +36,10 @@ class Task:
     test: Test examples, of the same clients.
     client_examples: The form in which they enter computations.
     metric: The metric of the model that decides who gains and who is hurt.
+    labels_fn: Returns the labels of what `train.read` or `test.read` returns,
+      an int array [examples] or [examples, positions], in which negative
+      numbers are not counted. With it, reports tell how often the client's most
+      frequent label would be right. Only for a metric that counts right labels.
     demonstration: Whether the data were made for show, so that findings on them
       say nothing about people.
     texts: Files, by name, that say what the model's inputs and outputs mean,
@@ -53,6 +58,7 @@ class Task:
   test: clients_lib.Clients
   client_examples: examples_lib.ClientExamples
   metric: metric_lib.Metric
+  labels_fn: Optional[yardstick.LabelsFn] = None
   demonstration: bool = False
   texts: Mapping[str, str] = dataclasses.field(default_factory=dict)
   choices: Mapping[str, Any] = dataclasses.field(default_factory=dict)

@@ -125,7 +125,11 @@ def _contents(
               _numbers(scheme, None, first)
               for scheme in comparison.newcomers(runs)
           ],
-          'pairs': _pairs(schemes, full, questions, control),
+          'yardstick': _yardstick(comparison.yardstick(runs)),
+          'pairs': [
+              *_pairs(schemes, full, questions, control),
+              *_yardstick_pairs(schemes, comparison.yardstick(runs)),
+          ],
           'failures': failures,
           'settings': settings,
           'notes': [*notes, *_seed_notes(len({key.seed for key in runs}))],
@@ -185,6 +189,42 @@ def _numbers(
       },
       'cost': scheme.cost(),
   }
+
+
+def _yardstick(
+    scheme: comparison.Scheme | None,
+) -> dict[str, object] | None:
+  """The numbers about the clients' most frequent labels."""
+  if scheme is None:
+    return None
+  mean, deviation = scheme.mean()
+  return {
+      'name': formatting.model(scheme.name),
+      'seeds': scheme.seeds,
+      'mean': mean,
+      'deviation': deviation,
+      'uniform_mean': scheme.uniform_mean()[0],
+      'quantiles': scheme.quantiles(),
+  }
+
+
+def _yardstick_pairs(
+    schemes: Sequence[comparison.Scheme], yardstick: comparison.Scheme | None
+) -> list[dict[str, object]]:
+  """The differences of schemes from the clients' most frequent labels."""
+  if yardstick is None:
+    return []
+  differences = {scheme.name: scheme.minus(yardstick) for scheme in schemes}
+  return [
+      {
+          'question': 'Versus a guess without training',
+          'first': name,
+          'second': formatting.model(yardstick.name),
+          **dataclasses.asdict(difference),
+      }
+      for name, difference in differences.items()
+      if difference is not None
+  ]
 
 
 def _pairs(

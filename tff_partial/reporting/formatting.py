@@ -13,6 +13,7 @@ _MODELS = {
     'personalized': 'Personalized',
     'finetuned': 'Fine-tuned',
     'trained_alone': 'Trained alone',
+    'most_frequent': 'The client’s most frequent class or word, untrained',
     'gated': 'Personalized if better on held-out data',
     'new_initial': 'New client: initial personal variables',
     'new_mean': 'New client: mean personal variables',
