@@ -27,6 +27,7 @@ from .landmarks import import_photos  # noqa: E402
 from .speech import import_speech  # noqa: E402
 from .speech import import_table as import_speech_table  # noqa: E402
 from .stackoverflow import import_text  # noqa: E402
+from .tabular import import_table  # noqa: E402
 
 # pylint: enable=g-import-not-at-top
 
@@ -81,6 +82,7 @@ def parse(argv: Sequence[str]):
       import_speech,
       import_speech_table,
       import_photos,
+      import_table,
   ):
     importer.add_parser(kinds, **shared)
   return parser.parse_args(argv[1:])

@@ -1,6 +1,6 @@
 # Copyright 2026 The tff-partial Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""Partial models that classify images."""
+"""Partial models that classify images and rows of tables."""
 
 import collections
 from collections.abc import Callable, Mapping
@@ -13,7 +13,7 @@ from tff_partial.learning import partition
 
 def create_model_fn(
     build: Callable[..., tf.keras.Model],
-    image_shape: tuple[int, int, int],
+    input_shape: tuple[int, ...],
     splits: Mapping[str, partition.Rule],
     split: str,
 ) -> partial_model.ModelFn:
@@ -22,9 +22,9 @@ def create_model_fn(
   Only models of splits with 'adapter' in their names have adapters.
 
   Args:
-    build: Makes a Keras model from images to logits; its argument
+    build: Makes a Keras model from inputs to logits; its argument
       `with_adapters` says whether it has adapters.
-    image_shape: (height, width, channels).
+    input_shape: The shape of one input: (height, width, channels) of an image.
     splits: The task's rules by name.
     split: A name of `splits`, or any that all tasks have.
 
@@ -49,7 +49,7 @@ def create_model_fn(
           ),
       },
       input_spec=collections.OrderedDict(
-          x=tf.TensorSpec([None, *image_shape], tf.float32),
+          x=tf.TensorSpec([None, *input_shape], tf.float32),
           y=tf.TensorSpec([None], tf.int32),
       ),
       rule_name=split,

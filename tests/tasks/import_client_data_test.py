@@ -132,6 +132,7 @@ class ImportClientDataTest(absltest.TestCase):
         ('librispeech', '--test_fraction'),
         ('speech', '--transcript'),
         ('images', '--csv'),
+        ('table', '--features'),
     ):
       with (
           self.subTest(kind),

@@ -39,8 +39,8 @@ def cached_folder(
 
 def cache_root(cache_dir: Optional[str] = None) -> str:
   """`cache_dir`, or `$TFF_PARTIAL_CACHE`, or `~/.cache/tff_partial`."""
-  return (
+  return os.path.expanduser(
       cache_dir
       or os.environ.get('TFF_PARTIAL_CACHE')
-      or os.path.join(os.path.expanduser('~'), '.cache', 'tff_partial')
+      or os.path.join('~', '.cache', 'tff_partial')
   )

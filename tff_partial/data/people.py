@@ -163,6 +163,7 @@ def write_folder(
       examples were left out, or if the examples cannot be stored.
     OSError: If the folder cannot be written.
   """
+  output_dir = os.path.expanduser(output_dir)
   _check_arguments(output_dir, test_fraction, min_examples, seed, overwrite)
   written = _Written()
   with sql_writer.train_and_test(output_dir, people.features) as (train, test):

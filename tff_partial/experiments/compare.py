@@ -65,7 +65,7 @@ def run(
       is trained, or if no combination succeeded.
     errors.FileError: If the comparison cannot be written.
   """
-  root = pathlib.Path(output_dir)
+  root = pathlib.Path(output_dir).expanduser()
   for combination in {c.key.split: c for c in todo}.values():
     plan_lib.build(task, combination.config)
   runs, failures = {}, {}
@@ -84,7 +84,7 @@ def run(
       if not runs:
         continue
     comparison_report.write(
-        output_dir,
+        str(root),
         title=f'{task.name} on {task.data}: {len(runs)} runs',
         runs=_in_order(runs),
         failures=failures,

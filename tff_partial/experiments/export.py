@@ -62,6 +62,7 @@ def export(
       has instead, or if `export_dir` is not empty.
     OSError: If a file cannot be written.
   """
+  run, export_dir = os.path.expanduser(run), os.path.expanduser(export_dir)
   settings = finished_run.read_settings(run)
   if not run_folder.RunFolder(pathlib.Path(run)).finished:
     raise errors.DataError(

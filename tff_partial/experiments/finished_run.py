@@ -67,7 +67,7 @@ def read_settings(folder: str, task: Optional[str] = None) -> Mapping[str, Any]:
     errors.DataError: If the run is of another task, or its settings cannot be
       read.
   """
-  path = os.path.join(folder, run_folder.CONFIG)
+  path = os.path.join(os.path.expanduser(folder), run_folder.CONFIG)
   if not os.path.isfile(path):
     raise errors.MissingFileError(
         f'Expected a run in {folder}, found no {path}.'
@@ -131,6 +131,7 @@ class FinishedRun:
       errors.MissingFileError: If a file is missing.
       errors.UserError: If a file is damaged or does not fit the model.
     """
+    folder = os.path.expanduser(folder)
     variables = partial_model.describe(model_fn)
     zeros = lambda personal: tff.learning.models.ModelWeights(
         *(

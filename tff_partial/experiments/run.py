@@ -117,7 +117,7 @@ def pretrain(
     sharding: As in `run`.
     progress: Whether to show a progress bar.
   """
-  folder = pathlib.Path(output_dir)
+  folder = pathlib.Path(output_dir).expanduser()
   if (folder / run_folder.WEIGHTS).exists():
     return
   sharding = sharding or dispatcher.Sharding()

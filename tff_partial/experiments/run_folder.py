@@ -117,7 +117,7 @@ def check_texts(folder: str | os.PathLike[str], texts: Mapping[str, str]):
     ValueError: If one is different, naming it.
   """
   for name, text in texts.items():
-    path = pathlib.Path(folder) / name
+    path = pathlib.Path(folder).expanduser() / name
     if path.exists() and path.read_bytes() != text.encode():
       raise errors.SettingsError(
           f'Expected the {name} that the model in {folder} was trained with,'
@@ -130,7 +130,7 @@ def keep_texts(folder: str | os.PathLike[str], texts: Mapping[str, str]):
   """Writes files to a run's folder, or checks that they are there."""
   check_texts(folder, texts)
   for name, text in texts.items():
-    path = pathlib.Path(folder) / name
+    path = pathlib.Path(folder).expanduser() / name
     if not path.exists():
       files.replace_text(path, text)
 

@@ -64,7 +64,7 @@ def _fill(
     personal: tff.learning.models.ModelWeights,
 ) -> weights.Filled:
   """The values that a run or file has, and the given ones for others."""
-  path = pathlib.Path(init_from)
+  path = pathlib.Path(init_from).expanduser()
   if path.is_dir():
     path /= run_folder.WEIGHTS
     values = weights.load(path)

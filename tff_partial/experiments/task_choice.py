@@ -17,9 +17,9 @@ class TaskChoice(setting.Settings):
   task: str = setting.field(
       'emnist',
       'What is learned: emnist (characters by writer), stackoverflow (the next'
-      ' word by user), speech (by speaker), landmarks (by photographer); or a'
-      ' task of your own, package.module:create_task or'
-      ' path/to/file.py:create_task.',
+      ' word by user), speech (by speaker), landmarks (by photographer),'
+      ' tabular (rows of a table by person); or a task of your own,'
+      ' package.module:create_task or path/to/file.py:create_task.',
       common=True,
   )
   data: str = setting.field(

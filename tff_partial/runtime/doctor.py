@@ -67,8 +67,9 @@ def checks(requirements: str, output_dir: str) -> Iterator[Check]:
   yield _packages(pathlib.Path(requirements))
   yield _cores()
   yield _memory()
-  yield _folder(pathlib.Path(output_dir))
-  yield _disk(pathlib.Path(output_dir))
+  folder = pathlib.Path(output_dir).expanduser()
+  yield _folder(folder)
+  yield _disk(folder)
   yield _localhost()
   yield _worker()
 

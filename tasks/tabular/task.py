@@ -1,0 +1,195 @@
+# Copyright 2026 The tff-partial Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""Classification of table rows by person, with a multilayer perceptron.
+
+Inputs are scaled by the mean and deviation of all training examples, which the
+importer writes next to them.
+"""
+
+import collections
+from collections.abc import Mapping
+import functools
+
+import numpy as np
+import tensorflow as tf
+
+from tff_partial import errors
+from tff_partial.data import cached_folder
+from tff_partial.data import client_data
+from tff_partial.data import people as people_lib
+from tff_partial.data import source
+from tff_partial.evaluation import metric as metric_lib
+from tff_partial.experiments import task
+from tff_partial.learning import adapters
+from tff_partial.learning import examples as examples_lib
+from tff_partial.learning import partition
+
+from ..networks import classification
+from . import columns as columns_lib
+
+SPLITS: Mapping[str, partition.Rule] = {
+    'input': partition.layers('dense1'),
+    'output': partition.layers('head'),
+    'adapter': partition.matches('adapter'),
+}
+_MODELS = {'mlp': 64}  # Units of each hidden layer.
+_VERSION = 1  # Must be raised with any change to the made-up data.
+
+
+def create_task(
+    data: str = 'embedded', *, model: str = 'mlp', batch_size: int = 32
+) -> task.Task:
+  """Creates the task.
+
+  Args:
+    data: 'embedded' for made-up numbers, or a folder made by `python -m
+      tasks.import_client_data table`.
+    model: 'mlp', a perceptron with two hidden layers.
+    batch_size: Examples per gradient step.
+
+  Raises:
+    errors.SettingsError: If the model is unknown, or the data are 'tff'.
+    errors.DataError: If the data are not as expected.
+    errors.FileError: If the data cannot be read.
+  """
+  if model not in _MODELS:
+    raise errors.SettingsError(
+        f'Expected `model` of {sorted(_MODELS)}, found {model!r}.'
+    )
+  opened = source.Source(
+      embedded_fn=create_numbers,
+      embedded_description='made-up numbers, for demonstration',
+      tff_fn=_no_tff_data,
+      tff_description='',
+  ).open(data)
+  columns = columns_lib.load(opened.folder)
+  num_inputs = len(columns.features)
+  _check(opened.train, num_inputs)
+  prepare = functools.partial(
+      _prepare,
+      np.array(columns.mean, np.float32),
+      np.array(columns.deviation, np.float32),
+  )
+  to_xy = functools.partial(_to_xy, len(columns.classes))
+  return task.Task(
+      name='tabular',
+      data=f'{opened.description}, {len(columns.classes):,} classes',
+      model=f'MLP with 2 hidden layers of {_MODELS[model]}',
+      model_fn=functools.partial(
+          classification.create_model_fn,
+          functools.partial(
+              create_mlp, num_inputs, len(columns.classes), _MODELS[model]
+          ),
+          (num_inputs,),
+          SPLITS,
+      ),
+      splits=SPLITS,
+      train=client_data.MappedClients(opened.train, to_xy),
+      test=client_data.MappedClients(opened.test, to_xy),
+      client_examples=examples_lib.Tensors(
+          batch_size,
+          prepare_train=prepare,
+          prepare_test=prepare,
+          element_spec=collections.OrderedDict(
+              x=tf.TensorSpec([num_inputs], tf.float32),
+              y=tf.TensorSpec([], tf.int32),
+          ),
+      ),
+      metric=metric_lib.Metric('accuracy', higher_is_better=True),
+      demonstration=opened.demonstration,
+  )
+
+
+def create_mlp(
+    num_inputs: int, num_classes: int, units: int, *, with_adapters: bool
+) -> tf.keras.Model:
+  """Builds a perceptron with two hidden layers.
+
+  Args:
+    num_inputs: The number of inputs.
+    num_classes: The number of classes.
+    units: Units of each hidden layer.
+    with_adapters: Whether each hidden layer is followed by an adapter.
+
+  Returns:
+    A model from float32 [batch, inputs] to logits [batch, classes].
+  """
+  inputs = tf.keras.Input((num_inputs,))
+  x = inputs
+  for i in (1, 2):
+    x = tf.keras.layers.Dense(units, activation='relu', name=f'dense{i}')(x)
+    if with_adapters:
+      x = adapters.BottleneckAdapter(units // 4, name=f'adapter{i}')(x)
+  outputs = tf.keras.layers.Dense(num_classes, name='head')(x)
+  return tf.keras.Model(inputs, outputs)
+
+
+def create_numbers(num_people: int = 40, num_rows: int = 60) -> str:
+  """Makes up people whose rows follow a rule with a threshold of their own.
+
+  Returns:
+    A folder in the cache, with `train.sqlite`, `test.sqlite` and the columns.
+  """
+
+  def person(number):
+    rng = np.random.default_rng([_VERSION, number])
+    inputs = rng.normal(size=[num_rows, 4]).astype(np.float32)
+    threshold = rng.normal()
+    label = (inputs @ [1, -1, 0.5, 0] > threshold).astype(np.int32)
+    return f'person_{number:02}', {'features': inputs, 'label': label}
+
+  people = people_lib.ClientSource(
+      features=collections.OrderedDict(
+          features=tf.TensorSpec([4], tf.float32),
+          label=tf.TensorSpec([], tf.int32),
+      ),
+      num_people=num_people,
+      examples=(person(number) for number in range(num_people)),
+      finish_fn=functools.partial(
+          columns_lib.write, features=('a', 'b', 'c', 'd'), classes=('0', '1')
+      ),
+  )
+  return cached_folder.cached_folder(
+      f'numbers-{_VERSION}-{num_people}-{num_rows}',
+      lambda folder: people_lib.write_folder(people, folder),
+  )
+
+
+def _no_tff_data() -> str:
+  raise errors.SettingsError(
+      "Expected 'embedded' or a folder as `data` of the task tabular, found"
+      " 'tff'. Import a table with \"python -m tasks.import_client_data"
+      ' table".'
+  )
+
+
+def _check(clients, num_inputs: int) -> None:
+  """Checks that the examples are rows with as many inputs, and a label."""
+  found = {
+      name: spec.shape.as_list() for name, spec in clients.features.items()
+  }
+  if found != {'features': [num_inputs], 'label': []}:
+    raise errors.DataError(
+        f"Expected 'features' [{num_inputs}] and 'label' [] in {clients.path},"
+        f' found {found}. Import the table again.'
+    )
+
+
+def _to_xy(
+    num_classes: int, features: Mapping[str, np.ndarray]
+) -> collections.OrderedDict[str, np.ndarray]:
+  labels = features['label'].astype(np.int32)
+  if labels.size and not 0 <= labels.min() <= labels.max() < num_classes:
+    raise errors.DataError(
+        f'Expected labels from 0 to {num_classes - 1}, found {labels.min()} to'
+        f' {labels.max()}.'
+    )
+  return collections.OrderedDict(x=features['features'], y=labels)
+
+
+def _prepare(mean, deviation, batch, seed):
+  """Scales each input to mean 0 and deviation 1."""
+  del seed  # Nothing is random here.
+  return collections.OrderedDict(
+      x=(batch['x'] - mean) / deviation, y=batch['y']
+  )
