@@ -192,7 +192,7 @@ def worth(
   return {
       'hurt': float((metric.gain(before, gated) < 0).mean()),
       'hurt_without_gate': float(hurt.mean()),
-      'hurt_by_coin': float(coin.mean() / n),
+      'hurt_by_coin': float(hurt.mean() * takes.mean()),
       'coin_low': float(coin.ppf(0.025) / n),
       'coin_high': float(coin.ppf(0.975) / n),
       'mean': float(np.average(gated - after, weights=weights[measured])),
