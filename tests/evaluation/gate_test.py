@@ -9,6 +9,7 @@ import numpy as np
 from tests.helpers import toy
 from tff_partial.evaluation import client_table
 from tff_partial.evaluation import gate
+from tff_partial.evaluation import intervals
 from tff_partial.evaluation import metric as metric_lib
 
 SIZES = {'a': 10, 'b': 5, 'c': 2, 'd': 1, 'e': 0}
@@ -108,6 +109,29 @@ class GateTest(parameterized.TestCase):
     np.testing.assert_array_equal(
         gated.values('personalized', 'accuracy'), [1, 0.5, 1]
     )
+
+  def test_worth_by_hand(self):
+    # The candidate helps one client and hurts two. The gate lets the first and
+    # the second take it, of four.
+    before, after = [[0], [1], [1], [0]], [[1], [0], [0], [0]]
+    takes = frozenset({'up', 'down'})
+    names = dict(baseline='shared', candidate='personalized')
+    gated = gate.add(table(shared=before, personalized=after), takes, **names)
+    metric = metric_lib.Metric('accuracy', higher_is_better=True)
+    found = gate.worth(gated, metric, takes, **names)
+    self.assertEqual(found['hurt'], 1 / 4)
+    self.assertEqual(found['hurt_without_gate'], 2 / 4)
+    # Two of four clients take it, and two of four would be hurt: 0, 1 or 2 of
+    # them with probabilities 1/6, 4/6 and 1/6.
+    self.assertAlmostEqual(found['hurt_by_coin'], 1 / 4)
+    self.assertEqual((found['coin_low'], found['coin_high']), (0, 1 / 2))
+    # Only the third client differs from no gate, by 1.
+    self.assertEqual(found['mean'], 1 / 4)
+    low, high = intervals.over_clients(np.array([0.0, 0, 1, 0]), np.ones(4))
+    self.assertEqual((found['mean_low'], found['mean_high']), (low, high))
+    # Values 1, 0, 1, 0 instead of 1, 0, 0, 0: both have lower decile 0.
+    self.assertEqual(found['decile'], 0)
+    self.assertLessEqual(found['decile_low'], found['decile_high'])
 
 
 if __name__ == '__main__':

@@ -163,8 +163,41 @@ class CompareTest(parameterized.TestCase):
     self.assertAlmostEqual(found.change.weighted_mean, (-5 - 4 + 0 + 1) / 12)
     self.assertAlmostEqual(found.change.uniform_mean, -1 / 4)
     self.assertEqual(found.change.left_out, 1)
-    # Baseline 1, 1, 1/2, 0 is 1/2 - change / 2 for every client.
-    self.assertAlmostEqual(found.correlation, -1)
+
+  def test_correlation_by_hand(self):
+    # First halves: baseline 1, 0, 1/2, change -1, 1, 0. Second ones: baseline
+    # 1, 0, 0, change 0, 1, 0. A client with one example is left out.
+    table = _table(
+        before=[[1, 1], [0, 0], [1, 0, 0], [1]],
+        after=[[0, 1], [1, 1], [1, 0, 0], [0]],
+    )
+    expected = (
+        np.corrcoef([-1, 1, 0], [1, 0, 0])[0, 1]
+        + np.corrcoef([0, 1, 0], [1, 0, 0.5])[0, 1]
+    ) / 2
+    self.assertAlmostEqual(_compare(table).correlation, expected)
+
+  @parameterized.parameters(10, 150)
+  def test_correlation_without_an_effect_is_zero(self, examples):
+    # Clients differ, but both models are right equally often. On the same
+    # examples the correlation would be -.5 or so.
+    rng = np.random.default_rng(examples)
+    right = rng.uniform(0.5, 0.9, 2000)
+    draw = lambda: [list(rng.random(examples) < p) for p in right]
+    before, after = draw(), draw()
+    found = _compare(_table(before=before, after=after))
+    self.assertBetween(found.correlation, -0.07, 0.07)
+    values = np.mean(before, axis=1)
+    naive = np.corrcoef(np.mean(after, axis=1) - values, values)[0, 1]
+    self.assertLess(naive, -0.1)
+
+  def test_correlation_with_an_effect_is_found(self):
+    # The worse the baseline, the larger the gain.
+    rng = np.random.default_rng(0)
+    right = rng.uniform(0.2, 0.9, 500)
+    draw = lambda chances: [list(rng.random(100) < p) for p in chances]
+    found = _compare(_table(before=draw(right), after=draw(0.5 * right + 0.45)))
+    self.assertLess(found.correlation, -0.5)
 
   @parameterized.parameters((3, 41), (0, 6), (1, 5), (4, 4))
   def test_sign_test_over_clients_equals_scipys(self, helped, hurt):

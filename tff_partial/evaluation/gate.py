@@ -23,8 +23,10 @@ import dataclasses
 from typing import Any
 
 import numpy as np
+from scipy import stats
 
 from tff_partial.evaluation import client_table
+from tff_partial.evaluation import intervals
 from tff_partial.evaluation import metric as metric_lib
 from tff_partial.learning import clients as clients_lib
 
@@ -139,3 +141,64 @@ def add(
       for metric, scores in table.scores[candidate].items()
   }
   return dataclasses.replace(table, scores={**table.scores, GATED: gated})
+
+
+def worth(
+    table: client_table.ClientTable,
+    metric: metric_lib.Metric,
+    client_ids: frozenset[str],
+    *,
+    baseline: str,
+    candidate: str,
+) -> dict[str, float]:
+  """What the gate is worth, compared with a coin and with no gate.
+
+  A gate that keeps many baselines hurts few clients, whatever decides. The coin
+  lets as many clients take the candidate as the gate, chosen at random. If K of
+  n clients take it and it would hurt H of n, the coin hurts a hypergeometric
+  number of clients with mean K H / n.
+
+  Args:
+    table: Results on test examples, with the model `gated`.
+    metric: The metric that decides.
+    client_ids: The clients that take the candidate.
+    baseline: The name of the model without personalization.
+    candidate: The name of the personalized model.
+
+  Returns:
+    By name, over clients with test data: `hurt` and `hurt_without_gate`, the
+    shares of clients that are worse than under the baseline; `hurt_by_coin`,
+    the coin's mean share, with the ends of its central 95% in `coin_low` and
+    `coin_high`; `mean`, the weighted mean of gated minus candidate; `decile`,
+    the difference of the unweighted lower decile of clients (the upper one
+    where lower is better); and their 95% intervals in `mean_low`, `mean_high`,
+    `decile_low` and `decile_high`. The mean's is `intervals.over_clients`; the
+    decile's has the percentiles of 2,000 bootstrap samples of clients.
+  """
+  weights = table.weights(baseline, metric.name)
+  measured = weights > 0
+  values = lambda model: table.values(model, metric.name)[measured]
+  before, after, gated = values(baseline), values(candidate), values(GATED)
+  n = len(before)
+  takes = np.array([c in client_ids for c in table.client_ids])[measured]
+  hurt = metric.gain(before, after) < 0
+  coin = stats.hypergeom(n, hurt.sum(), takes.sum())
+  mean = intervals.over_clients(gated - after, weights[measured])
+  q = 0.1 if metric.higher_is_better else 0.9
+  decile = lambda i: np.quantile(gated[i], q) - np.quantile(after[i], q)
+  rng = np.random.default_rng(0)
+  samples = [decile(rng.integers(n, size=n)) for _ in range(2000)]
+  decile_low, decile_high = np.quantile(samples, [0.025, 0.975])
+  return {
+      'hurt': float((metric.gain(before, gated) < 0).mean()),
+      'hurt_without_gate': float(hurt.mean()),
+      'hurt_by_coin': float(hurt.mean() * takes.mean()),
+      'coin_low': float(coin.ppf(0.025) / n),
+      'coin_high': float(coin.ppf(0.975) / n),
+      'mean': float(np.average(gated - after, weights=weights[measured])),
+      'mean_low': mean.low,
+      'mean_high': mean.high,
+      'decile': float(decile(np.arange(n))),
+      'decile_low': float(decile_low),
+      'decile_high': float(decile_high),
+  }

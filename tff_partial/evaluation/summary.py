@@ -111,8 +111,11 @@ class Comparison:
       number of heads of d fair coins is as far from d / 2 as b.
     testable: The number of clients whose own test can give p < `LEVEL` at all,
       since enough of their examples are scored differently: 5 or more.
-    correlation: Pearson's correlation of the change with x_i(baseline); NaN if
-      one of them does not vary.
+    correlation: Pearson's correlation of the change with x_i(baseline), each
+      measured on another half of the client's test examples: the mean of both
+      ways to assign the halves. On the same examples, a client with bad luck
+      under the baseline would seem to gain (regression to the mean). NaN if
+      nothing varies, or with fewer than three clients with data in both halves.
     changes: The change of each client, float64 [clients]; NaN without test
       data.
     p_hurt: A one-sided p-value for each client, float64 [clients]. If b of the
@@ -261,7 +264,7 @@ def compare(
       equal=int((changes == 0).sum()),
       p_sign=_two_sided_sign_test(hurt.clients, helped.clients),
       testable=int((levels > 0).sum()),
-      correlation=_correlation(changes[measured], before_values[measured]),
+      correlation=_split_correlation(table, before, after),
       changes=changes,
       p_hurt=p_hurt,
       p_helped=p_helped,
@@ -360,6 +363,40 @@ def _affected(
       expected_by_chance=float(expected),
       discoveries=int((members & (p <= threshold)).sum()),
   )
+
+
+def _split_correlation(
+    table: client_table.ClientTable,
+    before: client_table.Scores,
+    after: client_table.Scores,
+) -> float:
+  """The correlation of `Comparison`, over the halves of test examples.
+
+  Every client's examples belong to the halves in turn, in their order.
+  """
+  client = table.client_of_example
+  starts = np.cumsum(table.test_examples) - table.test_examples
+  half = (np.arange(len(client)) - starts[client]) % 2
+  # By half and client, [2, clients].
+  sums = lambda terms: np.array(
+      [
+          np.bincount(
+              client, terms * (half == h), minlength=len(table.client_ids)
+          )
+          for h in range(2)
+      ]
+  )
+  weights = sums(before.weight)
+  known = (weights > 0).all(axis=0)
+  if known.sum() < 3:
+    return math.nan
+  weights = weights[:, known]
+  baseline = sums(before.total)[:, known] / weights
+  change = sums(after.total)[:, known] / weights - baseline
+  return (
+      _correlation(change[0], baseline[1])
+      + _correlation(change[1], baseline[0])
+  ) / 2
 
 
 def _correlation(x: np.ndarray, y: np.ndarray) -> float:

@@ -100,7 +100,7 @@ def notes(
       *lost_updates_notes('the pretraining', pretraining_rounds),
       *lost_updates_notes('training', rounds),
       *_finetuning_notes(plan, models),
-      *_gate_notes(plan, gated),
+      *_gate_notes(plan, table, gated),
       *_sample_notes(plan, table),
   ]
 
@@ -172,7 +172,9 @@ def _finetuning_notes(
 
 
 def _gate_notes(
-    plan: plan_lib.Plan, gated: Optional[Mapping[str, float]]
+    plan: plan_lib.Plan,
+    table: client_table.ClientTable,
+    gated: Optional[Mapping[str, float]],
 ) -> list[str]:
   found = []
   share = plan.config.evaluation.gate
@@ -192,9 +194,37 @@ def _gate_notes(
         ' no'
         ' better.'
     )
+    found.append(_gate_worth(plan, table, gated))
     if plan.config.init_from:
       found.append(GATED_INIT_NOTE)
   return found
+
+
+def _gate_worth(
+    plan: plan_lib.Plan,
+    table: client_table.ClientTable,
+    gated: Mapping[str, float],
+) -> str:
+  """The gate compared with a coin, and with no gate."""
+  metric = plan.task.metric
+  percent = metric.shown_in_percent(table.values(plan.baseline, metric.name))
+  points = ' points' if percent else ''
+  effect = lambda name: (
+      f'{formatting.change(gated[name], percent)}{points} (95% interval'
+      f' {formatting.change(gated[f"{name}_low"], percent)} to'
+      f' {formatting.change(gated[f"{name}_high"], percent)})'
+  )
+  share = lambda name: formatting.share(gated[name])
+  worst = 'lower' if metric.higher_is_better else 'upper'
+  return (
+      f'With the gate {share("hurt")} of clients are worse, without it'
+      f' {share("hurt_without_gate")}. A coin that lets as many clients take'
+      f' the personalized model would give {share("hurt_by_coin")}'
+      f' ({share("coin_low")} to {share("coin_high")} in 95% of the cases).'
+      ' Compared with no gate, the gate changes the mean by'
+      f' {effect("mean")} and the {worst} decile of clients by'
+      f' {effect("decile")}.'
+  )
 
 
 def _sample_notes(

@@ -273,6 +273,13 @@ def _evaluate(
       'clients': len(table.client_ids),
       'kept_shared': kept_shared,
       'kept_shared_share': kept_shared / len(table.client_ids),
+      **gate.worth(
+          gated,
+          plan.task.metric,
+          takes,
+          baseline=plan.baseline,
+          candidate=plan.candidate,
+      ),
   }
 
 
