@@ -38,6 +38,9 @@ def add_parser(kinds: Any, **kwargs: Any) -> None:
       'speech',
       help='speech in WAV, MP3 or FLAC files, with a table (.csv, .tsv) of'
       ' files, transcripts and speakers',
+      description='Transcripts are written in capitals; punctuation other than'
+      ' apostrophes becomes spaces. Utterances with digits, signs or letters'
+      ' other than A to Z are left out.',
       **kwargs,
   )
   parser.add_argument(
