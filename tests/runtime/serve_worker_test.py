@@ -71,6 +71,22 @@ class ServeWorkerTest(absltest.TestCase):
     for address in _other_addresses():
       socket.create_connection((address, port), timeout=5).close()
 
+  def test_host_that_stands_for_every_address_is_refused(self):
+    # An unset variable gives the first one.
+    for host in ('', '0', '::', '0.0'):
+      with self.subTest(host=host):
+        port = worker_process.unused_port()
+        command = [sys.executable, '-m', 'tff_partial.runtime.serve_worker']
+        done = subprocess.run(
+            [*command, f'--port={port}', f'--host={host}'],
+            cwd=_ROOT,
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+        self.assertEqual(done.returncode, 1)
+        self.assertRegex(done.stderr, '^serve_worker: .*every address.*\n$')
+
   def test_port_that_is_taken(self):
     with socket.create_server(('127.0.0.1', 0)) as taken:
       port = taken.getsockname()[1]

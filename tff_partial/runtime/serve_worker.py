@@ -21,6 +21,7 @@ import contextlib
 import ctypes
 import fcntl
 from importlib import metadata
+import ipaddress
 import os
 import signal
 import socket
@@ -54,10 +55,13 @@ def serve(host: str, port: int, max_concurrent_clients: int) -> None:
     max_concurrent_clients: Number of clients that compute at the same time.
 
   Raises:
+    errors.SettingsError: If the host stands for every address and is not
+      0.0.0.0, such as an empty one.
     OSError: If the address and port cannot be used.
     errors.FileError: If the worker cannot be given a network namespace.
     errors.WorkerError: If the worker does not start, or ends.
   """
+  _check_host(host)
   listener = None
   worker_port = port
   if host != EVERY_ADDRESS:
@@ -88,6 +92,20 @@ def serve(host: str, port: int, max_concurrent_clients: int) -> None:
       raise errors.WorkerError(f'The TFF worker ended: {worker.how_it_ended()}')
     finally:
       worker.stop()
+
+
+def _check_host(host: str) -> None:
+  """Checks that every address is served only if that was asked for."""
+  if host == EVERY_ADDRESS:
+    return
+  found = socket.getaddrinfo(host, None) if host else []
+  addresses = [str(a[0]).partition('%')[0] for *_, a in found]
+  if not host or any(ipaddress.ip_address(a).is_unspecified for a in addresses):
+    raise errors.SettingsError(
+        f'Expected an address of this machine as `host`, found {host!r}, which'
+        f' stands for every address. Use --host={EVERY_ADDRESS} if every'
+        ' machine that reaches this one may run programs here.'
+    )
 
 
 def _enter_private_network() -> None:
@@ -156,7 +174,7 @@ def main(argv: Sequence[str]) -> None:
         FLAGS.port,
         FLAGS.max_concurrent_clients or worker_process.usable_cores(),
     )
-  except (OSError, errors.WorkerError) as e:
+  except (OSError, errors.UserError) as e:
     print(f'serve_worker: {" ".join(str(e).split())}', file=sys.stderr)
     sys.exit(1)
   except KeyboardInterrupt:
