@@ -10,8 +10,7 @@
 The same call goes on where an earlier one stopped.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
-import contextlib
+from collections.abc import Mapping, Sequence
 import dataclasses
 import pathlib
 import time
@@ -25,15 +24,13 @@ from tff_partial.evaluation import gate
 from tff_partial.evaluation import summary
 from tff_partial.evaluation import yardstick
 from tff_partial.experiments import account
+from tff_partial.experiments import open_run
 from tff_partial.experiments import plan as plan_lib
 from tff_partial.experiments import run_folder
-from tff_partial.experiments import start as start_lib
-from tff_partial.experiments import tested_models as tested_models_lib
 from tff_partial.learning import weights
 from tff_partial.reporting import report
 from tff_partial.runtime import dispatcher
 from tff_partial.training import history
-from tff_partial.training import personal_store
 from tff_partial.training import training
 
 
@@ -90,7 +87,9 @@ def run_in(
   if plan.pretraining is not None:
     init_from = str(claimed.path / run_folder.PRETRAINING)
     pretrain(plan.pretraining, init_from, sharding=sharding, progress=progress)
-  with _open(plan, claimed.path, init_from, sharding, progress) as current:
+  with open_run.open_run(
+      plan, claimed.path, init_from, sharding, progress
+  ) as current:
     shared = _train(current)
     started_at = time.monotonic()
     table, gated = _evaluate(current, shared)
@@ -122,64 +121,12 @@ def pretrain(
     return
   sharding = sharding or dispatcher.Sharding()
   folder.mkdir(parents=True, exist_ok=True)
-  with _open(plan, folder, None, sharding, progress) as current:
+  with open_run.open_run(plan, folder, None, sharding, progress) as current:
     run_folder.keep_texts(folder, plan.task.texts)
     _train(current)
 
 
-@dataclasses.dataclass(frozen=True)
-class _Run:
-  """A plan in its folder while its store is open."""
-
-  plan: plan_lib.Plan
-  folder: pathlib.Path
-  start: start_lib.Start
-  store: personal_store.PersonalStore
-  models: tested_models_lib.TestedModels
-  sharding: dispatcher.Sharding
-  progress: bool
-
-  @property
-  def population(self) -> evaluation.Population:
-    return evaluation.Population(
-        train=self.plan.train_clients,
-        test=self.plan.task.test,
-        participated=self.models.participated,
-    )
-
-  def evaluate(
-      self,
-      models: Mapping[str, evaluation.TestedModel],
-      client_ids: Sequence[str],
-      *,
-      population: Optional[evaluation.Population] = None,
-      progress: Optional[bool] = None,
-  ) -> client_table.ClientTable:
-    return evaluation.evaluate(
-        models,
-        population or self.population,
-        client_ids,
-        seed=self.plan.config.seed,
-        sharding=self.sharding,
-        progress=self.progress if progress is None else progress,
-    )
-
-
-@contextlib.contextmanager
-def _open(
-    plan: plan_lib.Plan,
-    folder: pathlib.Path,
-    init_from: Optional[str],
-    sharding: dispatcher.Sharding,
-    progress: bool,
-) -> Iterator[_Run]:
-  start = start_lib.load(plan, init_from)
-  with personal_store.PersonalStore(start.personal, str(folder)) as store:
-    models = tested_models_lib.TestedModels(plan, start, store)
-    yield _Run(plan, folder, start, store, models, sharding, progress)
-
-
-def _train(current: _Run) -> tff.learning.models.ModelWeights:
+def _train(current: open_run.OpenRun) -> tff.learning.models.ModelWeights:
   """Trains to the last round and saves the weights; the shared variables."""
   plan, start = current.plan, current.start
   metrics = current.folder / run_folder.METRICS
@@ -221,7 +168,7 @@ def _train(current: _Run) -> tff.learning.models.ModelWeights:
   return shared
 
 
-def _create_evaluation_fn(current: _Run) -> training.EvaluationFn:
+def _create_evaluation_fn(current: open_run.OpenRun) -> training.EvaluationFn:
   """Evaluates some clients while training, for the learning curves."""
 
   def evaluate(unused_round_num, state):
@@ -244,7 +191,7 @@ def _create_evaluation_fn(current: _Run) -> training.EvaluationFn:
 
 
 def _evaluate(
-    current: _Run, shared: tff.learning.models.ModelWeights
+    current: open_run.OpenRun, shared: tff.learning.models.ModelWeights
 ) -> tuple[client_table.ClientTable, Optional[Mapping[str, float]]]:
   """Results of all models, and what the gate decided if there is one."""
   plan = current.plan
@@ -284,7 +231,7 @@ def _evaluate(
 
 
 def _choose_by_gate(
-    current: _Run,
+    current: open_run.OpenRun,
     models: Mapping[str, evaluation.TestedModel],
     client_ids: Sequence[str],
 ) -> frozenset[str]:
@@ -317,7 +264,7 @@ def _choose_by_gate(
 
 
 def _report(
-    current: _Run,
+    current: open_run.OpenRun,
     table: client_table.ClientTable,
     gated: Optional[Mapping[str, float]],
     evaluation_seconds: float,

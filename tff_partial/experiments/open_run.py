@@ -1,0 +1,78 @@
+# Copyright 2026 The tff-partial Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""A plan in its folder while the run's store is open."""
+
+from collections.abc import Iterator, Mapping, Sequence
+import contextlib
+import dataclasses
+import pathlib
+from typing import Optional
+
+from tff_partial.evaluation import client_table
+from tff_partial.evaluation import evaluation
+from tff_partial.experiments import plan as plan_lib
+from tff_partial.experiments import start as start_lib
+from tff_partial.experiments import tested_models as tested_models_lib
+from tff_partial.runtime import dispatcher
+from tff_partial.training import personal_store
+
+
+@dataclasses.dataclass(frozen=True)
+class OpenRun:
+  """A plan in its folder while its store is open."""
+
+  plan: plan_lib.Plan
+  folder: pathlib.Path
+  start: start_lib.Start
+  store: personal_store.PersonalStore
+  models: tested_models_lib.TestedModels
+  sharding: dispatcher.Sharding
+  progress: bool
+
+  @property
+  def population(self) -> evaluation.Population:
+    return evaluation.Population(
+        train=self.plan.train_clients,
+        test=self.plan.task.test,
+        participated=self.models.participated,
+    )
+
+  def evaluate(
+      self,
+      models: Mapping[str, evaluation.TestedModel],
+      client_ids: Sequence[str],
+      *,
+      population: Optional[evaluation.Population] = None,
+      progress: Optional[bool] = None,
+  ) -> client_table.ClientTable:
+    return evaluation.evaluate(
+        models,
+        population or self.population,
+        client_ids,
+        seed=self.plan.config.seed,
+        sharding=self.sharding,
+        progress=self.progress if progress is None else progress,
+    )
+
+
+@contextlib.contextmanager
+def open_run(
+    plan: plan_lib.Plan,
+    folder: pathlib.Path,
+    init_from: Optional[str],
+    sharding: dispatcher.Sharding,
+    progress: bool,
+) -> Iterator[OpenRun]:
+  """Loads what the run starts from, and opens its store.
+
+  Args:
+    plan: The run's plan.
+    folder: Where the store is.
+    init_from: A run's folder or a file with weights; `None` for seeded values.
+    sharding: How many clients are computed at a time, and by whom.
+    progress: Whether to show progress bars.
+  """
+  start = start_lib.load(plan, init_from)
+  with personal_store.PersonalStore(start.personal, str(folder)) as store:
+    models = tested_models_lib.TestedModels(plan, start, store)
+    yield OpenRun(plan, folder, start, store, models, sharding, progress)
