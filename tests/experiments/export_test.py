@@ -278,6 +278,8 @@ class ExportTest(parameterized.TestCase):
     self.export('writer_1', self.out)
     found = json.loads((self.out / export.DESCRIPTION).read_text())
     self.assertEqual(found['client'], 'writer_1')
+    self.assertEqual(found['run'], 'run')
+    self.assertNotIn(str(self.folder), json.dumps(found))
     self.assertEqual(found['tested_as'], 'personalized')
     self.assertEqual(found['input'], {'x': 'float32(None, 28, 28, 1)'})
     self.assertEqual(

@@ -247,6 +247,21 @@ class ReportTest(parameterized.TestCase):
       self.assertContainsSubset(['</svg>'], svg.split('\n'))
       self.assertNotIn('href="http', svg)
 
+  def test_names_cannot_reverse_what_stands_around_them(self):
+    table = _table(
+        ('\u202ename',),
+        (True,),
+        non_personalized=[[1, 1]],
+        personalized=[[0, 1]],
+    )
+    page, _ = self._report(table)
+    self.assertIn('bdi', page.tags)
+
+  def test_page_may_not_load_anything(self):
+    self._report(_four_clients())
+    text = (self.folder / 'report.html').read_text(encoding='utf-8')
+    self.assertIn("default-src 'none'; img-src data:", text)
+
   def test_names_cannot_become_markup(self):
     name = '<script>alert("ü & 字")</script>'
     table = _table(

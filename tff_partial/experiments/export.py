@@ -81,9 +81,10 @@ def export(
   model = finished.model(client)
   description = {
       'client': client,
-      'run': os.path.abspath(run),
+      # Exports are handed out: no paths of this machine.
+      'run': pathlib.Path(run).absolute().name,
       'task': task.name,
-      'data': task.data,
+      'data': _name_alone(task.data, settings.get('data')),
       'model': task.model,
       'algorithm': config.algorithm,
       'personal': config.split_in_words,
@@ -131,6 +132,13 @@ def _check_folder(export_dir: str) -> None:
         f'Expected no files in {export_dir} yet, found {found[0]}. Use another'
         ' `export_dir`.'
     )
+
+
+def _name_alone(text: str, folder: Optional[str]) -> str:
+  """Replaces a folder's absolute path in a text by its name."""
+  if not folder or not os.path.isabs(os.path.expanduser(folder)):
+    return text
+  return text.replace(folder, pathlib.Path(folder).name)
 
 
 def _check_client(
