@@ -362,7 +362,8 @@ class DemoTest(programs.FolderTest):
     )
     self.assertEqual(run.returncode, 0, run.stdout)
     self.assertRegex(
-        run.stdout, r'(?s)accuracy from .* to .*% of clients are worse'
+        run.stdout,
+        r'(?s)accuracy from .* to .*: \d+ are better and \d+ are worse',
     )
     report = json.loads(
         pathlib.Path(self.folder, 'demo', 'report.json').read_text()

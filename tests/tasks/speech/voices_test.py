@@ -27,6 +27,7 @@ def read_bytes(folder):
   return [
       pathlib.Path(folder, name).read_bytes()
       for name in sorted(os.listdir(folder))
+      if name != '.lock'
   ]
 
 
