@@ -14,6 +14,7 @@ import sys
 import tempfile
 import threading
 import time
+import warnings
 
 from absl import flags
 from absl.testing import flagsaver
@@ -180,6 +181,8 @@ class FolderTest(parameterized.TestCase):
     out, err = io.StringIO(), io.StringIO()
     with (
         flagsaver.flagsaver(),
+        # Some test runners show those of the packages that we use.
+        warnings.catch_warnings(action='ignore', category=DeprecationWarning),
         contextlib.redirect_stdout(out),
         contextlib.redirect_stderr(err),
     ):
