@@ -97,15 +97,15 @@ def notes(
   """
   return [
       *_training_notes(plan),
-      *lost_updates_notes('the pretraining', pretraining_rounds),
-      *lost_updates_notes('training', rounds),
+      *_lost_updates_notes('the pretraining', pretraining_rounds),
+      *_lost_updates_notes('training', rounds),
       *_finetuning_notes(plan, models),
       *_gate_notes(plan, table, gated),
       *_sample_notes(plan, table),
   ]
 
 
-def lost_updates_notes(
+def _lost_updates_notes(
     what: str, rounds: Sequence[Mapping[str, float]]
 ) -> list[str]:
   """A note about updates that were left out because they were not finite.

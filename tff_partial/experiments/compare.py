@@ -89,7 +89,7 @@ def run(
         runs=_in_order(runs),
         failures=failures,
         settings={
-            **task.choices,
+            **task.settings,
             **_common([c.config.settings for c in todo]),
         },
         questions=methods.QUESTIONS,

@@ -73,13 +73,7 @@ class Plan:
   @property
   def settings(self) -> dict[str, Any]:
     """What results depend on, by the names of the flags."""
-    task = self.task
-    choices = task.choices or {
-        'task': task.name,
-        'data': task.data,
-        'model': task.model,
-    }
-    return {**choices, **self.config.settings}
+    return {**self.task.settings, **self.config.settings}
 
   @property
   def starts_from_model(self) -> bool:
@@ -145,7 +139,7 @@ def build(task: task_lib.Task, config: config_lib.Config) -> Plan:
     errors.SettingsError: If settings, data and model do not go together.
   """
   algorithm = parts.build_algorithm(config)
-  model_fn = parts.build_model_fn(task.model_fn, config)
+  model_fn = algorithm.wrap(task.model_fn(config.split))
   unseen = _unseen(task, config)
   train_clients, held_out = _divide(task, config)
   sampler = None

@@ -91,6 +91,15 @@ class Task:
             f' {self.name!r}. {e}'
         ) from e
 
+  @property
+  def settings(self) -> Mapping[str, Any]:
+    """`choices`, or what the task says of itself if it was created without."""
+    return self.choices or {
+        'task': self.name,
+        'data': self.data,
+        'model': self.model,
+    }
+
   def _any_model(self) -> partial_model.PartialModel:
     """A model with a split that it can be trained with.
 
