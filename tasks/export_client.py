@@ -46,8 +46,10 @@ def parse(argv: Sequence[str]):
 def main(args) -> None:
   logging.set_verbosity(logging.WARNING)
   local.remove_default_context()
-  export.export(args.run, args.client, args.export_dir, registered=TASKS)
-  print(f'Exported: {args.export_dir}')
+  missing = export.export(
+      args.run, args.client, args.export_dir, registered=TASKS
+  )
+  export.say(missing, args.export_dir)
 
 
 if __name__ == '__main__':

@@ -71,6 +71,7 @@ if TYPE_CHECKING:
   from tff_partial.experiments.plan import build as build_plan
   from tff_partial.experiments.run import run
   from tff_partial.experiments.task import Task
+  from tff_partial.experiments.usage import Usage
   from tff_partial.learning import adapters
   from tff_partial.learning import algorithms
   from tff_partial.learning import partition
@@ -132,6 +133,7 @@ _WHERE = {
     'train': 'training.training:train',
     'TrainingSettings': 'training.training:Settings',
     'UniformSampler': 'training.sampler:UniformSampler',
+    'Usage': 'experiments.usage:Usage',
     'UserError': 'errors:UserError',
     'write_report': 'reporting.report:write',
 }

@@ -2,13 +2,18 @@
 # SPDX-License-Identifier: Apache-2.0
 """Exports one client's model of a finished run, for use without this package.
 
-The export is a folder with four files:
+The export is a folder:
 
-  * `model.keras`: the client's whole model for Keras;
-  * `model.tflite`: the same for TensorFlow Lite, with built-in operations only;
+  * `saved_model/`: the client's whole model for TensorFlow;
+  * `model.keras`, `model_keras3.h5`: the same for Keras 2.14 and for Keras 3,
+    if the model can be made of Keras's own layers;
+  * `model.tflite`: the same for TensorFlow Lite, if it can convert it;
   * `personal.safetensors`: the personal variables by path, which turn the
     shared model into this client's;
-  * `export.json`: whose model it is, what its inputs are, how to load it.
+  * `example.py`, and files that it needs such as a vocabulary, if the task has
+    them: predicts from what people have, with TensorFlow alone;
+  * `export.json`: whose model it is, what its inputs are, how to load each
+    file, and why one is missing.
 """
 
 from collections.abc import Mapping
@@ -23,15 +28,17 @@ import tensorflow_federated as tff
 from tff_partial import errors
 from tff_partial import files
 from tff_partial.experiments import config as config_lib
+from tff_partial.experiments import export_forms
 from tff_partial.experiments import finished_run
 from tff_partial.experiments import methods
 from tff_partial.experiments import parts
 from tff_partial.experiments import run_folder
 from tff_partial.experiments import task as task_lib
+from tff_partial.experiments import usage as usage_lib
 from tff_partial.learning import partial_model
 from tff_partial.learning import weights
 
-KERAS, TFLITE = 'model.keras', 'model.tflite'
+EXAMPLE = 'example.py'
 PERSONAL, DESCRIPTION = 'personal.safetensors', 'export.json'
 
 
@@ -42,7 +49,7 @@ def export(
     *,
     task: Optional[task_lib.Task] = None,
     registered: Optional[Mapping[str, str]] = None,
-) -> None:
+) -> Mapping[str, str]:
   """Writes a client's model, all of it or nothing.
 
   Args:
@@ -54,6 +61,9 @@ def export(
       given.
     registered: References to tasks by the names that users know, such as
       `tasks.TASKS`; needed to create such a task.
+
+  Returns:
+    Why a file could not be written, by its name.
 
   Raises:
     errors.MissingFileError: If there is no run.
@@ -90,35 +100,16 @@ def export(
       'personal': config.split_in_words,
       'tested_as': _tested_as(client, config),
       'not_included': _not_included(client, config),
-      **_inputs_and_files(model),
   }
   with files.new_folder(export_dir) as folder:
-    _write(folder, model, description)
+    return write_folder(folder, model, task.usage, description)
 
 
-def to_tflite(model: partial_model.PartialModel) -> bytes:
-  """Converts a model for TensorFlow Lite, with built-in operations only.
-
-  Its signature `serving_default` takes the inputs by name, or as 'x' if there
-  is only one. It returns the outputs by name, or as 'outputs'.
-  """
-  keras_model, single = model.to_keras(), 'x'
-
-  def predict(**inputs):
-    outputs = keras_model(
-        inputs[single] if set(inputs) == {single} else inputs, training=False
-    )
-    return outputs if isinstance(outputs, Mapping) else {'outputs': outputs}
-
-  signature = tf.function(predict, autograph=False).get_concrete_function(
-      **{
-          name: tf.TensorSpec(spec.shape, spec.dtype, name)
-          for name, spec in _inputs(model).items()
-      }
-  )
-  return tf.lite.TFLiteConverter.from_concrete_functions(
-      [signature], keras_model
-  ).convert()
+def say(missing: Mapping[str, str], export_dir: str) -> None:
+  """Prints what `export` has done, for commands."""
+  print(f'Exported: {export_dir}')
+  for name, reason in missing.items():
+    print(f'Without {name}: {reason}')
 
 
 def _check_folder(export_dir: str) -> None:
@@ -190,48 +181,69 @@ def _not_included(
   return found
 
 
-def _inputs(model: partial_model.PartialModel) -> Mapping[str, tf.TensorSpec]:
-  spec = model.input_spec['x']
-  return spec if isinstance(spec, Mapping) else {'x': spec}
-
-
-def _inputs_and_files(model: partial_model.PartialModel) -> Mapping[str, Any]:
-  """What the model takes and how to load each file, for `export.json`."""
-  modules = {type(module).__module__ for module in model.to_keras().submodules}
-  return {
-      'input': {
-          name: f'{spec.dtype.name}{spec.shape}'
-          for name, spec in _inputs(model).items()
-      },
-      'input_is': "'x' of a batch, as the task's prepare_test makes it",
-      'files': {
-          KERAS: 'tf.keras.models.load_model, after importing keras_layers',
-          TFLITE: 'tf.lite.Interpreter; signature serving_default',
-          PERSONAL: (
-              'arrays by variable path; assigned to the variables at these'
-              ' paths (tff_partial.learning.weights.fill), they turn the shared'
-              " model into this client's"
-          ),
-      },
-      'keras_layers': sorted(
-          m for m in modules if m.startswith(('tasks.', 'tff_partial.'))
-      ),
-  }
-
-
-def _write(
+def write_folder(
     folder: pathlib.Path,
     model: partial_model.PartialModel,
+    usage: Optional[usage_lib.Usage],
     description: Mapping[str, Any],
-) -> None:
-  model.to_keras().save(folder / KERAS)
-  (folder / TFLITE).write_bytes(to_tflite(model))
+) -> Mapping[str, str]:
+  """Writes a model with what is said about it.
+
+  Args:
+    folder: An empty folder.
+    model: The model, with the values to export.
+    usage: How people use it, if that is known.
+    description: What else `export.json` says.
+
+  Returns:
+    Why a file could not be written, by its name.
+
+  Raises:
+    OSError: If a file cannot be written.
+  """
+  forms = export_forms.write(folder, model, usage)
   weights.save(
       folder / PERSONAL,
       [v for v in model.variables if v.personal],
       tff.learning.models.ModelWeights([], []),
       tf.nest.map_structure(lambda v: v.numpy(), model.personal),
   )
-  (folder / DESCRIPTION).write_text(
-      json.dumps(description, indent=2) + '\n', encoding='utf-8'
+  forms.files[PERSONAL] = (
+      'arrays by variable path; assigned to the variables at these paths'
+      ' (tff_partial.learning.weights.fill), they turn the shared model into'
+      " this client's"
   )
+  description = {
+      **description,
+      'input': {
+          name: f'{spec.dtype.name}{spec.shape}'
+          for name, spec in export_forms.inputs(model).items()
+      },
+      'input_is': "'x' of a batch, as the task's prepare_test makes it",
+      **(_describe(usage) if usage is not None else {}),
+      'files': forms.files,
+      'missing': forms.missing,
+  }
+  if usage is not None:
+    texts = {**usage.files, EXAMPLE: usage.example}
+    for name, text in texts.items():
+      if text:
+        files.replace_text(folder / name, text)
+  files.replace_text(
+      folder / DESCRIPTION,
+      json.dumps(description, ensure_ascii=False, indent=2) + '\n',
+  )
+  return forms.missing
+
+
+def _describe(usage: usage_lib.Usage) -> Mapping[str, Any]:
+  """How inputs are prepared and what outputs mean, for `export.json`."""
+  return {
+      'raw_input': {
+          name: f'{spec.dtype.name}{spec.shape}'
+          for name, spec in usage.raw.items()
+      },
+      'raw_input_is': usage.inputs,
+      'output_is': usage.outputs,
+      'classes': list(usage.classes),
+  }
