@@ -32,6 +32,8 @@ from tff_partial.experiments import export_forms
 from tff_partial.experiments import finished_run
 from tff_partial.experiments import methods
 from tff_partial.experiments import parts
+from tff_partial.experiments import plan as plan_lib
+from tff_partial.experiments import reported_model
 from tff_partial.experiments import run_folder
 from tff_partial.experiments import task as task_lib
 from tff_partial.experiments import usage as usage_lib
@@ -47,6 +49,7 @@ def export(
     client: Optional[str],
     export_dir: str,
     *,
+    model: str = reported_model.STORED,
     task: Optional[task_lib.Task] = None,
     registered: Optional[Mapping[str, str]] = None,
 ) -> Mapping[str, str]:
@@ -57,6 +60,9 @@ def export(
     client: The client. `None` exports the shared variables with the initial
       personal ones.
     export_dir: The folder to write. It must be missing or empty.
+    model: What the report calls the client's model: 'personalized', which the
+      run has stored, 'finetuned', or 'gated', what the gate decided for the
+      client. The last two are computed in this thread's TFF context.
     task: The run's task. `None` creates it from the data that the run was
       given.
     registered: References to tasks by the names that users know, such as
@@ -69,7 +75,8 @@ def export(
     errors.MissingFileError: If there is no run.
     errors.DataError: If the run is not finished, or its files are damaged.
     errors.SettingsError: If the client has no model of its own, saying what it
-      has instead, or if `export_dir` is not empty.
+      has instead, if the run has no such `model`, or if `export_dir` is not
+      empty.
     OSError: If a file cannot be written.
   """
   run, export_dir = os.path.expanduser(run), os.path.expanduser(export_dir)
@@ -83,12 +90,18 @@ def export(
   if task is None:
     task = finished_run.create_task(settings, registered or {})
   config = finished_run.config_of(settings)
+  reported_model.check(model, config)
   finished = finished_run.FinishedRun(
       run, parts.build_model_fn(task.model_fn, config)
   )
   if client is not None:
     _check_client(finished, client, task, config.method)
-  model = finished.model(client)
+  elif model != reported_model.STORED:
+    raise errors.SettingsError(
+        f'Expected `client` with `model` {model!r}, found none. Leave out'
+        ' `model` to export the shared model.'
+    )
+  filled, tested_as = _fill(finished, run, client, model, task, config)
   description = {
       'client': client,
       # Exports are handed out: no paths of this machine.
@@ -98,11 +111,11 @@ def export(
       'model': task.model,
       'algorithm': config.algorithm,
       'personal': config.split_in_words,
-      'tested_as': _tested_as(client, config),
-      'not_included': _not_included(client, config),
+      **tested_as,
+      'not_included': _not_included(client, config, model),
   }
   with files.new_folder(export_dir) as folder:
-    return write_folder(folder, model, task.usage, description)
+    return write_folder(folder, filled, task.usage, description)
 
 
 def say(missing: Mapping[str, str], export_dir: str) -> None:
@@ -154,6 +167,33 @@ def _check_client(
   run.model(client)  # Raises an error that names some clients.
 
 
+def _fill(
+    finished: finished_run.FinishedRun,
+    run: str,
+    client: Optional[str],
+    model: str,
+    task: task_lib.Task,
+    config: config_lib.Config,
+) -> tuple[partial_model.PartialModel, Mapping[str, str]]:
+  """The model with its values, and what the run's report calls it."""
+  filled = finished.model(client)
+  if client is None or model == reported_model.STORED:
+    return filled, {'tested_as': _tested_as(client, config)}
+  reported = reported_model.compute(
+      model,
+      plan_lib.build(task, config),
+      pathlib.Path(run),
+      client,
+      tf.nest.map_structure(lambda v: v.numpy(), filled.values('shared')),
+  )
+  # Models in graphs, which the plan has made, invalidate earlier ones.
+  filled = parts.build_model_fn(task.model_fn, config)()
+  filled.assign(reported.shared, reported.personal)
+  if model == reported_model.GATED:
+    return filled, {'tested_as': model, 'gate_chose': reported.name}
+  return filled, {'tested_as': reported.name}
+
+
 def _tested_as(client: Optional[str], config: config_lib.Config) -> str:
   """What the run's report calls this model."""
   if client is None and config.method.personalizes:
@@ -162,18 +202,22 @@ def _tested_as(client: Optional[str], config: config_lib.Config) -> str:
 
 
 def _not_included(
-    client: Optional[str], config: config_lib.Config
+    client: Optional[str], config: config_lib.Config, model: str
 ) -> list[str]:
   """What the run did with a client's model that the export does not have."""
   if client is None or not config.method.personalizes:
     return []
   found = []
-  if config.num_finetune_epochs and not config.method.trains_alone:
+  if (
+      config.num_finetune_epochs
+      and not config.method.trains_alone
+      and model != reported_model.FINETUNED
+  ):
     found.append(
         f'the {config.num_finetune_epochs} epochs of fine-tuning after the last'
-        " round: this is the report's model personalized, not finetuned"
+        f" round: this is the report's model {model}, not finetuned"
     )
-  if config.evaluation.gate:
+  if config.evaluation.gate and model != reported_model.GATED:
     found.append(
         'the decision of the gate: the client may have kept the model without'
         ' personalization'

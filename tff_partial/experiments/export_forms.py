@@ -245,7 +245,8 @@ def write_keras(
         + "; use Keras's layers in place of TensorFlow's operations"
     )
     return
-  with warnings.catch_warnings(action='ignore'):  # That the format is old.
+  # Keras warns that the format is old.
+  with _quiet(), warnings.catch_warnings(action='ignore'):
     model.save(folder / KERAS3, save_format='h5')
   with h5py.File(folder / KERAS3, 'r+') as file:
     config = json.loads(file.attrs['model_config'])
@@ -288,8 +289,10 @@ def _translate(config: dict[str, Any]) -> None:
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-  """Hides what TensorFlow's converter writes to the console from C++."""
-  kept = os.dup(2)
+  """Hides warnings, and what TensorFlow's converter writes from C++."""
+  logger = tf.get_logger()
+  level, kept = logger.level, os.dup(2)
+  logger.setLevel('ERROR')
   with open(os.devnull, 'wb') as null:
     os.dup2(null.fileno(), 2)
   try:
@@ -297,6 +300,7 @@ def _quiet() -> Iterator[None]:
   finally:
     os.dup2(kept, 2)
     os.close(kept)
+    logger.setLevel(level)
 
 
 def _line(error: BaseException) -> str:

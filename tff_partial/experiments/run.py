@@ -210,7 +210,7 @@ def _evaluate(
     )
   if plan.held_out is None or not plan.config.method.personalizes:
     return table, None
-  takes = _choose_by_gate(current, models, table.client_ids)
+  takes = choose_by_gate(current, models, table.client_ids)
   kept_shared = len(table.client_ids) - len(takes)
   gated = gate.add(
       table, takes, baseline=plan.baseline, candidate=plan.candidate
@@ -230,7 +230,7 @@ def _evaluate(
   }
 
 
-def _choose_by_gate(
+def choose_by_gate(
     current: open_run.OpenRun,
     models: Mapping[str, evaluation.TestedModel],
     client_ids: Sequence[str],
