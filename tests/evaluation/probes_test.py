@@ -21,7 +21,7 @@ EXAMPLES = {
 }
 POINT = probes.Point(
     toy.weights([[0]]),
-    {c: toy.weights([0]) for c in EXAMPLES},
+    lambda client_ids: [toy.weights([0]) for _ in client_ids],
     toy.Clients(EXAMPLES),
 )
 
@@ -92,6 +92,17 @@ class ProbesTest(absltest.TestCase):
           participation=1.0,
       )
       self.assertAlmostEqual(found.value, 0.01 * expected, places=5)
+
+  def test_clipped_steps(self):
+    # The norms of both gradients together are 3 sqrt(2), 5 sqrt(2), and twice
+    # sqrt(5).
+    for clip_norm, expected in ((2, 1), (3, 0.5), (5, 0.25), (8, 0)):
+      probe = probes.build_clipping_probe(
+          toy.model_fn(), client_examples=ONE_AT_A_TIME, clip_norm=clip_norm
+      )
+      self.assertEqual(
+          probes.clipped_share(probe, POINT, ['a', 'b']), expected, clip_norm
+      )
 
   def test_only_shared_gradients_are_aggregated(self):
     computation = self.gradient.computation

@@ -40,13 +40,6 @@ class Forecast:
   call: Optional[bool]
   not_finite: tuple[int, ...] = ()
 
-  @property
-  def percent(self) -> tuple[float, float, float]:
-    """The first loss above the second in percent: value, low, high."""
-    return tuple(
-        100 * math.expm1(x) for x in (self.log_ratio, self.low, self.high)
-    )
-
 
 def forecast(first: Sequence[float], second: Sequence[float]) -> Forecast:
   """Compares the losses after paired rehearsals.

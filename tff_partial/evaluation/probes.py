@@ -15,7 +15,7 @@ loss, without penalties.
 """
 
 import collections
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 import dataclasses
 from typing import Any, NamedTuple, Optional
 
@@ -209,6 +209,60 @@ def build_secant_probe(
   return Probe(probe_clients, client_examples)
 
 
+def build_clipping_probe(
+    model_fn: partial_model.ModelFn,
+    *,
+    client_examples: examples_lib.ClientExamples,
+    clip_norm: float,
+) -> Probe:
+  """Builds the probe that counts the steps that clipping would shorten.
+
+  FedSim bounds the norm of both groups' gradients together, and each phase of
+  FedAlt that of one group. Where a step is clipped, FedAlt's are therefore
+  longer, which is no merit of alternating.
+
+  Args:
+    model_fn: Returns a new `PartialModel` on every call.
+    client_examples: The form of the examples, with training's batches.
+    clip_norm: The bound.
+
+  Returns:
+    A computation of type `(<shared=U@SERVER, personal={P}@CLIENTS,
+    examples={E}@CLIENTS> -> {<steps=float32, clipped=float32>}@CLIENTS)`.
+  """
+  types = client_work_lib.model_types(model_fn, client_examples)
+
+  def run(model, shared, personal, examples):
+    model.assign(shared, personal)
+
+    def step(counts, batch):
+      _, _, gradients = model.gradients(batch, _GROUPS)
+      steps, clipped = counts
+      norm = tf.linalg.global_norm(tf.nest.flatten(gradients))
+      return steps + 1.0, clipped + tf.cast(norm > clip_norm, tf.float32)
+
+    steps, clipped = client_examples.reduce(
+        examples, (tf.constant(0.0), tf.constant(0.0)), step
+    )
+    return collections.OrderedDict(steps=steps, clipped=clipped)
+
+  @tff.tensorflow.computation(types.shared, types.personal, types.examples)
+  def probe(shared, personal, examples):
+    return partial_model.run(model_fn, run, shared, personal, examples)
+
+  @tff.federated_computation(
+      tff.FederatedType(types.shared, tff.SERVER),
+      tff.FederatedType(types.personal, tff.CLIENTS),
+      tff.FederatedType(types.examples, tff.CLIENTS),
+  )
+  def probe_clients(shared, personal, examples):
+    return tff.federated_map(
+        probe, (tff.federated_broadcast(shared), personal, examples)
+    )
+
+  return Probe(probe_clients, client_examples)
+
+
 def _sums(
     model: partial_model.PartialModel,
     examples: Any,
@@ -265,13 +319,14 @@ class Point:
 
   Attributes:
     shared: The server's shared variables.
-    personal: The personal variables by client id.
+    personal_fn: Maps client ids to their personal variables, a structure for
+      each client.
     examples: The clients' training examples.
     seed: Determines the order of each client's examples.
   """
 
   shared: tff.learning.models.ModelWeights
-  personal: collections.abc.Mapping[str, Any]
+  personal_fn: Callable[[Sequence[str]], Sequence[Any]]
   examples: clients_lib.Clients
   seed: int = 0
 
@@ -301,49 +356,27 @@ def measure(
     sharding: How many clients are in memory at a time, 50 by default, and where
       they are computed.
   """
-  sharding = sharding or dispatcher_lib.Sharding()
-  size = sharding.clients_per_shard or _CLIENTS_AT_A_TIME
-  shards = [
-      range(start, min(start + size, len(client_ids)))
-      for start in range(0, len(client_ids), size)
-  ]
-
-  def inputs(probe, shard):
-    chosen = [client_ids[i] for i in shard]
-    return [point.personal[c] for c in chosen], [
-        probe.client_examples.value(
-            point.examples.read(c),
-            clients_lib.seed_for(point.seed, 'probe', c),
-        )
-        for c in chosen
-    ]
-
-  def gradient_task(i):
-    personal, examples = inputs(gradient_probe, shards[i])
-    return gradient_probe.computation, (point.shared, personal, examples)
-
+  shards = _Shards(point, client_ids, sharding or dispatcher_lib.Sharding())
   moments, means = [], []
-  for rows, mean, weight in sharding.dispatcher.compute(
-      len(shards), gradient_task
+  for rows, mean, weight in shards.run(
+      gradient_probe,
+      lambda positions, *inputs: (point.shared, *inputs),
   ):
     moments.extend(rows)
     means.append((mean, float(weight)))
   gradient = _weighted_mean(means)
-
-  def secant_task(i):
-    personal, examples = inputs(secant_probe, shards[i])
-    steps = [np.float32(personal_steps[j]) for j in shards[i]]
-    return secant_probe.computation, (
-        point.shared,
-        gradient,
-        np.float32(shared_step),
-        personal,
-        steps,
-        examples,
-    )
-
   secants = []
-  for rows in sharding.dispatcher.compute(len(shards), secant_task):
+  for rows in shards.run(
+      secant_probe,
+      lambda positions, personal, examples: (
+          point.shared,
+          gradient,
+          np.float32(shared_step),
+          personal,
+          [np.float32(personal_steps[i]) for i in positions],
+          examples,
+      ),
+  ):
     secants.extend(rows)
   columns = {
       name: np.array([float(row[name]) for row in rows])
@@ -355,6 +388,70 @@ def measure(
   for name in ('num_examples', 'num_batches'):
     columns[name] = columns[name].astype(int)
   return regime.ClientMoments(**columns)
+
+
+def clipped_share(
+    clipping_probe: Probe,
+    point: Point,
+    client_ids: Sequence[str],
+    *,
+    sharding: Optional[dispatcher_lib.Sharding] = None,
+) -> float:
+  """The share of an epoch's steps that clipping would shorten, from 0 to 1.
+
+  Args:
+    clipping_probe: Made by `build_clipping_probe`.
+    point: Where to measure.
+    client_ids: The clients that measure.
+    sharding: As in `measure`.
+  """
+  shards = _Shards(point, client_ids, sharding or dispatcher_lib.Sharding())
+  rows = [
+      row
+      for part in shards.run(
+          clipping_probe, lambda positions, *inputs: (point.shared, *inputs)
+      )
+      for row in part
+  ]
+  total = lambda name: sum(float(row[name]) for row in rows)
+  return total('clipped') / total('steps')
+
+
+@dataclasses.dataclass(frozen=True)
+class _Shards:
+  """Runs probes for some clients at a time."""
+
+  point: Point
+  client_ids: Sequence[str]
+  sharding: dispatcher_lib.Sharding
+
+  def run(
+      self, probe: Probe, arguments_fn: Callable[..., Sequence[Any]]
+  ) -> Iterator[Any]:
+    """Yields the results of one shard after another.
+
+    Args:
+      probe: What to run.
+      arguments_fn: Maps the positions of a shard's clients, their personal
+        variables and their examples to the computation's arguments.
+    """
+    size = self.sharding.clients_per_shard or _CLIENTS_AT_A_TIME
+    num = len(self.client_ids)
+    shards = [range(i, min(i + size, num)) for i in range(0, num, size)]
+
+    def task(number):
+      chosen = [self.client_ids[i] for i in shards[number]]
+      examples = [
+          probe.client_examples.value(
+              self.point.examples.read(c),
+              clients_lib.seed_for(self.point.seed, 'probe', c),
+          )
+          for c in chosen
+      ]
+      personal = list(self.point.personal_fn(chosen))
+      return probe.computation, arguments_fn(shards[number], personal, examples)
+
+    return self.sharding.dispatcher.compute(len(shards), task)
 
 
 def _weighted_mean(means: Sequence[tuple[Any, float]]) -> list[np.ndarray]:

@@ -23,7 +23,6 @@ to u and v_i, G is the mean of g_i, and C_i the mixed second derivative.
 ICML 2022. https://arxiv.org/abs/2204.03809
 """
 
-from collections.abc import Callable
 import dataclasses
 import math
 from typing import NamedTuple
@@ -143,7 +142,7 @@ def drawn_noise(
     batch_size: int,
     steps: np.ndarray,
 ) -> np.ndarray:
-  """Variance of the mean of a round's gradients, with batches as they are drawn.
+  """Variance of the mean of a round's gradients, batches being as drawn.
 
   An epoch sees each example once, so the sum of its gradients at a fixed point
   is a constant: with whole epochs there is no noise.
@@ -298,8 +297,10 @@ def _jackknife(value: float, left_out: np.ndarray) -> Estimate:
   spread = np.log(left_out) if on_log_scale else left_out
   error = math.sqrt((num - 1) / num * np.sum((spread - spread.mean()) ** 2))
   half = float(stats.t.ppf((1 + _CONFIDENCE) / 2, num - 1)) * error
-  back: Callable[[float], float] = math.exp if on_log_scale else float
-  return Estimate(value, back(center - half), back(center + half))
+  low, high = center - half, center + half
+  if on_log_scale:
+    low, high = math.exp(low), math.exp(high)
+  return Estimate(value, low, high)
 
 
 class BoundTerms(NamedTuple):

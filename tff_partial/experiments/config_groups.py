@@ -215,3 +215,31 @@ class Running(setting.Settings):
       ' -m tff_partial.runtime.serve_worker". The protocol has no passwords and'
       ' no encryption: use a private network or a tunnel.',
   )
+
+
+@dataclasses.dataclass(frozen=True)
+class Regime(setting.Settings):
+  """FedAlt or FedSim"""
+
+  regime: bool = setting.field(
+      False,
+      'Instead of training to the end, measure what decides between fed_alt and'
+      ' fed_sim on this task, and forecast which of them ends with the smaller'
+      ' loss, for each split of --personal.',
+      common=True,
+  )
+  regime_rounds: int = setting.field(
+      8, 'Rounds of a rehearsal, on which the forecast is based.', least=2
+  )
+  regime_repeats: int = setting.field(
+      4, 'Rehearsals of each algorithm, with other cohorts and seeds.', least=1
+  )
+  regime_clients: int = setting.field(
+      50, 'Clients that measure and that rehearsals are evaluated on.', least=3
+  )
+  regime_held_out: float = setting.field(
+      0.2,
+      "Share of a client's training examples that rehearsals are evaluated on.",
+      least=0.01,
+      below=1,
+  )
