@@ -83,6 +83,13 @@ class ClientWork(setting.Settings):
       ' 0, but 1 for ditto and 15 for pfedme.',
       least=0,
   )
+  personal_l2_total: Optional[float] = setting.field(
+      None,
+      'In place of --personal_l2: a weight s that each client divides by the'
+      ' number of its examples, so that clients with few examples stay closer'
+      ' to the initial values.',
+      least=0,
+  )
   personal_dropout: float = setting.field(
       0.0,
       'Fraction of the outputs of personal adapters that is dropped in'
