@@ -12,6 +12,7 @@ from tests.helpers import toy
 from tests.helpers import worker
 from tff_partial.evaluation import probes
 from tff_partial.evaluation import regime
+from tff_partial.learning import partition
 from tff_partial.runtime import dispatcher
 
 ONE_AT_A_TIME = dataclasses.replace(toy.ALL_AT_ONCE, batch_size=1)
@@ -92,6 +93,22 @@ class ProbesTest(absltest.TestCase):
           participation=1.0,
       )
       self.assertAlmostEqual(found.value, 0.01 * expected, places=5)
+
+  def test_curvature_of_the_mean_loss(self):
+    # With the kernel personal, H is the mean of x^2: (1 + 4) / 2.
+    kernel = partition.matches('/kernel$')
+    probe = probes.build_curvature_probe(
+        toy.model_fn(kernel), client_examples=ONE_AT_A_TIME
+    )
+    point = dataclasses.replace(
+        POINT,
+        shared=toy.weights([0]),
+        personal_fn=lambda client_ids: [toy.weights([[0]]) for _ in client_ids],
+    )
+    directions = [[np.array([[z]], np.float32)] for z in (1, -1)]
+    squares, products = probes.curvature(probe, point, ['a', 'b'], directions)
+    np.testing.assert_allclose(squares, [2.5**2] * 2, rtol=1e-3)
+    np.testing.assert_allclose(products, [2.5] * 2, rtol=1e-3)
 
   def test_clipped_steps(self):
     # The norms of both gradients together are 3 sqrt(2), 5 sqrt(2), and twice

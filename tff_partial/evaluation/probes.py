@@ -32,6 +32,7 @@ from tff_partial.runtime import dispatcher as dispatcher_lib
 
 _GROUPS = ('shared', 'personal')
 _CLIENTS_AT_A_TIME = 50  # Unless the caller says.
+_CURVATURE_STEP = 1e-2  # Along a direction of entries 1 and -1.
 
 
 @dataclasses.dataclass(frozen=True)
@@ -204,6 +205,81 @@ def build_secant_probe(
             own_step,
             examples,
         ),
+    )
+
+  return Probe(probe_clients, client_examples)
+
+
+def build_curvature_probe(
+    model_fn: partial_model.ModelFn,
+    *,
+    client_examples: examples_lib.ClientExamples,
+    weighted: bool = True,
+) -> Probe:
+  """Builds the probe of the mean personal Hessian along a direction.
+
+  The mean of H_i z leaves the clients, where z is the same for all; it tells
+  how steep the loss is, and nothing about one client.
+
+  Args:
+    model_fn: Returns a new `PartialModel` on every call.
+    client_examples: The form of the examples.
+    weighted: Whether the mean weights clients by their examples.
+
+  Returns:
+    A computation of type `(<shared=U@SERVER, direction@SERVER, personal=
+    {P}@CLIENTS, examples={E}@CLIENTS> -> <mean@SERVER, weight=float32@SERVER>)`
+    whose direction and mean are shaped like the personal trainable variables.
+  """
+  types = client_work_lib.model_types(model_fn, client_examples)
+  direction_type = tff.types.to_type(list(types.personal.trainable))
+
+  def run(model, shared, direction, personal, examples):
+    def mean_gradient(step):
+      model.assign(shared, personal)
+      for variable, z in zip(model.personal.trainable, direction):
+        variable.assign_add(step * z)
+      sums = _sums(model, examples, client_examples)
+      total = tf.cast(sums.examples, tf.float32)
+      return [g / total for g in sums.gradients[1]], total
+
+    before, total = mean_gradient(0.0)
+    after, _ = mean_gradient(_CURVATURE_STEP)
+    change = [x / _CURVATURE_STEP for x in _minus(after, before)]
+    return change, total if weighted else tf.constant(1.0)
+
+  @tff.tensorflow.computation(
+      types.shared, direction_type, types.personal, types.examples
+  )
+  def probe(shared, direction, personal, examples):
+    return partial_model.run(
+        model_fn, run, shared, direction, personal, examples
+    )
+
+  mean = tff.aggregators.MeanFactory().create(
+      direction_type, tff.TensorType(np.float32)
+  )
+  total = tff.aggregators.SumFactory().create(tff.TensorType(np.float32))
+
+  @tff.federated_computation(
+      tff.FederatedType(types.shared, tff.SERVER),
+      tff.FederatedType(direction_type, tff.SERVER),
+      tff.FederatedType(types.personal, tff.CLIENTS),
+      tff.FederatedType(types.examples, tff.CLIENTS),
+  )
+  def probe_clients(shared, direction, personal, examples):
+    change, weight = tff.federated_map(
+        probe,
+        (
+            tff.federated_broadcast(shared),
+            tff.federated_broadcast(direction),
+            personal,
+            examples,
+        ),
+    )
+    return (
+        mean.next(mean.initialize(), change, weight).result,
+        total.next(total.initialize(), weight).result,
     )
 
   return Probe(probe_clients, client_examples)
@@ -415,6 +491,39 @@ def clipped_share(
   ]
   total = lambda name: sum(float(row[name]) for row in rows)
   return total('clipped') / total('steps')
+
+
+def curvature(
+    curvature_probe: Probe,
+    point: Point,
+    client_ids: Sequence[str],
+    directions: Sequence[Sequence[np.ndarray]],
+    *,
+    sharding: Optional[dispatcher_lib.Sharding] = None,
+) -> tuple[list[float], list[float]]:
+  """|H z|^2 and z'H z of the mean personal Hessian H, for each direction z.
+
+  Args:
+    curvature_probe: Made by `build_curvature_probe`.
+    point: Where to measure.
+    client_ids: The clients that measure.
+    directions: Each shaped like the personal trainable variables.
+    sharding: As in `measure`.
+  """
+  shards = _Shards(point, client_ids, sharding or dispatcher_lib.Sharding())
+  squares, products = [], []
+  for z in directions:
+    means = [
+        (mean, float(weight))
+        for mean, weight in shards.run(
+            curvature_probe,
+            lambda positions, *inputs, z=z: (point.shared, list(z), *inputs),
+        )
+    ]
+    found = _weighted_mean(means)
+    squares.append(sum(float(np.sum(np.square(h))) for h in found))
+    products.append(sum(float(np.sum(h * d)) for h, d in zip(found, z)))
+  return squares, products
 
 
 @dataclasses.dataclass(frozen=True)

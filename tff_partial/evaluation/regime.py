@@ -253,7 +253,7 @@ def estimate(
   whole = values(moments)
   return Constants(
       **{
-          name: _jackknife(whole[name], np.array([v[name] for v in left_out]))
+          name: jackknife(whole[name], np.array([v[name] for v in left_out]))
           for name in whole
       }
   )
@@ -289,8 +289,13 @@ def _values(
   }
 
 
-def _jackknife(value: float, left_out: np.ndarray) -> Estimate:
-  """An interval from the values without one client each."""
+def jackknife(value: float, left_out: np.ndarray) -> Estimate:
+  """A 95% interval over clients, on a log scale if all values are positive.
+
+  Args:
+    value: The estimate from all clients.
+    left_out: The estimates without one client each, [M].
+  """
   num = len(left_out)
   on_log_scale = value > 0 and bool(np.all(left_out > 0))
   center = math.log(value) if on_log_scale else value
