@@ -20,6 +20,7 @@ from tff_partial import errors
 from tff_partial import files
 
 CONFIG = 'config.json'
+ORIGIN = 'origin.json'
 REPORT = 'report.json'
 REPORT_PAGE = 'report.html'
 METRICS = 'metrics.csv'
@@ -27,7 +28,7 @@ WEIGHTS = 'model.safetensors'
 PRETRAINING = 'pretrain'  # The folder of the run that this one starts from.
 _LOCK = '.lock'
 # What a run has before it trains: nothing that settings must fit.
-_BEFORE_TRAINING = frozenset((_LOCK, CONFIG, 'worker.log'))
+_BEFORE_TRAINING = frozenset((_LOCK, CONFIG, ORIGIN, 'worker.log'))
 _PACKAGES = ('tensorflow', 'tensorflow-federated', 'numpy', 'keras')
 
 
@@ -106,6 +107,7 @@ def claim(
     if config.exists() and names - _BEFORE_TRAINING:
       _compare(config, settings)
     else:
+      (folder / ORIGIN).unlink(missing_ok=True)
       _write(config, settings)
     yield RunFolder(folder)
 
@@ -155,6 +157,13 @@ def _compare(config: pathlib.Path, settings: Mapping[str, Any]) -> None:
         f'Expected the settings of a run in {config}, found a damaged file.'
         ' Use another --output_dir, or --overwrite.'
     ) from e
+  digests = [values.get('task_digest') for values in (earlier, settings)]
+  if earlier.get('task') == settings.get('task') and digests[0] != digests[1]:
+    raise errors.SettingsError(
+        f'Expected the file of {settings["task"]} that the run in'
+        f' {config.parent} began with, found that it has changed since. Restore'
+        ' it to go on, or use another --output_dir, or --overwrite.'
+    )
   differences = [
       f'--{name}: {earlier.get(name)!r} there, {settings.get(name)!r} now'
       for name in sorted({*earlier, *settings})
