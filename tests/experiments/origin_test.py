@@ -112,9 +112,10 @@ class RunTest(_FolderTest):
 
   def test_other_data_under_a_run(self):
     found = self.run_in('run', self.task('a'))
-    self.assertEqual(found, {'data': 'a+test', 'start': None})
+    self.assertEqual(found, {'data': 'a+test', 'start': None, 'generation': 1})
     self.assertEqual(
-        origin.read(self.folder / 'run' / 'pretrain'), origin.Origin('a+test')
+        origin.read(self.folder / 'run' / 'pretrain'),
+        origin.Origin('a+test', generation=0),
     )
     self.run_in('run', self.task('a'))
     for other in (self.task('b'), self.task('a', test='b')):
@@ -143,6 +144,28 @@ class RunTest(_FolderTest):
     )
     with self.assertRaisesRegex(errors.SettingsError, 'weights to start from'):
       self.run_in('second', self.task(), **start)
+
+  def test_each_run_in_a_row_has_cohorts_of_its_own(self):
+    names = ('first', 'second', 'third', 'fourth')
+    previous, found = {'pretrain_rounds': 0}, []
+    for number, name in enumerate(names):
+      plan = plan_lib.build(self.task(), self.config(**previous))
+      self.assertEqual(plan.generation, number)
+      found.append([tuple(plan.sampler.cohort(r)) for r in range(6)])
+      kept = self.run_in(name, self.task(), **previous)
+      self.assertEqual(kept['generation'], number)
+      previous = {'pretrain_rounds': 0, 'init_from': str(self.folder / name)}
+    for i, cohorts in enumerate(found):
+      self.assertNotIn(cohorts, found[:i])
+    # The second is like a run after its own pretraining.
+    plan = plan_lib.build(self.task(), self.config())
+    self.assertEqual(
+        [tuple(plan.sampler.cohort(r)) for r in range(6)], found[1]
+    )
+    # Runs of before say nothing of their generation.
+    (self.folder / 'second' / 'origin.json').unlink()
+    (self.folder / 'second' / 'pretrain').mkdir()
+    self.assertEqual(origin.generation_after(self.folder / 'second'), 2)
 
   def test_other_data_under_a_comparison(self):
     def run(task):

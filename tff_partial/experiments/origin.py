@@ -31,10 +31,36 @@ class Origin:
     data: The fingerprint of the data (`task.Task.fingerprint`).
     start: The SHA-256 of the weights that training started from; `None` also if
       it started from seeded values.
+    generation: How many times models were trained in rounds, one starting from
+      the other, before this run: 0 for one that started from seeded values.
   """
 
   data: Optional[str] = None
   start: Optional[str] = None
+  generation: Optional[int] = None
+
+
+def run_of(init_from: str | os.PathLike[str]) -> Optional[pathlib.Path]:
+  """The folder of the run whose model this is; `None` for other weights."""
+  path = pathlib.Path(init_from).expanduser()
+  folder = path if path.is_dir() else path.parent
+  return folder if (folder / run_folder.CONFIG).exists() else None
+
+
+def generation_after(init_from: str | os.PathLike[str]) -> int:
+  """The generation of a run that starts from this model.
+
+  Args:
+    init_from: A run's folder, or a file with weights.
+  """
+  folder = run_of(init_from)
+  if folder is None:
+    return 0
+  kept = read(folder).generation
+  if kept is not None:
+    return kept + 1
+  # A run that did not say, or a pretrained model, which starts from nothing.
+  return 2 if (folder / run_folder.PRETRAINING).is_dir() else 1
 
 
 def digest(path: str | os.PathLike[str]) -> Optional[str]:

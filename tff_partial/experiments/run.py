@@ -138,7 +138,9 @@ def _keep_origin(
     start = origin.digest(origin.weights_of(init_from))
   origin.keep(
       folder,
-      origin.Origin(data=plan.task.fingerprint, start=start),
+      origin.Origin(
+          data=plan.task.fingerprint, start=start, generation=plan.generation
+      ),
       data=plan.task.data,
   )
 
