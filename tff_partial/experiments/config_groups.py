@@ -215,3 +215,9 @@ class Running(setting.Settings):
       ' -m tff_partial.runtime.serve_worker". The protocol has no passwords and'
       ' no encryption: use a private network or a tunnel.',
   )
+  allow_overlap: bool = setting.field(
+      False,
+      'Start from a model (--init_from) even if clients that are unseen here'
+      ' trained it, or if it was trained on other data of the same people. The'
+      ' report says so.',
+  )

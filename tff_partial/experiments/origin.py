@@ -44,7 +44,8 @@ def run_of(init_from: str | os.PathLike[str]) -> Optional[pathlib.Path]:
   """The folder of the run whose model this is; `None` for other weights."""
   path = pathlib.Path(init_from).expanduser()
   folder = path if path.is_dir() else path.parent
-  return folder if (folder / run_folder.CONFIG).exists() else None
+  names = run_folder.CONFIG, run_folder.ORIGIN  # Pretraining has the latter.
+  return folder if any((folder / name).exists() for name in names) else None
 
 
 def generation_after(init_from: str | os.PathLike[str]) -> int:

@@ -24,6 +24,7 @@ from tff_partial.evaluation import gate
 from tff_partial.evaluation import summary
 from tff_partial.evaluation import yardstick
 from tff_partial.experiments import account
+from tff_partial.experiments import lineage
 from tff_partial.experiments import open_run
 from tff_partial.experiments import origin
 from tff_partial.experiments import plan as plan_lib
@@ -89,6 +90,7 @@ def run_in(
   if plan.pretraining is not None:
     init_from = str(claimed.path / run_folder.PRETRAINING)
     pretrain(plan.pretraining, init_from, sharding=sharding, progress=progress)
+  lineage.keep(claimed.path, plan, init_from)
   with open_run.open_run(
       plan, claimed.path, init_from, sharding, progress
   ) as current:

@@ -18,6 +18,7 @@ from absl import logging
 
 from tff_partial import errors
 from tff_partial import files
+from tff_partial.training import earlier_clients
 
 CONFIG = 'config.json'
 ORIGIN = 'origin.json'
@@ -28,7 +29,9 @@ WEIGHTS = 'model.safetensors'
 PRETRAINING = 'pretrain'  # The folder of the run that this one starts from.
 _LOCK = '.lock'
 # What a run has before it trains: nothing that settings must fit.
-_BEFORE_TRAINING = frozenset((_LOCK, CONFIG, ORIGIN, 'worker.log'))
+_BEFORE_TRAINING = frozenset(
+    (_LOCK, CONFIG, ORIGIN, earlier_clients.FILE_NAME, 'worker.log')
+)
 _PACKAGES = ('tensorflow', 'tensorflow-federated', 'numpy', 'keras')
 
 
@@ -107,7 +110,8 @@ def claim(
     if config.exists() and names - _BEFORE_TRAINING:
       _compare(config, settings)
     else:
-      (folder / ORIGIN).unlink(missing_ok=True)
+      for name in (ORIGIN, earlier_clients.FILE_NAME):
+        (folder / name).unlink(missing_ok=True)
       _write(config, settings)
     yield RunFolder(folder)
 

@@ -132,7 +132,8 @@ class TestedModels:
   def participated(self, client_id: str) -> bool:
     """Whether a client took part in training."""
     if self._plan.algorithm.trains_shared:
-      return self._store.contains(client_id)
+      [version] = self._store.last_written([client_id])
+      return bool(version)  # 0 for one that was added after training.
     return client_id not in self._plan.unseen
 
   def _model(
