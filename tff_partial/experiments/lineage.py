@@ -24,16 +24,12 @@ from tff_partial.training import store_summary
 _LOOKED_UP = 1000
 
 
-def keep(
-    folder: pathlib.Path, plan: plan_lib.Plan, init_from: Optional[str]
-) -> None:
+def keep(folder: pathlib.Path, plan: plan_lib.Plan) -> None:
   """Writes who trained the ancestors to a run's folder, unless it is there.
 
   Args:
     folder: The run's folder, which this program has claimed.
-    plan: The run's.
-    init_from: The model that it starts from, which is trained; `None` for
-      seeded values.
+    plan: The run's, whose pretraining is finished.
 
   Raises:
     errors.SettingsError: If clients that are unseen in this run trained the
@@ -41,7 +37,11 @@ def keep(
       `allow_overlap` is not set.
     errors.StoreError: If the ids of a run cannot be read.
   """
-  ancestor = None if init_from is None else origin.run_of(init_from)
+  ancestor: Optional[pathlib.Path] = None
+  if plan.pretraining is not None:
+    ancestor = folder / run_folder.PRETRAINING
+  elif plan.config.init_from is not None:
+    ancestor = origin.run_of(plan.config.init_from)
   if ancestor is None:
     return
   if not (folder / earlier_clients.FILE_NAME).exists():

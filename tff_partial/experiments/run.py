@@ -24,6 +24,7 @@ from tff_partial.evaluation import gate
 from tff_partial.evaluation import summary
 from tff_partial.evaluation import yardstick
 from tff_partial.experiments import account
+from tff_partial.experiments import checkpoint
 from tff_partial.experiments import lineage
 from tff_partial.experiments import open_run
 from tff_partial.experiments import origin
@@ -86,11 +87,19 @@ def run_in(
   init_from = plan.config.init_from
   if init_from is not None:
     run_folder.check_texts(init_from, plan.task.texts)
-  _keep_origin(claimed.path, plan, init_from)
+  checkpoint.keep_start(claimed.path, plan)
+  init_from = checkpoint.start_of(claimed.path, plan)
   if plan.pretraining is not None:
-    init_from = str(claimed.path / run_folder.PRETRAINING)
-    pretrain(plan.pretraining, init_from, sharding=sharding, progress=progress)
-  lineage.keep(claimed.path, plan, init_from)
+    _keep_origin(claimed.path, plan, None)
+    pretrain(
+        plan.pretraining,
+        str(claimed.path / run_folder.PRETRAINING),
+        sharding=sharding,
+        progress=progress,
+    )
+  else:
+    _keep_origin(claimed.path, plan, init_from)
+  lineage.keep(claimed.path, plan)
   with open_run.open_run(
       plan, claimed.path, init_from, sharding, progress
   ) as current:
