@@ -204,6 +204,17 @@ def _finetuning_notes(
     found.append(
         f'New clients are fine-tuned for {config.num_newcomer_epochs} epochs.'
     )
+  if 'mean' in config.onboarding_policies:
+    stored = formatting.quantity(models.num_stored, 'client')
+    found.append(
+        f'For the mean, the server averaged the personal variables of {stored}.'
+        if models.has_mean
+        else (
+            f'No mean of personal variables: {stored} had some, and'
+            ' --min_clients_for_mean is'
+            f' {config.evaluation.min_clients_for_mean}.'
+        )
+    )
   return found
 
 
