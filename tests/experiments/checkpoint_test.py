@@ -111,6 +111,20 @@ class CheckpointTest(absltest.TestCase):
         weights_bytes(expected, self.folder / 'same.safetensors'),
     )
 
+  def test_run_whose_start_goes_on_later(self):
+    self.run_in('first', 1)
+    start = {'init_from': str(self.folder / 'first')}
+    self.run_in('second', 1, **start)
+    with run_folder.claim(
+        str(self.folder / 'first'), self.plan(2).settings, overwrite=False
+    ):
+      pass
+    with self.assertRaisesRegex(errors.MissingFileError, 'first/model.safete'):
+      self.run_in('second', 2, **start)
+    self.run_in('first', 2)
+    with self.assertRaisesRegex(errors.SettingsError, 'weights to start from'):
+      self.run_in('second', 2, **start)
+
   def test_unfinished_run_without_a_checkpoint(self):
     folder = self.folder / 'first'
     with run_folder.claim(str(folder), self.plan(1).settings, overwrite=False):

@@ -109,8 +109,8 @@ def keep_start(folder: pathlib.Path, plan: plan_lib.Plan) -> None:
     errors.UserError: If the other run's checkpoint cannot be read; see `load`.
   """
   init_from, path = plan.config.init_from, folder / run_folder.START
-  if init_from is None or path.exists():
-    return
+  if init_from is None or path.exists() or origin.read(folder).start:
+    return  # A run that began from finished weights needs the same again.
   other = origin.run_of(init_from)
   if other is None or origin.weights_of(init_from).exists():
     return
