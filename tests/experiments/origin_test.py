@@ -12,6 +12,8 @@ import tempfile
 from absl.testing import absltest
 from absl.testing import parameterized
 
+from tasks.emnist import task as emnist
+from tests.helpers import emnist_data
 from tests.helpers import toy_task
 from tests.helpers import worker
 from tff_partial import errors
@@ -106,6 +108,21 @@ class KeepTest(_FolderTest):
     self.assertEqual(
         origin.digest(file), hashlib.sha256(b'weights').hexdigest()
     )
+
+
+class TaskTest(_FolderTest):
+
+  def test_task_has_the_fingerprint_of_its_folder(self):
+    def fingerprint(first_label):
+      emnist_data.write_folder(str(self.folder), first_label=first_label)
+      return emnist.create_task(str(self.folder)).fingerprint
+
+    first = fingerprint(0)
+    self.assertRegex(first, r'^[0-9a-f]{32}\+[0-9a-f]{32}$')
+    self.assertEqual(fingerprint(0), first)
+    self.assertNotEqual(fingerprint(1), first)
+    # Clients in memory have none.
+    self.assertIsNone(toy_task.create_task('points').fingerprint)
 
 
 class RunTest(_FolderTest):
