@@ -319,6 +319,7 @@ class Config(setting.Settings):
         'local_rounds',
         'pull',
         'onboarding',
+        'min_clients_for_mean',
         'eval_clients',
         'pretrain_rounds',
         'init_from',

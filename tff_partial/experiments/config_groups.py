@@ -10,6 +10,7 @@ from tff_partial.experiments import setting
 # What a client that never trained can start from.
 ONBOARDING = ('initial', 'mean', 'reconstruct', 'finetune')
 SCHEDULES = ('constant', 'linear', 'staircase')
+SCHEDULES_BY_TOTAL = ('linear',)  # Those that depend on `total_rounds`.
 SERVER_OPTIMIZERS = (
     'sgd',
     'momentum',
@@ -171,7 +172,15 @@ class Evaluation(setting.Settings):
       None,
       'What clients that never trained are evaluated with: one or more of'
       f' {",".join(ONBOARDING)}, or none. Default: initial,mean with'
-      ' --unseen_clients. It has no effect for fed_avg, finetune and local.',
+      ' --unseen_clients. It has no effect for fed_avg, finetune and local. For'
+      ' mean, the server averages the personal variables of all clients that'
+      ' have some.',
+  )
+  min_clients_for_mean: int = setting.field(
+      5,
+      'Smallest number of clients whose personal variables may be averaged for'
+      " --onboarding=mean; the mean of one is that client's own.",
+      least=1,
   )
   gate: float = setting.field(
       0.0,
@@ -221,6 +230,12 @@ class Running(setting.Settings):
       'Compute on these workers, host:port,host:port. Start each with "python'
       ' -m tff_partial.runtime.serve_worker". The protocol has no passwords and'
       ' no encryption: use a private network or a tunnel.',
+  )
+  allow_overlap: bool = setting.field(
+      False,
+      'Start from a model (--init_from) even if clients that are unseen here'
+      ' trained it, or if it was trained on other data of the same people. The'
+      ' report says so.',
   )
 
 
