@@ -117,6 +117,9 @@ class ExportTest(parameterized.TestCase):
     )
     if finished:
       (self.run_dir / run_folder.REPORT_PAGE).write_text('')
+    else:
+      for name in (run_folder.WEIGHTS, personal_store.FILE_NAME):
+        (self.run_dir / name).unlink()
 
   def export(self, client_id, folder, *, run=None, **kwargs):
     kwargs.setdefault('registered', tasks.TASKS)
@@ -369,7 +372,7 @@ class ExportTest(parameterized.TestCase):
           {'algorithm': 'fed_recon'},
           'reconstructs them from a client',
       ),
-      ('writer_1', {'finished': False}, 'finished run in .*report.html'),
+      ('writer_1', {'finished': False}, 'with a checkpoint .*found none yet'),
   )
   def test_refuses(self, client_id, settings, message):
     self.write_run(**settings)

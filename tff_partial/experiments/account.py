@@ -10,6 +10,7 @@ import numpy as np
 from tff_partial.evaluation import client_table
 from tff_partial.evaluation import summary
 from tff_partial.experiments import methods
+from tff_partial.experiments import origin
 from tff_partial.experiments import plan as plan_lib
 from tff_partial.experiments import tested_models as tested_models_lib
 from tff_partial.learning import local_update
@@ -97,6 +98,7 @@ def notes(
   """
   return [
       *_training_notes(plan),
+      *_lineage_notes(plan, table),
       *_lost_updates_notes('the pretraining', pretraining_rounds),
       *_lost_updates_notes('training', rounds),
       *_finetuning_notes(plan, models),
@@ -151,6 +153,40 @@ def _training_notes(plan: plan_lib.Plan) -> list[str]:
   return found
 
 
+def _lineage_notes(
+    plan: plan_lib.Plan, table: client_table.ClientTable
+) -> list[str]:
+  """Who trained the model that the run started from."""
+  found = []
+  earlier = table.earlier & ~table.participated
+  if earlier.any():
+    never = ~table.earlier & ~table.participated
+    found.append(
+        f'Of {formatting.quantity(len(table.client_ids), "evaluated client")},'
+        f' {table.participated.sum():,} took part in this training,'
+        f' {earlier.sum():,} only in the training of the model that it started'
+        f' from, and {never.sum():,} in neither. The last are the ones called'
+        ' never seen.'
+    )
+  known = plan.unseen.intersection(
+      c for c, trained in zip(table.client_ids, table.earlier) if trained
+  )
+  if known:
+    found.append(
+        f'{len(known):,} of'
+        f' {formatting.quantity(len(plan.unseen), "unseen client")} trained the'
+        ' model that this run started from (--allow_overlap). For them, the'
+        ' results are not those of newcomers.'
+    )
+  init_from = plan.config.init_from
+  if init_from is not None and origin.run_of(init_from) is None:
+    found.append(
+        'This run started from weights that do not say which clients, if any,'
+        ' trained them. Clients called never seen may be among them.'
+    )
+  return found
+
+
 def _finetuning_notes(
     plan: plan_lib.Plan, models: tested_models_lib.TestedModels
 ) -> list[str]:
@@ -167,6 +203,17 @@ def _finetuning_notes(
   if 'finetune' in config.onboarding_policies:
     found.append(
         f'New clients are fine-tuned for {config.num_newcomer_epochs} epochs.'
+    )
+  if 'mean' in config.onboarding_policies:
+    stored = formatting.quantity(models.num_stored, 'client')
+    found.append(
+        f'For the mean, the server averaged the personal variables of {stored}.'
+        if models.has_mean
+        else (
+            f'No mean of personal variables: {stored} had some, and'
+            ' --min_clients_for_mean is'
+            f' {config.evaluation.min_clients_for_mean}.'
+        )
     )
   return found
 

@@ -17,11 +17,13 @@ import traceback
 from typing import Any, Optional
 
 from tff_partial import errors
+from tff_partial import files
 from tff_partial.evaluation import run_results
 from tff_partial.experiments import account
 from tff_partial.experiments import combinations
 from tff_partial.experiments import config as config_lib
 from tff_partial.experiments import methods
+from tff_partial.experiments import origin
 from tff_partial.experiments import plan as plan_lib
 from tff_partial.experiments import run as run_lib
 from tff_partial.experiments import run_folder
@@ -62,12 +64,15 @@ def run(
 
   Raises:
     errors.SettingsError: If a model cannot be divided as asked, before anything
-      is trained, or if no combination succeeded.
+      is trained, if the comparison began with other data, or if no combination
+      succeeded.
     errors.FileError: If the comparison cannot be written.
   """
   root = pathlib.Path(output_dir).expanduser()
   for combination in {c.key.split: c for c in todo}.values():
     plan_lib.build(task, combination.config)
+  files.make_folder(root)
+  origin.keep(root, origin.Origin(data=task.fingerprint), data=task.data)
   runs, failures = {}, {}
   for i, combination in enumerate(todo, 1):
     folder = root / combination.folder

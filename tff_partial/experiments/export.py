@@ -27,6 +27,7 @@ import tensorflow_federated as tff
 
 from tff_partial import errors
 from tff_partial import files
+from tff_partial.experiments import checkpoint
 from tff_partial.experiments import config as config_lib
 from tff_partial.experiments import export_forms
 from tff_partial.experiments import finished_run
@@ -39,6 +40,7 @@ from tff_partial.experiments import task as task_lib
 from tff_partial.experiments import usage as usage_lib
 from tff_partial.learning import partial_model
 from tff_partial.learning import weights
+from tff_partial.runtime import local
 
 EXAMPLE = 'example.py'
 PERSONAL, DESCRIPTION = 'personal.safetensors', 'export.json'
@@ -56,7 +58,8 @@ def export(
   """Writes a client's model, all of it or nothing.
 
   Args:
-    run: The folder of a finished run.
+    run: The folder of a run. If it is not finished, the models are those of
+      its last checkpoint, and `export.json` says so.
     client: The client. `None` exports the shared variables with the initial
       personal ones.
     export_dir: The folder to write. It must be missing or empty.
@@ -73,7 +76,8 @@ def export(
 
   Raises:
     errors.MissingFileError: If there is no run.
-    errors.DataError: If the run is not finished, or its files are damaged.
+    errors.DataError: If the run has no checkpoint yet, or its files are
+      damaged.
     errors.SettingsError: If the client has no model of its own, saying what it
       has instead, if the run has no such `model`, or if `export_dir` is not
       empty.
@@ -81,18 +85,18 @@ def export(
   """
   run, export_dir = os.path.expanduser(run), os.path.expanduser(export_dir)
   settings = finished_run.read_settings(run)
-  if not run_folder.RunFolder(pathlib.Path(run)).finished:
-    raise errors.DataError(
-        f'Expected a finished run in {run}, found no {run_folder.REPORT_PAGE}.'
-        ' Give the command of the run again to finish it.'
-    )
   _check_folder(export_dir)
   if task is None:
     task = finished_run.create_task(settings, registered or {})
   config = finished_run.config_of(settings)
   reported_model.check(model, config)
+  values, rounds = None, None
+  if not (pathlib.Path(run) / run_folder.WEIGHTS).exists():
+    reported_model.check_finished(model, run)
+    with local.local_worker():
+      values, rounds = checkpoint.load(run, task)
   finished = finished_run.FinishedRun(
-      run, parts.build_model_fn(task.model_fn, config)
+      run, parts.build_model_fn(task.model_fn, config), values
   )
   if client is not None:
     _check_client(finished, client, task, config.method)
@@ -110,6 +114,7 @@ def export(
       'data': _name_alone(task.data, settings.get('data')),
       'model': task.model,
       'algorithm': config.algorithm,
+      'unfinished_after_round': rounds,
       'personal': config.split_in_words,
       **tested_as,
       'not_included': _not_included(client, config, model),

@@ -289,6 +289,11 @@ def equal_steps_name(algorithm: str) -> str:
   return f'{algorithm} with equal steps'
 
 
+# The two algorithms whose difference the paper's theory is about, and the
+# second one with as many gradient steps as the first.
+ALTERNATING, SIMULTANEOUS = 'fed_alt', 'fed_sim'
+SIMULTANEOUS_EQUAL_STEPS = equal_steps_name(SIMULTANEOUS)
+
 # What a comparison asks: (question, first algorithm, second algorithm).
 QUESTIONS = (
     ('FedAlt versus FedSim with equal epochs', 'fed_alt', 'fed_sim'),

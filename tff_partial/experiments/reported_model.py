@@ -64,6 +64,19 @@ def check(choice: str, config: config_lib.Config) -> None:
     )
 
 
+def check_finished(choice: str, run: str) -> None:
+  """Refuses what a run that is not finished cannot have decided.
+
+  Raises:
+    errors.SettingsError: If `choice` is not the stored model.
+  """
+  if choice != STORED:
+    raise errors.SettingsError(
+        f'Expected a finished run for `model` {choice!r}, found an unfinished'
+        f' one in {run}. Finish it, or leave out `model`.'
+    )
+
+
 def compute(
     choice: str,
     plan: plan_lib.Plan,
@@ -79,7 +92,15 @@ def compute(
     folder: The run's.
     client_id: The client.
     shared: The run's trained shared variables.
+
+  Raises:
+    errors.SettingsError: If the client is not one of the run's data.
   """
+  if client_id not in plan.train_clients.client_ids:
+    raise errors.SettingsError(
+        f'Expected a client of {plan.task.data} for `model` {choice!r}, found'
+        f' {client_id!r}. Leave out `model` to export the {STORED} one.'
+    )
   init_from = plan.config.init_from
   if plan.pretraining is not None:
     init_from = str(folder / run_folder.PRETRAINING)

@@ -103,6 +103,13 @@ class Task:
         'model': self.model,
     }
 
+  @property
+  def fingerprint(self) -> Optional[str]:
+    """Changes with the clients' examples; `None` if the clients have none."""
+    parts = [clients_lib.fingerprint(c) for c in (self.train, self.test)]
+    known = [part for part in parts if part is not None]
+    return '+'.join(known) if len(known) == len(parts) else None
+
   def _any_model(self) -> partial_model.PartialModel:
     """A model with a split that it can be trained with.
 

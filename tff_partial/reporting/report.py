@@ -70,9 +70,10 @@ def write(
 ) -> pathlib.Path:
   """Writes `report.json`, `clients.csv` and, at the end, `report.html`.
 
-  Clients that took part in training and clients never seen are summarized
-  separately. The headline and the figures are about the former if there are
-  any. Once `report.html` is there, all of the report is on disk.
+  Clients that took part in training, clients that trained only the model that
+  it started from, and clients never seen are summarized separately. The
+  headline and the figures are about the first of these groups that has clients.
+  Once `report.html` is there, all of the report is on disk.
 
   Args:
     folder: Where to write; created if missing.

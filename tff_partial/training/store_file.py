@@ -80,7 +80,7 @@ class StoreFile:
   def __init__(
       self,
       directory: Optional[str],
-      schema: Sequence[tuple[str, str]],
+      schema: Optional[Sequence[tuple[str, str]]],
       *,
       read_only: bool,
   ):
@@ -89,7 +89,7 @@ class StoreFile:
     Args:
       directory: The folder of the file; None keeps it in memory.
       schema: Path and kind of each personal variable, which a stored file must
-        match.
+        match; `None` reads a file of any variables.
       read_only: Whether to refuse to write, and to allow another writer.
 
     Raises:
@@ -156,8 +156,9 @@ class StoreFile:
           f'Expected format {_FORMAT_VERSION} of {self._path}, found'
           f' {format_version}. Use the program that wrote it.'
       )
-    found = [tuple(pair) for pair in found]
-    self.compare('the personal variables', self._schema, found)
+    if self._schema is not None:
+      found = [tuple(pair) for pair in found]
+      self.compare('the personal variables', self._schema, found)
     return Header(*values)
 
   def put_header(self, header: Header) -> None:
