@@ -84,6 +84,7 @@ def notes(
     *,
     rounds: Sequence[Mapping[str, float]] = (),
     pretraining_rounds: Sequence[Mapping[str, float]] = (),
+    new_variables: Sequence[str] = (),
 ) -> list[str]:
   """What a reader of the report must know, a paragraph each.
 
@@ -94,9 +95,12 @@ def notes(
     gated: What the gate decided, if there was one.
     rounds: The run's metrics, one record per round.
     pretraining_rounds: Those of the pretraining.
+    new_variables: Paths of the personal variables that the model that training
+      started from does not have.
   """
   return [
       *_training_notes(plan),
+      *notes_on_new_variables(new_variables),
       *_lost_updates_notes('the pretraining', pretraining_rounds),
       *_lost_updates_notes('training', rounds),
       *_finetuning_notes(plan, models),
@@ -149,6 +153,22 @@ def _training_notes(plan: plan_lib.Plan) -> list[str]:
         ' their own folder, pretrain.'
     )
   return found
+
+
+def notes_on_new_variables(paths: Sequence[str]) -> list[str]:
+  """A note about personal variables that the first model does not have.
+
+  Args:
+    paths: Of these variables.
+  """
+  if not paths:
+    return []
+  number = formatting.quantity(len(paths), 'personal variable')
+  verb = 'is' if len(paths) == 1 else 'are'
+  return [
+      f'{number} {verb} new: the model that training started from does not have'
+      f' {", ".join(paths)}.'
+  ]
 
 
 def _finetuning_notes(

@@ -301,6 +301,7 @@ def _report(
               pretraining_rounds=history.read(
                   current.folder / run_folder.PRETRAINING / run_folder.METRICS
               ),
+              new_variables=current.start.new,
           ),
           gate=gated,
       ),
