@@ -27,6 +27,7 @@ from tff_partial.experiments import run as run_lib
 from tff_partial.experiments import run_folder
 from tff_partial.experiments import setting
 from tff_partial.experiments import task as task_lib
+from tff_partial.experiments import used_settings
 from tff_partial.reporting import comparison_report
 from tff_partial.runtime import dispatcher
 
@@ -88,10 +89,15 @@ def run(
         title=f'{task.name} on {task.data}: {len(runs)} runs',
         runs=_in_order(runs),
         failures=failures,
-        settings={
-            **task.settings,
-            **_common([c.config.settings for c in todo]),
-        },
+        settings=_common(
+            [
+                {
+                    **used_settings.used_settings(task, c.config),
+                    'pretrain_rounds': c.config.pretrain_rounds_together,
+                }
+                for c in todo
+            ]
+        ),
         questions=methods.QUESTIONS,
         control=methods.PRETRAINING,
         notes=_notes(task, combination.config),
@@ -172,7 +178,7 @@ def _common(settings: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
   return {
       name: value
       for name, value in first.items()
-      if all(other[name] == value for other in rest)
+      if all(other.get(name, value) == value for other in rest)
   }
 
 

@@ -27,6 +27,7 @@ from tff_partial.experiments import account
 from tff_partial.experiments import open_run
 from tff_partial.experiments import plan as plan_lib
 from tff_partial.experiments import run_folder
+from tff_partial.experiments import used_settings
 from tff_partial.learning import weights
 from tff_partial.reporting import report
 from tff_partial.runtime import dispatcher
@@ -277,7 +278,7 @@ def _report(
       report.RunReport(
           title=f'{plan.task.name}: {plan.config.algorithm},'
           f' {plan.config.split_in_words} personal',
-          settings=plan.settings,
+          settings=used_settings.used_settings(plan.task, plan.config),
           variables=plan.variables,
           table=table,
           metric=plan.task.metric,

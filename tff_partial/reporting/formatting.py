@@ -40,6 +40,17 @@ def words(name: str) -> str:
   return _INITIALS.get(name, name.replace('_', ' '))
 
 
+def setting(chosen: object) -> str:
+  """A setting's value: `none` for `None`, `no` for `False`."""
+  if chosen is None:
+    return 'none'
+  if isinstance(chosen, bool):
+    return 'yes' if chosen else 'no'
+  if isinstance(chosen, (list, tuple)):
+    return ', '.join(map(str, chosen)) or 'none'
+  return str(chosen)
+
+
 def quantity(number: float, noun: str) -> str:
   """A number of things: `1 client`, `1,200 clients`."""
   return f'{number:,.0f} {noun}' if number == 1 else f'{number:,.0f} {noun}s'

@@ -47,6 +47,7 @@ def environment(percent: bool) -> jinja2.Environment:
       words=formatting.words,
       count='{:,}'.format,
       quantity=formatting.quantity,
+      setting=formatting.setting,
   )
   return result
 
