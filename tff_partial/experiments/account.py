@@ -229,10 +229,10 @@ def _gate_worth(
   metric = plan.task.metric
   percent = metric.shown_in_percent(table.values(plan.baseline, metric.name))
   points = ' points' if percent else ''
+  low, high = '{}_low'.format, '{}_high'.format
   effect = lambda name: (
-      f'{formatting.change(gated[name], percent)}{points} (95% interval'
-      f' {formatting.change(gated[f"{name}_low"], percent)} to'
-      f' {formatting.change(gated[f"{name}_high"], percent)})'
+      f'{formatting.change(gated[name], percent)}{points} ('
+      f'{formatting.interval(gated[low(name)], gated[high(name)], percent)})'
   )
   share = lambda name: formatting.share(gated[name])
   worst = 'lower' if metric.higher_is_better else 'upper'
