@@ -24,6 +24,7 @@ from tff_partial.evaluation import gate
 from tff_partial.evaluation import summary
 from tff_partial.evaluation import yardstick
 from tff_partial.experiments import account
+from tff_partial.experiments import client_names
 from tff_partial.experiments import open_run
 from tff_partial.experiments import plan as plan_lib
 from tff_partial.experiments import run_folder
@@ -273,6 +274,9 @@ def _report(
   """Writes the report."""
   plan = current.plan
   rounds = history.read(current.folder / run_folder.METRICS)
+  names = client_names.load(
+      current.folder, plan.config.running.report_client_ids
+  )
   report.write(
       str(current.folder),
       report.RunReport(
@@ -280,7 +284,8 @@ def _report(
           f' {plan.config.split_in_words} personal',
           settings=used_settings.used_settings(plan.task, plan.config),
           variables=plan.variables,
-          table=table,
+          table=names.rename(table),
+          lists_clients=names.listed,
           metric=plan.task.metric,
           baseline=plan.baseline,
           candidate=plan.candidate,

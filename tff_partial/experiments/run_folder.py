@@ -24,10 +24,11 @@ REPORT = 'report.json'
 REPORT_PAGE = 'report.html'
 METRICS = 'metrics.csv'
 WEIGHTS = 'model.safetensors'
+REPORT_KEY = '.report_key'  # Makes the names of clients in reports.
 PRETRAINING = 'pretrain'  # The folder of the run that this one starts from.
 _LOCK = '.lock'
 # What a run has before it trains: nothing that settings must fit.
-_BEFORE_TRAINING = frozenset((_LOCK, CONFIG, 'worker.log'))
+_BEFORE_TRAINING = frozenset((_LOCK, CONFIG, REPORT_KEY, 'worker.log'))
 _PACKAGES = ('tensorflow', 'tensorflow-federated', 'numpy', 'keras')
 
 
