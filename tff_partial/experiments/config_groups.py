@@ -20,6 +20,10 @@ SERVER_OPTIMIZERS = (
     'yogi',
 )
 AGGREGATORS = ('mean', 'robust')
+# What reports call clients: by pseudonyms and no list of single clients, by
+# pseudonyms, or by their ids.
+NO_CLIENT_IDS, HASHED_CLIENT_IDS, FULL_CLIENT_IDS = 'none', 'hashed', 'full'
+REPORT_CLIENT_IDS = (NO_CLIENT_IDS, HASHED_CLIENT_IDS, FULL_CLIENT_IDS)
 WEIGHTINGS = ('num_examples', 'uniform')
 
 
@@ -224,6 +228,13 @@ class Running(setting.Settings):
       ' which bounds memory. Default: a whole round, or an eighth of one with'
       ' --workers.',
       least=1,
+  )
+  report_client_ids: str = setting.field(
+      FULL_CLIENT_IDS,
+      'What the report and clients.csv call clients: full, their ids; hashed,'
+      ' pseudonyms whose key stays in the folder of the run; none,'
+      ' pseudonyms, and without the list of clients that are hurt most.',
+      choices=REPORT_CLIENT_IDS,
   )
   workers: tuple[str, ...] = setting.field(
       (),
