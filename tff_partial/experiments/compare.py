@@ -192,4 +192,12 @@ def _notes(task: task_lib.Task, config: config_lib.Config) -> list[str]:
     )
   if config.evaluation.gate and config.init_from:
     notes.append(account.GATED_INIT_NOTE)
+  if config.evaluation.validation:
+    notes.append(
+        'All results here are from test examples, which each run read once,'
+        " after training. Its learning curves are from the share of clients'"
+        ' training examples that --validation held out.'
+    )
+    if config.init_from:
+      notes.append(account.VALIDATION_INIT_NOTE)
   return notes

@@ -166,11 +166,21 @@ class Evaluation(setting.Settings):
       f' {",".join(ONBOARDING)}, or none. Default: initial,mean with'
       ' --unseen_clients. It has no effect for fed_avg, finetune and local.',
   )
+  validation: float = setting.field(
+      0.0,
+      "Share of every client's training examples to hold out; learning curves"
+      ' come from them, and test examples are read once, at the end. 0 holds'
+      ' out none, and curves come from test examples.',
+      least=0,
+      below=1,
+      common=True,
+  )
   gate: float = setting.field(
       0.0,
       "Share of every client's training examples to hold out; each client keeps"
       ' the model without personalization unless these examples favor the'
-      ' personalized one. 0 turns the gate off.',
+      ' personalized one. With --validation it has the same examples, and the'
+      ' two must be equal. 0 turns the gate off.',
       least=0,
       below=1,
   )

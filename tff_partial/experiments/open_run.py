@@ -33,7 +33,7 @@ class OpenRun:
   def population(self) -> evaluation.Population:
     return evaluation.Population(
         train=self.plan.train_clients,
-        test=self.plan.task.test,
+        test=self.plan.test,
         participated=self.models.participated,
     )
 

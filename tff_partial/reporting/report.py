@@ -45,6 +45,8 @@ class RunReport:
     notes: Remarks for the reader, a paragraph each.
     gate: For a run with a gate, its numbers by name, such as how many clients
       kept the shared model.
+    curves_on_validation: Whether `eval/...` in `history` was measured on
+      examples held out of training, rather than on test examples.
   """
 
   title: str
@@ -58,6 +60,7 @@ class RunReport:
   cost: summary.Cost
   notes: Sequence[str] = ()
   gate: Optional[Mapping[str, float]] = None
+  curves_on_validation: bool = False
 
   @property
   def query(self) -> findings.ReportQuery:
@@ -121,6 +124,7 @@ def _contents(run_report: RunReport) -> dict[str, Any]:
               for v in run_report.variables
           ],
           'history': run_report.history,
+          'curves_on_validation': run_report.curves_on_validation,
           'settings': run_report.settings,
           'notes': run_report.notes,
           'gate': run_report.gate,
