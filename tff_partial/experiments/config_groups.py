@@ -170,7 +170,8 @@ class Evaluation(setting.Settings):
       0.0,
       "Share of every client's training examples to hold out; learning curves"
       ' come from them, and test examples are read once, at the end. 0 holds'
-      ' out none, and curves come from test examples.',
+      ' out none, and curves come from test examples. --tune chooses by these'
+      ' examples; its default is 0.2.',
       least=0,
       below=1,
       common=True,
