@@ -27,6 +27,11 @@ GATED_INIT_NOTE = (
     ' the gate is biased towards keeping it.'
 )
 
+VALIDATION_INIT_NOTE = (
+    'The model that training started from may have seen the validation'
+    ' examples, unless it was trained with the same validation share and seed.'
+)
+
 
 def cost(
     plan: plan_lib.Plan,
@@ -106,6 +111,7 @@ def notes(
       *_lost_updates_notes('the pretraining', pretraining_rounds),
       *_lost_updates_notes('training', rounds),
       *_finetuning_notes(plan, models),
+      *_validation_notes(plan),
       *_gate_notes(plan, table, gated),
       *_sample_notes(plan, table),
   ]
@@ -236,6 +242,37 @@ def _finetuning_notes(
         )
     )
   return found
+
+
+def _validation_notes(plan: plan_lib.Plan) -> list[str]:
+  """From which examples the numbers of a run with validation come."""
+  share = plan.config.evaluation.validation
+  if not share:
+    return []
+  held_out = plan.held_out
+  assert held_out is not None
+  too_few = sum(not held_out.num_examples(c) for c in plan.curve_clients)
+  text = (
+      f"{formatting.share(share)} of every client's training examples were held"
+      ' out of all training for validation, but at least one, and none of a'
+      ' single example.'
+      f' {formatting.quantity(too_few, "client")} of the'
+      f' {len(plan.curve_clients):,} in the learning curves had only one. '
+  )
+  if plan.on_validation:
+    text += (
+        'This run is for choosing settings: all of its results, also what is'
+        ' called test data here, are from validation examples. Test examples'
+        ' were not read.'
+    )
+  else:
+    text += (
+        'Learning curves are from validation examples, all other results from'
+        ' test examples, which were read once, after training.'
+    )
+  if plan.config.evaluation.gate:
+    text += ' The gate decides by the validation examples.'
+  return [text, *([VALIDATION_INIT_NOTE] if plan.config.init_from else [])]
 
 
 def _gate_notes(
