@@ -15,6 +15,7 @@ from tff_partial.experiments import plan as plan_lib
 from tff_partial.experiments import tested_models as tested_models_lib
 from tff_partial.learning import local_update
 from tff_partial.reporting import formatting
+from tff_partial.training import history
 
 DEMONSTRATION_NOTE = (
     'The data were made for demonstration. They show what the program does, but'
@@ -88,8 +89,8 @@ def notes(
     table: client_table.ClientTable,
     gated: Optional[Mapping[str, float]],
     *,
-    rounds: Sequence[Mapping[str, float]] = (),
-    pretraining_rounds: Sequence[Mapping[str, float]] = (),
+    rounds: Sequence[Mapping[str, float]],
+    pretraining_rounds: Sequence[Mapping[str, float]],
     new_variables: Sequence[str] = (),
 ) -> list[str]:
   """What a reader of the report must know, a paragraph each.
@@ -108,6 +109,7 @@ def notes(
       *_training_notes(plan),
       *_lineage_notes(plan, table),
       *notes_on_new_variables(new_variables),
+      *_missing_rounds_notes(plan, rounds),
       *_lost_updates_notes('the pretraining', pretraining_rounds),
       *_lost_updates_notes('training', rounds),
       *_finetuning_notes(plan, models),
@@ -135,6 +137,22 @@ def _lost_updates_notes(
       f' {formatting.quantity(sum(lost), "update")} of clients were not finite'
       ' and were left out. Use a smaller learning rate, or bound gradients by'
       ' --clip_norm.'
+  ]
+
+
+def _missing_rounds_notes(
+    plan: plan_lib.Plan, rounds: Sequence[Mapping[str, float]]
+) -> list[str]:
+  """A note about rounds whose metrics were lost."""
+  if plan.sampler is None:
+    return []
+  lost = history.missing(rounds, plan.config.total_rounds)
+  if not lost:
+    return []
+  return [
+      f'The metrics of {formatting.quantity(len(lost), "round")} of'
+      f' {plan.config.total_rounds:,} are missing, for example because the'
+      ' machine lost power. The curves and the cost leave these rounds out.'
   ]
 
 
