@@ -270,13 +270,13 @@ def _export(
   from tff_partial.runtime import local
 
   local.remove_default_context()
-  export.export(
+  missing = export.export(
       str(folder.path),
       output.export_client,
       str(output.export_dir),
       registered=tasks,
   )
-  print(f'Exported: {output.export_dir}')
+  export.say(missing, str(output.export_dir))
 
 
 def _compare(

@@ -245,7 +245,7 @@ def _evaluate(
     )
   if not (plan.config.evaluation.gate and plan.config.method.personalizes):
     return table, None
-  takes = _choose_by_gate(current, models, table.client_ids)
+  takes = choose_by_gate(current, models, table.client_ids)
   kept_shared = len(table.client_ids) - len(takes)
   gated = gate.add(
       table, takes, baseline=plan.baseline, candidate=plan.candidate
@@ -265,7 +265,7 @@ def _evaluate(
   }
 
 
-def _choose_by_gate(
+def choose_by_gate(
     current: open_run.OpenRun,
     models: Mapping[str, evaluation.TestedModel],
     client_ids: Sequence[str],
