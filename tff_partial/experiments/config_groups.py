@@ -20,6 +20,10 @@ SERVER_OPTIMIZERS = (
     'yogi',
 )
 AGGREGATORS = ('mean', 'robust')
+# What reports call clients: by pseudonyms and no list of single clients, by
+# pseudonyms, or by their ids.
+NO_CLIENT_IDS, HASHED_CLIENT_IDS, FULL_CLIENT_IDS = 'none', 'hashed', 'full'
+REPORT_CLIENT_IDS = (NO_CLIENT_IDS, HASHED_CLIENT_IDS, FULL_CLIENT_IDS)
 WEIGHTINGS = ('num_examples', 'uniform')
 
 
@@ -182,11 +186,22 @@ class Evaluation(setting.Settings):
       " --onboarding=mean; the mean of one is that client's own.",
       least=1,
   )
+  validation: float = setting.field(
+      0.0,
+      "Share of every client's training examples to hold out; learning curves"
+      ' come from them, and test examples are read once, at the end. 0 holds'
+      ' out none, and curves come from test examples. --tune chooses by these'
+      ' examples; its default is 0.2.',
+      least=0,
+      below=1,
+      common=True,
+  )
   gate: float = setting.field(
       0.0,
       "Share of every client's training examples to hold out; each client keeps"
       ' the model without personalization unless these examples favor the'
-      ' personalized one. 0 turns the gate off.',
+      ' personalized one. With --validation it has the same examples, and the'
+      ' two must be equal. 0 turns the gate off.',
       least=0,
       below=1,
   )
@@ -224,6 +239,13 @@ class Running(setting.Settings):
       ' which bounds memory. Default: a whole round, or an eighth of one with'
       ' --workers.',
       least=1,
+  )
+  report_client_ids: str = setting.field(
+      FULL_CLIENT_IDS,
+      'What the report and clients.csv call clients: full, their ids; hashed,'
+      ' pseudonyms whose key stays in the folder of the run; none,'
+      ' pseudonyms, and without the list of clients that are hurt most.',
+      choices=REPORT_CLIENT_IDS,
   )
   workers: tuple[str, ...] = setting.field(
       (),

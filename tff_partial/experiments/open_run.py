@@ -35,7 +35,7 @@ class OpenRun:
   def population(self) -> evaluation.Population:
     return evaluation.Population(
         train=self.plan.train_clients,
-        test=self.plan.task.test,
+        test=self.plan.test,
         participated=self.models.participated,
         trained_earlier=self.earlier.__contains__,
     )
