@@ -132,8 +132,8 @@ def _usage(
       prepare_fn=functools.partial(_to_input, image_size),
       inputs=(
           'red, green and blue of the square in the middle of a photo; scaled'
-          f' to {image_size} pixels on a side (antialiased), divided by 255, minus'
-          f' {_MEAN}, divided by {_DEVIATION}'
+          f' to {image_size} pixels on a side (antialiased), divided by 255,'
+          f' minus {_MEAN}, divided by {_DEVIATION}'
       ),
       outputs='logits of the classes; their softmax is the probabilities',
       classes=tuple(classes),
