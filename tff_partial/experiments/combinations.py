@@ -65,6 +65,11 @@ def combinations(
       raise errors.SettingsError(
           f'Expected at least one value of `{name}`, found none.'
       )
+  if config.evaluation.control:
+    raise errors.SettingsError(
+        'Expected no `control` in a comparison, found it. Run algorithm'
+        f' {methods.PRETRAINING!r} too, which is the control of all others.'
+    )
   found = {}
   for seed in seeds:
     for algorithm in algorithms:

@@ -24,6 +24,7 @@ REPORT = 'report.json'
 REPORT_PAGE = 'report.html'
 METRICS = 'metrics.csv'
 WEIGHTS = 'model.safetensors'
+CONTROL = 'control'  # The folder of more rounds of FedAvg to compare with.
 REPORT_KEY = '.report_key'  # Makes the names of clients in reports.
 PRETRAINING = 'pretrain'  # The folder of the run that this one starts from.
 _LOCK = '.lock'
