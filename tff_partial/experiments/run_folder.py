@@ -51,8 +51,15 @@ class RunFolder:
   @property
   def headline(self) -> str:
     """What the run found, in a sentence."""
-    with open(self.path / REPORT, encoding='utf-8') as f:
-      return json.load(f)['headline']
+    path = self.path / REPORT
+    try:
+      return json.loads(path.read_text(encoding='utf-8'))['headline']
+    except (OSError, ValueError, LookupError, TypeError) as e:
+      raise errors.DataError(
+          f'Expected the report of a finished run in {path}, found a file that'
+          f' cannot be read: {e}. Use --overwrite, or remove {REPORT_PAGE} and'
+          ' run again to write the report again.'
+      ) from e
 
 
 @contextlib.contextmanager
@@ -151,7 +158,7 @@ def _empty(folder: pathlib.Path) -> None:
 def _compare(config: pathlib.Path, settings: Mapping[str, Any]) -> None:
   try:
     found = json.loads(config.read_text(encoding='utf-8'))
-    earlier, versions = found['settings'], found['versions']
+    earlier, versions = dict(found['settings']), dict(found['versions'])
   except (ValueError, KeyError, TypeError) as e:
     raise errors.SettingsError(
         f'Expected the settings of a run in {config}, found a damaged file.'
