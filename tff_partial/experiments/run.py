@@ -24,8 +24,11 @@ from tff_partial.evaluation import gate
 from tff_partial.evaluation import summary
 from tff_partial.evaluation import yardstick
 from tff_partial.experiments import account
+from tff_partial.experiments import checkpoint
 from tff_partial.experiments import client_names
+from tff_partial.experiments import lineage
 from tff_partial.experiments import open_run
+from tff_partial.experiments import origin
 from tff_partial.experiments import plan as plan_lib
 from tff_partial.experiments import run_folder
 from tff_partial.experiments import start as start_lib
@@ -63,8 +66,8 @@ def run(
     The results of every client that was evaluated.
 
   Raises:
-    errors.SettingsError: If the folder belongs to a run with other settings, or
-      to one that is going on.
+    errors.SettingsError: If the folder belongs to a run with other settings,
+      other data or another model to start from, or to one that is going on.
     errors.FileError: If a file cannot be read or written.
     errors.StoreError: If a checkpoint is damaged.
     errors.WorkerError: If no process that computes is left.
@@ -88,9 +91,19 @@ def run_in(
   init_from = plan.config.init_from
   if init_from is not None:
     run_folder.check_texts(init_from, plan.task.texts)
+  checkpoint.keep_start(claimed.path, plan)
+  init_from = checkpoint.start_of(claimed.path, plan)
   if plan.pretraining is not None:
-    init_from = str(claimed.path / run_folder.PRETRAINING)
-    pretrain(plan.pretraining, init_from, sharding=sharding, progress=progress)
+    _keep_origin(claimed.path, plan, None)
+    pretrain(
+        plan.pretraining,
+        str(claimed.path / run_folder.PRETRAINING),
+        sharding=sharding,
+        progress=progress,
+    )
+  else:
+    _keep_origin(claimed.path, plan, init_from)
+  lineage.keep(claimed.path, plan)
   with open_run.open_run(
       plan, claimed.path, init_from, sharding, progress
   ) as current:
@@ -133,9 +146,10 @@ def _train_only(
     progress: bool,
 ) -> None:
   """Trains a model in a folder of its own, or the rest of it."""
+  folder.mkdir(parents=True, exist_ok=True)
+  _keep_origin(folder, plan, init_from)
   if (folder / run_folder.WEIGHTS).exists():
     return
-  folder.mkdir(parents=True, exist_ok=True)
   with open_run.open_run(
       plan, folder, init_from, sharding, progress
   ) as current:
@@ -154,6 +168,22 @@ def _control(
   _train_only(control, folder, init_from, current.sharding, current.progress)
   trained = start_lib.load(current.plan, str(folder))
   return {findings.CONTROL: current.models.of_control(trained)}
+
+
+def _keep_origin(
+    folder: pathlib.Path, plan: plan_lib.Plan, init_from: Optional[str]
+) -> None:
+  """Checks that a run has the same data and start as before, if it goes on."""
+  start = None
+  if init_from is not None:
+    start = origin.digest(origin.weights_of(init_from))
+  origin.keep(
+      folder,
+      origin.Origin(
+          data=plan.task.fingerprint, start=start, generation=plan.generation
+      ),
+      data=plan.task.data,
+  )
 
 
 def _train(current: open_run.OpenRun) -> tff.learning.models.ModelWeights:
@@ -207,6 +237,9 @@ def _create_evaluation_fn(current: open_run.OpenRun) -> training.EvaluationFn:
     table = current.evaluate(
         {name: models[name] for name in names},
         current.plan.curve_clients,
+        population=dataclasses.replace(
+            current.population, test=current.plan.curve_examples
+        ),
         progress=False,
     )
     return {
@@ -237,13 +270,13 @@ def _evaluate(
         table,
         plan.task.metric.name,
         train=plan.train_clients,
-        test=plan.task.test,
+        test=plan.test,
         labels_fn=plan.task.labels_fn,
         baseline=plan.baseline,
     )
-  if plan.held_out is None or not plan.config.method.personalizes:
+  if not (plan.config.evaluation.gate and plan.config.method.personalizes):
     return table, None
-  takes = _choose_by_gate(current, models, table.client_ids)
+  takes = choose_by_gate(current, models, table.client_ids)
   kept_shared = len(table.client_ids) - len(takes)
   gated = gate.add(
       table, takes, baseline=plan.baseline, candidate=plan.candidate
@@ -263,7 +296,7 @@ def _evaluate(
   }
 
 
-def _choose_by_gate(
+def choose_by_gate(
     current: open_run.OpenRun,
     models: Mapping[str, evaluation.TestedModel],
     client_ids: Sequence[str],
@@ -344,5 +377,6 @@ def _report(
               ),
           ),
           gate=gated,
+          curves_on_validation=bool(plan.config.evaluation.validation),
       ),
   )

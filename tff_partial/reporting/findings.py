@@ -82,7 +82,10 @@ class ReportQuery:
 def groups(
     table: client_table.ClientTable,
 ) -> dict[str, client_table.ClientTable]:
-  """The clients that took part in training, then those never seen.
+  """The clients that took part in training, and the others.
+
+  The others are those that trained only the model that training started from,
+  and those never seen.
 
   Returns:
     Tables by name. Groups without test examples are left out.
@@ -92,7 +95,8 @@ def groups(
   """
   masks = {
       'participated': table.participated,
-      'never_seen': ~table.participated,
+      'trained_earlier': ~table.participated & table.earlier,
+      'never_seen': ~table.participated & ~table.earlier,
   }
   found = {
       name: table.select(mask)
@@ -127,6 +131,7 @@ def sentence(table: client_table.ClientTable, query: ReportQuery) -> str:
   )
   whom = {
       'participated': ' that took part in training' if len(by_name) > 1 else '',
+      'trained_earlier': ' that trained only the model to start from',
       'never_seen': ' never seen in training',
   }[name]
   clients = formatting.quantity(comparison.change.clients, 'client')
@@ -283,6 +288,7 @@ def csv_rows(table: client_table.ClientTable, query: ReportQuery) -> str:
   columns = {
       'client_id': [csv_cells.escape(c) for c in table.client_ids],
       'participated': table.participated.astype(int),
+      'trained_earlier': table.earlier.astype(int),
       'train_examples': table.train_examples,
       'test_examples': table.test_examples,
   }
