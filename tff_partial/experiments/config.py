@@ -191,6 +191,15 @@ class Config(setting.Settings):
 
   def _check_penalty(self) -> None:
     client = self.client
+    method = self.method
+    if self.estimates_penalty and (
+        not method.personalizes or method.drawn_to_shared or method.is_full
+    ):
+      raise errors.SettingsError(
+          'Expected a number as `personal_l2` for algorithm'
+          f' {self.algorithm!r}, found {config_groups.AUTO!r}, which is for'
+          ' algorithms whose clients keep a part of the model.'
+      )
     if client.personal_l2_total is None:
       return
     if client.personal_l2 is not None:
@@ -198,7 +207,7 @@ class Config(setting.Settings):
           'Expected `personal_l2` or `personal_l2_total`, found both. Personal'
           ' variables have one penalty.'
       )
-    if self.method.drawn_to_shared:
+    if method.drawn_to_shared:
       raise errors.SettingsError(
           f'Expected no `personal_l2_total` for algorithm {self.algorithm!r},'
           f' found {client.personal_l2_total:g}. Its lambda is `personal_l2`.'
@@ -245,9 +254,14 @@ class Config(setting.Settings):
   def penalty(self) -> float:
     """Weight of the squared distance that draws personal variables back."""
     given = self.client.personal_l2
-    if self.client.personal_l2_total:
+    if self.client.personal_l2_total or self.estimates_penalty:
       return 0.0
-    return self.method.penalty if given is None else given
+    return self.method.penalty if given is None else float(given)
+
+  @property
+  def estimates_penalty(self) -> bool:
+    """Whether the penalty is estimated before training."""
+    return self.client.personal_l2 == config_groups.AUTO
 
   @property
   def penalty_total(self) -> float:

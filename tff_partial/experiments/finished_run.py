@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 import itertools
 import json
 import os
+import pathlib
 from typing import Any, Optional
 
 import numpy as np
@@ -14,6 +15,7 @@ import tensorflow_federated as tff
 
 from tff_partial import errors
 from tff_partial.experiments import config as config_lib
+from tff_partial.experiments import penalty_estimate
 from tff_partial.experiments import run_folder
 from tff_partial.experiments import setting
 from tff_partial.experiments import task as task_lib
@@ -87,7 +89,7 @@ def read_settings(folder: str, task: Optional[str] = None) -> Mapping[str, Any]:
         f'Expected a run of task {task!r} in {folder}, found one of'
         f' {settings["task"]!r}.'
     )
-  return settings
+  return penalty_estimate.applied(settings, pathlib.Path(path).parent)
 
 
 def config_of(settings: Mapping[str, Any]) -> config_lib.Config:

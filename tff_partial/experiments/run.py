@@ -24,11 +24,13 @@ from tff_partial.evaluation import gate
 from tff_partial.evaluation import summary
 from tff_partial.evaluation import yardstick
 from tff_partial.experiments import account
+from tff_partial.experiments import auto_penalty
 from tff_partial.experiments import checkpoint
 from tff_partial.experiments import client_names
 from tff_partial.experiments import lineage
 from tff_partial.experiments import open_run
 from tff_partial.experiments import origin
+from tff_partial.experiments import penalty_estimate
 from tff_partial.experiments import plan as plan_lib
 from tff_partial.experiments import run_folder
 from tff_partial.experiments import start as start_lib
@@ -104,6 +106,9 @@ def run_in(
   else:
     _keep_origin(claimed.path, plan, init_from)
   lineage.keep(claimed.path, plan)
+  plan = auto_penalty.resolve(
+      plan, claimed.path, init_from, sharding=sharding, progress=progress
+  )
   with open_run.open_run(
       plan, claimed.path, init_from, sharding, progress
   ) as current:
@@ -362,20 +367,25 @@ def _report(
               evaluation_seconds=evaluation_seconds,
               bytes_stored=current.store.num_bytes,
           ),
-          notes=account.notes(
-              plan,
-              current.models,
-              table,
-              gated,
-              rounds=rounds,
-              pretraining_rounds=history.read(
-                  current.folder / run_folder.PRETRAINING / run_folder.METRICS
+          notes=[
+              *account.notes(
+                  plan,
+                  current.models,
+                  table,
+                  gated,
+                  rounds=rounds,
+                  pretraining_rounds=history.read(
+                      current.folder
+                      / run_folder.PRETRAINING
+                      / run_folder.METRICS
+                  ),
+                  new_variables=current.start.new,
+                  control_rounds=history.read(
+                      current.folder / run_folder.CONTROL / run_folder.METRICS
+                  ),
               ),
-              new_variables=current.start.new,
-              control_rounds=history.read(
-                  current.folder / run_folder.CONTROL / run_folder.METRICS
-              ),
-          ),
+              *penalty_estimate.notes(current.folder),
+          ],
           gate=gated,
           curves_on_validation=bool(plan.config.evaluation.validation),
       ),
