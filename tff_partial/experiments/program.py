@@ -12,7 +12,7 @@ import functools
 import os
 import pathlib
 import sys
-from typing import Any, Optional
+from typing import Any
 
 from absl import app
 from absl import logging
@@ -98,12 +98,9 @@ def _run(tasks: Mapping[str, str]) -> int:
   comparison = flags.read(flags.Comparison)
   if comparison.tune_seeds is not None and not comparison.tune:
     raise errors.SettingsError('Expected `tune` with `tune_seeds`, found none.')
-  algorithms = flags.FLAGS.algorithm.split(',')
-  splits: Sequence[Optional[str]] = [flags.FLAGS.personal]
-  if splits[0] is not None and not splits[0].startswith('regex:'):
-    splits = splits[0].split(',')
   if comparison.tune:
-    return _tune(tasks, choice, output, comparison, algorithms, splits)
+    return _tune(tasks, choice, output, read_search())
+  algorithms, splits = flags.algorithms_and_splits()
   config = flags.read(
       config_lib.Config, algorithm=algorithms[0], personal=splits[0]
   )
@@ -115,7 +112,7 @@ def _run(tasks: Mapping[str, str]) -> int:
       config,
       algorithms=algorithms,
       splits=splits,
-      seeds=_seeds(comparison.seeds, config.seed),
+      seeds=flags.seeds(comparison.seeds, config.seed),
       equal_steps=comparison.equal_steps,
   )
   return _compare(tasks, choice, output, config, todo)
@@ -130,15 +127,14 @@ def _doctor(output: flags.Output) -> int:
   return 0 if doctor.report(requirements, output.output_dir) else 1
 
 
-def _tune(
-    tasks: Mapping[str, str],
-    choice: task_choice.TaskChoice,
-    output: flags.Output,
-    comparison: flags.Comparison,
-    algorithms: Sequence[str],
-    splits: Sequence[Optional[str]],
-) -> int:
-  """Chooses settings and compares the chosen ones; the exit status."""
+def read_search() -> search_lib.Search:
+  """The search that the flags describe.
+
+  Raises:
+    errors.SettingsError: If values are out of bounds or exclude each other.
+  """
+  comparison = flags.read(flags.Comparison)
+  algorithms, splits = flags.algorithms_and_splits()
   lists = {}
   for nested in setting.records(config_lib.Config):
     lists.update(flags.several(nested))
@@ -158,9 +154,7 @@ def _tune(
           'validation': 0.0,
       },
   )
-  if config.running.workers:
-    worker_process.check_addresses(config.running.workers)
-  seeds = _seeds(comparison.seeds, config.seed)
+  seeds = flags.seeds(comparison.seeds, config.seed)
   search = search_lib.Search(
       config=config,
       lists=lists,
@@ -168,7 +162,7 @@ def _tune(
           algorithms, splits, equal_steps=comparison.equal_steps
       ),
       validation=flags.FLAGS.validation or _VALIDATION,
-      tune_seeds=_seeds(
+      tune_seeds=flags.seeds(
           comparison.tune_seeds,
           (seeds or [config.seed])[0],
           name='tune_seeds',
@@ -176,7 +170,22 @@ def _tune(
       seeds=seeds,
   )
   search.grids()  # Raises if settings exclude each other.
-  varied = dict.fromkeys(('algorithm', 'personal', 'seed', *lists), 'several')
+  return search
+
+
+def _tune(
+    tasks: Mapping[str, str],
+    choice: task_choice.TaskChoice,
+    output: flags.Output,
+    search: search_lib.Search,
+) -> int:
+  """Chooses settings and compares the chosen ones; the exit status."""
+  config = search.config
+  if config.running.workers:
+    worker_process.check_addresses(config.running.workers)
+  varied = dict.fromkeys(
+      ('algorithm', 'personal', 'seed', *search.lists), 'several'
+  )
   with _several_runs(
       tasks,
       choice,
@@ -199,19 +208,6 @@ def _tune(
     )
     print(f'Search: {folder.path / "tuning.html"}')
   return _end_comparison(folder, failures)
-
-
-def _seeds(
-    asked_for: Optional[Sequence[str]], default: int, *, name: str = 'seeds'
-) -> list[int]:
-  if asked_for is None:
-    return [default]
-  try:
-    return [int(seed) for seed in asked_for]
-  except ValueError as e:
-    raise errors.SettingsError(
-        f'Expected `{name}` like 0,1,2, found {",".join(asked_for)!r}.'
-    ) from e
 
 
 def _run_one(
