@@ -80,6 +80,8 @@ class Method:
       model, rather than personal variables to their initial values.
     requirement: What the settings lack, as a sentence, or `None`; takes the
       `config.Config`.
+    own_settings: Names of settings that only this method and others that name
+      them have.
     ignores: Numeric settings without effect on it, besides those that follow
       from `personalizes` and `trains_alone`. A method that ignores the learning
       rate has it as the default of that of personal variables.
@@ -105,6 +107,7 @@ class Method:
   penalty: float = 0.0
   drawn_to_shared: bool = False
   requirement: Callable[[Any], Optional[str]] = _no_requirement
+  own_settings: tuple[str, ...] = ()
   ignores: frozenset[str] = frozenset()
   no_client_export: Optional[str] = None
   note: Optional[str] = None
@@ -207,6 +210,7 @@ METHODS: dict[str, Method] = {
             else None,
         ),
         equal_steps_with='fed_alt',
+        own_settings=('alternating_steps',),
     ),
     'fed_alt': Method(
         'Personal variables first, then the shared ones.',
@@ -300,6 +304,7 @@ METHODS: dict[str, Method] = {
         ),
         # T. Dinh et al., section 5 and the defaults of their code.
         penalty=15.0,
+        own_settings=('local_rounds', 'pull'),
         drawn_to_shared=True,
         ignores=frozenset(
             (
@@ -333,6 +338,11 @@ def equal_steps_name(algorithm: str) -> str:
   """What a comparison calls an algorithm that is given another one's steps."""
   return f'{algorithm} with equal steps'
 
+
+# The two algorithms whose difference the paper's theory is about, and the
+# second one with as many gradient steps as the first.
+ALTERNATING, SIMULTANEOUS = 'fed_alt', 'fed_sim'
+SIMULTANEOUS_EQUAL_STEPS = equal_steps_name(SIMULTANEOUS)
 
 # What a comparison asks: (question, first algorithm, second algorithm).
 QUESTIONS = (

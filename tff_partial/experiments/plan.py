@@ -9,7 +9,6 @@ together, of settings, data and model, raises there.
 from collections.abc import Sequence
 import dataclasses
 import functools
-import os
 from typing import Any, Optional
 
 import tensorflow_federated as tff
@@ -17,8 +16,8 @@ import tensorflow_federated as tff
 from tff_partial import errors
 from tff_partial.evaluation import evaluation
 from tff_partial.experiments import config as config_lib
+from tff_partial.experiments import origin
 from tff_partial.experiments import parts
-from tff_partial.experiments import run_folder
 from tff_partial.experiments import task as task_lib
 from tff_partial.learning import algorithms
 from tff_partial.learning import clients as clients_lib
@@ -56,6 +55,8 @@ class Plan:
     reconstruction: Phases that make personal variables from a client's data.
     newcomer_finetuning: Fine-tuning of a client that never trained.
     pretraining: The plan of the run that this one starts from, if any.
+    generation: How many times models were trained in rounds before this run,
+      one starting from the other.
   """
 
   task: task_lib.Task
@@ -74,6 +75,7 @@ class Plan:
   reconstruction: algorithms.Algorithm
   newcomer_finetuning: algorithms.Algorithm
   pretraining: Optional['Plan']
+  generation: int = 0
   on_validation: bool = False
 
   @property
@@ -161,6 +163,7 @@ def build(
   Raises:
     errors.SettingsError: If settings, data and model do not go together.
   """
+  generation = _generation(config)
   algorithm = parts.build_algorithm(config)
   model_fn = algorithm.wrap(task.model_fn(config.split))
   unseen = _unseen(task, config)
@@ -171,8 +174,7 @@ def build(
         clients_lib.ExcludingClients(train_clients, unseen),
         config.clients_per_round,
         seed=config.seed,
-        # Otherwise its cohorts would repeat those that trained the model.
-        stream='continued' if _continues(config) else None,
+        stream=_stream(generation),
     )
   test = task.test
   everyone: Sequence[str] = test.client_ids
@@ -213,6 +215,7 @@ def build(
           config, config.num_newcomer_epochs
       ),
       pretraining=pretraining,
+      generation=generation,
       on_validation=on_validation,
   )
 
@@ -239,15 +242,20 @@ def describe(plan: Plan, output_dir: str) -> str:
   )
 
 
-def _continues(config: config_lib.Config) -> bool:
-  """Whether a run starts from a model that was trained in rounds."""
+def _generation(config: config_lib.Config) -> int:
+  """How many times models were trained in rounds before this run."""
   if config.num_pretrain_rounds:
-    return True
-  start = config.init_from
-  if start is None:
-    return False
-  folder = start if os.path.isdir(start) else os.path.dirname(start)
-  return os.path.exists(os.path.join(folder, run_folder.CONFIG))
+    return 1
+  if config.init_from is not None:
+    return origin.generation_after(config.init_from)
+  return 0
+
+
+def _stream(generation: int) -> Optional[str]:
+  """The stream of a run's cohorts, which none of its ancestors had."""
+  if generation < 2:
+    return 'continued' if generation else None
+  return f'continued {generation}'
 
 
 def _unseen(task: task_lib.Task, config: config_lib.Config) -> frozenset[str]:

@@ -43,6 +43,7 @@ class RunReport:
       `eval/<model>/<metric>`.
     cost: The cost of the run.
     notes: Remarks for the reader, a paragraph each.
+    lists_clients: Whether to list the clients that are hurt most.
     gate: For a run with a gate, its numbers by name, such as how many clients
       kept the shared model.
     curves_on_validation: Whether `eval/...` in `history` was measured on
@@ -59,6 +60,7 @@ class RunReport:
   history: Sequence[Mapping[str, float]]
   cost: summary.Cost
   notes: Sequence[str] = ()
+  lists_clients: bool = True
   gate: Optional[Mapping[str, float]] = None
   curves_on_validation: bool = False
 
@@ -73,9 +75,10 @@ def write(
 ) -> pathlib.Path:
   """Writes `report.json`, `clients.csv` and, at the end, `report.html`.
 
-  Clients that took part in training and clients never seen are summarized
-  separately. The headline and the figures are about the former if there are
-  any. Once `report.html` is there, all of the report is on disk.
+  Clients that took part in training, clients that trained only the model that
+  it started from, and clients never seen are summarized separately. The
+  headline and the figures are about the first of these groups that has clients.
+  Once `report.html` is there, all of the report is on disk.
 
   Args:
     folder: Where to write; created if missing.
@@ -115,7 +118,9 @@ def _contents(run_report: RunReport) -> dict[str, Any]:
           'level': summary.LEVEL,
           'headline': findings.sentence(table, query),
           'groups': {
-              name: findings.group_numbers(members, query)
+              name: findings.group_numbers(
+                  members, query, lists_clients=run_report.lists_clients
+              )
               for name, members in findings.groups(table).items()
           },
           'cost': run_report.cost.to_dict(),
@@ -128,6 +133,7 @@ def _contents(run_report: RunReport) -> dict[str, Any]:
           'settings': run_report.settings,
           'notes': run_report.notes,
           'gate': run_report.gate,
+          'lists_clients': run_report.lists_clients,
       }
   )
 
