@@ -12,7 +12,7 @@ import functools
 import os
 import pathlib
 import sys
-from typing import Any
+from typing import Any, Optional
 
 from absl import app
 from absl import logging
