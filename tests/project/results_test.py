@@ -15,7 +15,7 @@ from absl.testing import parameterized
 from tasks import import_client_data
 from tests.helpers import paths
 from tff_partial.experiments import flags as flags_lib
-from tff_partial.experiments import program
+from tff_partial.experiments import search_flags
 
 # BUILD: data = ["//:sources"]
 flags_lib.define()
@@ -57,7 +57,7 @@ class ResultsTest(parameterized.TestCase):
         flags.FLAGS(words)
         if not flags.FLAGS.tune:
           continue
-        search = program.read_search()
+        search = search_flags.read_search()
         grids = search.grids()
         self.assertNotEmpty(grids)
         for grid in grids:

@@ -24,15 +24,14 @@ from tff_partial.experiments import computing
 from tff_partial.experiments import config as config_lib
 from tff_partial.experiments import config_groups
 from tff_partial.experiments import flags
-from tff_partial.experiments import methods
 from tff_partial.experiments import run_folder
 from tff_partial.experiments import search as search_lib
+from tff_partial.experiments import search_flags
 from tff_partial.experiments import setting
 from tff_partial.experiments import task_choice
 from tff_partial.runtime import worker_process
 
 _NAME = 'run_experiment'
-_VALIDATION = 0.2  # The share that Pillutla et al. hold out.
 
 
 def run(tasks: Mapping[str, str]) -> None:
@@ -100,7 +99,7 @@ def _run(tasks: Mapping[str, str]) -> int:
   if comparison.tune_seeds is not None and not comparison.tune:
     raise errors.SettingsError('Expected `tune` with `tune_seeds`, found none.')
   if comparison.tune:
-    return _tune(tasks, choice, output, read_search())
+    return _tune(tasks, choice, output, search_flags.read_search())
   algorithms, splits = flags.algorithms_and_splits()
   config = flags.read(
       config_lib.Config, algorithm=algorithms[0], personal=splits[0]
@@ -129,52 +128,6 @@ def _doctor(output: flags.Output) -> int:
   root = pathlib.Path(__file__).absolute().parent.parent.parent
   requirements = str(root / 'requirements.txt')
   return 0 if doctor.report(requirements, output.output_dir) else 1
-
-
-def read_search() -> search_lib.Search:
-  """The search that the flags describe.
-
-  Raises:
-    errors.SettingsError: If values are out of bounds or exclude each other.
-  """
-  comparison = flags.read(flags.Comparison)
-  algorithms, splits = flags.algorithms_and_splits()
-  lists = {}
-  for nested in setting.records(config_lib.Config):
-    lists.update(flags.several(nested))
-  defaults = {
-      s.name: s.default
-      for nested in setting.records(config_lib.Config)
-      for s in setting.declared(nested)
-      if s.name in lists
-  }
-  # FedAvg takes any split, and requires nothing that an algorithm may require.
-  config = flags.read(
-      config_lib.Config,
-      **{
-          **defaults,
-          'algorithm': methods.PRETRAINING,
-          'personal': None,
-          'validation': 0.0,
-      },
-  )
-  seeds = flags.seeds(comparison.seeds, config.seed)
-  search = search_lib.Search(
-      config=config,
-      lists=lists,
-      schemes=combinations.schemes(
-          algorithms, splits, equal_steps=comparison.equal_steps
-      ),
-      validation=flags.FLAGS.validation or _VALIDATION,
-      tune_seeds=flags.seeds(
-          comparison.tune_seeds,
-          (seeds or [config.seed])[0],
-          name='tune_seeds',
-      ),
-      seeds=seeds,
-  )
-  search.grids()  # Raises if settings exclude each other.
-  return search
 
 
 def _tune(
