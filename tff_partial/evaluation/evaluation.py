@@ -197,7 +197,9 @@ class Population:
   train: clients_lib.Clients
   test: clients_lib.Clients
   participated: Callable[[str], bool]
-  trained_earlier: Callable[[str], bool] = lambda unused_client_id: False
+  trained_earlier: Callable[[str], bool] = dataclasses.field(
+      default_factory=lambda: lambda unused_client_id: False
+  )
 
   def num_train_examples(self, client_id: str) -> int:
     """The number of training examples; a client may have only test examples."""

@@ -103,6 +103,7 @@ class Config(setting.Settings):
           f' found {self.split_in_words}. Use `personal` adapter.'
       )
     self._check_onboarding()
+    self._check_control()
     gate, validation = self.evaluation.gate, self.evaluation.validation
     if gate and validation and gate != validation:
       raise errors.SettingsError(
@@ -171,6 +172,21 @@ class Config(setting.Settings):
       raise errors.SettingsError(
           'Expected `server_epsilon` above 0, found 0: a variable without a'
           ' gradient would become 0 / 0.'
+      )
+
+  def _check_control(self) -> None:
+    if not self.evaluation.control:
+      return
+    if not self.method.personalizes or self.method.trains_alone:
+      raise errors.SettingsError(
+          'Expected an algorithm that personalizes in rounds with `control`,'
+          f' found {self.algorithm!r}.'
+      )
+    if not (self.num_pretrain_rounds or self.init_from):
+      raise errors.SettingsError(
+          'Expected `pretrain_rounds` or `init_from` with `control`, found'
+          ' neither: there is no model that more rounds of FedAvg could start'
+          ' from.'
       )
 
   def _check_penalty(self) -> None:
@@ -329,6 +345,7 @@ class Config(setting.Settings):
         'eval_clients',
         'pretrain_rounds',
         'init_from',
+        'control',
     )
     kept = setting.flatten(self)
     for name in unused:
@@ -341,6 +358,14 @@ class Config(setting.Settings):
             'total_rounds': rounds,
             'finetune_epochs': 0,
         }
+    )
+
+  def for_control(self) -> 'Config':
+    """FedAvg from the same model, with as many rounds and the same cohorts."""
+    return setting.replace(
+        self.for_pretraining(self.total_rounds),
+        pretrain_rounds=self.num_pretrain_rounds,
+        init_from=self.init_from,
     )
 
 

@@ -205,6 +205,12 @@ class Evaluation(setting.Settings):
       least=0,
       below=1,
   )
+  control: bool = setting.field(
+      False,
+      'Train the model that the run starts from by as many more rounds of'
+      ' FedAvg too, on the same cohorts, and compare with it.',
+      common=True,
+  )
   rounds_per_evaluation: int = setting.field(
       10,
       'Rounds between evaluations of some clients, for the learning curves; 0'

@@ -74,7 +74,9 @@ def read_settings(folder: str, task: Optional[str] = None) -> Mapping[str, Any]:
     )
   try:
     with open(path, encoding='utf-8') as f:
-      settings = json.load(f)['settings']
+      settings = dict(json.load(f)['settings'])
+    if not {'task', 'data'} <= settings.keys():  # Others have defaults.
+      raise KeyError('task or data')
   except (ValueError, LookupError, TypeError) as e:
     raise errors.DataError(
         f'Expected the settings of a run in {path}, found a file that cannot be'
@@ -95,9 +97,15 @@ def config_of(settings: Mapping[str, Any]) -> config_lib.Config:
       for record in setting.records(config_lib.Config)
       for declared in setting.declared(record)
   }
-  return config_lib.create(
-      **{name: value for name, value in settings.items() if name in known}
-  )
+  try:
+    return config_lib.create(
+        **{name: value for name, value in settings.items() if name in known}
+    )
+  except (AttributeError, TypeError) as e:  # Values of other types.
+    raise errors.DataError(
+        f'Expected the settings of a run in its {run_folder.CONFIG}, found some'
+        f' that cannot be read: {e}.'
+    ) from e
 
 
 def create_task(
