@@ -6,7 +6,7 @@ No other module of the library reads `FLAGS`. A flag has the name, the help and
 the bounds of its setting, and stands in the help under the title of its record.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 import dataclasses
 import functools
 import signal
@@ -130,6 +130,38 @@ def several(record: type[setting.Settings]) -> dict[str, tuple[float, ...]]:
       for s in setting.declared(record)
       if s.type in (int, float) and isinstance(FLAGS[s.name].value, tuple)
   }
+
+
+def algorithms_and_splits() -> tuple[list[str], list[Optional[str]]]:
+  """The values of `algorithm` and of `personal`, of which several may be."""
+  personal = FLAGS.personal
+  splits: list[Optional[str]] = [personal]
+  if personal is not None and not personal.startswith('regex:'):
+    splits = personal.split(',')
+  return FLAGS.algorithm.split(','), splits
+
+
+def seeds(
+    asked_for: Optional[Sequence[str]], default: int, *, name: str = 'seeds'
+) -> list[int]:
+  """The seeds that a flag gives.
+
+  Args:
+    asked_for: Its value.
+    default: The seed if it has none.
+    name: Its name.
+
+  Raises:
+    errors.SettingsError: If they are no numbers.
+  """
+  if asked_for is None:
+    return [default]
+  try:
+    return [int(seed) for seed in asked_for]
+  except ValueError as e:
+    raise errors.SettingsError(
+        f'Expected `{name}` like 0,1,2, found {",".join(asked_for)!r}.'
+    ) from e
 
 
 def parse(argv: list[str]) -> list[str]:

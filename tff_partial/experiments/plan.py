@@ -83,8 +83,12 @@ class Plan:
   @property
   def settings(self) -> dict[str, Any]:
     """What results depend on, by the names of the flags."""
-    where = {'evaluated_on': 'validation'} if self.on_validation else {}
-    return {**self.task.settings, **self.config.settings, **where}
+    return {**self.task.settings, **self.config.settings, **self.evaluated_on}
+
+  @property
+  def evaluated_on(self) -> dict[str, str]:
+    """A setting that says so if `test` has no test examples."""
+    return {'evaluated_on': 'validation'} if self.on_validation else {}
 
   @property
   def curve_examples(self) -> clients_lib.Clients:

@@ -24,15 +24,14 @@ from tff_partial.experiments import computing
 from tff_partial.experiments import config as config_lib
 from tff_partial.experiments import config_groups
 from tff_partial.experiments import flags
-from tff_partial.experiments import methods
 from tff_partial.experiments import run_folder
 from tff_partial.experiments import search as search_lib
+from tff_partial.experiments import search_flags
 from tff_partial.experiments import setting
 from tff_partial.experiments import task_choice
 from tff_partial.runtime import worker_process
 
 _NAME = 'run_experiment'
-_VALIDATION = 0.2  # The share that Pillutla et al. hold out.
 
 
 def run(tasks: Mapping[str, str]) -> None:
@@ -99,12 +98,9 @@ def _run(tasks: Mapping[str, str]) -> int:
   comparison = flags.read(flags.Comparison)
   if comparison.tune_seeds is not None and not comparison.tune:
     raise errors.SettingsError('Expected `tune` with `tune_seeds`, found none.')
-  algorithms = flags.FLAGS.algorithm.split(',')
-  splits: Sequence[Optional[str]] = [flags.FLAGS.personal]
-  if splits[0] is not None and not splits[0].startswith('regex:'):
-    splits = splits[0].split(',')
   if comparison.tune:
-    return _tune(tasks, choice, output, comparison, algorithms, splits)
+    return _tune(tasks, choice, output, search_flags.read_search())
+  algorithms, splits = flags.algorithms_and_splits()
   config = flags.read(
       config_lib.Config, algorithm=algorithms[0], personal=splits[0]
   )
@@ -119,7 +115,7 @@ def _run(tasks: Mapping[str, str]) -> int:
       config,
       algorithms=algorithms,
       splits=splits,
-      seeds=_seeds(comparison.seeds, config.seed),
+      seeds=flags.seeds(comparison.seeds, config.seed),
       equal_steps=comparison.equal_steps,
   )
   return _compare(tasks, choice, output, config, todo)
@@ -138,49 +134,15 @@ def _tune(
     tasks: Mapping[str, str],
     choice: task_choice.TaskChoice,
     output: flags.Output,
-    comparison: flags.Comparison,
-    algorithms: Sequence[str],
-    splits: Sequence[Optional[str]],
+    search: search_lib.Search,
 ) -> int:
   """Chooses settings and compares the chosen ones; the exit status."""
-  lists = {}
-  for nested in setting.records(config_lib.Config):
-    lists.update(flags.several(nested))
-  defaults = {
-      s.name: s.default
-      for nested in setting.records(config_lib.Config)
-      for s in setting.declared(nested)
-      if s.name in lists
-  }
-  # FedAvg takes any split, and requires nothing that an algorithm may require.
-  config = flags.read(
-      config_lib.Config,
-      **{
-          **defaults,
-          'algorithm': methods.PRETRAINING,
-          'personal': None,
-          'validation': 0.0,
-      },
-  )
+  config = search.config
   if config.running.workers:
     worker_process.check_addresses(config.running.workers)
-  seeds = _seeds(comparison.seeds, config.seed)
-  search = search_lib.Search(
-      config=config,
-      lists=lists,
-      schemes=combinations.schemes(
-          algorithms, splits, equal_steps=comparison.equal_steps
-      ),
-      validation=flags.FLAGS.validation or _VALIDATION,
-      tune_seeds=_seeds(
-          comparison.tune_seeds,
-          (seeds or [config.seed])[0],
-          name='tune_seeds',
-      ),
-      seeds=seeds,
+  varied = dict.fromkeys(
+      ('algorithm', 'personal', 'seed', *search.lists), 'several'
   )
-  search.grids()  # Raises if settings exclude each other.
-  varied = dict.fromkeys(('algorithm', 'personal', 'seed', *lists), 'several')
   with _several_runs(
       tasks,
       choice,
@@ -203,19 +165,6 @@ def _tune(
     )
     print(f'Search: {folder.path / "tuning.html"}')
   return _end_comparison(folder, failures)
-
-
-def _seeds(
-    asked_for: Optional[Sequence[str]], default: int, *, name: str = 'seeds'
-) -> list[int]:
-  if asked_for is None:
-    return [default]
-  try:
-    return [int(seed) for seed in asked_for]
-  except ValueError as e:
-    raise errors.SettingsError(
-        f'Expected `{name}` like 0,1,2, found {",".join(asked_for)!r}.'
-    ) from e
 
 
 def _run_one(

@@ -351,7 +351,8 @@ def _report(
       report.RunReport(
           title=f'{plan.task.name}: {plan.config.algorithm},'
           f' {plan.config.split_in_words} personal',
-          settings=used_settings.used_settings(plan.task, plan.config),
+          settings=used_settings.used_settings(plan.task, plan.config)
+          | plan.evaluated_on,
           variables=plan.variables,
           table=names.rename(table),
           lists_clients=names.listed,
