@@ -119,6 +119,10 @@ class SplitTest(parameterized.TestCase):
     with self.assertRaisesRegex(ValueError, "Split 'top' matches no variable"):
       build(two_layers(), partition.layers('head'), rule_name='top')
 
+  def test_model_that_is_not_built_is_refused(self):
+    with self.assertRaisesRegex(errors.SettingsError, 'call it on a batch'):
+      build(tf.keras.Sequential([tf.keras.layers.Dense(1)]), partition.none)
+
   def test_variable_outside_of_a_layer_is_refused(self):
     class Hidden(tf.keras.Model):
 

@@ -69,11 +69,17 @@ class PartialModel:
 
     Raises:
       errors.SettingsError: If the split cannot be trained (`partition.check`),
-        or if there is no metric.
+        if the model has no variables yet, or if there is no metric.
     """
     if not metric_fns:
       raise errors.SettingsError(
           'Expected at least one metric, found none. Add one to `metric_fns`.'
+      )
+    if not keras_model.built or not keras_model.variables:
+      raise errors.SettingsError(
+          'Expected a Keras model with variables, found one without. If its'
+          ' layers are built when it is called, call it on a batch first:'
+          ' model(tf.zeros([1, ...])).'
       )
     self._keras_model = keras_model
     self._loss_fn = loss_fn
