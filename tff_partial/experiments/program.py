@@ -93,7 +93,7 @@ def _run(tasks: Mapping[str, str]) -> int:
   comparison = flags.read(flags.Comparison)
   algorithms = flags.FLAGS.algorithm.split(',')
   splits: Sequence[Optional[str]] = [flags.FLAGS.personal]
-  if splits[0] is not None and not splits[0].startswith('regex:'):
+  if splits[0] is not None and 'regex:' not in splits[0]:
     splits = splits[0].split(',')
   config = flags.read(
       config_lib.Config, algorithm=algorithms[0], personal=splits[0]
