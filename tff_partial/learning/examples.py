@@ -196,7 +196,9 @@ class Tensors(ClientExamples):
     )
 
   def value(self, examples: Any, seed: np.ndarray) -> Any:
-    return collections.OrderedDict(examples=examples, seed=seed)
+    return collections.OrderedDict(
+        examples=tf.nest.map_structure(_as_bytes, examples), seed=seed
+    )
 
   def count(self, examples: Any) -> Any:
     tensors = tf.nest.flatten(examples['examples'])
@@ -341,6 +343,14 @@ class Sequences(ClientExamples):
     if passes.max_steps is not None:
       batches = batches.take(passes.max_steps)
     return batches.reduce(state, step_fn)
+
+
+def _as_bytes(array: Any) -> Any:
+  """Text as UTF-8, which TFF would encode as ASCII."""
+  if not isinstance(array, np.ndarray) or array.dtype.kind not in 'OU':
+    return array
+  encoded = [s.encode() if isinstance(s, str) else s for s in np.ravel(array)]
+  return np.array(encoded, object).reshape(np.shape(array))
 
 
 def _format(specs: Mapping[tuple[Any, ...], tf.TensorSpec]) -> str:

@@ -18,6 +18,7 @@ import functools
 import itertools
 import random
 import re
+import textwrap
 from typing import Any, Optional
 
 import tensorflow as tf
@@ -424,7 +425,7 @@ def check_batch(model: PartialModel) -> None:
   except (TypeError, ValueError) as e:
     raise errors.SettingsError(
         'Expected a model that takes batches of its `input_spec`, of any size,'
-        f' found that it fails: {" ".join(str(e).split())}'
+        f' found that it fails: {textwrap.shorten(str(e), 300)}'
     ) from e
   randomness.check_graph(graph)
 
