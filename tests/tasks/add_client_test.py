@@ -79,7 +79,7 @@ class AddClientTest(absltest.TestCase):
         f'--export_dir={self.folder / "again"}',
     )
     self.assertEqual((code, said), (0, ''), out)
-    self.assertTrue(os.path.exists(self.folder / 'again' / 'model.keras'))
+    self.assertTrue(os.path.exists(self.folder / 'again' / 'saved_model'))
     for others, message in (
         ((f'--data={data}',), 'Expected --client with a folder of 3 people'),
         ((f'--data={data}', '--client=ann'), "Expected 'ann' in .*user_0"),

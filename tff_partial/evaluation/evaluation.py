@@ -185,12 +185,6 @@ class TestedModel:
     return self.tests_fn is None or self.tests_fn(client_id)
 
 
-def _nobody(client_id: str) -> bool:
-  """False for every client."""
-  del client_id  # Unused.
-  return False
-
-
 @dataclasses.dataclass(frozen=True)
 class Population:
   """Clients and their examples.
@@ -206,7 +200,9 @@ class Population:
   train: clients_lib.Clients
   test: clients_lib.Clients
   participated: Callable[[str], bool]
-  trained_earlier: Callable[[str], bool] = _nobody
+  trained_earlier: Callable[[str], bool] = dataclasses.field(
+      default_factory=lambda: lambda unused_client_id: False
+  )
 
   def num_train_examples(self, client_id: str) -> int:
     """The number of training examples; a client may have only test examples."""

@@ -198,7 +198,7 @@ def _define(declared: setting.Setting, *, title: str) -> None:
   elif declared.type in (int, float):
     parser = flags.IntegerParser if declared.type is int else flags.FloatParser
     flags.DEFINE(
-        _OneOrSeveral(parser(facts.least, facts.most)),
+        _OneOrSeveral(parser(facts.least, facts.most), facts.words),
         *arguments,
         serializer=flags.ArgumentSerializer(),
         **common,
@@ -222,13 +222,16 @@ def _define(declared: setting.Setting, *, title: str) -> None:
 
 
 class _OneOrSeveral(flags.ArgumentParser):
-  """Parses a number, or several with commas as a tuple."""
+  """Parses a number, or several with commas as a tuple, or a known word."""
 
-  def __init__(self, parser: flags.ArgumentParser):
+  def __init__(self, parser: flags.ArgumentParser, words: tuple[str, ...] = ()):
     self._parser = parser
+    self._words = words
     self.syntactic_help = parser.syntactic_help
 
   def parse(self, argument: Any) -> Any:
+    if argument in self._words:
+      return argument
     if isinstance(argument, str) and ',' in argument:
       return tuple(self._parser.parse(part) for part in argument.split(','))
     if isinstance(argument, tuple):
