@@ -9,8 +9,9 @@ may change. A tour, from a model to a report:
 
 *Model and split.* A `PartialModel` is a Keras model whose variables are divided
 by a rule of `partition`, such as `partition.layers('head')`. `adapters` and
-`GroupNorm` are layers that make small personal parts. A function without
-arguments that makes one, a `ModelFn`, is what everything below takes.
+`GroupNorm` are layers that make small personal parts, and layers that draw
+random numbers take seeds from `next_seed`. A function without arguments that
+makes such a model, a `ModelFn`, is what everything below takes.
 
 *Data.* `Clients` is what a population must offer: client ids, and one client's
 examples at a time. `Tensors` and `Sequences` are two forms in which examples
@@ -140,6 +141,7 @@ if TYPE_CHECKING:
   from tff_partial.learning.partial_model import PartialModel
   from tff_partial.learning.process import build_partial_process
   from tff_partial.learning.process import PartialProcess
+  from tff_partial.learning.randomness import next_seed
   from tff_partial.reporting.report import RunReport
   from tff_partial.reporting.report import write as write_report
   from tff_partial.runtime.dispatcher import Sharding
@@ -172,6 +174,7 @@ _WHERE = {
     'ModelFn': 'learning.partial_model:ModelFn',
     'PartialModel': 'learning.partial_model:PartialModel',
     'PartialProcess': 'learning.process:PartialProcess',
+    'next_seed': 'learning.randomness:next_seed',
     'partition': 'learning.partition',
     'PersonalStore': 'training.personal_store:PersonalStore',
     'Phase': 'learning.local_update:Phase',

@@ -11,6 +11,7 @@ import pathlib
 from typing import Any, Optional
 
 import numpy as np
+import tensorflow as tf
 import tensorflow_federated as tff
 
 from tff_partial import errors
@@ -168,6 +169,8 @@ class FinishedRun:
         zeros(False),
         zeros(True),
     )
+    # Layers without names get the same ones as in the run.
+    tf.keras.backend.reset_uids()
     self._model = model_fn()
     self._shared, self._initial = filled.shared, filled.personal
     if isinstance(self._model, copied_model.CopiedModel):

@@ -136,7 +136,7 @@ def algorithms_and_splits() -> tuple[list[str], list[Optional[str]]]:
   """The values of `algorithm` and of `personal`, of which several may be."""
   personal = FLAGS.personal
   splits: list[Optional[str]] = [personal]
-  if personal is not None and not personal.startswith('regex:'):
+  if personal is not None and 'regex:' not in personal:
     splits = personal.split(',')
   return FLAGS.algorithm.split(','), splits
 
