@@ -55,7 +55,10 @@ evaluates and reports in a folder, or goes on where it stopped there.
 2022. https://arxiv.org/abs/2204.03809
 """
 
+import atexit
+import gc
 import importlib
+import sys
 from typing import Any, TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -151,3 +154,18 @@ def __getattr__(name: str) -> Any:
 
 def __dir__() -> list[str]:
   return sorted(_WHERE)
+
+
+@atexit.register
+def _release_context() -> None:
+  """Ends TFF's own worker while Python still can.
+
+  The context that importing TFF sets holds a worker, or what would start one.
+  Python destroys it after the modules that its destructor needs: the program
+  would end with "Exception ignored", and the worker would stay.
+  """
+  tff = sys.modules.get('tensorflow_federated')
+  # Without `framework`, the import of TFF has failed.
+  if tff is not None and hasattr(tff, 'framework'):
+    tff.framework.set_default_context(tff.test.create_runtime_error_context())
+    gc.collect()  # The context is part of a cycle.

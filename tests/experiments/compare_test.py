@@ -238,6 +238,7 @@ class RunTest(absltest.TestCase):
         onboarding='mean,initial',
         personal_epochs=3,
         max_steps=2,
+        report_client_ids='hashed',
     )
     self.assertEmpty(self._run(['fed_sim', 'fed_alt'], ['output'], [0], config))
     # FedSim with equal steps starts from the same model as the others.

@@ -42,6 +42,14 @@ class ConfigTest(parameterized.TestCase):
       ({'algorithm': 'pfedme', 'pull': 0.0}, '`pull` above 0'),
       # Each of these would turn the algorithm into another one.
       (
+          {'personal_l2': 0.1, 'personal_l2_total': 1.0},
+          '`personal_l2` or `personal_l2_total`, found both',
+      ),
+      (
+          {'algorithm': 'ditto', 'personal_l2_total': 1.0},
+          "no `personal_l2_total` for algorithm 'ditto'",
+      ),
+      (
           {'algorithm': 'ditto', 'personal_l2': 0.0},
           "`personal_l2` above 0.*'local'",
       ),

@@ -146,6 +146,27 @@ class ClientTable:
         },
     )
 
+  def sorted_by_id(self) -> 'ClientTable':
+    """The table with its clients in the order of their ids."""
+    ids = np.array(self.client_ids, object)
+    order = np.argsort(ids, kind='stable')
+    place = np.empty(len(order), int)
+    place[order] = np.arange(len(order))
+    examples = np.argsort(place[self.client_of_example], kind='stable')
+    return ClientTable(
+        client_ids=tuple(ids[order]),
+        train_examples=self.train_examples[order],
+        test_examples=self.test_examples[order],
+        participated=self.participated[order],
+        scores={
+            model: {
+                metric: Scores(s.total[examples], s.weight[examples])
+                for metric, s in metrics.items()
+            }
+            for model, metrics in self.scores.items()
+        },
+    )
+
   def _sum(self, terms: np.ndarray) -> np.ndarray:
     return np.bincount(
         self.client_of_example, terms, minlength=len(self.client_ids)

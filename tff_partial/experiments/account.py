@@ -85,6 +85,7 @@ def notes(
     *,
     rounds: Sequence[Mapping[str, float]] = (),
     pretraining_rounds: Sequence[Mapping[str, float]] = (),
+    new_variables: Sequence[str] = (),
 ) -> list[str]:
   """What a reader of the report must know, a paragraph each.
 
@@ -95,10 +96,13 @@ def notes(
     gated: What the gate decided, if there was one.
     rounds: The run's metrics, one record per round.
     pretraining_rounds: Those of the pretraining.
+    new_variables: Paths of the personal variables that the model that training
+      started from does not have.
   """
   return [
       *_training_notes(plan),
       *_lineage_notes(plan, table),
+      *notes_on_new_variables(new_variables),
       *_lost_updates_notes('the pretraining', pretraining_rounds),
       *_lost_updates_notes('training', rounds),
       *_finetuning_notes(plan, models),
@@ -187,6 +191,22 @@ def _lineage_notes(
   return found
 
 
+def notes_on_new_variables(paths: Sequence[str]) -> list[str]:
+  """A note about personal variables that the first model does not have.
+
+  Args:
+    paths: Of these variables.
+  """
+  if not paths:
+    return []
+  number = formatting.quantity(len(paths), 'personal variable')
+  verb = 'is' if len(paths) == 1 else 'are'
+  return [
+      f'{number} {verb} new: the model that training started from does not have'
+      f' {", ".join(paths)}.'
+  ]
+
+
 def _finetuning_notes(
     plan: plan_lib.Plan, models: tested_models_lib.TestedModels
 ) -> list[str]:
@@ -256,10 +276,10 @@ def _gate_worth(
   metric = plan.task.metric
   percent = metric.shown_in_percent(table.values(plan.baseline, metric.name))
   points = ' points' if percent else ''
+  low, high = '{}_low'.format, '{}_high'.format
   effect = lambda name: (
-      f'{formatting.change(gated[name], percent)}{points} (95% interval'
-      f' {formatting.change(gated[f"{name}_low"], percent)} to'
-      f' {formatting.change(gated[f"{name}_high"], percent)})'
+      f'{formatting.change(gated[name], percent)}{points} ('
+      f'{formatting.interval(gated[low(name)], gated[high(name)], percent)})'
   )
   share = lambda name: formatting.share(gated[name])
   worst = 'lower' if metric.higher_is_better else 'upper'

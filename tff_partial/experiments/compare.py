@@ -20,6 +20,7 @@ from tff_partial import errors
 from tff_partial import files
 from tff_partial.evaluation import run_results
 from tff_partial.experiments import account
+from tff_partial.experiments import client_names
 from tff_partial.experiments import combinations
 from tff_partial.experiments import config as config_lib
 from tff_partial.experiments import methods
@@ -29,6 +30,7 @@ from tff_partial.experiments import run as run_lib
 from tff_partial.experiments import run_folder
 from tff_partial.experiments import setting
 from tff_partial.experiments import task as task_lib
+from tff_partial.experiments import used_settings
 from tff_partial.reporting import comparison_report
 from tff_partial.runtime import dispatcher
 
@@ -93,10 +95,15 @@ def run(
         title=f'{task.name} on {task.data}: {len(runs)} runs',
         runs=_in_order(runs),
         failures=failures,
-        settings={
-            **task.settings,
-            **_common([c.config.settings for c in todo]),
-        },
+        settings=_common(
+            [
+                {
+                    **used_settings.used_settings(task, c.config),
+                    'pretrain_rounds': c.config.pretrain_rounds_together,
+                }
+                for c in todo
+            ]
+        ),
         questions=methods.QUESTIONS,
         control=methods.PRETRAINING,
         notes=_notes(task, combination.config),
@@ -121,14 +128,34 @@ def _run_one(
     with worker_fn() as sharding:
       init_from = pretrain(task, config, root / 'pretrained', sharding=sharding)
     config = setting.replace(config, pretrain_rounds=None, init_from=init_from)
+  names = client_names.load(root, config.running.report_client_ids)
   folder = root / combination.folder
   (folder / _ERROR_FILE).unlink(missing_ok=True)
   plan = plan_lib.build(task, config)
   with run_folder.claim(str(folder), plan.settings, overwrite=False) as claimed:
+    _share_names(names, claimed)
     if not claimed.finished:
       with worker_fn() as sharding:
         run_lib.run_in(claimed, plan, sharding=sharding)
-  return run_results.read_run(folder, unseen=plan.unseen)
+  return run_results.read_run(folder, unseen=names.of(plan.unseen))
+
+
+def _share_names(
+    names: client_names.ClientNames, folder: run_folder.RunFolder
+) -> None:
+  """Lets a run call clients what others do, so that they can be paired.
+
+  Raises:
+    errors.SettingsError: If it is finished and calls them otherwise.
+  """
+  key = folder.path / run_folder.REPORT_KEY
+  if folder.finished and key.exists() != bool(names.key):
+    raise errors.SettingsError(
+        'Expected the `report_client_ids` of the finished runs of this'
+        f' comparison, found {names.mode}. Use the same, or another folder.'
+    )
+  if names.key and not folder.finished:
+    files.replace_text(key, names.key.decode())
 
 
 def pretrain(
@@ -177,7 +204,7 @@ def _common(settings: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
   return {
       name: value
       for name, value in first.items()
-      if all(other[name] == value for other in rest)
+      if all(other.get(name, value) == value for other in rest)
   }
 
 

@@ -20,6 +20,10 @@ SERVER_OPTIMIZERS = (
     'yogi',
 )
 AGGREGATORS = ('mean', 'robust')
+# What reports call clients: by pseudonyms and no list of single clients, by
+# pseudonyms, or by their ids.
+NO_CLIENT_IDS, HASHED_CLIENT_IDS, FULL_CLIENT_IDS = 'none', 'hashed', 'full'
+REPORT_CLIENT_IDS = (NO_CLIENT_IDS, HASHED_CLIENT_IDS, FULL_CLIENT_IDS)
 WEIGHTINGS = ('num_examples', 'uniform')
 
 
@@ -82,6 +86,13 @@ class ClientWork(setting.Settings):
       'Weight lambda of the squared distance of personal variables from their'
       ' initial values; for ditto and pfedme, from the shared model. Default:'
       ' 0, but 1 for ditto and 15 for pfedme.',
+      least=0,
+  )
+  personal_l2_total: Optional[float] = setting.field(
+      None,
+      'In place of --personal_l2: a weight s that each client divides by the'
+      ' number of its examples, so that clients with few examples stay closer'
+      ' to the initial values.',
       least=0,
   )
   personal_dropout: float = setting.field(
@@ -218,6 +229,13 @@ class Running(setting.Settings):
       ' --workers.',
       least=1,
   )
+  report_client_ids: str = setting.field(
+      FULL_CLIENT_IDS,
+      'What the report and clients.csv call clients: full, their ids; hashed,'
+      ' pseudonyms whose key stays in the folder of the run; none,'
+      ' pseudonyms, and without the list of clients that are hurt most.',
+      choices=REPORT_CLIENT_IDS,
+  )
   workers: tuple[str, ...] = setting.field(
       (),
       'Compute on these workers, host:port,host:port. Start each with "python'
@@ -229,4 +247,32 @@ class Running(setting.Settings):
       'Start from a model (--init_from) even if clients that are unseen here'
       ' trained it, or if it was trained on other data of the same people. The'
       ' report says so.',
+  )
+
+
+@dataclasses.dataclass(frozen=True)
+class Regime(setting.Settings):
+  """FedAlt or FedSim"""
+
+  regime: bool = setting.field(
+      False,
+      'Instead of training to the end, measure what decides between fed_alt and'
+      ' fed_sim on this task, and forecast which of them ends with the smaller'
+      ' loss, for each split of --personal.',
+      common=True,
+  )
+  regime_rounds: int = setting.field(
+      8, 'Rounds of a rehearsal, on which the forecast is based.', least=2
+  )
+  regime_repeats: int = setting.field(
+      4, 'Rehearsals of each algorithm, with other cohorts and seeds.', least=1
+  )
+  regime_clients: int = setting.field(
+      50, 'Clients that measure and that rehearsals are evaluated on.', least=3
+  )
+  regime_held_out: float = setting.field(
+      0.2,
+      "Share of a client's training examples that rehearsals are evaluated on.",
+      least=0.01,
+      below=1,
   )

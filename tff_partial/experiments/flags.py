@@ -16,6 +16,7 @@ from typing import Any, Optional, TypeVar
 from absl import flags
 
 from tff_partial.experiments import config as config_lib
+from tff_partial.experiments import config_groups
 from tff_partial.experiments import setting
 from tff_partial.experiments import task_choice
 
@@ -69,6 +70,7 @@ def _records() -> Iterator[type[setting.Settings]]:
   yield task_choice.TaskChoice
   yield from setting.records(config_lib.Config)
   yield Comparison
+  yield config_groups.Regime
   yield Output
 
 

@@ -58,6 +58,8 @@ class Method:
       model, rather than personal variables to their initial values.
     requirement: What the settings lack, as a sentence, or `None`; takes the
       `config.Config`.
+    own_settings: Names of settings that only this method and others that name
+      them have.
     no_client_export: Why no client's model can be exported, if so.
     note: What a reader of the report must know.
   """
@@ -80,6 +82,7 @@ class Method:
   penalty: float = 0.0
   drawn_to_shared: bool = False
   requirement: Callable[[Any], Optional[str]] = _no_requirement
+  own_settings: tuple[str, ...] = ()
   no_client_export: Optional[str] = None
   note: Optional[str] = None
 
@@ -171,6 +174,7 @@ METHODS: dict[str, Method] = {
             else None,
         ),
         equal_steps_with='fed_alt',
+        own_settings=('alternating_steps',),
     ),
     'fed_alt': Method(
         'Personal variables first, then the shared ones.',
@@ -264,6 +268,7 @@ METHODS: dict[str, Method] = {
         ),
         # T. Dinh et al., section 5 and the defaults of their code.
         penalty=15.0,
+        own_settings=('local_rounds', 'pull'),
         drawn_to_shared=True,
         requirement=_some_penalty_and_pull,
     ),
@@ -288,6 +293,11 @@ def equal_steps_name(algorithm: str) -> str:
   """What a comparison calls an algorithm that is given another one's steps."""
   return f'{algorithm} with equal steps'
 
+
+# The two algorithms whose difference the paper's theory is about, and the
+# second one with as many gradient steps as the first.
+ALTERNATING, SIMULTANEOUS = 'fed_alt', 'fed_sim'
+SIMULTANEOUS_EQUAL_STEPS = equal_steps_name(SIMULTANEOUS)
 
 # What a comparison asks: (question, first algorithm, second algorithm).
 QUESTIONS = (

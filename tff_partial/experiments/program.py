@@ -21,8 +21,10 @@ from tff_partial import errors
 from tff_partial.experiments import combinations
 from tff_partial.experiments import command
 from tff_partial.experiments import config as config_lib
+from tff_partial.experiments import config_groups
 from tff_partial.experiments import flags
 from tff_partial.experiments import run_folder
+from tff_partial.experiments import setting
 from tff_partial.experiments import task_choice
 from tff_partial.runtime import worker_process
 
@@ -100,6 +102,9 @@ def _run(tasks: Mapping[str, str]) -> int:
   )
   if config.running.workers:
     worker_process.check_addresses(config.running.workers)
+  regime = flags.read(config_groups.Regime)
+  if regime.regime:
+    return _regime(tasks, choice, output, config, splits, regime)
   if comparison.seeds is None and len(algorithms) == len(splits) == 1:
     return _run_one(tasks, choice, output, config)
   todo = combinations.combinations(
@@ -229,6 +234,40 @@ def _compare(
         file=sys.stderr,
     )
   return 1 if failures else 0
+
+
+def _regime(
+    tasks: Mapping[str, str],
+    choice: task_choice.TaskChoice,
+    output: flags.Output,
+    config: config_lib.Config,
+    splits: Sequence[Optional[str]],
+    settings: config_groups.Regime,
+) -> int:
+  """Measures what decides between FedAlt and FedSim."""
+  several = {'personal': ','.join(map(str, splits))}
+  kept = {**config.settings, **several, **setting.flatten(settings)}
+  with run_folder.claim(
+      output.output_dir,
+      {**choice.settings(tasks), **kept},
+      overwrite=output.overwrite,
+  ) as folder:
+    from tff_partial.experiments import regime
+    from tff_partial.reporting import regime_report
+
+    regime.check(config)
+    with _computing(config, folder) as sharding:
+      contents = regime.run_in(
+          folder,
+          _task(choice, tasks),
+          config,
+          splits,
+          settings,
+          sharding=sharding,
+      )
+    print(regime_report.text(contents))
+    print(f'Report: {folder.path / regime_report.PAGE}')
+  return 0
 
 
 def _task(choice: task_choice.TaskChoice, tasks: Mapping[str, str]) -> Any:

@@ -25,11 +25,13 @@ from tff_partial.evaluation import summary
 from tff_partial.evaluation import yardstick
 from tff_partial.experiments import account
 from tff_partial.experiments import checkpoint
+from tff_partial.experiments import client_names
 from tff_partial.experiments import lineage
 from tff_partial.experiments import open_run
 from tff_partial.experiments import origin
 from tff_partial.experiments import plan as plan_lib
 from tff_partial.experiments import run_folder
+from tff_partial.experiments import used_settings
 from tff_partial.learning import weights
 from tff_partial.reporting import report
 from tff_partial.runtime import dispatcher
@@ -302,14 +304,18 @@ def _report(
   """Writes the report."""
   plan = current.plan
   rounds = history.read(current.folder / run_folder.METRICS)
+  names = client_names.load(
+      current.folder, plan.config.running.report_client_ids
+  )
   report.write(
       str(current.folder),
       report.RunReport(
           title=f'{plan.task.name}: {plan.config.algorithm},'
           f' {plan.config.split_in_words} personal',
-          settings=plan.settings,
+          settings=used_settings.used_settings(plan.task, plan.config),
           variables=plan.variables,
-          table=table,
+          table=names.rename(table),
+          lists_clients=names.listed,
           metric=plan.task.metric,
           baseline=plan.baseline,
           candidate=plan.candidate,
@@ -331,6 +337,7 @@ def _report(
               pretraining_rounds=history.read(
                   current.folder / run_folder.PRETRAINING / run_folder.METRICS
               ),
+              new_variables=current.start.new,
           ),
           gate=gated,
       ),

@@ -29,11 +29,14 @@ REPORT_PAGE = 'report.html'
 METRICS = 'metrics.csv'
 WEIGHTS = 'model.safetensors'
 START = 'start.safetensors'  # Of a run that was not finished.
+REPORT_KEY = '.report_key'  # Makes the names of clients in reports.
 PRETRAINING = 'pretrain'  # The folder of the run that this one starts from.
 LOCK = '.lock'
 # What a run has before it trains: nothing that settings must fit.
 _KEPT_FIRST = (ORIGIN, START, earlier_clients.FILE_NAME)
-_BEFORE_TRAINING = frozenset((LOCK, CONFIG, 'worker.log', *_KEPT_FIRST))
+_BEFORE_TRAINING = frozenset(
+    (LOCK, CONFIG, REPORT_KEY, 'worker.log', *_KEPT_FIRST)
+)
 _ROUNDS = 'total_rounds'  # May change when a run goes on.
 _PACKAGES = ('tensorflow', 'tensorflow-federated', 'numpy', 'keras')
 

@@ -47,6 +47,8 @@ class Task:
       from another run with different ones.
     choices: The settings that it was created from, by the names of flags; set
       by `create`. A run keeps them, so that commands can create it again.
+    arguments: What it was created with besides the data, defaults included, by
+      name; set by `create`.
   """
 
   name: str
@@ -62,6 +64,7 @@ class Task:
   demonstration: bool = False
   texts: Mapping[str, str] = dataclasses.field(default_factory=dict)
   choices: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+  arguments: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
   def __post_init__(self):
     """Checks that the model takes what the clients have.
@@ -169,7 +172,20 @@ def create(
     )
   # A frozen dataclass has no other way, and `replace` would check it again.
   object.__setattr__(task, 'choices', choice.settings(registered))
+  object.__setattr__(task, 'arguments', _with_defaults(parameters, keywords))
   return task
+
+
+def _with_defaults(
+    parameters: Mapping[str, inspect.Parameter], given: Mapping[str, Any]
+) -> dict[str, Any]:
+  """The arguments of a function after its first one."""
+  defaults = {
+      name: parameter.default
+      for name, parameter in list(parameters.items())[1:]
+      if parameter.default is not parameter.empty
+  }
+  return {**defaults, **given}
 
 
 def _parse_argument(text: str) -> tuple[str, Any]:

@@ -43,6 +43,7 @@ class RunReport:
       `eval/<model>/<metric>`.
     cost: The cost of the run.
     notes: Remarks for the reader, a paragraph each.
+    lists_clients: Whether to list the clients that are hurt most.
     gate: For a run with a gate, its numbers by name, such as how many clients
       kept the shared model.
   """
@@ -57,6 +58,7 @@ class RunReport:
   history: Sequence[Mapping[str, float]]
   cost: summary.Cost
   notes: Sequence[str] = ()
+  lists_clients: bool = True
   gate: Optional[Mapping[str, float]] = None
 
   @property
@@ -113,7 +115,9 @@ def _contents(run_report: RunReport) -> dict[str, Any]:
           'level': summary.LEVEL,
           'headline': findings.sentence(table, query),
           'groups': {
-              name: findings.group_numbers(members, query)
+              name: findings.group_numbers(
+                  members, query, lists_clients=run_report.lists_clients
+              )
               for name, members in findings.groups(table).items()
           },
           'cost': run_report.cost.to_dict(),
@@ -125,6 +129,7 @@ def _contents(run_report: RunReport) -> dict[str, Any]:
           'settings': run_report.settings,
           'notes': run_report.notes,
           'gate': run_report.gate,
+          'lists_clients': run_report.lists_clients,
       }
   )
 
