@@ -112,8 +112,10 @@ def main(args: argparse.Namespace) -> None:
         print(note)
       print(f'Report: {onboard.path_of(args.run, client)}')
     if args.export_dir is not None:
-      export.export(args.run, client, args.export_dir, registered=TASKS)
-      print(f'Exported: {args.export_dir}')
+      missing = export.export(
+          args.run, client, args.export_dir, registered=TASKS
+      )
+      export.say(missing, args.export_dir)
 
 
 def _only_client(data: str) -> str:

@@ -42,7 +42,8 @@ and by whom.
 *Experiments.* All of that in one call: a `Task` is a model that can be split
 with people's data, `create_config` takes settings by the names of the flags of
 run_experiment.py, `build_plan` checks that they go together, and `run` trains,
-evaluates and reports in a folder, or goes on where it stopped there.
+evaluates and reports in a folder, or goes on where it stopped there. With a
+`Usage`, a task says how its exported models are used.
 
     with tfp.local_worker():
       plan = tfp.build_plan(task, tfp.create_config(algorithm='fed_alt'))
@@ -74,6 +75,7 @@ if TYPE_CHECKING:
   from tff_partial.experiments.plan import build as build_plan
   from tff_partial.experiments.run import run
   from tff_partial.experiments.task import Task
+  from tff_partial.experiments.usage import Usage
   from tff_partial.learning import adapters
   from tff_partial.learning import algorithms
   from tff_partial.learning import partition
@@ -135,6 +137,7 @@ _WHERE = {
     'train': 'training.training:train',
     'TrainingSettings': 'training.training:Settings',
     'UniformSampler': 'training.sampler:UniformSampler',
+    'Usage': 'experiments.usage:Usage',
     'UserError': 'errors:UserError',
     'write_report': 'reporting.report:write',
 }

@@ -31,6 +31,7 @@ class ConfigTest(parameterized.TestCase):
       ({'algorithm': 'local', 'finetune_epochs': 0}, "1 for algorithm 'local'"),
       ({'algorithm': 'fed_per', 'personal': 'input'}, "'output', which is .*"),
       ({'gate': 1.0}, 'below 1, found 1.0'),
+      ({'gate': 0.1, 'validation': 0.2}, '`validation`, .*found 0.1 and 0.2'),
       ({'personal_dropout': -0.1}, 'found -0.1'),
       ({'personal_dropout': 0.1}, 'personal adapters .*found output. Use'),
       ({'personal_dropout': 0.1, 'algorithm': 'ditto'}, 'found a copy of all'),

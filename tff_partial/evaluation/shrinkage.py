@@ -3,10 +3,10 @@
 """How strongly to hold personal variables, by empirical Bayes.
 
 If clients' true personal parameters scatter around the anchor v0 with variance
-t^2, and client i estimates its own from N_i examples, the penalty that minimizes
-the expected risk is lambda_i = s / N_i: the ratio of the noise of one example
-to the scatter of clients (docs/theory.md). In observable quantities, at the
-anchor,
+t^2, and client i estimates its own from N_i examples, the expected risk is
+smallest with the penalty lambda_i = s / N_i: the ratio of the noise of one
+example to the scatter of clients (docs/theory.md). In observable quantities, at
+the anchor,
 
     s = kappa S_v^2 / delta_v^2,  kappa = tr(H^2) / tr(H)
 

@@ -15,6 +15,7 @@ from tff_partial.experiments import plan as plan_lib
 from tff_partial.experiments import tested_models as tested_models_lib
 from tff_partial.learning import local_update
 from tff_partial.reporting import formatting
+from tff_partial.training import history
 
 DEMONSTRATION_NOTE = (
     'The data were made for demonstration. They show what the program does, but'
@@ -25,6 +26,11 @@ GATED_INIT_NOTE = (
     ' for the gate, unless it was trained with the same gate and seed. If it'
     ' has,'
     ' the gate is biased towards keeping it.'
+)
+
+VALIDATION_INIT_NOTE = (
+    'The model that training started from may have seen the validation'
+    ' examples, unless it was trained with the same validation share and seed.'
 )
 
 
@@ -83,8 +89,8 @@ def notes(
     table: client_table.ClientTable,
     gated: Optional[Mapping[str, float]],
     *,
-    rounds: Sequence[Mapping[str, float]] = (),
-    pretraining_rounds: Sequence[Mapping[str, float]] = (),
+    rounds: Sequence[Mapping[str, float]],
+    pretraining_rounds: Sequence[Mapping[str, float]],
     new_variables: Sequence[str] = (),
 ) -> list[str]:
   """What a reader of the report must know, a paragraph each.
@@ -103,9 +109,11 @@ def notes(
       *_training_notes(plan),
       *_lineage_notes(plan, table),
       *notes_on_new_variables(new_variables),
+      *_missing_rounds_notes(plan, rounds),
       *_lost_updates_notes('the pretraining', pretraining_rounds),
       *_lost_updates_notes('training', rounds),
       *_finetuning_notes(plan, models),
+      *_validation_notes(plan),
       *_gate_notes(plan, table, gated),
       *_sample_notes(plan, table),
   ]
@@ -129,6 +137,22 @@ def _lost_updates_notes(
       f' {formatting.quantity(sum(lost), "update")} of clients were not finite'
       ' and were left out. Use a smaller learning rate, or bound gradients by'
       ' --clip_norm.'
+  ]
+
+
+def _missing_rounds_notes(
+    plan: plan_lib.Plan, rounds: Sequence[Mapping[str, float]]
+) -> list[str]:
+  """A note about rounds whose metrics were lost."""
+  if plan.sampler is None:
+    return []
+  lost = history.missing(rounds, plan.config.total_rounds)
+  if not lost:
+    return []
+  return [
+      f'The metrics of {formatting.quantity(len(lost), "round")} of'
+      f' {plan.config.total_rounds:,} are missing, for example because the'
+      ' machine lost power. The curves and the cost leave these rounds out.'
   ]
 
 
@@ -236,6 +260,37 @@ def _finetuning_notes(
         )
     )
   return found
+
+
+def _validation_notes(plan: plan_lib.Plan) -> list[str]:
+  """From which examples the numbers of a run with validation come."""
+  share = plan.config.evaluation.validation
+  if not share:
+    return []
+  held_out = plan.held_out
+  assert held_out is not None
+  too_few = sum(not held_out.num_examples(c) for c in plan.curve_clients)
+  text = (
+      f"{formatting.share(share)} of every client's training examples were held"
+      ' out of all training for validation, but at least one, and none of a'
+      ' single example.'
+      f' {formatting.quantity(too_few, "client")} of the'
+      f' {len(plan.curve_clients):,} in the learning curves had only one. '
+  )
+  if plan.on_validation:
+    text += (
+        'This run is for choosing settings: all of its results, also what is'
+        ' called test data here, are from validation examples. Test examples'
+        ' were not read.'
+    )
+  else:
+    text += (
+        'Learning curves are from validation examples, all other results from'
+        ' test examples, which were read once, after training.'
+    )
+  if plan.config.evaluation.gate:
+    text += ' The gate decides by the validation examples.'
+  return [text, *([VALIDATION_INIT_NOTE] if plan.config.init_from else [])]
 
 
 def _gate_notes(

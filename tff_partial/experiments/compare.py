@@ -32,8 +32,10 @@ from tff_partial.experiments import setting
 from tff_partial.experiments import task as task_lib
 from tff_partial.experiments import used_settings
 from tff_partial.reporting import comparison_report
+from tff_partial.reporting import tuning_report
 from tff_partial.runtime import dispatcher
 
+PRETRAINED = 'pretrained'  # The folder of the models that runs start from.
 _ERROR_FILE = 'error.txt'
 
 # Where a combination's computations run.
@@ -47,6 +49,8 @@ def run(
     *,
     worker_fn: WorkerFn,
     progress: bool = True,
+    announce_fn: Optional[Callable[[str], None]] = None,
+    tuning: Optional[tuning_report.Tuning] = None,
 ) -> dict[str, str]:
   """Runs what is not finished yet, and writes the comparison.
 
@@ -59,6 +63,9 @@ def run(
       a new one: TFF's worker keeps what it has compiled, and would grow without
       end.
     progress: Whether to say which combination is next.
+    announce_fn: Called with the name of a combination's folder before its run.
+      With it, nothing else is shown.
+    tuning: How the settings were chosen, if they were.
 
   Returns:
     What the combinations that failed said, by folder; `error.txt` there has
@@ -79,9 +86,13 @@ def run(
   for i, combination in enumerate(todo, 1):
     folder = root / combination.folder
     try:
-      if progress:
+      if announce_fn is not None:
+        announce_fn(combination.folder)
+      elif progress:
         print(f'[{i}/{len(todo)}] {combination.folder}', flush=True)
-      runs[combination.key] = _run_one(task, combination, root, worker_fn)
+      runs[combination.key] = _run_one(
+          task, combination, root, worker_fn, progress=announce_fn is None
+      )
     except Exception as e:  # pylint: disable=broad-exception-caught
       # Whatever it is, other combinations may do better.
       failures[combination.folder] = ' '.join(str(e).split()) or repr(e)
@@ -107,6 +118,7 @@ def run(
         questions=methods.QUESTIONS,
         control=methods.PRETRAINING,
         notes=_notes(task, combination.config),
+        tuning=tuning,
     )
   if not runs:
     raise errors.SettingsError(
@@ -121,12 +133,20 @@ def _run_one(
     combination: combinations.Combination,
     root: pathlib.Path,
     worker_fn: WorkerFn,
+    *,
+    progress: bool,
 ) -> run_results.Run:
   """Runs a combination, or the rest of it; its results."""
   config = combination.config
   if config.pretrain_rounds_together:
     with worker_fn() as sharding:
-      init_from = pretrain(task, config, root / 'pretrained', sharding=sharding)
+      init_from = pretrain(
+          task,
+          combination.pretraining or config,
+          root / PRETRAINED,
+          sharding=sharding,
+          progress=progress,
+      )
     config = setting.replace(config, pretrain_rounds=None, init_from=init_from)
   names = client_names.load(root, config.running.report_client_ids)
   folder = root / combination.folder
@@ -136,7 +156,7 @@ def _run_one(
     _share_names(names, claimed)
     if not claimed.finished:
       with worker_fn() as sharding:
-        run_lib.run_in(claimed, plan, sharding=sharding)
+        run_lib.run_in(claimed, plan, sharding=sharding, progress=progress)
   return run_results.read_run(folder, unseen=names.of(plan.unseen))
 
 
@@ -164,6 +184,7 @@ def pretrain(
     root: pathlib.Path,
     *,
     sharding: Optional[dispatcher.Sharding] = None,
+    progress: bool = True,
 ) -> str:
   """Trains the model that runs start from, unless it is there.
 
@@ -173,6 +194,7 @@ def pretrain(
     root: Where such models are kept, each in a folder named by a digest of the
       settings that it depends on.
     sharding: As in `run.run`.
+    progress: Whether to show a progress bar.
 
   Returns:
     The model's folder.
@@ -184,7 +206,7 @@ def pretrain(
   text = json.dumps(plan.settings, sort_keys=True)
   folder = root / hashlib.sha256(text.encode()).hexdigest()[:12]
   with run_folder.claim(str(folder), plan.settings, overwrite=False):
-    run_lib.pretrain(plan, str(folder), sharding=sharding)
+    run_lib.pretrain(plan, str(folder), sharding=sharding, progress=progress)
   return str(folder)
 
 
@@ -224,4 +246,12 @@ def _notes(task: task_lib.Task, config: config_lib.Config) -> list[str]:
     )
   if config.evaluation.gate and config.init_from:
     notes.append(account.GATED_INIT_NOTE)
+  if config.evaluation.validation:
+    notes.append(
+        'All results here are from test examples, which each run read once,'
+        " after training. Its learning curves are from the share of clients'"
+        ' training examples that --validation held out.'
+    )
+    if config.init_from:
+      notes.append(account.VALIDATION_INIT_NOTE)
   return notes

@@ -103,6 +103,12 @@ class Config(setting.Settings):
           f' found {self.split_in_words}. Use `personal` adapter.'
       )
     self._check_onboarding()
+    gate, validation = self.evaluation.gate, self.evaluation.validation
+    if gate and validation and gate != validation:
+      raise errors.SettingsError(
+          'Expected the same share in `gate` and `validation`, which hold out'
+          f' the same examples, found {gate:g} and {validation:g}.'
+      )
 
   def _expand_alias(self) -> None:
     """Replaces a name from the literature by what it stands for."""

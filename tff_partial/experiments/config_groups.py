@@ -186,11 +186,22 @@ class Evaluation(setting.Settings):
       " --onboarding=mean; the mean of one is that client's own.",
       least=1,
   )
+  validation: float = setting.field(
+      0.0,
+      "Share of every client's training examples to hold out; learning curves"
+      ' come from them, and test examples are read once, at the end. 0 holds'
+      ' out none, and curves come from test examples. --tune chooses by these'
+      ' examples; its default is 0.2.',
+      least=0,
+      below=1,
+      common=True,
+  )
   gate: float = setting.field(
       0.0,
       "Share of every client's training examples to hold out; each client keeps"
       ' the model without personalization unless these examples favor the'
-      ' personalized one. 0 turns the gate off.',
+      ' personalized one. With --validation it has the same examples, and the'
+      ' two must be equal. 0 turns the gate off.',
       least=0,
       below=1,
   )

@@ -35,7 +35,7 @@ class OpenRun:
   def population(self) -> evaluation.Population:
     return evaluation.Population(
         train=self.plan.train_clients,
-        test=self.plan.task.test,
+        test=self.plan.test,
         participated=self.models.participated,
         trained_earlier=self.earlier.__contains__,
     )
@@ -65,6 +65,8 @@ def open_run(
     init_from: Optional[str],
     sharding: dispatcher.Sharding,
     progress: bool,
+    *,
+    read_only: bool = False,
 ) -> Iterator[OpenRun]:
   """Loads what the run starts from, and opens its store.
 
@@ -74,10 +76,13 @@ def open_run(
     init_from: A run's folder or a file with weights; `None` for seeded values.
     sharding: How many clients are computed at a time, and by whom.
     progress: Whether to show progress bars.
+    read_only: Whether nothing will be written to the store.
   """
   start = start_lib.load(plan, init_from)
   with (
-      personal_store.PersonalStore(start.personal, str(folder)) as store,
+      personal_store.PersonalStore(
+          start.personal, str(folder), read_only=read_only
+      ) as store,
       earlier_clients.EarlierClients(folder) as earlier,
   ):
     models = tested_models_lib.TestedModels(plan, start, store)

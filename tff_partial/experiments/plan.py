@@ -15,13 +15,13 @@ import tensorflow_federated as tff
 
 from tff_partial import errors
 from tff_partial.evaluation import evaluation
-from tff_partial.evaluation import gate
 from tff_partial.experiments import config as config_lib
 from tff_partial.experiments import origin
 from tff_partial.experiments import parts
 from tff_partial.experiments import task as task_lib
 from tff_partial.learning import algorithms
 from tff_partial.learning import clients as clients_lib
+from tff_partial.learning import hold_out
 from tff_partial.learning import local_update
 from tff_partial.learning import partial_model
 from tff_partial.learning import partition
@@ -42,11 +42,15 @@ class Plan:
     model_fn: Makes the models that the algorithm trains.
     variables: Those of the model, labelled by the split.
     train_clients: All clients with the examples that may train a model.
-    held_out: The same clients with the examples that the gate keeps back.
+    held_out: The same clients with the examples that are kept back for
+      validation or the gate, if any are.
+    test: The examples that models are evaluated on at the end: test examples,
+      or those held out for validation if the run is one of a search.
     unseen: The clients that are kept out of training.
     sampler: Draws the cohorts; `None` if clients train without a server.
     evaluated: The clients that are evaluated at the end.
     curve_clients: Those that are evaluated while training.
+    on_validation: Whether `test` has the examples held out for validation.
     finetuning: Phases before the last evaluation, if there are any.
     reconstruction: Phases that make personal variables from a client's data.
     newcomer_finetuning: Fine-tuning of a client that never trained.
@@ -62,6 +66,7 @@ class Plan:
   variables: Sequence[partition.VariableInfo]
   train_clients: clients_lib.Clients
   held_out: Optional[clients_lib.Clients]
+  test: clients_lib.Clients
   unseen: frozenset[str]
   sampler: Optional[sampler_lib.UniformSampler]
   evaluated: Sequence[str]
@@ -70,12 +75,22 @@ class Plan:
   reconstruction: algorithms.Algorithm
   newcomer_finetuning: algorithms.Algorithm
   pretraining: Optional['Plan']
-  generation: int
+  generation: int = 0
+  on_validation: bool = False
 
   @property
   def settings(self) -> dict[str, Any]:
     """What results depend on, by the names of the flags."""
-    return {**self.task.settings, **self.config.settings}
+    where = {'evaluated_on': 'validation'} if self.on_validation else {}
+    return {**self.task.settings, **self.config.settings, **where}
+
+  @property
+  def curve_examples(self) -> clients_lib.Clients:
+    """The examples that learning curves come from."""
+    if self.config.evaluation.validation:
+      assert self.held_out is not None
+      return self.held_out
+    return self.test
 
   @property
   def starts_from_model(self) -> bool:
@@ -127,12 +142,20 @@ class Plan:
     return {}
 
 
-def build(task: task_lib.Task, config: config_lib.Config) -> Plan:
+def build(
+    task: task_lib.Task,
+    config: config_lib.Config,
+    *,
+    on_validation: bool = False,
+) -> Plan:
   """Makes a plan, and by that checks that everything goes together.
 
   Args:
     task: What is learned, and from whom.
     config: How.
+    on_validation: Whether models are evaluated on the examples held out for
+      validation also at the end, so that no test example is read. Clients that
+      are kept out of training are then not evaluated.
 
   Returns:
     The plan, with that of the pretraining in it.
@@ -153,7 +176,17 @@ def build(task: task_lib.Task, config: config_lib.Config) -> Plan:
         seed=config.seed,
         stream=_stream(generation),
     )
-  everyone = task.test.client_ids
+  test = task.test
+  everyone: Sequence[str] = test.client_ids
+  curve_ids = everyone
+  if config.evaluation.validation:
+    curve_ids = clients_lib.ExcludingClients(train_clients, unseen).client_ids
+  if on_validation:
+    if held_out is None or not config.evaluation.validation:
+      raise errors.SettingsError(
+          'Expected `validation` above 0 to evaluate on, found 0.'
+      )
+    test, everyone = held_out, list(curve_ids)
   finetuning = None
   if config.num_finetune_epochs:
     finetuning = parts.build_finetuning(config, config.num_finetune_epochs)
@@ -169,11 +202,12 @@ def build(task: task_lib.Task, config: config_lib.Config) -> Plan:
       variables=partial_model.describe(model_fn),
       train_clients=train_clients,
       held_out=held_out,
+      test=test,
       unseen=unseen,
       sampler=sampler,
-      evaluated=_evaluated(task, config, unseen),
+      evaluated=_evaluated(everyone, config, unseen),
       curve_clients=_sample(
-          everyone, min(_CURVE_CLIENTS, len(everyone)), config, 'curve'
+          curve_ids, min(_CURVE_CLIENTS, len(curve_ids)), config, 'curve'
       ),
       finetuning=finetuning,
       reconstruction=parts.build_finetuning(config, config.num_personal_epochs),
@@ -182,6 +216,7 @@ def build(task: task_lib.Task, config: config_lib.Config) -> Plan:
       ),
       pretraining=pretraining,
       generation=generation,
+      on_validation=on_validation,
   )
 
 
@@ -232,24 +267,24 @@ def _unseen(task: task_lib.Task, config: config_lib.Config) -> frozenset[str]:
 def _divide(
     task: task_lib.Task, config: config_lib.Config
 ) -> tuple[clients_lib.Clients, Optional[clients_lib.Clients]]:
-  """Training examples, and those that the gate holds out, if it is on."""
-  if not config.evaluation.gate:
+  """Training examples, and those held out for validation or the gate."""
+  share = config.evaluation.validation or config.evaluation.gate
+  if not share:
     return task.train, None
   view = functools.partial(
-      gate.HoldOutView,
+      hold_out.HoldOutView,
       task.train,
       task.client_examples.take,
-      share=config.evaluation.gate,
+      share=share,
       seed=config.seed,
   )
   return view(held_out=False), view(held_out=True)
 
 
 def _evaluated(
-    task: task_lib.Task, config: config_lib.Config, unseen: frozenset[str]
+    everyone: Sequence[str], config: config_lib.Config, unseen: frozenset[str]
 ) -> Sequence[str]:
   """All clients, or a sample and those that are kept out of training."""
-  everyone = task.test.client_ids
   if not config.evaluation.eval_clients:
     return everyone
   sample = _sample(everyone, config.evaluation.eval_clients, config, 'test')

@@ -209,6 +209,9 @@ def _create_evaluation_fn(current: open_run.OpenRun) -> training.EvaluationFn:
     table = current.evaluate(
         {name: models[name] for name in names},
         current.plan.curve_clients,
+        population=dataclasses.replace(
+            current.population, test=current.plan.curve_examples
+        ),
         progress=False,
     )
     return {
@@ -236,13 +239,13 @@ def _evaluate(
         table,
         plan.task.metric.name,
         train=plan.train_clients,
-        test=plan.task.test,
+        test=plan.test,
         labels_fn=plan.task.labels_fn,
         baseline=plan.baseline,
     )
-  if plan.held_out is None or not plan.config.method.personalizes:
+  if not (plan.config.evaluation.gate and plan.config.method.personalizes):
     return table, None
-  takes = _choose_by_gate(current, models, table.client_ids)
+  takes = choose_by_gate(current, models, table.client_ids)
   kept_shared = len(table.client_ids) - len(takes)
   gated = gate.add(
       table, takes, baseline=plan.baseline, candidate=plan.candidate
@@ -262,7 +265,7 @@ def _evaluate(
   }
 
 
-def _choose_by_gate(
+def choose_by_gate(
     current: open_run.OpenRun,
     models: Mapping[str, evaluation.TestedModel],
     client_ids: Sequence[str],
@@ -340,5 +343,6 @@ def _report(
               new_variables=current.start.new,
           ),
           gate=gated,
+          curves_on_validation=bool(plan.config.evaluation.validation),
       ),
   )

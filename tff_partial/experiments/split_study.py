@@ -18,7 +18,6 @@ import tensorflow_federated as tff
 
 from tff_partial import errors
 from tff_partial.evaluation import evaluation
-from tff_partial.evaluation import gate
 from tff_partial.evaluation import regime
 from tff_partial.experiments import config as config_lib
 from tff_partial.experiments import config_groups
@@ -29,6 +28,7 @@ from tff_partial.experiments import start as start_lib
 from tff_partial.experiments import task as task_lib
 from tff_partial.learning import clients as clients_lib
 from tff_partial.learning import examples as examples_lib
+from tff_partial.learning import hold_out
 from tff_partial.runtime import dispatcher
 from tff_partial.training import rehearsal as rehearsal_lib
 from tff_partial.training import sampler as sampler_lib
@@ -100,7 +100,7 @@ class SplitStudy:
 
   def _held_out(self, held_out: bool) -> clients_lib.Clients:
     """Training examples that rehearsals do not see, or all others."""
-    return gate.HoldOutView(
+    return hold_out.HoldOutView(
         clients_lib.ExcludingClients(self.plan.train_clients, self.plan.unseen),
         self.examples.take,
         share=self.settings.regime_held_out,

@@ -15,6 +15,7 @@ from tff_partial.evaluation import metric as metric_lib
 from tff_partial.evaluation import yardstick
 from tff_partial.experiments import task_choice
 from tff_partial.experiments import task_function
+from tff_partial.experiments import usage as usage_lib
 from tff_partial.learning import clients as clients_lib
 from tff_partial.learning import examples as examples_lib
 from tff_partial.learning import partial_model
@@ -40,6 +41,7 @@ class Task:
       an int array [examples] or [examples, positions], in which negative
       numbers are not counted. With it, reports tell how often the client's most
       frequent label would be right. Only for a metric that counts right labels.
+    usage: How people use an exported model; `None` if there is nothing to say.
     demonstration: Whether the data were made for show, so that findings on them
       say nothing about people.
     texts: Files, by name, that say what the model's inputs and outputs mean,
@@ -61,6 +63,7 @@ class Task:
   client_examples: examples_lib.ClientExamples
   metric: metric_lib.Metric
   labels_fn: Optional[yardstick.LabelsFn] = None
+  usage: Optional[usage_lib.Usage] = None
   demonstration: bool = False
   texts: Mapping[str, str] = dataclasses.field(default_factory=dict)
   choices: Mapping[str, Any] = dataclasses.field(default_factory=dict)

@@ -46,6 +46,8 @@ class RunReport:
     lists_clients: Whether to list the clients that are hurt most.
     gate: For a run with a gate, its numbers by name, such as how many clients
       kept the shared model.
+    curves_on_validation: Whether `eval/...` in `history` was measured on
+      examples held out of training, rather than on test examples.
   """
 
   title: str
@@ -60,6 +62,7 @@ class RunReport:
   notes: Sequence[str] = ()
   lists_clients: bool = True
   gate: Optional[Mapping[str, float]] = None
+  curves_on_validation: bool = False
 
   @property
   def query(self) -> findings.ReportQuery:
@@ -126,6 +129,7 @@ def _contents(run_report: RunReport) -> dict[str, Any]:
               for v in run_report.variables
           ],
           'history': run_report.history,
+          'curves_on_validation': run_report.curves_on_validation,
           'settings': run_report.settings,
           'notes': run_report.notes,
           'gate': run_report.gate,

@@ -123,6 +123,8 @@ def train(
   if initial_state is None:
     initial_state = process.initialize()
   version, state = store.restore(initial_state)
+  if version:
+    store.verify()
   save = _Checkpoints(store, settings)
   watch = _Divergence()
   release = _Releases(release_managers)
