@@ -28,8 +28,10 @@ from tff_partial.experiments import usage as usage_lib
 from tff_partial.learning import adapters
 from tff_partial.learning import examples as examples_lib
 from tff_partial.learning import group_norm
+from tff_partial.learning import identity_layers
 from tff_partial.learning import partition
 
+from ..networks import additions as additions_lib
 from ..networks import classification
 from ..networks import resnet
 from . import example
@@ -53,6 +55,8 @@ SPLITS: Mapping[str, partition.Rule] = {
     'output': partition.layers('head'),
     'adapter': partition.matches(r'adapter|^norm\d/'),
     'norm': partition.matches(r'norm\d?/'),
+    'bias': partition.layers('feature_bias'),
+    'input_norm': partition.layers('input_norm'),
 }
 
 
@@ -116,26 +120,32 @@ def create_task(
   )
 
 
-def create_cnn(*, with_adapters: bool) -> tf.keras.Model:
+def create_cnn(
+    *, additions: additions_lib.Additions = additions_lib.NOTHING
+) -> tf.keras.Model:
   """Builds a small network that a laptop trains in minutes.
 
   Args:
-    with_adapters: Whether each convolution is followed by an adapter.
+    additions: Layers that are added; an adapter follows each convolution.
 
   Returns:
     A model from images, float32 [batch, 28, 28, 1], to logits [batch, 62].
   """
   inputs = tf.keras.Input((*_SHAPE, 1))
   x = inputs
+  if additions.input_norm:
+    x = identity_layers.InputNorm(name='input_norm')(x)
   for i, channels in ((1, 16), (2, 32)):
     x = tf.keras.layers.Conv2D(channels, 3, use_bias=False, name=f'conv{i}')(x)
-    if with_adapters:
+    if additions.adapters:
       x = adapters.ConvAdapter(8, name=f'adapter{i}')(x)
     x = group_norm.GroupNorm(8, epsilon=1e-5, name=f'norm{i}')(x)
     x = tf.keras.layers.ReLU()(x)
     x = tf.keras.layers.MaxPool2D()(x)
   x = tf.keras.layers.Flatten()(x)
   x = tf.keras.layers.Dense(128, activation='relu', name='dense')(x)
+  if additions.feature_bias:
+    x = identity_layers.FeatureBias(name='feature_bias')(x)
   outputs = tf.keras.layers.Dense(NUM_CLASSES, name='head')(x)
   return tf.keras.Model(inputs, outputs)
 

@@ -10,6 +10,8 @@ import tensorflow as tf
 from tff_partial.learning import partial_model
 from tff_partial.learning import partition
 
+from . import additions as additions_lib
+
 
 def create_model_fn(
     build: Callable[..., tf.keras.Model],
@@ -19,11 +21,11 @@ def create_model_fn(
 ) -> partial_model.ModelFn:
   """Returns a function that makes the models of a split.
 
-  Only models of splits with 'adapter' in their names have adapters.
+  Models of some splits have more layers than others (`additions.py`).
 
   Args:
-    build: Makes a Keras model from inputs to logits; its argument
-      `with_adapters` says whether it has adapters.
+    build: Makes a Keras model from inputs to logits; its argument `additions`
+      says which layers are added.
     input_shape: The shape of one input: (height, width, channels) of an image.
     splits: The task's rules by name.
     split: A name of `splits`, or any that all tasks have.
@@ -33,7 +35,7 @@ def create_model_fn(
   """
   rule = partition.rule_by_name(split, splits)
   return lambda: partial_model.PartialModel(
-      build(with_adapters='adapter' in split),
+      build(additions=additions_lib.of_split(split)),
       rule,
       loss_fn=lambda labels, logits: tf.reduce_mean(
           _cross_entropy(labels, logits)

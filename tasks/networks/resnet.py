@@ -1,6 +1,6 @@
 # Copyright 2026 The tff-partial Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""Residual networks with group norm, with or without adapters.
+"""Residual networks with group norm, and what splits add to them.
 
 ResNet-18 is the network of the paper's two image tasks [1, Section 4]. Group
 norm (8, 8, 16, 32 groups in the four stages) replaces batch norm, since
@@ -16,7 +16,10 @@ import tensorflow as tf
 
 from tff_partial.learning import adapters
 from tff_partial.learning import group_norm
+from tff_partial.learning import identity_layers
 from tff_partial.learning import partition
+
+from . import additions as additions_lib
 
 # (channels, groups) of a stage.
 _RESNET18 = ((64, 8), (128, 8), (256, 16), (512, 32))
@@ -31,6 +34,8 @@ SPLITS: Mapping[str, partition.Rule] = {
         r'adapter|^stem_norm/|^stage\d_block\d_norm\d/'
     ),
     'norm': partition.matches(r'norm\d?/|_norm/'),
+    'bias': partition.layers('feature_bias'),
+    'input_norm': partition.layers('input_norm'),
 }
 
 
@@ -39,7 +44,7 @@ def create_resnet18(
     num_classes: int,
     *,
     small_stem: bool,
-    with_adapters: bool,
+    additions: additions_lib.Additions = additions_lib.NOTHING,
 ) -> tf.keras.Model:
   """Builds the network from images to logits.
 
@@ -48,10 +53,10 @@ def create_resnet18(
     num_classes: The number of logits.
     small_stem: Whether, for small images, a 3x3 convolution with stride 1
       replaces the 7x7 convolution with stride 2 and the max pooling.
-    with_adapters: Whether each 3x3 convolution is followed by an adapter.
+    additions: Layers that are added; an adapter follows each 3x3 convolution.
   """
   return _create_resnet(
-      input_shape, num_classes, _RESNET18, 2, small_stem, with_adapters
+      input_shape, num_classes, _RESNET18, 2, small_stem, additions
   )
 
 
@@ -60,11 +65,11 @@ def create_resnet8(
     num_classes: int,
     *,
     small_stem: bool,
-    with_adapters: bool,
+    additions: additions_lib.Additions = additions_lib.NOTHING,
 ) -> tf.keras.Model:
   """Builds a network of three blocks; see `create_resnet18` for arguments."""
   return _create_resnet(
-      input_shape, num_classes, _RESNET8, 1, small_stem, with_adapters
+      input_shape, num_classes, _RESNET8, 1, small_stem, additions
   )
 
 
@@ -74,13 +79,15 @@ def _create_resnet(
     stages: Sequence[tuple[int, int]],
     blocks_per_stage: int,
     small_stem: bool,
-    with_adapters: bool,
+    additions: additions_lib.Additions,
 ) -> tf.keras.Model:
   """Builds a stem, stages of blocks, an average and a head."""
-  inputs = tf.keras.Input(input_shape)
+  inputs = x = tf.keras.Input(input_shape)
+  if additions.input_norm:
+    x = identity_layers.InputNorm(name='input_norm')(x)
   size, stride = (3, 1) if small_stem else (7, 2)
   channels, groups = stages[0]
-  x = _conv(channels, size, stride, 'stem_conv')(inputs)
+  x = _conv(channels, size, stride, 'stem_conv')(x)
   x = tf.keras.layers.ReLU()(_norm(groups, 'stem_norm')(x))
   if not small_stem:
     x = tf.keras.layers.MaxPool2D(3, 2, padding='same')(x)
@@ -88,18 +95,20 @@ def _create_resnet(
     for block in range(blocks_per_stage):
       stride = 2 if stage > 0 and block == 0 else 1
       name = f'stage{stage}_block{block}'
-      x = _block(x, channels, groups, stride, name, with_adapters)
+      x = _block(x, channels, groups, stride, name, additions)
   x = tf.keras.layers.GlobalAveragePooling2D()(x)
+  if additions.feature_bias:
+    x = identity_layers.FeatureBias(name='feature_bias')(x)
   outputs = tf.keras.layers.Dense(num_classes, name='head')(x)
   return tf.keras.Model(inputs, outputs)
 
 
-def _block(x, channels, groups, stride, name, with_adapters):
+def _block(x, channels, groups, stride, name, additions):
   """Applies two 3x3 convolutions and a shortcut."""
   shortcut = x
   for i, s in ((1, stride), (2, 1)):
     x = _conv(channels, 3, s, f'{name}_conv{i}')(x)
-    if with_adapters:
+    if additions.adapters:
       x = adapters.ConvAdapter(groups, name=f'{name}_adapter{i}')(x)
     x = _norm(groups, f'{name}_norm{i}')(x)
     if i == 1:

@@ -18,8 +18,10 @@ import dataclasses
 import numpy as np
 import tensorflow as tf
 
+from tff_partial.learning import identity_layers
 from tff_partial.learning import partition
 
+from ..networks import additions as additions_lib
 from ..networks import transformer
 
 _KERNEL = 5  # Frames that a convolution sees, an odd number.
@@ -64,11 +66,17 @@ def splits(size: Size) -> Mapping[str, partition.Rule]:
       'output': partition.layers(f'block{size.num_blocks - 1}', 'norm', 'head'),
       'adapter': partition.matches(r'/adapter\d/|(^|/)norm\d?/'),
       'norm': partition.matches(r'(^|/)norm\d?/'),
+      'bias': partition.layers('feature_bias'),
+      'input_norm': partition.layers('input_norm'),
   }
 
 
 def create_encoder(
-    num_features: int, num_classes: int, size: Size, *, with_adapters: bool
+    num_features: int,
+    num_classes: int,
+    size: Size,
+    *,
+    additions: additions_lib.Additions = additions_lib.NOTHING,
 ) -> tf.keras.Model:
   """Builds the network.
 
@@ -76,7 +84,7 @@ def create_encoder(
     num_features: Features per input frame.
     num_classes: Logits per output frame.
     size: The size of the network.
-    with_adapters: Whether the blocks have adapters.
+    additions: Layers that are added; the blocks have the adapters.
 
   Returns:
     A model from `{'features': float32 [batch, frames, num_features],
@@ -87,8 +95,11 @@ def create_encoder(
       'features': tf.keras.Input([None, num_features]),
       'num_frames': tf.keras.Input([], dtype=tf.int32),
   }
+  x = inputs['features']
+  if additions.input_norm:
+    x = FrameNorm(name='input_norm')(x, inputs['num_frames'])
   x, mask, length = Subsampling(size.width, name='subsampling')(
-      inputs['features'], inputs['num_frames']
+      x, inputs['num_frames']
   )
   for i in range(size.num_blocks):
     x = transformer.TransformerBlock(
@@ -96,13 +107,25 @@ def create_encoder(
         feedforward_width=size.feedforward_width,
         causal=False,
         norm_first=True,
-        adapter_width=size.adapter_width if with_adapters else None,
+        adapter_width=size.adapter_width if additions.adapters else None,
         init_stddev=size.width**-0.5,
         name=f'block{i}',
     )(x, padding_mask=mask)
   x = tf.keras.layers.LayerNormalization(epsilon=1e-5, name='norm')(x)
+  if additions.feature_bias:
+    x = identity_layers.FeatureBias(name='feature_bias')(x)
   logits = tf.keras.layers.Dense(num_classes, name='head')(x)
   return tf.keras.Model(inputs, {'logits': logits, 'num_frames': length})
+
+
+@tf.keras.saving.register_keras_serializable('tff_partial')
+class FrameNorm(identity_layers.InputNorm):
+  """A scale and an offset for each feature, of all frames but padding."""
+
+  def call(self, features, num_frames):
+    mask = tf.sequence_mask(num_frames, tf.shape(features)[1])
+    real = tf.expand_dims(tf.cast(mask, features.dtype), -1)
+    return super().call(features) * real
 
 
 @tf.keras.saving.register_keras_serializable('tff_partial')

@@ -34,6 +34,7 @@ from tff_partial.learning import examples as examples_lib
 from tff_partial.learning import partial_model
 from tff_partial.learning import partition
 
+from ..networks import additions as additions_lib
 from . import ctc
 from . import encoder as encoder_lib
 from . import example
@@ -233,7 +234,7 @@ def create_model_fn(
 ) -> partial_model.ModelFn:
   """Returns a function that makes the models of a split.
 
-  Only models of the split 'adapter' have adapters.
+  Models of some splits have more layers than others (`additions.py`).
 
   Args:
     num_features: Features per frame.
@@ -250,7 +251,7 @@ def create_model_fn(
           num_features,
           ctc.NUM_CLASSES,
           size,
-          with_adapters='adapter' in split,
+          additions=additions_lib.of_split(split),
       ),
       rule,
       loss_fn=lambda labels, outputs: tf.math.divide_no_nan(

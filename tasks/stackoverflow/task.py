@@ -11,8 +11,8 @@ Stack Overflow, later ones.
 
 The split 'input' makes the first block personal, 'output' the last one, and
 'adapter' the layer norms and two bottlenecks per block, of width 16 (or 64, in
-'adapter64'). The embedding, which is also the matrix of the softmax, stays
-shared.
+'adapter64'). In 'bias', a vector is added in front of the softmax. The
+embedding, which is also the matrix of the softmax, stays shared.
 
 [1] Pillutla et al. ICML 2022. https://arxiv.org/abs/2204.03809
 """
@@ -34,9 +34,11 @@ from tff_partial.evaluation import metric as metric_lib
 from tff_partial.experiments import task
 from tff_partial.experiments import usage as usage_lib
 from tff_partial.learning import examples as examples_lib
+from tff_partial.learning import identity_layers
 from tff_partial.learning import partial_model
 from tff_partial.learning import partition
 
+from ..networks import additions as additions_lib
 from ..networks import transformer
 from . import docstrings
 from . import example
@@ -73,6 +75,7 @@ class Size:
         'adapter': adapter,
         'adapter64': adapter,
         'norm': partition.matches(r'/norm\d/'),
+        'bias': partition.layers('feature_bias'),
     }
 
 
@@ -153,7 +156,11 @@ def create_task(
 
 
 def create_transformer(
-    size: Size, vocabulary_size: int, *, adapter_width: Optional[int] = None
+    size: Size,
+    vocabulary_size: int,
+    *,
+    adapter_width: Optional[int] = None,
+    feature_bias: bool = False,
 ) -> tf.keras.Model:
   """Builds the network from tokens to logits.
 
@@ -165,6 +172,7 @@ def create_transformer(
     size: The size of the network.
     vocabulary_size: The number of tokens.
     adapter_width: Bottleneck width of the adapters; `None` means no adapters.
+    feature_bias: Whether a vector is added to the last block's outputs.
   """
   tokens = tf.keras.Input([None], dtype=tf.int32)
   words = TiedEmbedding(vocabulary_size, size.width, name='words')
@@ -179,6 +187,8 @@ def create_transformer(
         name=f'block_{i}',
     )(x)
   real = tf.boolean_mask(x, tf.not_equal(tokens, vocabulary_lib.PADDING))
+  if feature_bias:
+    real = identity_layers.FeatureBias(name='feature_bias')(real)
   return tf.keras.Model(tokens, words(real, reverse=True))
 
 
@@ -223,7 +233,7 @@ def create_model_fn(
 ) -> partial_model.ModelFn:
   """Returns a function that makes the models of a split.
 
-  Only models of the splits 'adapter' and 'adapter64' have adapters.
+  Models of some splits have more layers than others (`additions.py`).
 
   Args:
     size: The size of the network.
@@ -234,11 +244,17 @@ def create_model_fn(
     errors.SettingsError: If there is no such split.
   """
   rule = partition.rule_by_name(split, size.splits)
+  additions = additions_lib.of_split(split)
   adapter_width = None
-  if 'adapter' in split:
+  if additions.adapters:
     adapter_width = 64 if split == 'adapter64' else 16
   return lambda: partial_model.PartialModel(
-      create_transformer(size, vocabulary.size, adapter_width=adapter_width),
+      create_transformer(
+          size,
+          vocabulary.size,
+          adapter_width=adapter_width,
+          feature_bias=additions.feature_bias,
+      ),
       rule,
       loss_fn=lambda y, logits: tf.reduce_mean(_cross_entropy(y, logits)),
       metric_fns=metric_fns(vocabulary),

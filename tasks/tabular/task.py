@@ -25,8 +25,10 @@ from tff_partial.experiments import task
 from tff_partial.experiments import usage as usage_lib
 from tff_partial.learning import adapters
 from tff_partial.learning import examples as examples_lib
+from tff_partial.learning import identity_layers
 from tff_partial.learning import partition
 
+from ..networks import additions as additions_lib
 from ..networks import classification
 from . import columns as columns_lib
 from . import example
@@ -35,6 +37,8 @@ SPLITS: Mapping[str, partition.Rule] = {
     'input': partition.layers('dense1'),
     'output': partition.layers('head'),
     'adapter': partition.matches('adapter'),
+    'bias': partition.layers('feature_bias'),
+    'input_norm': partition.layers('input_norm'),
 }
 _MODELS = {'mlp': 64}  # Units of each hidden layer.
 _VERSION = 1  # Must be raised with any change to the made-up data.
@@ -131,7 +135,11 @@ def _usage(
 
 
 def create_mlp(
-    num_inputs: int, num_classes: int, units: int, *, with_adapters: bool
+    num_inputs: int,
+    num_classes: int,
+    units: int,
+    *,
+    additions: additions_lib.Additions = additions_lib.NOTHING,
 ) -> tf.keras.Model:
   """Builds a perceptron with two hidden layers.
 
@@ -139,17 +147,21 @@ def create_mlp(
     num_inputs: The number of inputs.
     num_classes: The number of classes.
     units: Units of each hidden layer.
-    with_adapters: Whether each hidden layer is followed by an adapter.
+    additions: Layers that are added; an adapter follows each hidden layer.
 
   Returns:
     A model from float32 [batch, inputs] to logits [batch, classes].
   """
   inputs = tf.keras.Input((num_inputs,))
   x = inputs
+  if additions.input_norm:
+    x = identity_layers.InputNorm(name='input_norm')(x)
   for i in (1, 2):
     x = tf.keras.layers.Dense(units, activation='relu', name=f'dense{i}')(x)
-    if with_adapters:
+    if additions.adapters:
       x = adapters.BottleneckAdapter(units // 4, name=f'adapter{i}')(x)
+  if additions.feature_bias:
+    x = identity_layers.FeatureBias(name='feature_bias')(x)
   outputs = tf.keras.layers.Dense(num_classes, name='head')(x)
   return tf.keras.Model(inputs, outputs)
 

@@ -17,6 +17,7 @@ from tests.helpers import toy
 from tff_partial.experiments import export_forms
 from tff_partial.learning import adapters
 from tff_partial.learning import group_norm
+from tff_partial.learning import identity_layers
 from tff_partial.learning import partial_model
 from tff_partial.learning import partition
 
@@ -74,12 +75,14 @@ def _two_inputs():
 
 def _images():
   inputs = tf.keras.Input([6, 6, 4])
-  x = adapters.ConvAdapter(2, name='adapter')(inputs)
+  x = identity_layers.InputNorm(name='input_norm')(inputs)
+  x = adapters.ConvAdapter(2, name='adapter')(x)
   x = group_norm.GroupNorm(2, epsilon=1e-5, name='norm')(x)
   x = _L.BatchNormalization()(_L.Conv2D(8, 3)(x))
   x = adapters.BottleneckAdapter(3, name='bottleneck')(
       _L.GlobalAveragePooling2D()(x)
   )
+  x = identity_layers.FeatureBias(name='feature_bias')(x)
   return tf.keras.Model(inputs, _L.Dense(3, name='head')(x))
 
 

@@ -17,6 +17,7 @@ import numpy as np
 import safetensors.numpy
 import tensorflow as tf
 
+from tasks.networks import additions as additions_lib
 from tasks.networks import resnet
 from tests.helpers import keras3
 from tff_partial import errors
@@ -71,9 +72,9 @@ def _described(model):
   ).variables
 
 
-def _model(num_classes=3, with_adapters=False):
+def _model(num_classes=3, additions=additions_lib.NOTHING):
   return resnet.create_resnet8(
-      (16, 16, 3), num_classes, small_stem=True, with_adapters=with_adapters
+      (16, 16, 3), num_classes, small_stem=True, additions=additions
   )
 
 
@@ -167,7 +168,7 @@ class PretrainedTest(parameterized.TestCase):
 
   @parameterized.parameters('model.keras', 'model.h5', 'weights.h5')
   def test_keras_files(self, name):
-    model = _model(with_adapters=True)
+    model = _model(additions=additions_lib.Additions(adapters=True))
     if name == 'weights.h5':
       model.save_weights(self.path(name))
     else:
@@ -347,9 +348,7 @@ class PretrainedTest(parameterized.TestCase):
         for name, shape in shapes.items()
     }
     safetensors.numpy.save_file(values, self.path('resnet18.safetensors'))
-    model = resnet.create_resnet18(
-        (32, 32, 3), 10, small_stem=False, with_adapters=False
-    )
+    model = resnet.create_resnet18((32, 32, 3), 10, small_stem=False)
     variables = _variables(_values(model))
     found = pretrained.load(self.path('resnet18.safetensors'), variables)
     self.assertContainsSubset({v.path for v in variables}, set(found))

@@ -10,25 +10,30 @@ from absl.testing import parameterized
 import numpy as np
 import tensorflow as tf
 
+from tasks.networks import additions as additions_lib
 from tasks.networks import resnet
 from tff_partial.learning import partition
 
 
+def _additions(with_adapters):
+  return additions_lib.Additions(adapters=with_adapters)
+
+
 def create_emnist(with_adapters):
   return resnet.create_resnet18(
-      (28, 28, 1), 62, small_stem=True, with_adapters=with_adapters
+      (28, 28, 1), 62, small_stem=True, additions=_additions(with_adapters)
   )
 
 
 def create_landmarks(with_adapters):
   return resnet.create_resnet18(
-      (224, 224, 3), 2028, small_stem=False, with_adapters=with_adapters
+      (224, 224, 3), 2028, small_stem=False, additions=_additions(with_adapters)
   )
 
 
 def create_small(with_adapters):
   return resnet.create_resnet8(
-      (12, 12, 1), 5, small_stem=True, with_adapters=with_adapters
+      (12, 12, 1), 5, small_stem=True, additions=_additions(with_adapters)
   )
 
 

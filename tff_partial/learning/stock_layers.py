@@ -3,14 +3,15 @@
 """Models of Keras's own layers alone, which load where this package is not.
 
 A layer that Keras does not have can say what it consists of: its method
-`to_stock()` returns a new layer, or a model, that computes the same from the
-same variables in the same order.
+`to_stock()` returns a new layer, or a model, that computes the same. It has the
+same variables in the same order, unless `stock_weights()` returns their values.
 """
 
 from collections.abc import Collection, Iterator
 import json
 from typing import Any
 
+import numpy as np
 import tensorflow as tf
 
 # How Keras writes arguments that are neither objects nor functions.
@@ -29,7 +30,7 @@ def replace(model: tf.keras.Model) -> tf.keras.Model:
   if not any(hasattr(layer, 'to_stock') for layer in model.submodules):
     return model
   clone = type(model).from_config(_stock_config(model))
-  clone.set_weights(model.get_weights())
+  clone.set_weights(_stock_weights(model))
   return clone
 
 
@@ -100,6 +101,18 @@ def _stock_config(model: tf.keras.Model) -> dict[str, Any]:
       entry['config'] = _stock_config(layer)
   renumber(config, models, 1)
   return config
+
+
+def _stock_weights(model: tf.keras.Model) -> list[np.ndarray]:
+  values = []
+  for layer in model.layers:
+    if hasattr(layer, 'stock_weights'):
+      values += layer.stock_weights()
+    elif isinstance(layer, tf.keras.Model):
+      values += _stock_weights(layer)
+    else:
+      values += layer.get_weights()
+  return values
 
 
 def _objects(config: Any) -> Iterator[dict[str, Any]]:

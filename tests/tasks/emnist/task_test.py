@@ -13,6 +13,7 @@ import numpy as np
 import tensorflow as tf
 
 from tasks.emnist import task as emnist
+from tasks.networks import additions as additions_lib
 from tests.helpers import emnist_data
 from tests.helpers import toy
 from tff_partial.data import sql_writer
@@ -43,6 +44,8 @@ class EmnistTest(parameterized.TestCase):
       ('cnn', 'input', 115_374, 144 + 2 * 16),
       ('cnn', 'output', 115_374, 129 * 62),
       ('cnn', 'norm', 115_374, 96),
+      ('cnn', 'bias', 115_374 + 128, 128),
+      ('cnn', 'bias+input_norm', 115_374 + 130, 130),
       # For c of 16 and 32: c * c and two norms of 2 c.
       ('cnn', 'adapter', 115_374 + 1376, 256 + 64 + 1024 + 128),
   )
@@ -51,7 +54,9 @@ class EmnistTest(parameterized.TestCase):
     self.assertEqual(sum(v.size for v in variables), total)
     self.assertEqual(sum(v.size for v in variables if v.personal), personal)
 
-  @parameterized.parameters('input', 'output', 'adapter', 'norm', 'regex:dense')
+  @parameterized.parameters(
+      'input', 'output', 'adapter', 'norm', 'bias+input_norm', 'regex:dense'
+  )
   def test_a_phase_changes_exactly_the_variables_of_its_group(self, split):
     task = self.create()
     data = task.client_examples.value(
@@ -104,8 +109,10 @@ class EmnistTest(parameterized.TestCase):
       self.assertGreater(np.abs(new - old).max(), 0)
 
   def test_fresh_adapters_are_the_identity_to_the_last_bit(self):
-    plain = emnist.create_cnn(with_adapters=False)
-    adapted = emnist.create_cnn(with_adapters=True)
+    plain = emnist.create_cnn()
+    adapted = emnist.create_cnn(
+        additions=additions_lib.Additions(adapters=True)
+    )
     paths = adapted.get_weight_paths()
     self.assertLen(paths, len(plain.variables) + 6)
     for path, variable in plain.get_weight_paths().items():

@@ -9,6 +9,7 @@ import tensorflow as tf
 import tensorflow_federated as tff
 
 from benchmarks import padding
+from tasks.networks import additions as additions_lib
 from tasks.speech import ctc
 from tasks.speech import encoder as encoder_lib
 from tasks.speech import task as speech
@@ -50,8 +51,11 @@ class EncoderTest(parameterized.TestCase):
     self.assertEqual(sum(v.size for v in variables if v.personal), personal)
 
   def test_fresh_adapters_change_nothing(self):
-    build = lambda with_adapters: encoder_lib.create_encoder(
-        5, 7, speech_data.TINY, with_adapters=with_adapters
+    build = lambda adapters: encoder_lib.create_encoder(
+        5,
+        7,
+        speech_data.TINY,
+        additions=additions_lib.Additions(adapters=adapters),
     )
     plain, adapted = build(False), build(True)
     values = {p: v for p, v in plain.get_weight_paths().items()}
@@ -66,9 +70,7 @@ class EncoderTest(parameterized.TestCase):
 
   @parameterized.parameters(20, 21, 22, 23)
   def test_padding_changes_nothing(self, frames):
-    model = encoder_lib.create_encoder(
-        5, 7, speech_data.TINY, with_adapters=False
-    )
+    model = encoder_lib.create_encoder(5, 7, speech_data.TINY)
     x = tf.random.stateless_normal([1, frames, 5], [1, 2])
     alone = model({'features': x, 'num_frames': tf.constant([frames])})
     padded = model(

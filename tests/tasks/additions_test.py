@@ -1,0 +1,147 @@
+# Copyright 2026 The tff-partial Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""What splits add to the networks of all tasks."""
+
+import functools
+
+from absl.testing import absltest
+from absl.testing import parameterized
+import numpy as np
+import tensorflow as tf
+
+from tasks.emnist import task as emnist
+from tasks.networks import additions as additions_lib
+from tasks.networks import resnet
+from tasks.speech import encoder
+from tasks.stackoverflow import task as stackoverflow
+from tasks.tabular import task as tabular
+from tests.helpers import speech_data
+from tests.helpers import stackoverflow_data
+from tff_partial.learning import partition
+
+ADDED = additions_lib.Additions(feature_bias=True, input_norm=True)
+BIAS = 'feature_bias/bias'
+NORM = ('input_norm/scale', 'input_norm/offset')
+FEATURES = {
+    'features': np.random.default_rng(0).normal(size=[2, 9, 5]),
+    'num_frames': np.array([9, 9]),
+}
+# Name, what builds the network, its splits, inputs, what `ADDED` adds: of each
+# variable its number of elements.
+NETWORKS = (
+    (
+        'emnist',
+        emnist.create_cnn,
+        emnist.SPLITS,
+        np.ones([2, 28, 28, 1]),
+        {NORM[0]: 1, NORM[1]: 1, BIAS: 128},
+    ),
+    (
+        'landmarks',
+        functools.partial(
+            resnet.create_resnet8, (16, 16, 3), 5, small_stem=False
+        ),
+        resnet.SPLITS,
+        np.ones([2, 16, 16, 3]),
+        {NORM[0]: 3, NORM[1]: 3, BIAS: 64},
+    ),
+    (
+        'tabular',
+        functools.partial(tabular.create_mlp, 4, 2, 8),
+        tabular.SPLITS,
+        np.ones([2, 4]),
+        {NORM[0]: 4, NORM[1]: 4, BIAS: 8},
+    ),
+    (
+        'speech',
+        functools.partial(encoder.create_encoder, 5, 7, speech_data.TINY),
+        encoder.splits(speech_data.TINY),
+        FEATURES,
+        {NORM[0]: 5, NORM[1]: 5, BIAS: speech_data.TINY.width},
+    ),
+)
+
+
+def _by_path(model):
+  return {
+      path.replace('.', '/'): variable
+      for path, variable in model.get_weight_paths().items()
+  }
+
+
+class AdditionsTest(parameterized.TestCase):
+
+  @parameterized.parameters(
+      ('output', additions_lib.NOTHING),
+      ('bias', additions_lib.Additions(feature_bias=True)),
+      ('output+bias', additions_lib.Additions(feature_bias=True)),
+      ('input_norm+adapter', additions_lib.Additions(True, False, True)),
+      # Biases of layers that are there anyway.
+      ('regex:bias', additions_lib.NOTHING),
+      ('input+regex:/bias$', additions_lib.NOTHING),
+      ('regex:feature_bias|head', additions_lib.Additions(feature_bias=True)),
+  )
+  def test_of_split(self, split, expected):
+    self.assertEqual(additions_lib.of_split(split), expected)
+
+  @parameterized.named_parameters(*NETWORKS)
+  def test_networks_compute_what_they_did(self, build, splits, inputs, added):
+    plain, larger = build(), build(additions=ADDED)
+    paths = _by_path(larger)
+    for path, variable in _by_path(plain).items():
+      paths.pop(path).assign(variable)
+    self.assertEqual(
+        {path: v.shape.num_elements() for path, v in paths.items()}, added
+    )
+    tf.nest.map_structure(
+        np.testing.assert_array_equal, plain(inputs), larger(inputs)
+    )
+    rule = partition.rule_by_name('bias+input_norm', splits)
+    self.assertEqual({p for p in _by_path(larger) if rule(p)}, {*added})
+
+  def test_bias_of_text(self):
+    build = functools.partial(
+        stackoverflow.create_transformer,
+        stackoverflow.SIZES['tiny'],
+        stackoverflow_data.ABC.size,
+    )
+    plain, larger = build(), build(feature_bias=True)
+    paths = _by_path(larger)
+    for path, variable in _by_path(plain).items():
+      paths.pop(path).assign(variable)
+    self.assertEqual([*paths], [BIAS])
+    self.assertEqual(paths[BIAS].shape, [64])
+    x = np.array([[5, 1, 2, 3], [5, 3, 0, 0]])
+    np.testing.assert_array_equal(plain(x), larger(x))
+    before = plain(x).numpy()
+    paths[BIAS].assign(np.eye(64)[7])
+    # A softmax that is the transposed embedding: its column 7 is added.
+    embedding = _by_path(larger)['words/embedding'].numpy()
+    np.testing.assert_allclose(larger(x), before + embedding[:, 7], atol=1e-5)
+
+  def test_words_have_no_channels(self):
+    with self.assertRaisesRegex(
+        ValueError, "Expected a split of .*found 'input_norm'"
+    ):
+      stackoverflow.create_model_fn(
+          stackoverflow.SIZES['tiny'], stackoverflow_data.ABC, 'input_norm'
+      )
+
+  def test_padding_of_speech_has_no_offset(self):
+    model = encoder.create_encoder(5, 7, speech_data.TINY, additions=ADDED)
+    model.get_layer('input_norm').offset.assign([9.0] * 5)
+    x = np.random.default_rng(0).normal(size=[1, 6, 5]).astype(np.float32)
+    alone = model({'features': x, 'num_frames': np.array([6])})
+    padded = model(
+        {
+            'features': np.pad(x, [[0, 0], [0, 7], [0, 0]]),
+            'num_frames': np.array([6]),
+        }
+    )
+    np.testing.assert_allclose(
+        padded['logits'][:, :2], alone['logits'], atol=1e-4
+    )
+
+
+if __name__ == '__main__':
+  absltest.main()
