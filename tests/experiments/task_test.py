@@ -99,6 +99,14 @@ class CreateTest(parameterized.TestCase):
     with self.assertRaisesRegex(errors.SettingsError, message):
       self.create(_MODULE, argument)
 
+  def test_arguments_of_registered_tasks_are_kept(self):
+    for arguments in ((), ('image_size=28',)):
+      choice = task_choice.TaskChoice('toy', 'made up', task_arg=arguments)
+      settings = choice.settings({'toy': _MODULE})
+      self.assertEqual(settings.get('task_arg', []), [*arguments])
+      self.assertEqual('task_arg' in settings, bool(arguments))
+      self.assertEqual(task_choice.from_settings(settings), choice)
+
   def test_error_inside_a_module_keeps_its_traceback(self):
     with tempfile.TemporaryDirectory() as folder:
       path = pathlib.Path(folder) / 'needs_more.py'

@@ -53,7 +53,7 @@ class TaskChoice(setting.Settings):
       registered: References by the names of registered tasks.
 
     Returns:
-      Settings by name; for a task from outside also the arguments and the
+      Settings by name, with the arguments; for a task from outside also the
       SHA-256 of its file.
 
     Raises:
@@ -67,6 +67,9 @@ class TaskChoice(setting.Settings):
         'batch_size': self.batch_size,
     }
     if self.task in registered:
+      # Runs without arguments have the settings that they always had.
+      if self.task_arg:
+        found['task_arg'] = list(self.task_arg)
       return found
     return {
         **found,
