@@ -29,6 +29,7 @@ from tff_partial.learning import adapters
 from tff_partial.learning import examples as examples_lib
 from tff_partial.learning import group_norm
 from tff_partial.learning import identity_layers
+from tff_partial.learning import lora as lora_lib
 from tff_partial.learning import partition
 
 from ..networks import additions as additions_lib
@@ -57,11 +58,17 @@ SPLITS: Mapping[str, partition.Rule] = {
     'norm': partition.matches(r'norm\d?/'),
     'bias': partition.layers('feature_bias'),
     'input_norm': partition.layers('input_norm'),
+    **additions_lib.LORA_SPLITS,
 }
 
 
 def create_task(
-    data: str = 'embedded', *, model: str = 'cnn', batch_size: int = 32
+    data: str = 'embedded',
+    *,
+    model: str = 'cnn',
+    batch_size: int = 32,
+    lora_rank: int = 8,
+    lora_targets: str = '.',
 ) -> task.Task:
   """Creates the task.
 
@@ -70,6 +77,9 @@ def create_task(
       EMNIST, or a folder made by `tasks.import_client_data`.
     model: 'cnn', a small network for laptops, or 'resnet18', the paper's.
     batch_size: Examples per gradient step.
+    lora_rank: Rank of the matrices of the splits 'lora' and 'lora_b'.
+    lora_targets: A regular expression, searched for in the paths of dense
+      layers, that says which of them have such matrices.
 
   Raises:
     errors.SettingsError: If the model is unknown.
@@ -100,7 +110,11 @@ def create_task(
       data=opened.description,
       model=description,
       model_fn=functools.partial(
-          classification.create_model_fn, build, (*_SHAPE, 1), splits
+          classification.create_model_fn,
+          build,
+          (*_SHAPE, 1),
+          splits,
+          lora=lora_lib.Lora(lora_rank, lora_targets),
       ),
       splits=splits,
       train=client_data.MappedClients(opened.train, _to_xy),
@@ -143,10 +157,12 @@ def create_cnn(
     x = tf.keras.layers.ReLU()(x)
     x = tf.keras.layers.MaxPool2D()(x)
   x = tf.keras.layers.Flatten()(x)
-  x = tf.keras.layers.Dense(128, activation='relu', name='dense')(x)
+  x = additions.lora.dense(128, path='dense', activation='relu', name='dense')(
+      x
+  )
   if additions.feature_bias:
     x = identity_layers.FeatureBias(name='feature_bias')(x)
-  outputs = tf.keras.layers.Dense(NUM_CLASSES, name='head')(x)
+  outputs = additions.lora.dense(NUM_CLASSES, path='head', name='head')(x)
   return tf.keras.Model(inputs, outputs)
 
 

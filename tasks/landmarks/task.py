@@ -26,6 +26,7 @@ from tff_partial.evaluation import metric as metric_lib
 from tff_partial.experiments import task
 from tff_partial.experiments import usage as usage_lib
 from tff_partial.learning import examples as examples_lib
+from tff_partial.learning import lora as lora_lib
 
 from ..networks import classification
 from ..networks import resnet
@@ -52,6 +53,8 @@ def create_task(
     model: str = 'resnet8',
     batch_size: int = 16,
     image_size: Optional[int] = None,
+    lora_rank: int = 8,
+    lora_targets: str = '.',
 ) -> task.Task:
   """Creates the task.
 
@@ -62,6 +65,9 @@ def create_task(
     batch_size: Examples per gradient step.
     image_size: Pixels on a side of the network's input; by default 56 for
       'resnet8' and 224 for 'resnet18'. Stored photos should be 8/7 of that.
+    lora_rank: Rank of the matrices of the splits 'lora' and 'lora_b'.
+    lora_targets: A regular expression, searched for in the paths of dense
+      layers, that says which of them have such matrices.
 
   Raises:
     errors.SettingsError: If the model is unknown or `image_size` too small.
@@ -103,6 +109,7 @@ def create_task(
           build,
           (image_size, image_size, 3),
           resnet.SPLITS,
+          lora=lora_lib.Lora(lora_rank, lora_targets),
       ),
       splits=resnet.SPLITS,
       train=sql_examples.ClientLocations(opened.train),

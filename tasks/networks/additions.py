@@ -8,6 +8,16 @@ ones computes what it computed without them.
 
 import dataclasses
 
+from tff_partial.learning import lora as lora_lib
+from tff_partial.learning import partition
+
+_MATRICES = partition.matches(r'/lora_[ab]$')
+# The splits that low-rank matrices make possible in every network.
+LORA_SPLITS = {
+    'lora': _MATRICES,
+    'lora_b': partition.matches(r'/lora_b$'),
+}
+
 
 @dataclasses.dataclass(frozen=True)
 class Additions:
@@ -19,26 +29,45 @@ class Additions:
       representation in front of the output layer.
     input_norm: Whether each channel of the input has a scale and an offset, of
       the layer `input_norm`.
+    lora: The dense layers that get low-rank matrices.
   """
 
   adapters: bool = False
   feature_bias: bool = False
   input_norm: bool = False
+  lora: lora_lib.Lora = lora_lib.NONE
 
 
 NOTHING = Additions()
 
 
-def of_split(split: str) -> Additions:
+def of_split(split: str, lora: lora_lib.Lora = lora_lib.DEFAULT) -> Additions:
   """What a split adds: what its names or its regular expression mention.
 
   Args:
     split: As for `partition.rule_by_name`, such as `bias+output`. A regular
       expression mentions layers: `regex:feature_bias|head`.
+    lora: The low-rank matrices of splits that mention `lora`.
   """
   names = split.partition('regex:')[0].split('+')
   return Additions(
       adapters='adapter' in split,
       feature_bias='bias' in names or 'feature_bias' in split,
       input_norm='input_norm' in split,
+      lora=lora if 'lora' in split else lora_lib.NONE,
   )
+
+
+def frozen(split: str, rule: partition.Rule) -> partition.Rule:
+  """What a split never trains.
+
+  In `lora_b`, which is FedSA-LoRA, these are all variables but the low-rank
+  matrices and those that are personal. In other splits, there are none.
+
+  Args:
+    split: As for `partition.rule_by_name`.
+    rule: The rule that it names.
+  """
+  if 'lora_b' not in split.partition('regex:')[0].split('+'):
+    return partition.none
+  return lambda path: not (_MATRICES(path) or rule(path))

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 
 import tensorflow as tf
 
+from tff_partial.learning import lora as lora_lib
 from tff_partial.learning import partial_model
 from tff_partial.learning import partition
 
@@ -18,6 +19,8 @@ def create_model_fn(
     input_shape: tuple[int, ...],
     splits: Mapping[str, partition.Rule],
     split: str,
+    *,
+    lora: lora_lib.Lora = lora_lib.DEFAULT,
 ) -> partial_model.ModelFn:
   """Returns a function that makes the models of a split.
 
@@ -29,13 +32,14 @@ def create_model_fn(
     input_shape: The shape of one input: (height, width, channels) of an image.
     splits: The task's rules by name.
     split: A name of `splits`, or any that all tasks have.
+    lora: The low-rank matrices of the splits that have some.
 
   Raises:
     errors.SettingsError: If there is no such split.
   """
   rule = partition.rule_by_name(split, splits)
   return lambda: partial_model.PartialModel(
-      build(additions=additions_lib.of_split(split)),
+      build(additions=additions_lib.of_split(split, lora)),
       rule,
       loss_fn=lambda labels, logits: tf.reduce_mean(
           _cross_entropy(labels, logits)
@@ -55,6 +59,7 @@ def create_model_fn(
           y=tf.TensorSpec([None], tf.int32),
       ),
       rule_name=split,
+      frozen=additions_lib.frozen(split, rule),
   )
 
 

@@ -36,6 +36,7 @@ SPLITS: Mapping[str, partition.Rule] = {
     'norm': partition.matches(r'norm\d?/|_norm/'),
     'bias': partition.layers('feature_bias'),
     'input_norm': partition.layers('input_norm'),
+    **additions_lib.LORA_SPLITS,
 }
 
 
@@ -99,7 +100,7 @@ def _create_resnet(
   x = tf.keras.layers.GlobalAveragePooling2D()(x)
   if additions.feature_bias:
     x = identity_layers.FeatureBias(name='feature_bias')(x)
-  outputs = tf.keras.layers.Dense(num_classes, name='head')(x)
+  outputs = additions.lora.dense(num_classes, path='head', name='head')(x)
   return tf.keras.Model(inputs, outputs)
 
 

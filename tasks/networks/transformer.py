@@ -3,19 +3,22 @@
 """A transformer block: self-attention and a feed-forward network [1].
 
 With adapters, each of the two sublayers is followed by a bottleneck before its
-output is added to its input, as in [2, Figure 2] and [3].
+output is added to its input, as in [2, Figure 2] and [3]. With
+low-rank matrices, those dense layers have them that are among the targets.
 
 [1] Vaswani et al. NeurIPS 2017. https://arxiv.org/abs/1706.03762
 [2] Pillutla et al. ICML 2022. https://arxiv.org/abs/2204.03809
 [3] Houlsby et al. ICML 2019. https://arxiv.org/abs/1902.00751
 """
 
-from typing import Optional
+import dataclasses
+from typing import Any, Optional
 
 import tensorflow as tf
 
 from tff_partial import errors
 from tff_partial.learning import adapters
+from tff_partial.learning import lora as lora_lib
 
 _MASKED = -1e9  # Added to a score: its weight is exactly 0 in float32.
 
@@ -38,6 +41,7 @@ class TransformerBlock(tf.keras.layers.Layer):
       attention_bias: bool = True,
       adapter_width: Optional[int] = None,
       init_stddev: float = 0.02,
+      lora: Any = lora_lib.NONE,
       **kwargs,
   ):
     """Makes the layer.
@@ -51,6 +55,8 @@ class TransformerBlock(tf.keras.layers.Layer):
       adapter_width: Bottleneck width of the two adapters; `None` means no
         adapters.
       init_stddev: Standard deviation of the initial kernels.
+      lora: Which dense layers have low-rank matrices, as for
+        `lora_lib.from_config`.
       **kwargs: Arguments of every Keras layer, such as `name`.
     """
     super().__init__(**kwargs)
@@ -61,11 +67,14 @@ class TransformerBlock(tf.keras.layers.Layer):
     self._attention_bias = attention_bias
     self._adapter_width = adapter_width
     self._init_stddev = init_stddev
+    self._lora = lora_lib.from_config(lora)
     self.attention = SelfAttention(
         num_heads=num_heads,
         causal=causal,
         use_bias=attention_bias,
         init_stddev=init_stddev,
+        lora=self._lora,
+        path=f'{self.name}/attention',
         name='attention',
     )
 
@@ -76,14 +85,18 @@ class TransformerBlock(tf.keras.layers.Layer):
     norm = lambda name: tf.keras.layers.LayerNormalization(
         epsilon=1e-5, name=name
     )
-    self.feedforward_in = tf.keras.layers.Dense(
+    self.feedforward_in = self._lora.dense(
         self._feedforward_width,
+        path=f'{self.name}/feedforward_in',
         activation='relu',
         kernel_initializer=kernel(),
         name='feedforward_in',
     )
-    self.feedforward_out = tf.keras.layers.Dense(
-        input_shape[-1], kernel_initializer=kernel(), name='feedforward_out'
+    self.feedforward_out = self._lora.dense(
+        input_shape[-1],
+        path=f'{self.name}/feedforward_out',
+        kernel_initializer=kernel(),
+        name='feedforward_out',
     )
     self.norm1, self.norm2 = norm('norm1'), norm('norm2')
     self.adapter1 = self.adapter2 = tf.identity
@@ -120,6 +133,7 @@ class TransformerBlock(tf.keras.layers.Layer):
         'attention_bias': self._attention_bias,
         'adapter_width': self._adapter_width,
         'init_stddev': self._init_stddev,
+        'lora': dataclasses.asdict(self._lora),
     }
 
 
@@ -134,6 +148,8 @@ class SelfAttention(tf.keras.layers.Layer):
       causal: bool,
       use_bias: bool = True,
       init_stddev: float = 0.02,
+      lora: Any = lora_lib.NONE,
+      path: str = 'attention',
       **kwargs,
   ):
     super().__init__(**kwargs)
@@ -141,6 +157,8 @@ class SelfAttention(tf.keras.layers.Layer):
     self._causal = causal
     self._use_bias = use_bias
     self._init_stddev = init_stddev
+    self._lora = lora_lib.from_config(lora)
+    self._path = path
 
   def build(self, input_shape):
     width = input_shape[-1]
@@ -151,8 +169,9 @@ class SelfAttention(tf.keras.layers.Layer):
       )
     self._head_width = width // self._num_heads
     self.query, self.key, self.value, self.out = (
-        tf.keras.layers.Dense(
+        self._lora.dense(
             width,
+            path=f'{self._path}/{name}',
             use_bias=self._use_bias,
             kernel_initializer=tf.keras.initializers.RandomNormal(
                 stddev=self._init_stddev
@@ -191,4 +210,6 @@ class SelfAttention(tf.keras.layers.Layer):
         'causal': self._causal,
         'use_bias': self._use_bias,
         'init_stddev': self._init_stddev,
+        'lora': dataclasses.asdict(self._lora),
+        'path': self._path,
     }

@@ -68,6 +68,7 @@ def splits(size: Size) -> Mapping[str, partition.Rule]:
       'norm': partition.matches(r'(^|/)norm\d?/'),
       'bias': partition.layers('feature_bias'),
       'input_norm': partition.layers('input_norm'),
+      **additions_lib.LORA_SPLITS,
   }
 
 
@@ -109,12 +110,13 @@ def create_encoder(
         norm_first=True,
         adapter_width=size.adapter_width if additions.adapters else None,
         init_stddev=size.width**-0.5,
+        lora=additions.lora,
         name=f'block{i}',
     )(x, padding_mask=mask)
   x = tf.keras.layers.LayerNormalization(epsilon=1e-5, name='norm')(x)
   if additions.feature_bias:
     x = identity_layers.FeatureBias(name='feature_bias')(x)
-  logits = tf.keras.layers.Dense(num_classes, name='head')(x)
+  logits = additions.lora.dense(num_classes, path='head', name='head')(x)
   return tf.keras.Model(inputs, {'logits': logits, 'num_frames': length})
 
 

@@ -31,6 +31,7 @@ from tff_partial.evaluation import metric as metric_lib
 from tff_partial.experiments import task
 from tff_partial.experiments import usage as usage_lib
 from tff_partial.learning import examples as examples_lib
+from tff_partial.learning import lora as lora_lib
 from tff_partial.learning import partial_model
 from tff_partial.learning import partition
 
@@ -62,6 +63,8 @@ def create_task(
     batch_size: int = 4,
     beam_width: int = 1,
     augment: bool = True,
+    lora_rank: int = 8,
+    lora_targets: str = '.',
 ) -> task.Task:
   """Creates the task.
 
@@ -74,6 +77,9 @@ def create_task(
     beam_width: Beam width of decoding; 1 means greedy decoding, more a prefix
       beam search.
     augment: Whether training masks parts of the features.
+    lora_rank: Rank of the matrices of the splits 'lora' and 'lora_b'.
+    lora_targets: A regular expression, searched for in the paths of dense
+      layers, that says which of them have such matrices.
 
   Raises:
     errors.SettingsError: If the model is unknown or `beam_width` below 1.
@@ -97,7 +103,11 @@ def create_task(
       data=opened.description,
       model=f'{description} on {form.description}, CTC',
       model_fn=functools.partial(
-          create_model_fn, form.num_features, size, beam_width=beam_width
+          create_model_fn,
+          form.num_features,
+          size,
+          beam_width=beam_width,
+          lora=lora_lib.Lora(lora_rank, lora_targets),
       ),
       splits=encoder_lib.splits(size),
       train=client_data.MappedClients(opened.train, form.to_xy),
@@ -231,6 +241,7 @@ def create_model_fn(
     split: str,
     *,
     beam_width: int = 1,
+    lora: lora_lib.Lora = lora_lib.DEFAULT,
 ) -> partial_model.ModelFn:
   """Returns a function that makes the models of a split.
 
@@ -241,6 +252,7 @@ def create_model_fn(
     size: The size of the network.
     split: A name of `encoder_lib.splits`, or any that all tasks have.
     beam_width: Beam width of the decoding that counts errors.
+    lora: The low-rank matrices of the splits that have some.
 
   Raises:
     errors.SettingsError: If there is no such split.
@@ -251,7 +263,7 @@ def create_model_fn(
           num_features,
           ctc.NUM_CLASSES,
           size,
-          additions=additions_lib.of_split(split),
+          additions=additions_lib.of_split(split, lora),
       ),
       rule,
       loss_fn=lambda labels, outputs: tf.math.divide_no_nan(
@@ -273,6 +285,7 @@ def create_model_fn(
           ),
       ),
       rule_name=split,
+      frozen=additions_lib.frozen(split, rule),
   )
 
 

@@ -35,6 +35,7 @@ from tff_partial.experiments import task
 from tff_partial.experiments import usage as usage_lib
 from tff_partial.learning import examples as examples_lib
 from tff_partial.learning import identity_layers
+from tff_partial.learning import lora as lora_lib
 from tff_partial.learning import partial_model
 from tff_partial.learning import partition
 
@@ -76,6 +77,7 @@ class Size:
         'adapter64': adapter,
         'norm': partition.matches(r'/norm\d/'),
         'bias': partition.layers('feature_bias'),
+        **additions_lib.LORA_SPLITS,
     }
 
 
@@ -86,7 +88,12 @@ SIZES: Mapping[str, Size] = {
 
 
 def create_task(
-    data: str = 'embedded', *, model: str = DEFAULT_MODEL, batch_size: int = 64
+    data: str = 'embedded',
+    *,
+    model: str = DEFAULT_MODEL,
+    batch_size: int = 64,
+    lora_rank: int = 8,
+    lora_targets: str = '.',
 ) -> task.Task:
   """Creates the task.
 
@@ -95,6 +102,9 @@ def create_task(
       made by `tasks.import_client_data`.
     model: 'tiny', for laptops, or 'mini', the paper's.
     batch_size: Sentences per gradient step.
+    lora_rank: Rank of the matrices of the splits 'lora' and 'lora_b'.
+    lora_targets: A regular expression, searched for in the paths of dense
+      layers, that says which of them have such matrices.
 
   Raises:
     errors.SettingsError: If the model is unknown.
@@ -116,7 +126,12 @@ def create_task(
           f' ({vocabulary.digest})'
       ),
       model=f'transformer of {size.blocks} blocks, width {size.width}',
-      model_fn=functools.partial(create_model_fn, size, vocabulary),
+      model_fn=functools.partial(
+          create_model_fn,
+          size,
+          vocabulary,
+          lora=lora_lib.Lora(lora_rank, lora_targets),
+      ),
       splits=size.splits,
       train=client_data.MappedClients(opened.train, to_tokens),
       test=client_data.MappedClients(opened.test, to_tokens),
@@ -161,6 +176,7 @@ def create_transformer(
     *,
     adapter_width: Optional[int] = None,
     feature_bias: bool = False,
+    lora: lora_lib.Lora = lora_lib.NONE,
 ) -> tf.keras.Model:
   """Builds the network from tokens to logits.
 
@@ -173,6 +189,7 @@ def create_transformer(
     vocabulary_size: The number of tokens.
     adapter_width: Bottleneck width of the adapters; `None` means no adapters.
     feature_bias: Whether a vector is added to the last block's outputs.
+    lora: The dense layers of the blocks that get low-rank matrices.
   """
   tokens = tf.keras.Input([None], dtype=tf.int32)
   words = TiedEmbedding(vocabulary_size, size.width, name='words')
@@ -184,6 +201,7 @@ def create_transformer(
         causal=True,
         attention_bias=False,
         adapter_width=adapter_width,
+        lora=lora,
         name=f'block_{i}',
     )(x)
   real = tf.boolean_mask(x, tf.not_equal(tokens, vocabulary_lib.PADDING))
@@ -229,7 +247,11 @@ class TiedEmbedding(tf.keras.layers.Layer):
 
 
 def create_model_fn(
-    size: Size, vocabulary: vocabulary_lib.Vocabulary, split: str
+    size: Size,
+    vocabulary: vocabulary_lib.Vocabulary,
+    split: str,
+    *,
+    lora: lora_lib.Lora = lora_lib.DEFAULT,
 ) -> partial_model.ModelFn:
   """Returns a function that makes the models of a split.
 
@@ -239,12 +261,13 @@ def create_model_fn(
     size: The size of the network.
     vocabulary: The words, which determine the number of tokens.
     split: A name of `size.splits`, or any that all tasks have.
+    lora: The low-rank matrices of the splits that have some.
 
   Raises:
     errors.SettingsError: If there is no such split.
   """
   rule = partition.rule_by_name(split, size.splits)
-  additions = additions_lib.of_split(split)
+  additions = additions_lib.of_split(split, lora)
   adapter_width = None
   if additions.adapters:
     adapter_width = 64 if split == 'adapter64' else 16
@@ -254,6 +277,7 @@ def create_model_fn(
           vocabulary.size,
           adapter_width=adapter_width,
           feature_bias=additions.feature_bias,
+          lora=additions.lora,
       ),
       rule,
       loss_fn=lambda y, logits: tf.reduce_mean(_cross_entropy(y, logits)),
@@ -263,6 +287,7 @@ def create_model_fn(
           y=tf.TensorSpec([None, None], tf.int32),
       ),
       rule_name=split,
+      frozen=additions_lib.frozen(split, rule),
   )
 
 

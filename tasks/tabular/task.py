@@ -26,6 +26,7 @@ from tff_partial.experiments import usage as usage_lib
 from tff_partial.learning import adapters
 from tff_partial.learning import examples as examples_lib
 from tff_partial.learning import identity_layers
+from tff_partial.learning import lora as lora_lib
 from tff_partial.learning import partition
 
 from ..networks import additions as additions_lib
@@ -39,13 +40,19 @@ SPLITS: Mapping[str, partition.Rule] = {
     'adapter': partition.matches('adapter'),
     'bias': partition.layers('feature_bias'),
     'input_norm': partition.layers('input_norm'),
+    **additions_lib.LORA_SPLITS,
 }
 _MODELS = {'mlp': 64}  # Units of each hidden layer.
 _VERSION = 1  # Must be raised with any change to the made-up data.
 
 
 def create_task(
-    data: str = 'embedded', *, model: str = 'mlp', batch_size: int = 32
+    data: str = 'embedded',
+    *,
+    model: str = 'mlp',
+    batch_size: int = 32,
+    lora_rank: int = 8,
+    lora_targets: str = '.',
 ) -> task.Task:
   """Creates the task.
 
@@ -54,6 +61,9 @@ def create_task(
       tasks.import_client_data table`.
     model: 'mlp', a perceptron with two hidden layers.
     batch_size: Examples per gradient step.
+    lora_rank: Rank of the matrices of the splits 'lora' and 'lora_b'.
+    lora_targets: A regular expression, searched for in the paths of dense
+      layers, that says which of them have such matrices.
 
   Raises:
     errors.SettingsError: If the model is unknown, or the data are 'tff'.
@@ -91,6 +101,7 @@ def create_task(
           ),
           (num_inputs,),
           SPLITS,
+          lora=lora_lib.Lora(lora_rank, lora_targets),
       ),
       splits=SPLITS,
       train=client_data.MappedClients(opened.train, to_xy),
@@ -157,12 +168,14 @@ def create_mlp(
   if additions.input_norm:
     x = identity_layers.InputNorm(name='input_norm')(x)
   for i in (1, 2):
-    x = tf.keras.layers.Dense(units, activation='relu', name=f'dense{i}')(x)
+    x = additions.lora.dense(
+        units, path=f'dense{i}', activation='relu', name=f'dense{i}'
+    )(x)
     if additions.adapters:
       x = adapters.BottleneckAdapter(units // 4, name=f'adapter{i}')(x)
   if additions.feature_bias:
     x = identity_layers.FeatureBias(name='feature_bias')(x)
-  outputs = tf.keras.layers.Dense(num_classes, name='head')(x)
+  outputs = additions.lora.dense(num_classes, path='head', name='head')(x)
   return tf.keras.Model(inputs, outputs)
 
 

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What splits add to the networks of all tasks."""
 
+import dataclasses
 import functools
 
 from absl.testing import absltest
@@ -17,6 +18,8 @@ from tasks.stackoverflow import task as stackoverflow
 from tasks.tabular import task as tabular
 from tests.helpers import speech_data
 from tests.helpers import stackoverflow_data
+from tff_partial.learning import lora as lora_lib
+from tff_partial.learning import partial_model
 from tff_partial.learning import partition
 
 ADDED = additions_lib.Additions(feature_bias=True, input_norm=True)
@@ -140,6 +143,89 @@ class AdditionsTest(parameterized.TestCase):
     )
     np.testing.assert_allclose(
         padded['logits'][:, :2], alone['logits'], atol=1e-4
+    )
+
+  @parameterized.named_parameters(
+      # 800 -> 128 -> 62.
+      ('emnist', *NETWORKS[0][1:4], 2 * (800 + 128 + 128 + 62), 2 * (128 + 62)),
+      ('landmarks', *NETWORKS[1][1:4], 2 * (64 + 5), 2 * 5),
+      # 4 -> 8 -> 8 -> 2.
+      ('tabular', *NETWORKS[2][1:4], 2 * (12 + 16 + 10), 2 * (8 + 8 + 2)),
+  )
+  def test_low_rank_matrices(self, build, splits, inputs, both, b):
+    lora = additions_lib.of_split('lora', lora_lib.Lora(rank=2))
+    plain, larger = build(), build(additions=lora)
+    paths = _by_path(larger)
+    for path, variable in _by_path(plain).items():
+      paths.pop(path).assign(variable)
+    np.testing.assert_array_equal(plain(inputs), larger(inputs))
+    size = lambda split: sum(
+        v.shape.num_elements()
+        for path, v in _by_path(larger).items()
+        if partition.rule_by_name(split, splits)(path)
+    )
+    self.assertEqual((size('lora'), size('lora_b')), (both, b))
+
+  @parameterized.parameters('.', 'block1/attention/(query|value)$')
+  def test_low_rank_matrices_of_a_transformer(self, targets):
+    size = dataclasses.replace(speech_data.TINY, num_blocks=2)
+    build = functools.partial(encoder.create_encoder, 5, 7, size)
+    plain = build()
+    larger = build(
+        additions=additions_lib.of_split('lora', lora_lib.Lora(1, targets))
+    )
+    paths = _by_path(larger)
+    for path, variable in _by_path(plain).items():
+      paths.pop(path).assign(variable)
+    np.testing.assert_array_equal(
+        plain(FEATURES)['logits'], larger(FEATURES)['logits']
+    )
+    layers = [f'block1/attention/{name}' for name in ('query', 'value')]
+    if targets == '.':
+      names = ('query', 'key', 'value', 'out')
+      layers = ['head'] + [
+          f'block{i}/{name}'
+          for i in (0, 1)
+          for name in (
+              *(f'attention/{name}' for name in names),
+              'feedforward_in',
+              'feedforward_out',
+          )
+      ]
+    self.assertCountEqual(
+        paths, [f'{layer}/lora_{matrix}' for layer in layers for matrix in 'ab']
+    )
+    block = larger.get_layer('block1')
+    copy = type(block).from_config(block.get_config())
+    copy(np.ones([1, 3, size.width], np.float32))
+    self.assertEqual(
+        [v.shape for v in copy.variables], [v.shape for v in block.variables]
+    )
+
+  def test_lora_b_trains_nothing_but_the_matrices(self):
+    model_fn = functools.partial(
+        stackoverflow.create_model_fn,
+        stackoverflow.SIZES['tiny'],
+        stackoverflow_data.ABC,
+        lora=lora_lib.Lora(targets='query'),
+    )
+    query = lambda matrix: {
+        f'block_{i}/attention/query/lora_{matrix}' for i in (0, 1)
+    }
+    for split, others in (('lora_b', set()), ('lora_b+bias', {BIAS})):
+      variables = partial_model.describe(model_fn(split))
+      self.assertEqual(
+          {v.path for v in variables if v.trainable and not v.personal},
+          query('a'),
+      )
+      self.assertEqual(
+          {v.path for v in variables if v.personal}, query('b') | others
+      )
+      self.assertFalse(any(v.moving for v in variables))
+    variables = partial_model.describe(model_fn('lora'))
+    self.assertTrue(all(v.trainable for v in variables))
+    self.assertEqual(
+        {v.path for v in variables if v.personal}, query('a') | query('b')
     )
 
 

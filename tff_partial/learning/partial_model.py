@@ -56,6 +56,7 @@ class PartialModel:
       metric_fns: Mapping[str, MetricFn],
       input_spec: Any,
       rule_name: Optional[str] = None,
+      frozen: partition.Rule = partition.none,
   ):
     """Divides the variables of `keras_model`.
 
@@ -67,6 +68,8 @@ class PartialModel:
         for each example, float [batch].
       input_spec: The type of a batch: `OrderedDict(x=..., y=...)`.
       rule_name: The rule's name in error messages.
+      frozen: Maps the path of a variable to whether it is never changed, as the
+        variables of layers that are not `trainable`.
 
     Raises:
       errors.SettingsError: If the split cannot be trained (`partition.check`),
@@ -88,8 +91,9 @@ class PartialModel:
     self.input_spec = input_spec
     self.random_layers = randomness.layers_of(keras_model)
     by_path = _variables_by_path(keras_model)
-    trainable = {v.ref() for v in keras_model.trainable_variables}
-    moving = _moving(keras_model)
+    constant = {v.ref() for path, v in by_path.items() if frozen(path)}
+    trainable = {v.ref() for v in keras_model.trainable_variables} - constant
+    moving = _moving(keras_model) - constant
     self.variables = tuple(
         partition.VariableInfo(
             path=path,

@@ -55,7 +55,8 @@ class EmnistTest(parameterized.TestCase):
     self.assertEqual(sum(v.size for v in variables if v.personal), personal)
 
   @parameterized.parameters(
-      'input', 'output', 'adapter', 'norm', 'bias+input_norm', 'regex:dense'
+      *('input', 'output', 'adapter', 'norm', 'bias+input_norm', 'lora'),
+      'regex:dense',
   )
   def test_a_phase_changes_exactly_the_variables_of_its_group(self, split):
     task = self.create()
