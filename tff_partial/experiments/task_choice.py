@@ -60,7 +60,7 @@ class TaskChoice(setting.Settings):
       errors.SettingsError: If there is no such module.
       errors.FileError: If there is no such file.
     """
-    found = {
+    found: dict[str, Any] = {
         'task': self.task,
         'data': self.data,
         'model': self.model,
