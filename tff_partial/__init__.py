@@ -22,7 +22,8 @@ how shared or personal variables are trained; `schedules` has learning rates.
 
 *Process.* `build_partial_process` makes a round in the manner of
 `tff.learning`: a `PartialProcess` whose `next` takes and returns the server's
-state and the clients' personal variables.
+state and the clients' personal variables. `leaves_clients` proves from such a
+computation what leaves the clients.
 
 *Store and training.* A `PersonalStore` keeps the personal variables of all
 clients, and checkpoints. `train` runs rounds with the cohorts of a
@@ -76,6 +77,7 @@ if TYPE_CHECKING:
   from tff_partial.learning import partition
   from tff_partial.learning import schedules
   from tff_partial.learning.clients import Clients
+  from tff_partial.learning.data_flow import leaves_clients
   from tff_partial.learning.examples import Sequences
   from tff_partial.learning.examples import Tensors
   from tff_partial.learning.group_norm import GroupNorm
@@ -112,6 +114,7 @@ _WHERE = {
     'evaluate': 'evaluation.evaluation:evaluate',
     'GroupNorm': 'learning.group_norm:GroupNorm',
     'GroupTraining': 'learning.local_update:GroupTraining',
+    'leaves_clients': 'learning.data_flow:leaves_clients',
     'local_worker': 'runtime.local:local_worker',
     'Metric': 'evaluation.metric:Metric',
     'ModelFn': 'learning.partial_model:ModelFn',

@@ -65,30 +65,6 @@ class TypesTest(absltest.TestCase):
     build(aggregator=Spy())
     self.assertEqual(seen, [('<float32[1,1]>', 'float32')])
 
-  def test_no_personal_tensor_is_aggregated_or_collected(self):
-    # Walks the computation itself: no intrinsic that takes values from clients
-    # to the server may take the personal variables' type, float32[1].
-    comp = build().next.to_building_block()
-    from_clients = []
-
-    def visit(block):
-      if isinstance(block, tff.framework.Call) and isinstance(
-          block.function, tff.framework.Intrinsic
-      ):
-        function_type = block.function.type_signature
-        if (
-            'CLIENTS' in str(function_type.parameter)
-            and isinstance(function_type.result, tff.FederatedType)
-            and function_type.result.placement is tff.SERVER
-        ):
-          from_clients.append(str(function_type.parameter))
-      return block, False
-
-    tff.framework.transform_postorder(comp, visit)
-    self.assertNotEmpty(from_clients)
-    for parameter in from_clients:
-      self.assertNotRegex(parameter, r'float32\[1\](?!,)')
-
 
 class RoundTest(parameterized.TestCase):
 

@@ -171,6 +171,7 @@ def _train_and_report(
     print(plan_lib.describe(plan, str(folder.path)), flush=True)
     run_lib.run_in(folder, plan, sharding=sharding)
   print(folder.headline)
+  print(folder.leaves_client)
   print(f'Report: {folder.path / run_folder.REPORT_PAGE}')
 
 

@@ -24,6 +24,7 @@ from tff_partial.evaluation import gate
 from tff_partial.evaluation import summary
 from tff_partial.evaluation import yardstick
 from tff_partial.experiments import account
+from tff_partial.experiments import leaves
 from tff_partial.experiments import open_run
 from tff_partial.experiments import plan as plan_lib
 from tff_partial.experiments import run_folder
@@ -292,6 +293,7 @@ def _report(
               evaluation_seconds=evaluation_seconds,
               bytes_stored=current.store.num_bytes,
           ),
+          leaves_client=leaves.in_words(plan),
           notes=account.notes(
               plan,
               current.models,

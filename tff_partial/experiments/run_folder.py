@@ -49,8 +49,16 @@ class RunFolder:
   @property
   def headline(self) -> str:
     """What the run found, in a sentence."""
+    return self._reported('headline')
+
+  @property
+  def leaves_client(self) -> str:
+    """What left a client in each round, in a sentence or two."""
+    return self._reported('leaves_client')
+
+  def _reported(self, name: str) -> str:
     with open(self.path / REPORT, encoding='utf-8') as f:
-      return json.load(f)['headline']
+      return json.load(f)[name]
 
 
 @contextlib.contextmanager

@@ -42,6 +42,7 @@ class RunReport:
     history: For each logged round, `round` and any of `train/<metric>` and
       `eval/<model>/<metric>`.
     cost: The cost of the run.
+    leaves_client: What leaves a client in a round, as a sentence.
     notes: Remarks for the reader, a paragraph each.
     gate: For a run with a gate, its numbers by name, such as how many clients
       kept the shared model.
@@ -56,6 +57,7 @@ class RunReport:
   candidate: str
   history: Sequence[Mapping[str, float]]
   cost: summary.Cost
+  leaves_client: str
   notes: Sequence[str] = ()
   gate: Optional[Mapping[str, float]] = None
 
@@ -116,6 +118,7 @@ def _contents(run_report: RunReport) -> dict[str, Any]:
               for name, members in findings.groups(table).items()
           },
           'cost': run_report.cost.to_dict(),
+          'leaves_client': run_report.leaves_client,
           'split': [
               {**dataclasses.asdict(v), 'size': v.size, 'bytes': v.num_bytes}
               for v in run_report.variables
