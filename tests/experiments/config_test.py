@@ -39,6 +39,8 @@ class ConfigTest(parameterized.TestCase):
           r"'reconstruct', 'finetune'\] or none, found 'median'",
       ),
       ({'onboarding': 'mean'}, '`unseen_clients` above 0'),
+      ({'client_sampling': 'all'}, r"\['fixed', 'poisson', 'cyclic'\], found"),
+      ({'dp_key': 'none'}, r"\['secret', 'seed'\], found 'none'"),
       ({'algorithm': 'pfedme', 'pull': 0.0}, '`pull` above 0'),
       # Each of these would turn the algorithm into another one.
       (

@@ -65,6 +65,12 @@ def combinations(
       raise errors.SettingsError(
           f'Expected at least one value of `{name}`, found none.'
       )
+  if config.privacy.has_secret:
+    raise errors.SettingsError(
+        'Expected `dp_key` seed in a comparison, whose runs have the same'
+        ' clients in each round, found secret. Use the seed, or run each'
+        ' algorithm by itself.'
+    )
   found = {}
   for seed in seeds:
     for algorithm in algorithms:

@@ -7,6 +7,7 @@ from typing import Any, Optional
 
 from tff_partial import errors
 from tff_partial.experiments import config_groups
+from tff_partial.experiments import config_privacy
 from tff_partial.experiments import methods
 from tff_partial.experiments import setting
 
@@ -43,7 +44,7 @@ class Config(setting.Settings):
       100, 'Rounds of training.', least=0, common=True
   )
   clients_per_round: int = setting.field(
-      10, 'Clients in a round, sampled uniformly.', least=1, common=True
+      10, 'Clients in a round; see --client_sampling.', least=1, common=True
   )
   pretrain_rounds: Optional[int] = setting.field(
       None,
@@ -70,6 +71,7 @@ class Config(setting.Settings):
   )
   client: config_groups.ClientWork = config_groups.ClientWork()
   server: config_groups.Server = config_groups.Server()
+  privacy: config_privacy.Privacy = config_privacy.Privacy()
   evaluation: config_groups.Evaluation = config_groups.Evaluation()
   running: config_groups.Running = config_groups.Running()
 

@@ -27,6 +27,7 @@ from tff_partial.learning import local_update
 from tff_partial.learning import partial_model
 from tff_partial.learning import partition
 from tff_partial.learning import process as process_lib
+from tff_partial.privacy import secret_key
 from tff_partial.training import sampler as sampler_lib
 
 _CURVE_CLIENTS = 100  # Evaluated while training, for the learning curves.
@@ -52,6 +53,8 @@ class Plan:
     reconstruction: Phases that make personal variables from a client's data.
     newcomer_finetuning: Fine-tuning of a client that never trained.
     pretraining: The plan of the run that this one starts from, if any.
+    key: What cohorts are drawn from that nobody may guess; `None` if there are
+      none. A secret one is replaced by that of the run's folder (`with_key`).
   """
 
   task: task_lib.Task
@@ -62,13 +65,24 @@ class Plan:
   train_clients: clients_lib.Clients
   held_out: Optional[clients_lib.Clients]
   unseen: frozenset[str]
-  sampler: Optional[sampler_lib.UniformSampler]
+  sampler: Optional[sampler_lib.Sampler]
   evaluated: Sequence[str]
   curve_clients: Sequence[str]
   finetuning: Optional[algorithms.Algorithm]
   reconstruction: algorithms.Algorithm
   newcomer_finetuning: algorithms.Algorithm
   pretraining: Optional['Plan']
+  key: Optional[secret_key.SecretKey] = None
+
+  def with_key(self, key: secret_key.SecretKey) -> 'Plan':
+    """The same plan, and pretraining, with another key."""
+    sampler = self.sampler
+    if isinstance(sampler, sampler_lib.PoissonSampler):
+      sampler = dataclasses.replace(sampler, key=key)
+    pretraining = self.pretraining and self.pretraining.with_key(key)
+    return dataclasses.replace(
+        self, key=key, sampler=sampler, pretraining=pretraining
+    )
 
   @property
   def settings(self) -> dict[str, Any]:
@@ -142,14 +156,11 @@ def build(task: task_lib.Task, config: config_lib.Config) -> Plan:
   model_fn = algorithm.wrap(task.model_fn(config.split))
   unseen = _unseen(task, config)
   train_clients, held_out = _divide(task, config)
+  key = _key(config)
   sampler = None
   if algorithm.trains_shared:
-    sampler = sampler_lib.UniformSampler(
-        clients_lib.ExcludingClients(train_clients, unseen),
-        config.clients_per_round,
-        seed=config.seed,
-        # Otherwise its cohorts would repeat those that trained the model.
-        stream='continued' if _continues(config) else None,
+    sampler = _sampler(
+        clients_lib.ExcludingClients(train_clients, unseen), config, key
     )
   everyone = task.test.client_ids
   finetuning = None
@@ -179,7 +190,37 @@ def build(task: task_lib.Task, config: config_lib.Config) -> Plan:
           config, config.num_newcomer_epochs
       ),
       pretraining=pretraining,
+      key=key,
   )
+
+
+def _key(config: config_lib.Config) -> Optional[secret_key.SecretKey]:
+  if not config.privacy.needs_key:
+    return None
+  if config.privacy.has_secret:
+    return secret_key.new()
+  return secret_key.from_seed(config.seed)
+
+
+def _sampler(
+    clients: clients_lib.Clients,
+    config: config_lib.Config,
+    key: Optional[secret_key.SecretKey],
+) -> sampler_lib.Sampler:
+  """What draws the cohorts of a run."""
+  arguments: dict[str, Any] = dict(
+      seed=config.seed,
+      # Otherwise its cohorts would repeat those that trained the model.
+      stream='continued' if _continues(config) else None,
+  )
+  sampling = config.privacy.sampling
+  size = config.clients_per_round
+  if sampling == 'cyclic':
+    return sampler_lib.CyclicSampler(clients, size, **arguments)
+  if sampling == 'poisson':
+    assert key is not None
+    return sampler_lib.PoissonSampler(clients, size, key, **arguments)
+  return sampler_lib.UniformSampler(clients, size, **arguments)
 
 
 def describe(plan: Plan, output_dir: str) -> str:
@@ -187,7 +228,10 @@ def describe(plan: Plan, output_dir: str) -> str:
   config, task = plan.config, plan.task
   total = sum(v.size for v in plan.variables)
   personal = sum(v.size for v in plan.variables if v.personal)
-  rounds = f'{config.total_rounds} rounds of {config.clients_per_round} clients'
+  size = f'{config.clients_per_round} clients'
+  if config.privacy.sampling == 'poisson':
+    size = f'about {size}'
+  rounds = f'{config.total_rounds} rounds of {size}'
   if plan.pretraining is not None:
     rounds = f'{config.num_pretrain_rounds} rounds of fed_avg, then {rounds}'
   if config.method.trains_alone:

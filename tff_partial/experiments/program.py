@@ -24,6 +24,7 @@ from tff_partial.experiments import config as config_lib
 from tff_partial.experiments import flags
 from tff_partial.experiments import run_folder
 from tff_partial.experiments import task_choice
+from tff_partial.privacy import secret_key
 from tff_partial.runtime import worker_process
 
 _NAME = 'run_experiment'
@@ -146,6 +147,7 @@ def _run_one(
       overwrite=output.overwrite,
   ) as folder:
     if folder.finished:
+      secret_key.forget(folder.path)  # If it was stopped just before.
       print(
           f'Finished before: {folder.path}\n{folder.headline}\n'
           'Use --overwrite to run it again, or another --output_dir.'

@@ -29,6 +29,7 @@ from tff_partial.experiments import open_run
 from tff_partial.experiments import plan as plan_lib
 from tff_partial.experiments import run_folder
 from tff_partial.learning import weights
+from tff_partial.privacy import secret_key
 from tff_partial.reporting import report
 from tff_partial.runtime import dispatcher
 from tff_partial.training import history
@@ -81,6 +82,10 @@ def run_in(
 ) -> client_table.ClientTable:
   """The same in a folder that is claimed already."""
   sharding = sharding or dispatcher.Sharding()
+  if plan.config.privacy.has_secret:
+    # A finished run has no key any more, and draws nothing with another.
+    goes_on = claimed.has_begun and not claimed.finished
+    plan = plan.with_key(secret_key.open_in(claimed.path, goes_on=goes_on))
   run_folder.keep_texts(claimed.path, plan.task.texts)
   init_from = plan.config.init_from
   if init_from is not None:
@@ -98,6 +103,7 @@ def run_in(
     if plan.sampler is None:  # Training did not make a checkpoint.
       current.store.commit(current.store.version + 1)
     _report(current, table, gated, seconds)
+  secret_key.forget(claimed.path)
   return table
 
 

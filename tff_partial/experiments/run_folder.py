@@ -18,6 +18,7 @@ from absl import logging
 
 from tff_partial import errors
 from tff_partial import files
+from tff_partial.training import store_file
 
 CONFIG = 'config.json'
 REPORT = 'report.json'
@@ -45,6 +46,12 @@ class RunFolder:
   def finished(self) -> bool:
     """Whether the run has its report, of which the page is written last."""
     return (self.path / REPORT_PAGE).exists()
+
+  @property
+  def has_begun(self) -> bool:
+    """Whether the run, or its pretraining, has a store of its own."""
+    folders = (self.path, self.path / PRETRAINING)
+    return any((f / store_file.FILE_NAME).exists() for f in folders)
 
   @property
   def headline(self) -> str:

@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a round reports: metrics and counts, aggregated over its clients.
 
-They leave clients next to the update, so they have an aggregator too. By default
-they are summed exactly.
+They leave clients next to the update, so they have an aggregator too. By
+default they are summed exactly.
 """
 
 import collections
