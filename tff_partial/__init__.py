@@ -29,6 +29,10 @@ computation what leaves the clients.
 clients, and checkpoints. `train` runs rounds with the cohorts of a
 `UniformSampler`, from the last checkpoint to `TrainingSettings.total_rounds`.
 
+*Privacy.* A `PoissonSampler` or `CyclicSampler`, noise from a key of
+`secret_key` by `build_private_aggregator`, and what that guarantees by
+`accounting`.
+
 *Evaluation.* `evaluate` tries each `TestedModel`, with a computation made by
 `build_evaluation`, on clients of a `Population` and returns a `ClientTable`,
 from which a `Metric` says who gains and who is hurt.
@@ -87,12 +91,17 @@ if TYPE_CHECKING:
   from tff_partial.learning.partial_model import PartialModel
   from tff_partial.learning.process import build_partial_process
   from tff_partial.learning.process import PartialProcess
+  from tff_partial.privacy import accounting
+  from tff_partial.privacy import secret_key
+  from tff_partial.privacy.aggregation import build_private_aggregator
   from tff_partial.reporting.report import RunReport
   from tff_partial.reporting.report import write as write_report
   from tff_partial.runtime.dispatcher import Sharding
   from tff_partial.runtime.local import local_worker
   from tff_partial.runtime.remote import connect
   from tff_partial.training.personal_store import PersonalStore
+  from tff_partial.training.sampler import CyclicSampler
+  from tff_partial.training.sampler import PoissonSampler
   from tff_partial.training.sampler import UniformSampler
   from tff_partial.training.training import Settings as TrainingSettings
   from tff_partial.training.training import train
@@ -101,15 +110,18 @@ if TYPE_CHECKING:
 # imported when they are first used, because TensorFlow takes seconds to import
 # and an error about a flag should not wait for it.
 _WHERE = {
+    'accounting': 'privacy.accounting',
     'adapters': 'learning.adapters',
     'algorithms': 'learning.algorithms',
     'build_evaluation': 'evaluation.evaluation:build_evaluation',
     'build_partial_process': 'learning.process:build_partial_process',
     'build_plan': 'experiments.plan:build',
+    'build_private_aggregator': 'privacy.aggregation:build_private_aggregator',
     'Clients': 'learning.clients:Clients',
     'ClientTable': 'evaluation.client_table:ClientTable',
     'connect': 'runtime.remote:connect',
     'create_config': 'experiments.config:create',
+    'CyclicSampler': 'training.sampler:CyclicSampler',
     'errors': 'errors',
     'evaluate': 'evaluation.evaluation:evaluate',
     'GroupNorm': 'learning.group_norm:GroupNorm',
@@ -123,10 +135,12 @@ _WHERE = {
     'partition': 'learning.partition',
     'PersonalStore': 'training.personal_store:PersonalStore',
     'Phase': 'learning.local_update:Phase',
+    'PoissonSampler': 'training.sampler:PoissonSampler',
     'Population': 'evaluation.evaluation:Population',
     'run': 'experiments.run:run',
     'RunReport': 'reporting.report:RunReport',
     'schedules': 'learning.schedules',
+    'secret_key': 'privacy.secret_key',
     'Sequences': 'learning.examples:Sequences',
     'Sharding': 'runtime.dispatcher:Sharding',
     'Task': 'experiments.task:Task',

@@ -108,6 +108,13 @@ class GuaranteeTest(parameterized.TestCase):
     with self.assertRaisesRegex(errors.SettingsError, 'one way of sampling'):
       accounting.guarantee([DIGITS, other], 1e-3)
 
+  def test_several_deltas(self):
+    mechanism = accounting.Mechanism(2.0, 'cyclic', 10, 5, 4)
+    several = accounting.guarantees([mechanism], [1e-2, 1e-4])
+    for delta, found in zip([1e-2, 1e-4], several):
+      self.assertEqual(found, accounting.guarantee([mechanism], delta))
+    self.assertLess(several[0].epsilon, several[1].epsilon)
+
   def test_default_delta(self):
     self.assertAlmostEqual(accounting.default_delta(836), 6.1e-4, delta=1e-5)
 

@@ -27,7 +27,7 @@ def create(
 ):
   kwargs.setdefault('initial_clip', 0.1)
   kwargs.setdefault('quantile', 0.5)
-  return aggregation.build_aggregator(
+  return aggregation.build_private_aggregator(
       noise_multiplier=noise_multiplier,
       clip=clip,
       expected_clients=expected_clients,

@@ -65,6 +65,11 @@ def combinations(
       raise errors.SettingsError(
           f'Expected at least one value of `{name}`, found none.'
       )
+  if config.privacy.is_private:
+    raise errors.SettingsError(
+        'Expected one run with differential privacy, found a comparison, whose'
+        ' runs would share a budget. Run each algorithm by itself.'
+    )
   if config.privacy.has_secret:
     raise errors.SettingsError(
         'Expected `dp_key` seed in a comparison, whose runs have the same'

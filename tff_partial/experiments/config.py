@@ -104,6 +104,9 @@ class Config(setting.Settings):
           f' found {self.split_in_words}. Use `personal` adapter.'
       )
     self._check_onboarding()
+    lacking = config_privacy.problem(self)
+    if lacking is not None:
+      raise errors.SettingsError(lacking)
 
   def _expand_alias(self) -> None:
     """Replaces a name from the literature by what it stands for."""
@@ -231,7 +234,15 @@ class Config(setting.Settings):
       return tuple(
           policy for policy in config_groups.ONBOARDING if policy in asked_for
       )
-    return ('initial', 'mean') if self.evaluation.unseen_clients else ()
+    if not self.evaluation.unseen_clients:
+      return ()
+    return ('initial',) if self.privacy.is_private else ('initial', 'mean')
+
+  @property
+  def weighting(self) -> str:
+    """How clients are weighted in the mean."""
+    default = 'uniform' if self.privacy.is_private else 'num_examples'
+    return self.server.client_weighting or default
 
   @property
   def num_pretrain_rounds(self) -> int:

@@ -17,9 +17,11 @@ import tensorflow_federated as tff
 from tff_partial import errors
 from tff_partial.evaluation import evaluation
 from tff_partial.evaluation import gate
+from tff_partial.experiments import budget as budget_lib
 from tff_partial.experiments import config as config_lib
 from tff_partial.experiments import parts
 from tff_partial.experiments import run_folder
+from tff_partial.experiments import setting
 from tff_partial.experiments import task as task_lib
 from tff_partial.learning import algorithms
 from tff_partial.learning import clients as clients_lib
@@ -27,6 +29,7 @@ from tff_partial.learning import local_update
 from tff_partial.learning import partial_model
 from tff_partial.learning import partition
 from tff_partial.learning import process as process_lib
+from tff_partial.privacy import aggregation
 from tff_partial.privacy import secret_key
 from tff_partial.training import sampler as sampler_lib
 
@@ -55,6 +58,7 @@ class Plan:
     pretraining: The plan of the run that this one starts from, if any.
     key: What cohorts are drawn from that nobody may guess; `None` if there are
       none. A secret one is replaced by that of the run's folder (`with_key`).
+    budget: What differential privacy allows; `None` without it.
   """
 
   task: task_lib.Task
@@ -73,6 +77,7 @@ class Plan:
   newcomer_finetuning: algorithms.Algorithm
   pretraining: Optional['Plan']
   key: Optional[secret_key.SecretKey] = None
+  budget: Optional[budget_lib.Budget] = None
 
   def with_key(self, key: secret_key.SecretKey) -> 'Plan':
     """The same plan, and pretraining, with another key."""
@@ -115,11 +120,24 @@ class Plan:
         self.algorithm,
         client_examples=self.task.client_examples,
         server_optimizer=parts.build_server_optimizer(server),
-        aggregator=parts.build_aggregator(server),
+        aggregator=self._build_aggregator(),
         client_weighting=tff.learning.ClientWeighting[
-            server.client_weighting.upper()
+            self.config.weighting.upper()
         ],
+        metrics=self.config.privacy.sends_metrics,
         seed=self.config.seed,
+    )
+
+  def _build_aggregator(self) -> process_lib.AggregationFactory:
+    if self.budget is None:
+      return parts.build_aggregator(self.config)
+    assert self.key is not None
+    # Pretraining and training draw from one key.
+    purpose = 'continued' if self.starts_from_model else 'first'
+    return parts.build_aggregator(
+        self.config,
+        self.budget.noise_multiplier,
+        self.key.for_purpose(f'noise {purpose}'),
     )
 
   def build_evaluation(
@@ -157,11 +175,11 @@ def build(task: task_lib.Task, config: config_lib.Config) -> Plan:
   unseen = _unseen(task, config)
   train_clients, held_out = _divide(task, config)
   key = _key(config)
+  in_training = clients_lib.ExcludingClients(train_clients, unseen)
   sampler = None
   if algorithm.trains_shared:
-    sampler = _sampler(
-        clients_lib.ExcludingClients(train_clients, unseen), config, key
-    )
+    sampler = _sampler(in_training, config, key)
+  budget = _budget(config, len(in_training.client_ids))
   everyone = task.test.client_ids
   finetuning = None
   if config.num_finetune_epochs:
@@ -169,6 +187,12 @@ def build(task: task_lib.Task, config: config_lib.Config) -> Plan:
   pretraining = None
   if config.num_pretrain_rounds:
     before = config.for_pretraining(config.num_pretrain_rounds)
+    if budget is not None:
+      before = setting.replace(
+          before,
+          noise_multiplier=budget.noise_multiplier,
+          target_epsilon=None,
+      )
     pretraining = build(task, before)
   return Plan(
       task=task,
@@ -191,7 +215,21 @@ def build(task: task_lib.Task, config: config_lib.Config) -> Plan:
       ),
       pretraining=pretraining,
       key=key,
+      budget=budget,
   )
+
+
+def _budget(
+    config: config_lib.Config, num_clients: int
+) -> Optional[budget_lib.Budget]:
+  if not config.privacy.is_private:
+    return None
+  budget = budget_lib.build(config, num_clients)
+  if config.privacy.dp_clip is None:  # Refuse too few clients before training.
+    aggregation.sum_noise_multiplier(
+        budget.noise_multiplier, config.clients_per_round
+    )
+  return budget
 
 
 def _key(config: config_lib.Config) -> Optional[secret_key.SecretKey]:
@@ -224,7 +262,7 @@ def _sampler(
 
 
 def describe(plan: Plan, output_dir: str) -> str:
-  """What a run is going to do, in six lines."""
+  """What a run is going to do, in a few lines."""
   config, task = plan.config, plan.task
   total = sum(v.size for v in plan.variables)
   personal = sum(v.size for v in plan.variables if v.personal)
@@ -243,9 +281,20 @@ def describe(plan: Plan, output_dir: str) -> str:
           f'split      {config.split_in_words}: {personal:,} of {total:,}'
           f' parameters personal ({personal / total:.2%})',
           f'algorithm  {config.algorithm}: {rounds}',
+          *_privacy_line(plan),
           f'output     {output_dir}',
       ]
   )
+
+
+def _privacy_line(plan: Plan) -> list[str]:
+  if plan.budget is None:
+    return []
+  found = plan.budget.guarantee
+  return [
+      f'privacy    epsilon {found.epsilon:.2f} at delta {found.delta:.2g}, by'
+      f' noise of {plan.budget.noise_multiplier:.3g} times the bound'
+  ]
 
 
 def _continues(config: config_lib.Config) -> bool:

@@ -174,6 +174,8 @@ def _train_and_report(
     run_lib.run_in(folder, plan, sharding=sharding)
   print(folder.headline)
   print(folder.leaves_client)
+  for title, text in folder.privacy.items():
+    print(f'{title:<12}{text}')
   print(f'Report: {folder.path / run_folder.REPORT_PAGE}')
 
 

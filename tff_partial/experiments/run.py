@@ -24,9 +24,11 @@ from tff_partial.evaluation import gate
 from tff_partial.evaluation import summary
 from tff_partial.evaluation import yardstick
 from tff_partial.experiments import account
+from tff_partial.experiments import budget
 from tff_partial.experiments import leaves
 from tff_partial.experiments import open_run
 from tff_partial.experiments import plan as plan_lib
+from tff_partial.experiments import privacy_in_words
 from tff_partial.experiments import run_folder
 from tff_partial.learning import weights
 from tff_partial.privacy import secret_key
@@ -86,6 +88,8 @@ def run_in(
     # A finished run has no key any more, and draws nothing with another.
     goes_on = claimed.has_begun and not claimed.finished
     plan = plan.with_key(secret_key.open_in(claimed.path, goes_on=goes_on))
+  if plan.budget is not None:
+    budget.write(claimed.path, plan.budget.to_dict())
   run_folder.keep_texts(claimed.path, plan.task.texts)
   init_from = plan.config.init_from
   if init_from is not None:
@@ -311,5 +315,6 @@ def _report(
               ),
           ),
           gate=gated,
+          privacy=privacy_in_words.rows(plan, rounds),
       ),
   )

@@ -63,7 +63,12 @@ class RunFolder:
     """What left a client in each round, in a sentence or two."""
     return self._reported('leaves_client')
 
-  def _reported(self, name: str) -> str:
+  @property
+  def privacy(self) -> dict[str, str]:
+    """What differential privacy promises; empty without it."""
+    return self._reported('privacy')
+
+  def _reported(self, name: str) -> Any:
     with open(self.path / REPORT, encoding='utf-8') as f:
       return json.load(f)[name]
 

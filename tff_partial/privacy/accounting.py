@@ -14,6 +14,7 @@ Epsilons are those of the PLD accountant of Google's dp_accounting.
 
 from collections.abc import Sequence
 import dataclasses
+from importlib import metadata
 import math
 from typing import Any
 
@@ -79,6 +80,11 @@ class Guarantee:
   against: str
 
 
+def name() -> str:
+  """The accountant, with its version."""
+  return f'PLD accountant, dp-accounting {metadata.version("dp-accounting")}'
+
+
 def default_delta(num_clients: int) -> float:
   """The delta that is usual for a population, `n^-1.1`."""
   return num_clients**-1.1
@@ -92,31 +98,42 @@ def guarantee(parts: Sequence[Mechanism], delta: float) -> Guarantee:
     delta: The delta.
 
   Raises:
+    errors.SettingsError: As `guarantees`.
+  """
+  return guarantees(parts, [delta])[0]
+
+
+def guarantees(
+    parts: Sequence[Mechanism], deltas: Sequence[float]
+) -> list[Guarantee]:
+  """The same for several deltas, in the time of one.
+
+  Args:
+    parts: All that the same clients took part in.
+    deltas: The deltas.
+
+  Raises:
     errors.SettingsError: If their clients are sampled in different ways, so
       that their guarantees are about different changes of the data.
   """
   sampling = {part.sampling for part in parts}
-  if len(sampling) != 1:
+  if len(sampling) > 1:
     raise errors.SettingsError(
         'Expected one way of sampling clients in all runs of a budget, found'
         f' {sorted(sampling)}. Use the `client_sampling` of the earlier run.'
     )
   is_cyclic = sampling == {'cyclic'}
   if all(part.rounds == 0 for part in parts):
-    epsilon = 0.0
+    epsilons = [0.0 for _ in deltas]
   elif any(part.rounds and not part.noise_multiplier for part in parts):
-    epsilon = math.inf
+    epsilons = [math.inf for _ in deltas]
   else:
-    epsilon = (
-        _pld_accountant(is_cyclic).compose(_event(parts)).get_epsilon(delta)
-    )
-  return Guarantee(
-      epsilon=epsilon,
-      delta=delta,
-      against="replacing one person's updates by nothing"
-      if is_cyclic
-      else 'adding or removing one person',
-  )
+    accountant = _pld_accountant(is_cyclic).compose(_event(parts))
+    epsilons = [float(accountant.get_epsilon(delta)) for delta in deltas]
+  against = 'adding or removing one person'
+  if is_cyclic:
+    against = "replacing one person's updates by nothing"
+  return [Guarantee(e, delta, against) for e, delta in zip(epsilons, deltas)]
 
 
 def calibrate(

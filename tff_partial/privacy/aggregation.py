@@ -188,14 +188,14 @@ def sum_noise_multiplier(
   return left**-0.5
 
 
-def build_aggregator(
+def build_private_aggregator(
     *,
     noise_multiplier: float,
     expected_clients: float,
     clip: Optional[float],
-    initial_clip: float,
-    quantile: float,
     key: secret_key.SecretKey,
+    initial_clip: float = 0.1,
+    quantile: float = 0.5,
     sum_factory: Optional[tff.aggregators.UnweightedAggregationFactory] = None,
 ) -> tff.aggregators.UnweightedAggregationFactory:
   """Builds the mean of clipped updates with noise.
@@ -206,10 +206,14 @@ def build_aggregator(
     expected_clients: Expected number of clients in a round, which sums are
       divided by.
     clip: Bound of the l2 norm of an update; `None` for an adaptive one.
+    key: Determines the noise.
     initial_clip: Where an adaptive clip starts.
     quantile: The share of updates that an adaptive clip leaves as they are.
-    key: Determines the noise.
     sum_factory: Sums what clients send; by default in the clear.
+
+  Returns:
+    An aggregator for `build_partial_process`, which must be given clients of
+    equal weight, and `metrics=False`: exact metrics are not private.
 
   Raises:
     errors.SettingsError: If there are too few clients for an adaptive clip.

@@ -41,11 +41,20 @@ class SecretKey:
       )
 
   def for_purpose(self, purpose: str) -> 'SecretKey':
-    """Returns another key, from which this one cannot be found."""
+    """Returns another key, from which this one cannot be found.
+
+    Args:
+      purpose: Keys of different purposes are independent.
+    """
     return SecretKey(self._digest(purpose))
 
   def generator(self, purpose: str, round_num: int) -> np.random.Generator:
-    """Returns random numbers for a purpose in a round."""
+    """Returns random numbers for a purpose in a round.
+
+    Args:
+      purpose: Those of different purposes are independent.
+      round_num: Number of rounds before this one.
+    """
     digest = self._digest(f'{purpose} {round_num}')
     return np.random.default_rng(int.from_bytes(digest, 'little'))
 

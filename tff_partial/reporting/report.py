@@ -46,6 +46,8 @@ class RunReport:
     notes: Remarks for the reader, a paragraph each.
     gate: For a run with a gate, its numbers by name, such as how many clients
       kept the shared model.
+    privacy: What differential privacy promises, a title and a sentence each;
+      empty without it.
   """
 
   title: str
@@ -60,6 +62,7 @@ class RunReport:
   leaves_client: str
   notes: Sequence[str] = ()
   gate: Optional[Mapping[str, float]] = None
+  privacy: Sequence[tuple[str, str]] = ()
 
   @property
   def query(self) -> findings.ReportQuery:
@@ -127,6 +130,7 @@ def _contents(run_report: RunReport) -> dict[str, Any]:
           'settings': run_report.settings,
           'notes': run_report.notes,
           'gate': run_report.gate,
+          'privacy': dict(run_report.privacy),
       }
   )
 

@@ -141,7 +141,12 @@ class PoissonSampler:
     return [self.clients.client_ids[int(i)] for i in chosen]
 
   def shuffle_seed(self, round_num: int, client_id: str) -> np.ndarray:
-    """As that of `UniformSampler`."""
+    """Returns the seed of a client's order of examples, int32 [2].
+
+    Args:
+      round_num: Number of rounds before this one.
+      client_id: The client.
+    """
     return _shuffle_seed(self, round_num, client_id)
 
 
@@ -193,7 +198,12 @@ class CyclicSampler:
     return [ids[i] for i in range(group, len(ids), self.num_groups)]
 
   def shuffle_seed(self, round_num: int, client_id: str) -> np.ndarray:
-    """As that of `UniformSampler`."""
+    """Returns the seed of a client's order of examples, int32 [2].
+
+    Args:
+      round_num: Number of rounds before this one.
+      client_id: The client.
+    """
     return _shuffle_seed(self, round_num, client_id)
 
 
