@@ -306,7 +306,7 @@ class DifferentialPrivacyTest(FolderTest):
     self.assertEqual(plan.pretraining.budget.noise_multiplier, 3.0)
 
   def test_comparison_is_refused(self):
-    with self.assertRaisesRegex(errors.SettingsError, 'found a comparison'):
+    with self.assertRaisesRegex(errors.SettingsError, 'found several'):
       combinations.combinations(
           config(target_epsilon=1.0, dp_key='seed'),
           algorithms=['fed_alt'],

@@ -156,6 +156,16 @@ def problem(config: Any) -> Optional[str]:
         "Expected `onboarding` without 'mean' with differential privacy: it"
         " would hand newcomers a mean of others' personal variables."
     )
+  if config.evaluation.control:
+    return (
+        'Expected no `control` with differential privacy, found it: it would be'
+        ' one more release.'
+    )
+  if config.estimates_penalty:
+    return (
+        'Expected a number as `personal_l2` with differential privacy, found'
+        " 'auto': the estimate has no noise."
+    )
   if config.method.trains_alone and not (
       config.method.starts_pretrained and config.num_pretrain_rounds
   ):
@@ -164,3 +174,26 @@ def problem(config: Any) -> Optional[str]:
         f' found {config.algorithm!r} without pretraining.'
     )
   return None
+
+
+def check_several_runs(config: Any) -> None:
+  """Checks that several runs on the same clients may have these settings.
+
+  Args:
+    config: What they have in common, a `Config`.
+
+  Raises:
+    errors.SettingsError: If they would share a budget, or draw different
+      cohorts.
+  """
+  if config.privacy.is_private:
+    raise errors.SettingsError(
+        'Expected one run with differential privacy, found several, which would'
+        ' share a budget. Run each by itself.'
+    )
+  if config.privacy.has_secret:
+    raise errors.SettingsError(
+        'Expected `dp_key` seed in a comparison, whose runs have the same'
+        ' clients in each round, found secret. Use the seed, or run each'
+        ' algorithm by itself.'
+    )

@@ -31,6 +31,8 @@ def in_words(plan: plan_lib.Plan) -> str:
         f' In the {rounds} of pretraining before:'
         f' {_of_a_round(plan.pretraining)}.'
     )
+  if plan.control is not None:
+    text += f' In the rounds of the control: {_of_a_round(plan.control)}.'
   return text
 
 

@@ -6,13 +6,11 @@ What takes seconds to import is imported where it is needed, after flags and
 folder have been checked.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
-import contextlib
+from collections.abc import Mapping, Sequence
 import functools
 import os
 import pathlib
 import sys
-from typing import Any, Optional
 
 from absl import app
 from absl import logging
@@ -20,11 +18,12 @@ from absl import logging
 from tff_partial import errors
 from tff_partial.experiments import combinations
 from tff_partial.experiments import command
+from tff_partial.experiments import commands
 from tff_partial.experiments import config as config_lib
+from tff_partial.experiments import config_groups
 from tff_partial.experiments import flags
-from tff_partial.experiments import run_folder
+from tff_partial.experiments import search_flags
 from tff_partial.experiments import task_choice
-from tff_partial.privacy import secret_key
 from tff_partial.runtime import worker_process
 
 _NAME = 'run_experiment'
@@ -91,26 +90,31 @@ def _run(tasks: Mapping[str, str]) -> int:
         'Expected `export_client` and `export_dir`, found only one of them.'
     )
   choice = flags.read(task_choice.TaskChoice)
+  todo = commands.Commands(tasks, choice, output)
   comparison = flags.read(flags.Comparison)
-  algorithms = flags.FLAGS.algorithm.split(',')
-  splits: Sequence[Optional[str]] = [flags.FLAGS.personal]
-  if splits[0] is not None and not splits[0].startswith('regex:'):
-    splits = splits[0].split(',')
+  if comparison.tune_seeds is not None and not comparison.tune:
+    raise errors.SettingsError('Expected `tune` with `tune_seeds`, found none.')
+  if comparison.tune:
+    return todo.tune(search_flags.read_search())
+  algorithms, splits = flags.algorithms_and_splits()
   config = flags.read(
       config_lib.Config, algorithm=algorithms[0], personal=splits[0]
   )
   if config.running.workers:
     worker_process.check_addresses(config.running.workers)
+  regime = flags.read(config_groups.Regime)
+  if regime.regime:
+    return todo.regime(config, splits, regime)
   if comparison.seeds is None and len(algorithms) == len(splits) == 1:
-    return _run_one(tasks, choice, output, config)
-  todo = combinations.combinations(
+    return todo.run(config)
+  several = combinations.combinations(
       config,
       algorithms=algorithms,
       splits=splits,
-      seeds=_seeds(comparison.seeds, config.seed),
+      seeds=flags.seeds(comparison.seeds, config.seed),
       equal_steps=comparison.equal_steps,
   )
-  return _compare(tasks, choice, output, config, todo)
+  return todo.compare(config, several)
 
 
 def _doctor(output: flags.Output) -> int:
@@ -120,155 +124,3 @@ def _doctor(output: flags.Output) -> int:
   root = pathlib.Path(__file__).absolute().parent.parent.parent
   requirements = str(root / 'requirements.txt')
   return 0 if doctor.report(requirements, output.output_dir) else 1
-
-
-def _seeds(asked_for: Optional[Sequence[str]], default: int) -> list[int]:
-  if asked_for is None:
-    return [default]
-  try:
-    return [int(seed) for seed in asked_for]
-  except ValueError as e:
-    raise errors.SettingsError(
-        f'Expected `seeds` like 0,1,2, found {",".join(asked_for)!r}.'
-    ) from e
-
-
-def _run_one(
-    tasks: Mapping[str, str],
-    choice: task_choice.TaskChoice,
-    output: flags.Output,
-    config: config_lib.Config,
-) -> int:
-  """Runs one experiment, unless it is finished, and exports from it."""
-  choices = choice.settings(tasks)
-  with run_folder.claim(
-      output.output_dir,
-      {**choices, **config.settings},
-      overwrite=output.overwrite,
-  ) as folder:
-    if folder.finished:
-      secret_key.forget(folder.path)  # If it was stopped just before.
-      print(
-          f'Finished before: {folder.path}\n{folder.headline}\n'
-          'Use --overwrite to run it again, or another --output_dir.'
-      )
-    else:
-      _train_and_report(tasks, choice, config, folder)
-    if output.export_client is not None:
-      _export(tasks, folder, output)
-  return 0
-
-
-def _train_and_report(
-    tasks: Mapping[str, str],
-    choice: task_choice.TaskChoice,
-    config: config_lib.Config,
-    folder: run_folder.RunFolder,
-) -> None:
-  from tff_partial.experiments import plan as plan_lib
-  from tff_partial.experiments import run as run_lib
-
-  with _computing(config, folder) as sharding:
-    plan = plan_lib.build(_task(choice, tasks), config)
-    print(plan_lib.describe(plan, str(folder.path)), flush=True)
-    run_lib.run_in(folder, plan, sharding=sharding)
-  print(folder.headline)
-  print(folder.leaves_client)
-  for title, text in folder.privacy.items():
-    print(f'{title:<12}{text}')
-  print(f'Report: {folder.path / run_folder.REPORT_PAGE}')
-
-
-def _export(
-    tasks: Mapping[str, str],
-    folder: run_folder.RunFolder,
-    output: flags.Output,
-) -> None:
-  """Writes a client's model, as `python -m tasks.export_client` does."""
-  from tff_partial.experiments import export
-  from tff_partial.runtime import local
-
-  local.remove_default_context()
-  export.export(
-      str(folder.path),
-      output.export_client,
-      str(output.export_dir),
-      registered=tasks,
-  )
-  print(f'Exported: {output.export_dir}')
-
-
-def _compare(
-    tasks: Mapping[str, str],
-    choice: task_choice.TaskChoice,
-    output: flags.Output,
-    config: config_lib.Config,
-    todo: Sequence[combinations.Combination],
-) -> int:
-  """Runs all combinations; the exit status."""
-  if output.export_client is not None:
-    raise errors.SettingsError(
-        'Expected one run with `export_client`, found several. Export from the'
-        ' folder of one: python -m tasks.export_client --help.'
-    )
-  choices = choice.settings(tasks)
-  several = dict.fromkeys(('algorithm', 'personal', 'seed'), 'several')
-  with run_folder.claim(
-      output.output_dir,
-      {**choices, **config.settings, **several},
-      overwrite=output.overwrite,
-  ) as folder:
-    from tff_partial.experiments import compare
-
-    failures = compare.run(
-        _task(choice, tasks),
-        todo,
-        str(folder.path),
-        worker_fn=lambda: _computing(config, folder),
-    )
-    print(f'Comparison: {folder.path / "comparison.html"}')
-  if failures:
-    print(
-        f'{_NAME}: {len(failures)} of {len(todo)} runs failed:'
-        f' {", ".join(failures)}. The same command tries them again.',
-        file=sys.stderr,
-    )
-  return 1 if failures else 0
-
-
-def _task(choice: task_choice.TaskChoice, tasks: Mapping[str, str]) -> Any:
-  from tff_partial.experiments import task
-
-  return task.create(choice, registered=tasks)
-
-
-@contextlib.contextmanager
-def _computing(
-    config: config_lib.Config, folder: run_folder.RunFolder
-) -> Iterator[Any]:
-  """Where computations run, and how cohorts are cut for that."""
-  from tff_partial.runtime import dispatcher as dispatcher_lib
-  from tff_partial.runtime import local
-  from tff_partial.runtime import remote
-
-  running = config.running
-  with contextlib.ExitStack() as stack:
-    workers: Sequence[remote.RemoteWorker] = ()
-    clients_per_shard = running.clients_per_shard
-    if running.workers:
-      workers = stack.enter_context(remote.connect(running.workers))
-      clients_per_shard = clients_per_shard or -(-config.clients_per_round // 8)
-    else:
-      # No more than there are, so that cores without a client help the others.
-      at_once = running.max_concurrent_clients or min(
-          worker_process.usable_cores(),
-          clients_per_shard or config.clients_per_round,
-      )
-      stack.enter_context(
-          local.local_worker(
-              max_concurrent_clients=at_once,
-              log_file=str(folder.path / 'worker.log'),
-          )
-      )
-    dispatcher = stack.enter_context(dispatcher_lib.Dispatcher(workers))
-    yield dispatcher_lib.Sharding(dispatcher, clients_per_shard)

@@ -37,6 +37,8 @@ def environment(percent: bool) -> jinja2.Environment:
       value=functools.partial(formatting.value, percent=percent),
       change=functools.partial(formatting.change, percent=percent),
       interval=functools.partial(formatting.interval, percent=percent),
+      ends=functools.partial(formatting.ends, percent=percent),
+      plus_minus=functools.partial(formatting.plus_minus, percent=percent),
       signed=formatting.signed,
       share=formatting.share,
       fraction='{:.2%}'.format,
@@ -48,6 +50,7 @@ def environment(percent: bool) -> jinja2.Environment:
       count='{:,}'.format,
       counted=lambda n: 'not counted' if n is None else f'{n:,}',
       quantity=formatting.quantity,
+      setting=formatting.setting,
   )
   return result
 

@@ -44,8 +44,11 @@ class RunReport:
     cost: The cost of the run.
     leaves_client: What leaves a client in a round, as a sentence.
     notes: Remarks for the reader, a paragraph each.
+    lists_clients: Whether to list the clients that are hurt most.
     gate: For a run with a gate, its numbers by name, such as how many clients
       kept the shared model.
+    curves_on_validation: Whether `eval/...` in `history` was measured on
+      examples held out of training, rather than on test examples.
     privacy: What differential privacy promises, a title and a sentence each;
       empty without it.
   """
@@ -61,7 +64,9 @@ class RunReport:
   cost: summary.Cost
   leaves_client: str
   notes: Sequence[str] = ()
+  lists_clients: bool = True
   gate: Optional[Mapping[str, float]] = None
+  curves_on_validation: bool = False
   privacy: Sequence[tuple[str, str]] = ()
 
   @property
@@ -75,9 +80,10 @@ def write(
 ) -> pathlib.Path:
   """Writes `report.json`, `clients.csv` and, at the end, `report.html`.
 
-  Clients that took part in training and clients never seen are summarized
-  separately. The headline and the figures are about the former if there are
-  any. Once `report.html` is there, all of the report is on disk.
+  Clients that took part in training, clients that trained only the model that
+  it started from, and clients never seen are summarized separately. The
+  headline and the figures are about the first of these groups that has clients.
+  Once `report.html` is there, all of the report is on disk.
 
   Args:
     folder: Where to write; created if missing.
@@ -117,7 +123,9 @@ def _contents(run_report: RunReport) -> dict[str, Any]:
           'level': summary.LEVEL,
           'headline': findings.sentence(table, query),
           'groups': {
-              name: findings.group_numbers(members, query)
+              name: findings.group_numbers(
+                  members, query, lists_clients=run_report.lists_clients
+              )
               for name, members in findings.groups(table).items()
           },
           'cost': run_report.cost.to_dict(),
@@ -127,9 +135,11 @@ def _contents(run_report: RunReport) -> dict[str, Any]:
               for v in run_report.variables
           ],
           'history': run_report.history,
+          'curves_on_validation': run_report.curves_on_validation,
           'settings': run_report.settings,
           'notes': run_report.notes,
           'gate': run_report.gate,
+          'lists_clients': run_report.lists_clients,
           'privacy': dict(run_report.privacy),
       }
   )
