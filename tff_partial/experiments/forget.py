@@ -101,7 +101,8 @@ def forget(
         lines.append(f'{path}: {len(had)} of the clients removed')
       lines.extend(_remove_exports(folder, client_ids))
       lines.extend(_remove_reports(folder))
-    return Forgotten(lines, _that_name(folders, client_ids))
+    still_named = _that_name(folders, client_ids)
+  return Forgotten(lines, still_named)
 
 
 def _is_run(folder: pathlib.Path) -> bool:
