@@ -42,7 +42,8 @@ and by whom.
 *Experiments.* All of that in one call: a `Task` is a model that can be split
 with people's data, `create_config` takes settings by the names of the flags of
 run_experiment.py, `build_plan` checks that they go together, and `run` trains,
-evaluates and reports in a folder, or goes on where it stopped there.
+evaluates and reports in a folder, or goes on where it stopped there. With a
+`Usage`, a task says how its exported models are used.
 
     with tfp.local_worker():
       plan = tfp.build_plan(task, tfp.create_config(algorithm='fed_alt'))
@@ -55,7 +56,10 @@ evaluates and reports in a folder, or goes on where it stopped there.
 2022. https://arxiv.org/abs/2204.03809
 """
 
+import atexit
+import gc
 import importlib
+import sys
 from typing import Any, TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -71,6 +75,7 @@ if TYPE_CHECKING:
   from tff_partial.experiments.plan import build as build_plan
   from tff_partial.experiments.run import run
   from tff_partial.experiments.task import Task
+  from tff_partial.experiments.usage import Usage
   from tff_partial.learning import adapters
   from tff_partial.learning import algorithms
   from tff_partial.learning import partition
@@ -132,6 +137,7 @@ _WHERE = {
     'train': 'training.training:train',
     'TrainingSettings': 'training.training:Settings',
     'UniformSampler': 'training.sampler:UniformSampler',
+    'Usage': 'experiments.usage:Usage',
     'UserError': 'errors:UserError',
     'write_report': 'reporting.report:write',
 }
@@ -151,3 +157,18 @@ def __getattr__(name: str) -> Any:
 
 def __dir__() -> list[str]:
   return sorted(_WHERE)
+
+
+@atexit.register
+def _release_context() -> None:
+  """Ends TFF's own worker while Python still can.
+
+  The context that importing TFF sets holds a worker, or what would start one.
+  Python destroys it after the modules that its destructor needs: the program
+  would end with "Exception ignored", and the worker would stay.
+  """
+  tff = sys.modules.get('tensorflow_federated')
+  # Without `framework`, the import of TFF has failed.
+  if tff is not None and hasattr(tff, 'framework'):
+    tff.framework.set_default_context(tff.test.create_runtime_error_context())
+    gc.collect()  # The context is part of a cycle.

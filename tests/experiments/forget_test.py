@@ -67,6 +67,9 @@ class ForgetTest(programs.FolderTest):
     shutil.copytree(run, compared / 'fed_alt_output-0')
     shutil.copytree(run / 'pretrain', compared / 'pretrained' / 'abc')
     (compared / 'comparison.html').write_text(GONE)
+    (run / 'clients').mkdir()
+    (run / 'clients' / f'{GONE}.html').write_text('A page of its own.')
+    shutil.copy(run / 'report.json', run / 'clients' / f'{GONE}.json')
     self.call(
         *self.settings('run', '--total_rounds=2'),
         f'--export_client={GONE}',
@@ -113,6 +116,8 @@ class ForgetTest(programs.FolderTest):
     self.assertRegex(out, 'The shared models were trained with what these')
     self.assertEmpty(self.files_with(needles))
     self.assertNotIn('look at it', out)
+
+    self.assertEmpty(list(self.folder.rglob(f'*{GONE}*')))
 
     with self.subTest('the rest is as it was'):
       for name, size in (('train', 6), ('test', 4)):

@@ -72,7 +72,8 @@ class OutsideTaskTest(programs.FolderTest):
     with self.subTest('another file'):
       self.file.write_text(_FILE + '# Changed.\n')
       self.assertRefused(
-          'task_digest: .* there, .* now',
+          'Expected the file of .*line.py:create_task that the run in .*/run'
+          ' began with, found that it has changed since',
           *self.arguments('run', '--gate=0.3', '--finetune_epochs=1'),
       )
 

@@ -261,6 +261,21 @@ class CommitTest(PersonalStoreTest):
     self.assertEqual(store.restore(), (0, ()))
     self.assertEmpty(list(store))
 
+  def test_client_that_is_added_between_rounds(self):
+    with self.open() as store:
+      store.write(['a'], [value(1)])
+      store.commit(3, {'rate': 0.5})
+      store.add(['b'], [value(2)])
+      store.write(['c'], [value(3)])
+    with self.open() as store:
+      self.assertEqual(list(store), ['a', 'b'])
+      self.assertEqual(store.last_written(['a', 'b', 'c']), [1, 0, None])
+      self.assertEqual(number_of(store.read(['b'])[0]), 2)
+      self.assertEqual(store.restore({'rate': 0.0}), (3, {'rate': 0.5}))
+      store.add(['b'], [value(4)])
+      self.assertEqual((store.version, store.num_clients), (3, 2))
+      self.assertEqual(number_of(store.read(['b'])[0]), 4)
+
   def test_version_goes_up(self):
     store = self.open()
     for version in (2, np.int64(7)):

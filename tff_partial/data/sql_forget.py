@@ -9,15 +9,19 @@ import sqlite3
 
 from tff_partial import errors
 from tff_partial import files
+from tff_partial.data import sql_fingerprint
 
 _WITH_CLIENTS = ('examples', 'client_metadata')
+# Keeps the fingerprints that the file had before clients were removed.
+_EARLIER = 'earlier_fingerprints'
 
 
 def forget(path: str, client_ids: Sequence[str]) -> list[str]:
   """Writes a file again without some clients, all of it or nothing.
 
   A new file has no remains of them, whatever SQLite left behind in the old one.
-  It takes as much disk space once more while it is written.
+  It takes as much disk space once more while it is written. Its fingerprint is
+  that of a file that never had the clients.
 
   Args:
     path: A file made by `sql_writer.SqlWriter`, or any in TFF's format.
@@ -44,7 +48,7 @@ def forget(path: str, client_ids: Sequence[str]) -> list[str]:
       ]
     if found:
       with files.replace(path) as partial:
-        _copy(uri, partial, found)
+        _copy(uri, partial, found, earlier_fingerprints(path))
   except sqlite3.Error as e:
     raise errors.DataError(
         f'Expected client data in {path}, found a file that cannot be written'
@@ -53,7 +57,33 @@ def forget(path: str, client_ids: Sequence[str]) -> list[str]:
   return found
 
 
-def _copy(uri: str, partial: pathlib.Path, without: Sequence[str]) -> None:
+def earlier_fingerprints(path: str) -> tuple[str, list[str]]:
+  """The fingerprint of a file, and those it had before clients were removed.
+
+  Raises:
+    errors.DataError: If the file cannot be read.
+  """
+  uri = f'{pathlib.Path(path).absolute().as_uri()}?mode=ro'
+  try:
+    with contextlib.closing(sqlite3.connect(uri, uri=True)) as connection:
+      now = sql_fingerprint.read(connection, path)
+      earlier = []
+      if connection.execute(f'PRAGMA table_info({_EARLIER})').fetchall():
+        earlier = connection.execute(f'SELECT * FROM {_EARLIER}').fetchall()
+      return now, [digest for (digest,) in earlier]
+  except sqlite3.Error as e:
+    raise errors.DataError(
+        f'Expected client data in {path}, found a file that cannot be read:'
+        f' {e}.'
+    ) from e
+
+
+def _copy(
+    uri: str,
+    partial: pathlib.Path,
+    without: Sequence[str],
+    fingerprints: tuple[str, Sequence[str]],
+) -> None:
   with contextlib.closing(
       sqlite3.connect(partial, isolation_level=None, uri=True)
   ) as new:
@@ -64,7 +94,9 @@ def _copy(uri: str, partial: pathlib.Path, without: Sequence[str]) -> None:
     new.execute('CREATE TEMP TABLE gone (client_id TEXT PRIMARY KEY)')
     new.executemany('INSERT INTO gone VALUES (?)', [(c,) for c in without])
     parts = new.execute(
-        'SELECT type, name, sql FROM old.sqlite_master WHERE sql NOT NULL'
+        'SELECT type, name, sql FROM old.sqlite_master WHERE sql NOT NULL AND'
+        " name NOT IN ('fingerprint', ?)",
+        [_EARLIER],
     ).fetchall()
     for kind, name, sql in parts:
       if kind == 'table':
@@ -87,4 +119,12 @@ def _copy(uri: str, partial: pathlib.Path, without: Sequence[str]) -> None:
           'UPDATE splits SET num_clients = (SELECT count(*) FROM'
           ' client_metadata c WHERE c.split_name = splits.split_name)'
       )
+    now, earlier = fingerprints
+    new.execute(f'CREATE TABLE {_EARLIER} (digest TEXT)')
+    new.executemany(
+        f'INSERT INTO {_EARLIER} VALUES (?)', [(d,) for d in (*earlier, now)]
+    )
     new.execute('COMMIT')
+    new.execute('DETACH old')
+    if any(name == 'features' for _, name, _ in parts):
+      sql_fingerprint.write(new, str(partial), sql_fingerprint.of_content(new))

@@ -190,11 +190,14 @@ class Population:
     train: Training examples, for the phases.
     test: Test examples.
     participated: Whether a client took part in training.
+    trained_earlier: Whether a client trained the model that training started
+      from.
   """
 
   train: clients_lib.Clients
   test: clients_lib.Clients
   participated: Callable[[str], bool]
+  trained_earlier: Callable[[str], bool] = lambda unused_client_id: False
 
   def num_train_examples(self, client_id: str) -> int:
     """The number of training examples; a client may have only test examples."""
@@ -286,6 +289,7 @@ def evaluate(
       client_ids=client_ids,
       train_examples=[population.num_train_examples(c) for c in client_ids],
       participated=[population.participated(c) for c in client_ids],
+      trained_earlier=[population.trained_earlier(c) for c in client_ids],
   )
 
 

@@ -89,6 +89,7 @@ class Config(setting.Settings):
       )
     self._check_that_it_trains()
     self._check_epsilon()
+    self._check_penalty()
     missing = self.method.requirement(self)
     if missing is not None:
       raise errors.SettingsError(missing)
@@ -102,6 +103,12 @@ class Config(setting.Settings):
           f' found {self.split_in_words}. Use `personal` adapter.'
       )
     self._check_onboarding()
+    gate, validation = self.evaluation.gate, self.evaluation.validation
+    if gate and validation and gate != validation:
+      raise errors.SettingsError(
+          'Expected the same share in `gate` and `validation`, which hold out'
+          f' the same examples, found {gate:g} and {validation:g}.'
+      )
 
   def _expand_alias(self) -> None:
     """Replaces a name from the literature by what it stands for."""
@@ -166,6 +173,21 @@ class Config(setting.Settings):
           ' gradient would become 0 / 0.'
       )
 
+  def _check_penalty(self) -> None:
+    client = self.client
+    if client.personal_l2_total is None:
+      return
+    if client.personal_l2 is not None:
+      raise errors.SettingsError(
+          'Expected `personal_l2` or `personal_l2_total`, found both. Personal'
+          ' variables have one penalty.'
+      )
+    if self.method.drawn_to_shared:
+      raise errors.SettingsError(
+          f'Expected no `personal_l2_total` for algorithm {self.algorithm!r},'
+          f' found {client.personal_l2_total:g}. Its lambda is `personal_l2`.'
+      )
+
   def _check_onboarding(self) -> None:
     onboarding = self.evaluation.onboarding
     if onboarding in (None, 'none'):
@@ -207,7 +229,14 @@ class Config(setting.Settings):
   def penalty(self) -> float:
     """Weight of the squared distance that draws personal variables back."""
     given = self.client.personal_l2
+    if self.client.personal_l2_total:
+      return 0.0
     return self.method.penalty if given is None else given
+
+  @property
+  def penalty_total(self) -> float:
+    """The same weight times the number of a client's examples."""
+    return self.client.personal_l2_total or 0.0
 
   @property
   def pull(self) -> float:
@@ -291,10 +320,12 @@ class Config(setting.Settings):
         'personal_epochs',
         'personal_learning_rate',
         'personal_l2',
+        'personal_l2_total',
         'personal_dropout',
         'local_rounds',
         'pull',
         'onboarding',
+        'min_clients_for_mean',
         'eval_clients',
         'pretrain_rounds',
         'init_from',

@@ -37,7 +37,7 @@ def create_parser(prog: str, description: str):
       '--run',
       type=os.path.expanduser,
       required=True,
-      help='folder of a finished run',
+      help='folder of a run',
   )
   parser.add_argument(
       '--client',
@@ -120,12 +120,19 @@ def create_task(
 class FinishedRun:
   """A run's model, to be filled with the variables of any client."""
 
-  def __init__(self, folder: str, model_fn: partial_model.ModelFn):
+  def __init__(
+      self,
+      folder: str,
+      model_fn: partial_model.ModelFn,
+      values: Optional[Mapping[str, np.ndarray]] = None,
+  ):
     """Reads a run.
 
     Args:
       folder: The folder of the run.
       model_fn: Makes the run's model, as `parts.build_model_fn` does.
+      values: The trained shared and the initial personal variables by path, if
+        the run has not written them yet (`checkpoint.load`).
 
     Raises:
       errors.MissingFileError: If a file is missing.
@@ -144,7 +151,9 @@ class FinishedRun:
         )
     )
     filled = weights.fill(
-        weights.load(os.path.join(folder, run_folder.WEIGHTS)),
+        weights.load(os.path.join(folder, run_folder.WEIGHTS))
+        if values is None
+        else values,
         variables,
         zeros(False),
         zeros(True),

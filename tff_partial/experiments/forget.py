@@ -8,18 +8,21 @@ whole; the command of the run or comparison writes them again. What was averaged
 stays: `LASTING` says so.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 import contextlib
 import dataclasses
 import html
 import json
 import pathlib
 import shutil
+import urllib.parse
 
 from tff_partial import errors
 from tff_partial import files
 from tff_partial.data import sql_forget
+from tff_partial.experiments import origin
 from tff_partial.experiments import run_folder
+from tff_partial.training import earlier_clients
 from tff_partial.training import personal_store
 
 LASTING = (
@@ -95,12 +98,18 @@ def forget(
       for path in (folder / name for name in _DATA):
         had = sql_forget.forget(str(path), client_ids)
         lines.append(f'{path}: {len(had)} of the clients removed')
+    renamed = _new_fingerprints(data_folders)
     for folder in run_folders:
+      for path in sorted(folder.rglob(run_folder.ORIGIN)):
+        _rename_data(path, renamed)
+      for path in sorted(folder.rglob(earlier_clients.FILE_NAME)):
+        _forget_earlier(path, client_ids)
+        lines.append(f'{path}: written again without the clients')
       for path in sorted(folder.rglob(personal_store.FILE_NAME)):
         had = personal_store.forget(str(path.parent), client_ids)
         lines.append(f'{path}: {len(had)} of the clients removed')
       lines.extend(_remove_exports(folder, client_ids))
-      lines.extend(_remove_reports(folder))
+      lines.extend(_remove_reports(folder, client_ids))
     still_named = _that_name(folders, client_ids)
   return Forgotten(lines, still_named)
 
@@ -142,6 +151,31 @@ def _locked(folder: pathlib.Path) -> Iterator[None]:
     yield
 
 
+def _new_fingerprints(folders: Sequence[pathlib.Path]) -> dict[str, str]:
+  """The fingerprints of files before clients were removed, and those now."""
+  renamed = {}
+  for folder in folders:
+    for name in _DATA:
+      now, earlier = sql_forget.earlier_fingerprints(str(folder / name))
+      renamed.update(dict.fromkeys(earlier, now))
+  return renamed
+
+
+def _rename_data(path: pathlib.Path, renamed: Mapping[str, str]) -> None:
+  """Lets a run go on with its data, from which clients were removed."""
+  kept = origin.read(path.parent)
+  if kept.data is not None:
+    parts = [renamed.get(part, part) for part in kept.data.split('+')]
+    origin.write(path.parent, dataclasses.replace(kept, data='+'.join(parts)))
+
+
+def _forget_earlier(path: pathlib.Path, client_ids: Sequence[str]) -> None:
+  with earlier_clients.EarlierClients(path.parent) as earlier:
+    earlier_clients.write(
+        path.parent, (c for c in earlier if c not in client_ids)
+    )
+
+
 def _remove_exports(
     folder: pathlib.Path, client_ids: Sequence[str]
 ) -> Iterator[str]:
@@ -155,17 +189,21 @@ def _remove_exports(
       yield f'{path.parent}: this export was removed'
 
 
-def _remove_reports(folder: pathlib.Path) -> Iterator[str]:
-  """Removes the pages of runs and comparisons, and their tables."""
+def _remove_reports(
+    folder: pathlib.Path, client_ids: Sequence[str]
+) -> Iterator[str]:
+  """Removes pages of runs, comparisons and clients, and their tables."""
+  pages = {urllib.parse.quote(c, safe=' ') for c in client_ids}
   for path in _files(folder):
     if (
         path.name in _REPORTS
         or path.name.startswith(_COMPARISON)
         or path.name == 'error.txt'
+        or path.stem in pages
         or files.PARTIAL in path.name
     ):
       path.unlink()
-      yield f'{path}: removed; the command of the run writes it again'
+      yield f'{path}: removed; the commands of the run write reports again'
 
 
 def _that_name(
@@ -176,7 +214,7 @@ def _that_name(
       path
       for folder in folders
       for path in _files(folder)
-      if any(_names(path, client_id) for client_id in client_ids)
+      if any(c in path.name or _names(path, c) for c in client_ids)
   ]
 
 

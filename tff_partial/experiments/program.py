@@ -20,13 +20,19 @@ from absl import logging
 from tff_partial import errors
 from tff_partial.experiments import combinations
 from tff_partial.experiments import command
+from tff_partial.experiments import computing
 from tff_partial.experiments import config as config_lib
+from tff_partial.experiments import config_groups
 from tff_partial.experiments import flags
+from tff_partial.experiments import methods
 from tff_partial.experiments import run_folder
+from tff_partial.experiments import search as search_lib
+from tff_partial.experiments import setting
 from tff_partial.experiments import task_choice
 from tff_partial.runtime import worker_process
 
 _NAME = 'run_experiment'
+_VALIDATION = 0.2  # The share that Pillutla et al. hold out.
 
 
 def run(tasks: Mapping[str, str]) -> None:
@@ -91,15 +97,22 @@ def _run(tasks: Mapping[str, str]) -> int:
     )
   choice = flags.read(task_choice.TaskChoice)
   comparison = flags.read(flags.Comparison)
+  if comparison.tune_seeds is not None and not comparison.tune:
+    raise errors.SettingsError('Expected `tune` with `tune_seeds`, found none.')
   algorithms = flags.FLAGS.algorithm.split(',')
   splits: Sequence[Optional[str]] = [flags.FLAGS.personal]
   if splits[0] is not None and not splits[0].startswith('regex:'):
     splits = splits[0].split(',')
+  if comparison.tune:
+    return _tune(tasks, choice, output, comparison, algorithms, splits)
   config = flags.read(
       config_lib.Config, algorithm=algorithms[0], personal=splits[0]
   )
   if config.running.workers:
     worker_process.check_addresses(config.running.workers)
+  regime = flags.read(config_groups.Regime)
+  if regime.regime:
+    return _regime(tasks, choice, output, config, splits, regime)
   if comparison.seeds is None and len(algorithms) == len(splits) == 1:
     return _run_one(tasks, choice, output, config)
   todo = combinations.combinations(
@@ -121,14 +134,87 @@ def _doctor(output: flags.Output) -> int:
   return 0 if doctor.report(requirements, output.output_dir) else 1
 
 
-def _seeds(asked_for: Optional[Sequence[str]], default: int) -> list[int]:
+def _tune(
+    tasks: Mapping[str, str],
+    choice: task_choice.TaskChoice,
+    output: flags.Output,
+    comparison: flags.Comparison,
+    algorithms: Sequence[str],
+    splits: Sequence[Optional[str]],
+) -> int:
+  """Chooses settings and compares the chosen ones; the exit status."""
+  lists = {}
+  for nested in setting.records(config_lib.Config):
+    lists.update(flags.several(nested))
+  defaults = {
+      s.name: s.default
+      for nested in setting.records(config_lib.Config)
+      for s in setting.declared(nested)
+      if s.name in lists
+  }
+  # FedAvg takes any split, and requires nothing that an algorithm may require.
+  config = flags.read(
+      config_lib.Config,
+      **{
+          **defaults,
+          'algorithm': methods.PRETRAINING,
+          'personal': None,
+          'validation': 0.0,
+      },
+  )
+  if config.running.workers:
+    worker_process.check_addresses(config.running.workers)
+  seeds = _seeds(comparison.seeds, config.seed)
+  search = search_lib.Search(
+      config=config,
+      lists=lists,
+      schemes=combinations.schemes(
+          algorithms, splits, equal_steps=comparison.equal_steps
+      ),
+      validation=flags.FLAGS.validation or _VALIDATION,
+      tune_seeds=_seeds(
+          comparison.tune_seeds,
+          (seeds or [config.seed])[0],
+          name='tune_seeds',
+      ),
+      seeds=seeds,
+  )
+  search.grids()  # Raises if settings exclude each other.
+  varied = dict.fromkeys(('algorithm', 'personal', 'seed', *lists), 'several')
+  with _several_runs(
+      tasks,
+      choice,
+      output,
+      {**config.settings, **varied, 'validation': search.validation},
+  ) as folder:
+    from tff_partial.experiments import tune
+
+    print(
+        f"Held out for the search: {search.validation:.0%} of every client's"
+        ' training examples (--validation). It has'
+        f' {tune.num_runs(search)} runs.',
+        flush=True,
+    )
+    failures = tune.run(
+        _task(choice, tasks),
+        search,
+        str(folder.path),
+        worker_fn=lambda: computing.start(config, folder),
+    )
+    print(f'Search: {folder.path / "tuning.html"}')
+  return _end_comparison(folder, failures)
+
+
+def _seeds(
+    asked_for: Optional[Sequence[str]], default: int, *, name: str = 'seeds'
+) -> list[int]:
   if asked_for is None:
     return [default]
   try:
     return [int(seed) for seed in asked_for]
   except ValueError as e:
     raise errors.SettingsError(
-        f'Expected `seeds` like 0,1,2, found {",".join(asked_for)!r}.'
+        f'Expected `{name}` like 0,1,2, found {",".join(asked_for)!r}.'
     ) from e
 
 
@@ -166,7 +252,7 @@ def _train_and_report(
   from tff_partial.experiments import plan as plan_lib
   from tff_partial.experiments import run as run_lib
 
-  with _computing(config, folder) as sharding:
+  with computing.start(config, folder) as sharding:
     plan = plan_lib.build(_task(choice, tasks), config)
     print(plan_lib.describe(plan, str(folder.path)), flush=True)
     run_lib.run_in(folder, plan, sharding=sharding)
@@ -184,13 +270,13 @@ def _export(
   from tff_partial.runtime import local
 
   local.remove_default_context()
-  export.export(
+  missing = export.export(
       str(folder.path),
       output.export_client,
       str(output.export_dir),
       registered=tasks,
   )
-  print(f'Exported: {output.export_dir}')
+  export.say(missing, str(output.export_dir))
 
 
 def _compare(
@@ -201,17 +287,9 @@ def _compare(
     todo: Sequence[combinations.Combination],
 ) -> int:
   """Runs all combinations; the exit status."""
-  if output.export_client is not None:
-    raise errors.SettingsError(
-        'Expected one run with `export_client`, found several. Export from the'
-        ' folder of one: python -m tasks.export_client --help.'
-    )
-  choices = choice.settings(tasks)
   several = dict.fromkeys(('algorithm', 'personal', 'seed'), 'several')
-  with run_folder.claim(
-      output.output_dir,
-      {**choices, **config.settings, **several},
-      overwrite=output.overwrite,
+  with _several_runs(
+      tasks, choice, output, {**config.settings, **several}
   ) as folder:
     from tff_partial.experiments import compare
 
@@ -219,51 +297,81 @@ def _compare(
         _task(choice, tasks),
         todo,
         str(folder.path),
-        worker_fn=lambda: _computing(config, folder),
+        worker_fn=lambda: computing.start(config, folder),
     )
-    print(f'Comparison: {folder.path / "comparison.html"}')
+  return _end_comparison(folder, failures)
+
+
+@contextlib.contextmanager
+def _several_runs(
+    tasks: Mapping[str, str],
+    choice: task_choice.TaskChoice,
+    output: flags.Output,
+    settings: Mapping[str, Any],
+) -> Iterator[run_folder.RunFolder]:
+  """The folder of several runs, to which later ones can be added."""
+  if output.export_client is not None:
+    raise errors.SettingsError(
+        'Expected one run with `export_client`, found several. Export from the'
+        ' folder of one: python -m tasks.export_client --help.'
+    )
+  with run_folder.claim(
+      output.output_dir,
+      {**choice.settings(tasks), **settings},
+      overwrite=output.overwrite,
+  ) as folder:
+    yield folder
+
+
+def _end_comparison(
+    folder: run_folder.RunFolder, failures: Mapping[str, str]
+) -> int:
+  """Says how a comparison ended; the exit status."""
+  print(f'Comparison: {folder.path / "comparison.html"}')
   if failures:
     print(
-        f'{_NAME}: {len(failures)} of {len(todo)} runs failed:'
+        f'{_NAME}: {len(failures)} runs failed:'
         f' {", ".join(failures)}. The same command tries them again.',
         file=sys.stderr,
     )
   return 1 if failures else 0
 
 
+def _regime(
+    tasks: Mapping[str, str],
+    choice: task_choice.TaskChoice,
+    output: flags.Output,
+    config: config_lib.Config,
+    splits: Sequence[Optional[str]],
+    settings: config_groups.Regime,
+) -> int:
+  """Measures what decides between FedAlt and FedSim."""
+  several = {'personal': ','.join(map(str, splits))}
+  kept = {**config.settings, **several, **setting.flatten(settings)}
+  with run_folder.claim(
+      output.output_dir,
+      {**choice.settings(tasks), **kept},
+      overwrite=output.overwrite,
+  ) as folder:
+    from tff_partial.experiments import regime
+    from tff_partial.reporting import regime_report
+
+    regime.check(config)
+    with computing.start(config, folder) as sharding:
+      contents = regime.run_in(
+          folder,
+          _task(choice, tasks),
+          config,
+          splits,
+          settings,
+          sharding=sharding,
+      )
+    print(regime_report.text(contents))
+    print(f'Report: {folder.path / regime_report.PAGE}')
+  return 0
+
+
 def _task(choice: task_choice.TaskChoice, tasks: Mapping[str, str]) -> Any:
   from tff_partial.experiments import task
 
   return task.create(choice, registered=tasks)
-
-
-@contextlib.contextmanager
-def _computing(
-    config: config_lib.Config, folder: run_folder.RunFolder
-) -> Iterator[Any]:
-  """Where computations run, and how cohorts are cut for that."""
-  from tff_partial.runtime import dispatcher as dispatcher_lib
-  from tff_partial.runtime import local
-  from tff_partial.runtime import remote
-
-  running = config.running
-  with contextlib.ExitStack() as stack:
-    workers: Sequence[remote.RemoteWorker] = ()
-    clients_per_shard = running.clients_per_shard
-    if running.workers:
-      workers = stack.enter_context(remote.connect(running.workers))
-      clients_per_shard = clients_per_shard or -(-config.clients_per_round // 8)
-    else:
-      # No more than there are, so that cores without a client help the others.
-      at_once = running.max_concurrent_clients or min(
-          worker_process.usable_cores(),
-          clients_per_shard or config.clients_per_round,
-      )
-      stack.enter_context(
-          local.local_worker(
-              max_concurrent_clients=at_once,
-              log_file=str(folder.path / 'worker.log'),
-          )
-      )
-    dispatcher = stack.enter_context(dispatcher_lib.Dispatcher(workers))
-    yield dispatcher_lib.Sharding(dispatcher, clients_per_shard)

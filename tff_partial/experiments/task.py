@@ -15,6 +15,7 @@ from tff_partial.evaluation import metric as metric_lib
 from tff_partial.evaluation import yardstick
 from tff_partial.experiments import task_choice
 from tff_partial.experiments import task_function
+from tff_partial.experiments import usage as usage_lib
 from tff_partial.learning import clients as clients_lib
 from tff_partial.learning import examples as examples_lib
 from tff_partial.learning import partial_model
@@ -40,6 +41,7 @@ class Task:
       an int array [examples] or [examples, positions], in which negative
       numbers are not counted. With it, reports tell how often the client's most
       frequent label would be right. Only for a metric that counts right labels.
+    usage: How people use an exported model; `None` if there is nothing to say.
     demonstration: Whether the data were made for show, so that findings on them
       say nothing about people.
     texts: Files, by name, that say what the model's inputs and outputs mean,
@@ -47,6 +49,8 @@ class Task:
       from another run with different ones.
     choices: The settings that it was created from, by the names of flags; set
       by `create`. A run keeps them, so that commands can create it again.
+    arguments: What it was created with besides the data, defaults included, by
+      name; set by `create`.
   """
 
   name: str
@@ -59,9 +63,11 @@ class Task:
   client_examples: examples_lib.ClientExamples
   metric: metric_lib.Metric
   labels_fn: Optional[yardstick.LabelsFn] = None
+  usage: Optional[usage_lib.Usage] = None
   demonstration: bool = False
   texts: Mapping[str, str] = dataclasses.field(default_factory=dict)
   choices: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+  arguments: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
   def __post_init__(self):
     """Checks that the model takes what the clients have.
@@ -99,6 +105,13 @@ class Task:
         'data': self.data,
         'model': self.model,
     }
+
+  @property
+  def fingerprint(self) -> Optional[str]:
+    """Changes with the clients' examples; `None` if the clients have none."""
+    parts = [clients_lib.fingerprint(c) for c in (self.train, self.test)]
+    known = [part for part in parts if part is not None]
+    return '+'.join(known) if len(known) == len(parts) else None
 
   def _any_model(self) -> partial_model.PartialModel:
     """A model with a split that it can be trained with.
@@ -162,7 +175,20 @@ def create(
     )
   # A frozen dataclass has no other way, and `replace` would check it again.
   object.__setattr__(task, 'choices', choice.settings(registered))
+  object.__setattr__(task, 'arguments', _with_defaults(parameters, keywords))
   return task
+
+
+def _with_defaults(
+    parameters: Mapping[str, inspect.Parameter], given: Mapping[str, Any]
+) -> dict[str, Any]:
+  """The arguments of a function after its first one."""
+  defaults = {
+      name: parameter.default
+      for name, parameter in list(parameters.items())[1:]
+      if parameter.default is not parameter.empty
+  }
+  return {**defaults, **given}
 
 
 def _parse_argument(text: str) -> tuple[str, Any]:

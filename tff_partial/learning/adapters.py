@@ -56,6 +56,15 @@ class BottleneckAdapter(tf.keras.layers.Layer):
   def call(self, inputs):
     return inputs + dropout.apply(self.up(self.down(inputs)))
 
+  def to_stock(self) -> tf.keras.layers.Layer:
+    """A model of Keras's own layers, for exports; see `stock_layers.py`."""
+    inputs = tf.keras.Input(self.input_shape[1:])
+    outputs = inputs
+    for layer in (self.down, self.up):
+      outputs = layer.from_config(layer.get_config())(outputs)
+    outputs = tf.keras.layers.Add(name='sum')([inputs, outputs])
+    return tf.keras.Model(inputs, outputs, name=self.name)
+
   def get_config(self):
     return {**super().get_config(), 'width': self._width}
 
@@ -87,6 +96,14 @@ class ConvAdapter(tf.keras.layers.Layer):
 
   def call(self, inputs):
     return inputs + dropout.apply(self.conv(self.norm(inputs)))
+
+  def to_stock(self) -> tf.keras.layers.Layer:
+    """A model of Keras's own layers, for exports; see `stock_layers.py`."""
+    inputs = tf.keras.Input(self.input_shape[1:])
+    conv = self.conv.from_config(self.conv.get_config())
+    outputs = conv(self.norm.to_stock()(inputs))
+    outputs = tf.keras.layers.Add(name='sum')([inputs, outputs])
+    return tf.keras.Model(inputs, outputs, name=self.name)
 
   def get_config(self):
     return {**super().get_config(), 'groups': self._groups}

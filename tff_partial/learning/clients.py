@@ -4,7 +4,7 @@
 
 from collections.abc import Collection, Mapping, Sequence
 import hashlib
-from typing import Protocol
+from typing import Optional, Protocol
 
 import numpy as np
 
@@ -16,6 +16,9 @@ class Clients(Protocol):
 
   The library reads the examples of one client at a time and never iterates over
   the whole population, which may be large.
+
+  It may have one more property, `fingerprint`: text that changes with the
+  examples. A run does not go on with clients of another fingerprint.
   """
 
   @property
@@ -27,6 +30,11 @@ class Clients(Protocol):
 
   def read(self, client_id: str) -> Mapping[str, np.ndarray]:
     """The examples of a client, 'x' and 'y', each [examples, ...]."""
+
+
+def fingerprint(clients: Clients) -> Optional[str]:
+  """The fingerprint of some clients; `None` if they have none."""
+  return getattr(clients, 'fingerprint', None)
 
 
 class ExcludingClients:

@@ -182,6 +182,25 @@ class PersonalStore:
         rows_crc=self._header.rows_crc + sum(after) - sum(before.values()),
     )
 
+  def add(self, client_ids: Sequence[str], values: Sequence[Any]):
+    """Keeps personal variables of clients that took part in no round.
+
+    They are durable when this returns. The last committed version and its state
+    stay as they are, and 0 is the version in which these clients were written.
+
+    Args:
+      client_ids: The clients, each once.
+      values: Their personal variables, in the same order.
+
+    Raises:
+      errors.SettingsError: As for `write`.
+      errors.StoreError: As for `write`.
+    """
+    self.write(client_ids, values, version=0)
+    with self._file.writing():
+      self._file.put_header(self._header)
+      self._file.commit()
+
   def commit(self, version: int, state: Any = ()):
     """Makes everything that was written durable as `version`, with `state`.
 

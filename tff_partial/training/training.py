@@ -20,7 +20,7 @@ import dataclasses
 import functools
 import math
 import time
-from typing import Any, Optional
+from typing import Any, Optional, Protocol
 
 from absl import logging
 import numpy as np
@@ -117,7 +117,7 @@ def train(
     errors.WorkerError: If no worker is left.
     errors.DivergedError: If no client's work is finite for some rounds.
   """
-  rounds = _Rounds(
+  rounds = Rounds(
       process, sampler, store, sharding or dispatcher_lib.Sharding()
   )
   if initial_state is None:
@@ -150,19 +150,46 @@ def train(
   return state
 
 
+class PersonalVariables(Protocol):
+  """Keeps the clients' personal variables, as `PersonalStore` does."""
+
+  @property
+  def default(self) -> Any:
+    """Those of a client that never took part."""
+
+  def read(self, client_ids: Sequence[str]) -> list[Any]:
+    """Returns those of some clients."""
+
+  def write(
+      self, client_ids: Sequence[str], values: Sequence[Any], *, version: int
+  ) -> None:
+    """Replaces those of some clients after this many rounds."""
+
+
 @dataclasses.dataclass(frozen=True)
-class _Rounds:
-  """Samples cohorts, reads what their clients need, computes, and writes."""
+class Rounds:
+  """Samples cohorts, reads what their clients need, computes, and writes.
+
+  Attributes:
+    process: Computes one round.
+    sampler: The population, and the cohort of each round.
+    store: Keeps personal variables.
+    sharding: How a cohort is divided, and who computes the parts.
+  """
 
   process: process_lib.PartialProcess
   sampler: sampler_lib.Sampler
-  store: personal_store.PersonalStore
+  store: PersonalVariables
   sharding: dispatcher_lib.Sharding
 
   def run(
       self, round_num: int, state: Any
   ) -> tuple[Any, collections.OrderedDict[str, float], int]:
     """Computes a round.
+
+    Args:
+      round_num: Number of rounds before this one.
+      state: The server's state before it.
 
     Returns:
       The server's state after it, its metrics, and the size of its cohort.
