@@ -17,6 +17,7 @@ import hashlib
 import json
 import os
 import sqlite3
+import zlib
 
 _HEADER_BYTES = 100
 _COUNTER = slice(24, 28)
@@ -42,6 +43,14 @@ class Digest:
   def text(self) -> str:
     """32 hexadecimal digits."""
     return self._hash.hexdigest()
+
+
+def checksum(client_id: str, protos: Iterable[bytes]) -> int:
+  """CRC-32 of a client's id and examples, by which damage is found."""
+  found = zlib.crc32(client_id.encode())
+  for proto in protos:
+    found = zlib.crc32(proto, found)
+  return found
 
 
 def of_features(split_name: str, features: Iterable[Sequence[str]]) -> Digest:

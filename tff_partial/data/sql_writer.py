@@ -35,7 +35,8 @@ _SCHEMA = """
     CREATE TABLE client_metadata (
         client_id TEXT NOT NULL,
         split_name TEXT NOT NULL,
-        num_examples INTEGER NOT NULL);
+        num_examples INTEGER NOT NULL,
+        crc INTEGER);
     CREATE TABLE features (name TEXT, dtype TEXT, shape TEXT);
     CREATE TABLE splits (split_name TEXT, num_clients INTEGER);
     CREATE UNIQUE INDEX client ON client_metadata (client_id);
@@ -129,8 +130,13 @@ class SqlWriter:
     with self._writing():
       try:
         self._connection.execute(
-            'INSERT INTO client_metadata VALUES (?, ?, ?)',
-            (client_id, self._split_name, num_examples),
+            'INSERT INTO client_metadata VALUES (?, ?, ?, ?)',
+            (
+                client_id,
+                self._split_name,
+                num_examples,
+                sql_fingerprint.checksum(client_id, (r[-1] for r in rows)),
+            ),
         )
       except sqlite3.IntegrityError as e:
         raise errors.DataError(

@@ -36,6 +36,7 @@ from tff_partial.learning import weights
 from tff_partial.reporting import report
 from tff_partial.runtime import dispatcher
 from tff_partial.training import history
+from tff_partial.training import metrics_file
 from tff_partial.training import training
 
 
@@ -180,9 +181,7 @@ def _train(current: open_run.OpenRun) -> tff.learning.models.ModelWeights:
         ),
         sharding=current.sharding,
         release_managers=[
-            tff.program.CSVFileReleaseManager(
-                metrics, key_fieldname=history.KEY
-            ),
+            metrics_file.MetricsFile(metrics),
             tff.program.TensorBoardReleaseManager(
                 str(current.folder / 'tensorboard')
             ),
