@@ -120,6 +120,18 @@ class PublicApiTest(parameterized.TestCase):
       for name in tfp.__all__:
         self.assertRegex(text, rf'\b{name}\b')
 
+  def test_help_lists_every_name_in_one_line(self):
+    _, _, listed = tfp.__doc__.partition('The names, in one line each')
+    listed, _, _ = listed.partition('[1] ')
+    lines = re.findall(r'^  (\w+): ((?:.|\n(?=      ))+)$', listed, re.M)
+    found = {name: ' '.join(text.split()) for name, text in lines}
+    self.assertCountEqual(found, tfp.__all__)
+    for name, text in found.items():
+      if name != 'ModelFn':  # A type has no docstring.
+        self.assertEqual(
+            text, inspect.getdoc(getattr(tfp, name)).split('\n')[0]
+        )
+
   def test_import_is_quick(self):
     program = 'import sys, tff_partial; print(*sys.modules)'
     modules = subprocess.run(

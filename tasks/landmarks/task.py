@@ -11,7 +11,7 @@ fetched or imported. They stay bytes until a computation prepares them.
 """
 
 import collections
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 import functools
 import inspect
 from typing import Any, Optional
@@ -117,23 +117,27 @@ def create_task(
       ),
       metric=metric_lib.Metric('accuracy', higher_is_better=True),
       labels_fn=functools.partial(sql_examples.read_integers, name='label'),
-      usage=usage_lib.Usage(
-          raw={
-              'pixels': tf.TensorSpec(
-                  [None, *opened.train.features['pixels'].shape], tf.uint8
-              )
-          },
-          prepare_fn=functools.partial(_to_input, image_size),
-          inputs=(
-              'red, green and blue of the square in the middle of a photo;'
-              f' scaled to {image_size} pixels on a side (antialiased), divided'
-              f' by 255, minus {_MEAN}, divided by {_DEVIATION}'
-          ),
-          outputs='logits of the classes; their softmax is the probabilities',
-          classes=tuple(classes),
-          example=inspect.getsource(example),
-      ),
+      usage=_usage(opened.train, image_size, classes),
       demonstration=opened.demonstration,
+  )
+
+
+def _usage(
+    clients: sql_clients.SqlClients, image_size: int, classes: Sequence[str]
+) -> usage_lib.Usage:
+  """Stored photos are squares of one size; so are those that people bring."""
+  stored = clients.features['pixels'].shape
+  return usage_lib.Usage(
+      raw={'pixels': tf.TensorSpec([None, *stored], tf.uint8)},
+      prepare_fn=functools.partial(_to_input, image_size),
+      inputs=(
+          'red, green and blue of the square in the middle of a photo; scaled'
+          f' to {image_size} pixels on a side (antialiased), divided by 255,'
+          f' minus {_MEAN}, divided by {_DEVIATION}'
+      ),
+      outputs='logits of the classes; their softmax is the probabilities',
+      classes=tuple(classes),
+      example=inspect.getsource(example),
   )
 
 

@@ -7,10 +7,9 @@ importer writes next to them.
 """
 
 import collections
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 import functools
 import inspect
-import os
 import pathlib
 
 import numpy as np
@@ -102,25 +101,32 @@ def create_task(
           ),
       ),
       metric=metric_lib.Metric('accuracy', higher_is_better=True),
-      usage=usage_lib.Usage(
-          raw={'features': tf.TensorSpec([None, num_inputs], tf.float32)},
-          prepare_fn=scale,
-          inputs=(
-              f'the features of {columns_lib.FILE} in their order: the number'
-              ' in a column, or for column=value 1 where a column of text has'
-              ' this value and 0 elsewhere; minus the mean, divided by the'
-              ' deviation in the same file'
-          ),
-          outputs='logits of the classes; their softmax is the probabilities',
-          classes=columns.classes,
-          files={
-              columns_lib.FILE: pathlib.Path(
-                  os.path.join(opened.folder, columns_lib.FILE)
-              ).read_text('utf-8')
-          },
-          example=inspect.getsource(example),
-      ),
+      usage=_usage(opened.folder, columns, scale),
       demonstration=opened.demonstration,
+  )
+
+
+def _usage(
+    folder: str,
+    columns: columns_lib.Columns,
+    scale_fn: Callable[[tf.Tensor], tf.Tensor],
+) -> usage_lib.Usage:
+  text = pathlib.Path(folder, columns_lib.FILE).read_text('utf-8')
+  return usage_lib.Usage(
+      raw={
+          'features': tf.TensorSpec([None, len(columns.features)], tf.float32)
+      },
+      prepare_fn=scale_fn,
+      inputs=(
+          f'the features of {columns_lib.FILE} in their order: the number in a'
+          ' column, or for column=value 1 where a column of text has this value'
+          ' and 0 elsewhere; minus the mean, divided by the deviation in the'
+          ' same file'
+      ),
+      outputs='logits of the classes; their softmax is the probabilities',
+      classes=columns.classes,
+      files={columns_lib.FILE: text},
+      example=inspect.getsource(example),
   )
 
 

@@ -10,6 +10,7 @@ import tensorflow_federated as tff
 
 from tests.helpers import toy
 from tests.helpers import worker
+from tff_partial.evaluation import measurements
 from tff_partial.evaluation import probes
 from tff_partial.evaluation import regime
 from tff_partial.learning import partition
@@ -20,7 +21,7 @@ EXAMPLES = {
     'a': toy.examples([1, 1], [3, 5]),
     'b': toy.examples([2, 2], [1, 1]),
 }
-POINT = probes.Point(
+POINT = measurements.Point(
     toy.weights([[0]]),
     lambda client_ids: [toy.weights([0]) for _ in client_ids],
     toy.Clients(EXAMPLES),
@@ -43,7 +44,7 @@ class ProbesTest(absltest.TestCase):
     )
 
   def measure(self, **kwargs):
-    return probes.measure(
+    return measurements.measure(
         self.gradient,
         self.secant,
         POINT,
@@ -106,7 +107,9 @@ class ProbesTest(absltest.TestCase):
         personal_fn=lambda client_ids: [toy.weights([[0]]) for _ in client_ids],
     )
     directions = [[np.array([[z]], np.float32)] for z in (1, -1)]
-    squares, products = probes.curvature(probe, point, ['a', 'b'], directions)
+    squares, products = measurements.curvature(
+        probe, point, ['a', 'b'], directions
+    )
     np.testing.assert_allclose(squares, [2.5**2] * 2, rtol=1e-3)
     np.testing.assert_allclose(products, [2.5] * 2, rtol=1e-3)
 
@@ -118,7 +121,9 @@ class ProbesTest(absltest.TestCase):
           toy.model_fn(), client_examples=ONE_AT_A_TIME, clip_norm=clip_norm
       )
       self.assertEqual(
-          probes.clipped_share(probe, POINT, ['a', 'b']), expected, clip_norm
+          measurements.clipped_share(probe, POINT, ['a', 'b']),
+          expected,
+          clip_norm,
       )
 
   def test_only_shared_gradients_are_aggregated(self):

@@ -22,8 +22,6 @@ from tff_partial.experiments import run_folder
 from tff_partial.experiments import split_constants
 from tff_partial.experiments import split_lookahead
 from tff_partial.experiments import split_study
-from tff_partial.learning import partial_model
-from tff_partial.learning import partition
 from tff_partial.runtime import dispatcher
 
 setUpModule, tearDownModule = worker.start, worker.stop
@@ -47,27 +45,8 @@ SETTINGS = config_groups.Regime(
 
 def create_task(batch_size=2):
   """The toy with its loss as a metric, which `regime` needs."""
-  task = toy_task.create_task('here', batch_size=batch_size)
-
-  def model_fn(split):
-    rule = partition.rule_by_name(split, task.splits)
-    return lambda: partial_model.PartialModel(
-        toy.keras_model(),
-        rule,
-        loss_fn=toy.loss,
-        metric_fns={
-            'loss': lambda y, p: tuple(
-                t / 2 if i == 0 else t
-                for i, t in enumerate(toy.squared_error(y, p))
-            ),
-            'squared_error': toy.squared_error,
-        },
-        input_spec=toy.INPUT_SPEC,
-    )
-
-  return dataclasses.replace(
-      task, model_fn=model_fn, train=CLIENTS, test=CLIENTS
-  )
+  task = toy_task.create_task('here', batch_size=batch_size, with_loss=True)
+  return dataclasses.replace(task, train=CLIENTS, test=CLIENTS)
 
 
 def create_config(**settings):

@@ -18,7 +18,7 @@ from tff_partial.evaluation import metric as metric_lib
 from tff_partial.evaluation import yardstick
 
 # Models that a scheme is compared with; they are not its result.
-_REFERENCES = ('initial', 'shared', yardstick.MOST_FREQUENT)
+_REFERENCES = ('initial', 'shared', 'control', yardstick.MOST_FREQUENT)
 # The names of models for clients that never trained begin with this.
 _NEWCOMER = 'new_'
 

@@ -53,14 +53,14 @@ def between_clients(
   return value
 
 
-def pool(variances: np.ndarray, num_examples: np.ndarray) -> float:
+def pool(variances: np.ndarray, num_batches: np.ndarray) -> float:
   """The variance of one example's gradient, pooled by degrees of freedom.
 
   Args:
     variances: Of each client, [M].
-    num_examples: Examples that each comes from, at least 2, [M].
+    num_batches: Batches that each was measured on, at least 2, [M].
   """
-  freedom = np.asarray(num_examples) - 1
+  freedom = np.asarray(num_batches) - 1
   return float(np.sum(variances * freedom) / np.sum(freedom))
 
 

@@ -92,6 +92,7 @@ def notes(
     rounds: Sequence[Mapping[str, float]],
     pretraining_rounds: Sequence[Mapping[str, float]],
     new_variables: Sequence[str] = (),
+    control_rounds: Sequence[Mapping[str, float]] = (),
 ) -> list[str]:
   """What a reader of the report must know, a paragraph each.
 
@@ -104,6 +105,7 @@ def notes(
     pretraining_rounds: Those of the pretraining.
     new_variables: Paths of the personal variables that the model that training
       started from does not have.
+    control_rounds: The metrics of the control's rounds, if there is one.
   """
   return [
       *_training_notes(plan),
@@ -112,6 +114,8 @@ def notes(
       *_missing_rounds_notes(plan, rounds),
       *_lost_updates_notes('the pretraining', pretraining_rounds),
       *_lost_updates_notes('training', rounds),
+      *_control_notes(rounds, control_rounds),
+      *_lost_updates_notes('the control', control_rounds),
       *_finetuning_notes(plan, models),
       *_validation_notes(plan),
       *_gate_notes(plan, table, gated),
@@ -166,10 +170,12 @@ def _training_notes(plan: plan_lib.Plan) -> list[str]:
         ' its own shared model with the initial personal variables. To compare'
         ' with FedAvg, use --pretrain_rounds or --init_from.'
     )
-  if plan.config.method.personalizes and plan.starts_from_model:
+  personalizes = plan.config.method.personalizes and plan.starts_from_model
+  if personalizes and plan.control is None:
     found.append(
         'This run has no control: it does not tell what as many more rounds of'
-        ' FedAvg would have changed. A comparison has one, with --seeds and'
+        ' FedAvg would have changed. Add one with --control. A comparison has'
+        ' one with --seeds and'
         f' --algorithm={methods.PRETRAINING},{plan.config.algorithm}.'
     )
   if plan.pretraining is not None:
@@ -179,6 +185,22 @@ def _training_notes(plan: plan_lib.Plan) -> list[str]:
         ' their own folder, pretrain.'
     )
   return found
+
+
+def _control_notes(
+    rounds: Sequence[Mapping[str, float]],
+    control_rounds: Sequence[Mapping[str, float]],
+) -> list[str]:
+  """What the control is, and how much it was trained."""
+  if not control_rounds:
+    return []
+  steps = lambda of: sum(int(row.get('counts/steps', 0)) for row in of)
+  return [
+      'The control is the model that training started from, after'
+      f' {formatting.quantity(len(control_rounds), "more round")} of FedAvg'
+      f' with the same cohorts. These took {steps(control_rounds):,} gradient'
+      f' steps, which are not part of the cost, and this run {steps(rounds):,}.'
+  ]
 
 
 def _lineage_notes(

@@ -65,6 +65,11 @@ def combinations(
     errors.SettingsError: If a setting is unknown, or nothing is to be run.
   """
   check_not_empty('seeds', seeds)
+  if config.evaluation.control:
+    raise errors.SettingsError(
+        'Expected no `control` in a comparison, found it. Run algorithm'
+        f' {methods.PRETRAINING!r} too, which is the control of all others.'
+    )
   found = {}
   for seed in seeds:
     for scheme in schemes(algorithms, splits, equal_steps=equal_steps):

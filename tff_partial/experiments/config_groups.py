@@ -3,12 +3,13 @@
 """The settings of an experiment by subject: the parts of a `Config`."""
 
 import dataclasses
-from typing import Optional
+from typing import Optional, Union
 
 from tff_partial.experiments import setting
 
 # What a client that never trained can start from.
 ONBOARDING = ('initial', 'mean', 'reconstruct', 'finetune')
+AUTO = 'auto'  # Of `personal_l2`: to be estimated before training.
 SCHEDULES = ('constant', 'linear', 'staircase')
 SCHEDULES_BY_TOTAL = ('linear',)  # Those that depend on `total_rounds`.
 SERVER_OPTIMIZERS = (
@@ -81,12 +82,14 @@ class ClientWork(setting.Settings):
       'Maximum norm of the gradients of the variables that are trained.',
       least=0,
   )
-  personal_l2: Optional[float] = setting.field(
+  personal_l2: Union[float, str, None] = setting.field(
       None,
       'Weight lambda of the squared distance of personal variables from their'
       ' initial values; for ditto and pfedme, from the shared model. Default:'
-      ' 0, but 1 for ditto and 15 for pfedme.',
+      ' 0, but 1 for ditto and 15 for pfedme. "auto" estimates a weight for'
+      ' --personal_l2_total before training.',
       least=0,
+      words=(AUTO,),
   )
   personal_l2_total: Optional[float] = setting.field(
       None,
@@ -204,6 +207,12 @@ class Evaluation(setting.Settings):
       ' two must be equal. 0 turns the gate off.',
       least=0,
       below=1,
+  )
+  control: bool = setting.field(
+      False,
+      'Train the model that the run starts from by as many more rounds of'
+      ' FedAvg too, on the same cohorts, and compare with it.',
+      common=True,
   )
   rounds_per_evaluation: int = setting.field(
       10,

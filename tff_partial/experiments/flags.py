@@ -6,7 +6,7 @@ No other module of the library reads `FLAGS`. A flag has the name, the help and
 the bounds of its setting, and stands in the help under the title of its record.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 import dataclasses
 import functools
 import signal
@@ -132,6 +132,38 @@ def several(record: type[setting.Settings]) -> dict[str, tuple[float, ...]]:
   }
 
 
+def algorithms_and_splits() -> tuple[list[str], list[Optional[str]]]:
+  """The values of `algorithm` and of `personal`, of which several may be."""
+  personal = FLAGS.personal
+  splits: list[Optional[str]] = [personal]
+  if personal is not None and 'regex:' not in personal:
+    splits = personal.split(',')
+  return FLAGS.algorithm.split(','), splits
+
+
+def seeds(
+    asked_for: Optional[Sequence[str]], default: int, *, name: str = 'seeds'
+) -> list[int]:
+  """The seeds that a flag gives.
+
+  Args:
+    asked_for: Its value.
+    default: The seed if it has none.
+    name: Its name.
+
+  Raises:
+    errors.SettingsError: If they are no numbers.
+  """
+  if asked_for is None:
+    return [default]
+  try:
+    return [int(seed) for seed in asked_for]
+  except ValueError as e:
+    raise errors.SettingsError(
+        f'Expected `{name}` like 0,1,2, found {",".join(asked_for)!r}.'
+    ) from e
+
+
 def parse(argv: list[str]) -> list[str]:
   """Parses the flags, and returns what is left of the command line.
 
@@ -198,7 +230,7 @@ def _define(declared: setting.Setting, *, title: str) -> None:
   elif declared.type in (int, float):
     parser = flags.IntegerParser if declared.type is int else flags.FloatParser
     flags.DEFINE(
-        _OneOrSeveral(parser(facts.least, facts.most)),
+        _OneOrSeveral(parser(facts.least, facts.most), facts.words),
         *arguments,
         serializer=flags.ArgumentSerializer(),
         **common,
@@ -222,13 +254,16 @@ def _define(declared: setting.Setting, *, title: str) -> None:
 
 
 class _OneOrSeveral(flags.ArgumentParser):
-  """Parses a number, or several with commas as a tuple."""
+  """Parses a number, or several with commas as a tuple, or a known word."""
 
-  def __init__(self, parser: flags.ArgumentParser):
+  def __init__(self, parser: flags.ArgumentParser, words: tuple[str, ...] = ()):
     self._parser = parser
+    self._words = words
     self.syntactic_help = parser.syntactic_help
 
   def parse(self, argument: Any) -> Any:
+    if argument in self._words:
+      return argument
     if isinstance(argument, str) and ',' in argument:
       return tuple(self._parser.parse(part) for part in argument.split(','))
     if isinstance(argument, tuple):

@@ -55,6 +55,7 @@ class Plan:
     reconstruction: Phases that make personal variables from a client's data.
     newcomer_finetuning: Fine-tuning of a client that never trained.
     pretraining: The plan of the run that this one starts from, if any.
+    control: The plan of more rounds of FedAvg to compare with, if asked for.
     generation: How many times models were trained in rounds before this run,
       one starting from the other.
   """
@@ -75,14 +76,19 @@ class Plan:
   reconstruction: algorithms.Algorithm
   newcomer_finetuning: algorithms.Algorithm
   pretraining: Optional['Plan']
+  control: Optional['Plan'] = None
   generation: int = 0
   on_validation: bool = False
 
   @property
   def settings(self) -> dict[str, Any]:
     """What results depend on, by the names of the flags."""
-    where = {'evaluated_on': 'validation'} if self.on_validation else {}
-    return {**self.task.settings, **self.config.settings, **where}
+    return {**self.task.settings, **self.config.settings, **self.evaluated_on}
+
+  @property
+  def evaluated_on(self) -> dict[str, str]:
+    """A setting that says so if `test` has no test examples."""
+    return {'evaluated_on': 'validation'} if self.on_validation else {}
 
   @property
   def curve_examples(self) -> clients_lib.Clients:
@@ -215,6 +221,9 @@ def build(
           config, config.num_newcomer_epochs
       ),
       pretraining=pretraining,
+      control=build(task, config.for_control())
+      if config.evaluation.control
+      else None,
       generation=generation,
       on_validation=on_validation,
   )
@@ -228,6 +237,8 @@ def describe(plan: Plan, output_dir: str) -> str:
   rounds = f'{config.total_rounds} rounds of {config.clients_per_round} clients'
   if plan.pretraining is not None:
     rounds = f'{config.num_pretrain_rounds} rounds of fed_avg, then {rounds}'
+  if plan.control is not None:
+    rounds += f'; control: {config.total_rounds} rounds of fed_avg'
   if config.method.trains_alone:
     rounds = f'{config.num_finetune_epochs} epochs at every client'
   return '\n'.join(

@@ -28,6 +28,7 @@ REPORT = 'report.json'
 REPORT_PAGE = 'report.html'
 METRICS = 'metrics.csv'
 WEIGHTS = 'model.safetensors'
+CONTROL = 'control'  # The folder of more rounds of FedAvg to compare with.
 START = 'start.safetensors'  # Of a run that was not finished.
 REPORT_KEY = '.report_key'  # Makes the names of clients in reports.
 PRETRAINING = 'pretrain'  # The folder of the run that this one starts from.
@@ -59,8 +60,15 @@ class RunFolder:
   @property
   def headline(self) -> str:
     """What the run found, in a sentence."""
-    with open(self.path / REPORT, encoding='utf-8') as f:
-      return json.load(f)['headline']
+    path = self.path / REPORT
+    try:
+      return json.loads(path.read_text(encoding='utf-8'))['headline']
+    except (OSError, ValueError, LookupError, TypeError) as e:
+      raise errors.DataError(
+          f'Expected the report of a finished run in {path}, found a file that'
+          f' cannot be read: {e}. Use --overwrite, or remove {REPORT_PAGE} and'
+          ' run again to write the report again.'
+      ) from e
 
 
 @contextlib.contextmanager
@@ -171,7 +179,7 @@ def _compare(
   """
   try:
     found = json.loads(config.read_text(encoding='utf-8'))
-    earlier, versions = found['settings'], found['versions']
+    earlier, versions = dict(found['settings']), dict(found['versions'])
   except (ValueError, KeyError, TypeError) as e:
     raise errors.SettingsError(
         f'Expected the settings of a run in {config}, found a damaged file.'

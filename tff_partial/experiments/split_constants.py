@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from scipy import stats
 
+from tff_partial.evaluation import measurements
 from tff_partial.evaluation import probes
 from tff_partial.evaluation import regime
 from tff_partial.experiments import split_study
@@ -34,7 +35,7 @@ class Constants:
     """The constants at a point, and what follows from them."""
     study = self._study
     steps = study.steps(study.measured)
-    where = probes.Point(
+    where = measurements.Point(
         point.shared, point.personal.read, study.training, study.config.seed
     )
     moments = self._moments(where, steps, radius=1.0)
@@ -88,11 +89,11 @@ class Constants:
     }
 
   def _moments(
-      self, where: probes.Point, steps: np.ndarray, *, radius: float
+      self, where: measurements.Point, steps: np.ndarray, *, radius: float
   ) -> regime.ClientMoments:
     """What clients measure along this fraction of a round's steps."""
     study = self._study
-    return probes.measure(
+    return measurements.measure(
         self._gradient_probe,
         self._secant_probe,
         where,
@@ -103,7 +104,7 @@ class Constants:
         sharding=study.sharding,
     )
 
-  def _clipped_share(self, where: probes.Point) -> float:
+  def _clipped_share(self, where: measurements.Point) -> float:
     study = self._study
     clip_norm = study.config.client.clip_norm
     if clip_norm is None:
@@ -113,7 +114,7 @@ class Constants:
         client_examples=study.examples,
         clip_norm=clip_norm,
     )
-    return probes.clipped_share(
+    return measurements.clipped_share(
         probe, where, study.measured, sharding=study.sharding
     )
 

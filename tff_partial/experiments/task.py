@@ -5,6 +5,7 @@
 import ast
 from collections.abc import Callable, Mapping
 import dataclasses
+import functools
 import inspect
 from typing import Any, Optional
 
@@ -72,30 +73,33 @@ class Task:
   def __post_init__(self):
     """Checks that the model takes what the clients have.
 
+    Examples of other clients are checked when they are read.
+
     Raises:
-      errors.SettingsError: If there are no clients, if the first client's
-        examples are not what the computations expect, or if the model lacks
-        the metric.
+      errors.SettingsError: If there are no clients, if the model fails with a
+        batch of its input type or does something else than it must
+        (`partial_model.check_batch`), or if it lacks the metric.
+      errors.DataError: If the first client's examples are not what the
+        computations expect.
     """
     model = self._any_model()
+    check = functools.partial(
+        self.client_examples.check, input_spec=model.input_spec
+    )
     if self.metric.name not in model.metric_names:
       raise errors.SettingsError(
           f'Expected a metric of {list(model.metric_names)} for task'
           f' {self.name!r}, found {self.metric.name!r}.'
       )
-    for part, clients in (('training', self.train), ('test', self.test)):
+    for part, clients in (('train', self.train), ('test', self.test)):
       if not len(clients.client_ids):
         raise errors.SettingsError(
             f'Expected clients with {part} examples, found none in {self.data}.'
         )
-      client_id = clients.client_ids[0]
-      try:
-        self.client_examples.check(clients.read(client_id), model.input_spec)
-      except ValueError as e:
-        raise errors.SettingsError(
-            f'Client {client_id!r} of {self.data} does not fit task'
-            f' {self.name!r}. {e}'
-        ) from e
+      checked = clients_lib.CheckedClients(clients, check, data=self.data)
+      checked.read(clients.client_ids[0])
+      # A frozen dataclass has no other way.
+      object.__setattr__(self, part, checked)
 
   @property
   def settings(self) -> Mapping[str, Any]:
@@ -123,7 +127,9 @@ class Task:
     for split in ('none', *self.splits):
       try:
         with tf.Graph().as_default():
-          return self.model_fn(split)()
+          model = self.model_fn(split)()
+          partial_model.check_batch(model)
+          return model
       except errors.SettingsError as e:  # Such as moving averages to be shared.
         refusal = refusal or e
     assert refusal is not None

@@ -6,6 +6,7 @@
 | ------------------ | ---------------- | --------------------------------- |
 | `initial`          | from the start   | from the start (FedAvg alone)     |
 | `non_personalized` | pretrained       | pretrained                        |
+| `control`          | by FedAvg        | by FedAvg                         |
 | `shared`           | trained          | those that all clients start from |
 | `personalized`     | trained          | the client's own                  |
 | `finetuned`        | trained          | the client's own, trained further |
@@ -96,6 +97,14 @@ class TestedModels:
           keep_fn=self._after_finetuning,
       )
     return models
+
+  def of_control(self, control: start_lib.Start) -> evaluation.TestedModel:
+    """The model that more rounds of FedAvg made of the pretrained one.
+
+    Args:
+      control: Its variables.
+    """
+    return self._model(control.shared, _same_for_all(control.baseline_personal))
 
   def of_newcomers(
       self, shared: tff.learning.models.ModelWeights

@@ -230,12 +230,8 @@ def _edges(grid: search_lib.Grid, chosen: search_lib.Values) -> list[str]:
   return [
       name
       for name, values in grid.lists.items()
-      if (
-          chosen[name] == min(values)
-          and chosen[name] != facts[name].least
-          or chosen[name] == max(values)
-          and chosen[name] != facts[name].most
-      )
+      if chosen[name] in (min(values), max(values))
+      and chosen[name] not in (facts[name].least, facts[name].most)
   ]
 
 

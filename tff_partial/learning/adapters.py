@@ -23,8 +23,8 @@ added to the features twice, and both start close to the identity, not at it.
 
 import tensorflow as tf
 
-from tff_partial.learning import dropout
 from tff_partial.learning import group_norm
+from tff_partial.learning import randomness
 
 
 @tf.keras.saving.register_keras_serializable('tff_partial')
@@ -54,7 +54,7 @@ class BottleneckAdapter(tf.keras.layers.Layer):
     super().build(input_shape)
 
   def call(self, inputs):
-    return inputs + dropout.apply(self.up(self.down(inputs)))
+    return inputs + randomness.drop_some(self.up(self.down(inputs)))
 
   def to_stock(self) -> tf.keras.layers.Layer:
     """A model of Keras's own layers, for exports; see `stock_layers.py`."""
@@ -95,7 +95,7 @@ class ConvAdapter(tf.keras.layers.Layer):
     super().build(input_shape)
 
   def call(self, inputs):
-    return inputs + dropout.apply(self.conv(self.norm(inputs)))
+    return inputs + randomness.drop_some(self.conv(self.norm(inputs)))
 
   def to_stock(self) -> tf.keras.layers.Layer:
     """A model of Keras's own layers, for exports; see `stock_layers.py`."""

@@ -9,15 +9,14 @@ and lets each group's optimizer update its variables.
 
 import collections
 from collections.abc import Sequence
-import contextlib
 from typing import Any, NamedTuple, Optional
 
 import tensorflow as tf
 import tensorflow_federated as tff
 
-from tff_partial.learning import dropout
 from tff_partial.learning import examples as examples_lib
 from tff_partial.learning import partial_model
+from tff_partial.learning import randomness
 
 
 class Progress(NamedTuple):
@@ -136,16 +135,16 @@ def train(
   """
   names = [group.name for group in groups]
 
-  def dropout_scope(step):
-    if not adapter_dropout:
-      return contextlib.nullcontext()
-    return dropout.scope(
-        adapter_dropout, client_examples.step_seed(examples, passes.phase, step)
+  def random_scope(step):
+    return randomness.scope(
+        lambda: client_examples.step_seed(examples, passes.phase, step),
+        layers=model.random_layers,
+        adapter_dropout=adapter_dropout,
     )
 
   def step(state, batch):
     optimizer_states, progress = state
-    with dropout_scope(progress.steps):
+    with random_scope(progress.steps):
       loss, outputs, gradients = model.gradients(batch, names)
     gradients = [
         group.add_penalty(gradient)

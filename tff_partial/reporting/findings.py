@@ -18,6 +18,8 @@ from tff_partial.evaluation import metric as metric_lib
 from tff_partial.evaluation import summary
 from tff_partial.reporting import formatting
 
+# The name of the model that more rounds without personalization would make.
+CONTROL = 'control'
 _WORST = 10  # The number of clients that are listed one by one.
 
 
@@ -136,6 +138,7 @@ def sentence(table: client_table.ClientTable, query: ReportQuery) -> str:
   return (
       f'{subject} {_effect(members, query, query.percent(table))} over'
       f' {clients}{whom}: {_affected(comparison)}.'
+      f'{_versus_control(members, query, query.percent(table))}'
   )
 
 
@@ -168,6 +171,25 @@ def _effect(
   return (
       f'makes no clear change to {metric} ({before} to {after}, {change},'
       f' {interval})'
+  )
+
+
+def _versus_control(
+    table: client_table.ClientTable, query: ReportQuery, percent: bool
+) -> str:
+  """What is left of the effect compared with the control, if there is one."""
+  if CONTROL not in query.models(table):
+    return ''
+  control = formatting.value(
+      query.summarize(table, CONTROL).weighted_mean, percent, digits=1
+  )
+  against = dataclasses.replace(query, baseline=CONTROL).compare(table)
+  change = formatting.change(against.change.weighted_mean, percent)
+  points = ' points' if percent else ''
+  interval = formatting.interval(against.low, against.high, percent)
+  return (
+      f' Compared with the control, as many more rounds of FedAvg ({control}),'
+      f' the difference is {change}{points} ({interval}).'
   )
 
 

@@ -10,6 +10,7 @@ import humanize
 _MODELS = {
     'non_personalized': 'Non-personalized',
     'shared': 'Shared variables only',
+    'control': 'Control: more rounds of FedAvg instead',
     'personalized': 'Personalized',
     'finetuned': 'Fine-tuned',
     'trained_alone': 'Trained alone',

@@ -29,6 +29,7 @@ import tensorflow_federated as tff
 import tqdm
 
 from tff_partial import errors
+from tff_partial.learning import client_faults
 from tff_partial.learning import process as process_lib
 from tff_partial.runtime import dispatcher as dispatcher_lib
 from tff_partial.training import personal_store
@@ -116,6 +117,7 @@ def train(
     errors.FileError: If metrics cannot be written.
     errors.WorkerError: If no worker is left.
     errors.DivergedError: If no client's work is finite for some rounds.
+    errors.DataError: If the model cannot compute a client's examples.
   """
   rounds = Rounds(
       process, sampler, store, sharding or dispatcher_lib.Sharding()
@@ -196,7 +198,13 @@ class Rounds:
     """
     started_at = time.monotonic()
     cohort = self.sampler.cohort(round_num)
-    state, metrics = self._compute(round_num, state, cohort)
+    try:
+      state, metrics = self._compute(round_num, state, cohort)
+    except errors.UserError:
+      raise
+    except Exception:
+      self._find_fault(round_num, cohort)
+      raise
     row = _flatten(metrics)
     row['seconds'] = time.monotonic() - started_at
     return state, row, len(cohort)
@@ -217,6 +225,14 @@ class Rounds:
         sharding=self.sharding,
         read_fn=functools.partial(self._read, round_num),
         write_fn=write,
+    )
+
+  def _find_fault(self, round_num: int, cohort: Sequence[str]) -> None:
+    """Names the client whose examples made a round fail, if that was it."""
+    client_faults.find(
+        self.process.model_fn,
+        self.process.client_examples,
+        ((c, self._read(round_num, [c])[1][0]) for c in cohort),
     )
 
   def _read(
