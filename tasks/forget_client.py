@@ -10,6 +10,7 @@ what is removed and what is not.
 
 import argparse
 from collections.abc import Sequence
+from typing import Any
 
 from tff_partial.experiments import command
 from tff_partial.experiments import forget
@@ -23,18 +24,12 @@ def parse(argv: Sequence[str]):
       prog=PROG,
       description='Removes clients from folders. Give each flag once or more.',
   )
-  for flag, text in (
-      ('--client', 'id of a client to forget'),
-      ('--run', 'folder of a run or a comparison'),
-      ('--data', 'folder of imported data'),
-  ):
-    parser.add_argument(
-        flag,
-        action='append',
-        default=[],
-        required=flag == '--client',
-        help=text,
-    )
+  several: dict[str, Any] = {'action': 'append', 'default': []}
+  parser.add_argument(
+      '--client', required=True, help='id of a client to forget', **several
+  )
+  parser.add_argument('--run', help='folder of a run or a comparison', **several)
+  parser.add_argument('--data', help='folder of imported data', **several)
   return parser.parse_args(argv[1:])
 
 

@@ -37,24 +37,22 @@ def parse(argv: Sequence[str]):
       prog='python -m benchmarks.torture',
       description='Tries to break runs, their files and the importers.',
   )
-  for name, default, text in (
-      ('kills', 24, 'interruptions, divided among the scenarios'),
-      (
-          'conditions',
-          1,
-          'trials with each: a full disk, a read-only disk, two'
-          ' runs in one folder',
-      ),
-      ('damages', 200, 'damages to stores, weights, metrics and data'),
-      ('inputs', 250, 'inputs, divided among the importers and the flags'),
-      ('seed', 0, 'seed of everything'),
-  ):
-    parser.add_argument(
-        f'--{name}',
-        type=int,
-        default=default,
-        help=f'{text}; default:' ' %(default)s',
-    )
+  parser.add_argument(
+      '--kills', type=int, default=24, help='interruptions, of all scenarios'
+  )
+  parser.add_argument(
+      '--conditions',
+      type=int,
+      default=1,
+      help='trials with each: full disk, read-only disk, two runs in a folder',
+  )
+  parser.add_argument(
+      '--damages', type=int, default=200, help='damages to files of all kinds'
+  )
+  parser.add_argument(
+      '--inputs', type=int, default=250, help='inputs, for all that take them'
+  )
+  parser.add_argument('--seed', type=int, default=0, help='seed of everything')
   parser.add_argument(
       '--scenarios',
       default=','.join(kills.SCENARIOS),
