@@ -36,8 +36,8 @@ from which a `Metric` says who gains and who is hurt.
 table.
 
 *Runtime.* `local_worker` computes on this machine in a process of its own,
-`connect` on others. `Sharding` says how many clients are computed at a time,
-and by whom.
+`connect` in several, here or on a Ray cluster. `Sharding` says how many clients
+are computed at a time, and where.
 
 *Experiments.* All of that in one call: a `Task` is a model that can be split
 with people's data, `create_config` takes settings by the names of the flags of
@@ -87,9 +87,9 @@ if TYPE_CHECKING:
   from tff_partial.learning.process import PartialProcess
   from tff_partial.reporting.report import RunReport
   from tff_partial.reporting.report import write as write_report
-  from tff_partial.runtime.dispatcher import Sharding
+  from tff_partial.runtime.cluster import connect
   from tff_partial.runtime.local import local_worker
-  from tff_partial.runtime.remote import connect
+  from tff_partial.runtime.sharding import Sharding
   from tff_partial.training.personal_store import PersonalStore
   from tff_partial.training.sampler import UniformSampler
   from tff_partial.training.training import Settings as TrainingSettings
@@ -106,7 +106,7 @@ _WHERE = {
     'build_plan': 'experiments.plan:build',
     'Clients': 'learning.clients:Clients',
     'ClientTable': 'evaluation.client_table:ClientTable',
-    'connect': 'runtime.remote:connect',
+    'connect': 'runtime.cluster:connect',
     'create_config': 'experiments.config:create',
     'errors': 'errors',
     'evaluate': 'evaluation.evaluation:evaluate',
@@ -125,7 +125,7 @@ _WHERE = {
     'RunReport': 'reporting.report:RunReport',
     'schedules': 'learning.schedules',
     'Sequences': 'learning.examples:Sequences',
-    'Sharding': 'runtime.dispatcher:Sharding',
+    'Sharding': 'runtime.sharding:Sharding',
     'Task': 'experiments.task:Task',
     'Tensors': 'learning.examples:Tensors',
     'TestedModel': 'evaluation.evaluation:TestedModel',

@@ -28,12 +28,14 @@ from tff_partial.experiments import run_folder
 from tff_partial.experiments import setting
 from tff_partial.experiments import task as task_lib
 from tff_partial.reporting import comparison_report
-from tff_partial.runtime import dispatcher
+from tff_partial.runtime import sharding as sharding_lib
 
 _ERROR_FILE = 'error.txt'
 
 # Where a combination's computations run.
-WorkerFn = Callable[[], contextlib.AbstractContextManager[dispatcher.Sharding]]
+WorkerFn = Callable[
+    [], contextlib.AbstractContextManager[sharding_lib.Sharding]
+]
 
 
 def run(
@@ -131,7 +133,7 @@ def pretrain(
     config: config_lib.Config,
     root: pathlib.Path,
     *,
-    sharding: Optional[dispatcher.Sharding] = None,
+    sharding: Optional[sharding_lib.Sharding] = None,
 ) -> str:
   """Trains the model that runs start from, unless it is there.
 

@@ -13,7 +13,7 @@ from tff_partial.evaluation import evaluation
 from tff_partial.experiments import plan as plan_lib
 from tff_partial.experiments import start as start_lib
 from tff_partial.experiments import tested_models as tested_models_lib
-from tff_partial.runtime import dispatcher
+from tff_partial.runtime import sharding as sharding_lib
 from tff_partial.training import personal_store
 
 
@@ -26,7 +26,7 @@ class OpenRun:
   start: start_lib.Start
   store: personal_store.PersonalStore
   models: tested_models_lib.TestedModels
-  sharding: dispatcher.Sharding
+  sharding: sharding_lib.Sharding
   progress: bool
 
   @property
@@ -60,7 +60,7 @@ def open_run(
     plan: plan_lib.Plan,
     folder: pathlib.Path,
     init_from: Optional[str],
-    sharding: dispatcher.Sharding,
+    sharding: sharding_lib.Sharding,
     progress: bool,
 ) -> Iterator[OpenRun]:
   """Loads what the run starts from, and opens its store.

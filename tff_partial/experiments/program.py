@@ -24,6 +24,7 @@ from tff_partial.experiments import config as config_lib
 from tff_partial.experiments import flags
 from tff_partial.experiments import run_folder
 from tff_partial.experiments import task_choice
+from tff_partial.runtime import cluster_address
 from tff_partial.runtime import worker_process
 
 _NAME = 'run_experiment'
@@ -98,8 +99,8 @@ def _run(tasks: Mapping[str, str]) -> int:
   config = flags.read(
       config_lib.Config, algorithm=algorithms[0], personal=splits[0]
   )
-  if config.running.workers:
-    worker_process.check_addresses(config.running.workers)
+  if config.running.cluster is not None:
+    cluster_address.check(config.running.cluster)
   if comparison.seeds is None and len(algorithms) == len(splits) == 1:
     return _run_one(tasks, choice, output, config)
   todo = combinations.combinations(
@@ -242,28 +243,31 @@ def _computing(
     config: config_lib.Config, folder: run_folder.RunFolder
 ) -> Iterator[Any]:
   """Where computations run, and how cohorts are cut for that."""
-  from tff_partial.runtime import dispatcher as dispatcher_lib
-  from tff_partial.runtime import local
-  from tff_partial.runtime import remote
+  from tff_partial.runtime import sharding
 
   running = config.running
-  with contextlib.ExitStack() as stack:
-    workers: Sequence[remote.RemoteWorker] = ()
-    clients_per_shard = running.clients_per_shard
-    if running.workers:
-      workers = stack.enter_context(remote.connect(running.workers))
-      clients_per_shard = clients_per_shard or -(-config.clients_per_round // 8)
-    else:
-      # No more than there are, so that cores without a client help the others.
-      at_once = running.max_concurrent_clients or min(
-          worker_process.usable_cores(),
-          clients_per_shard or config.clients_per_round,
+  clients_per_shard = running.clients_per_shard
+  log_file = str(folder.path / 'worker.log')
+  if running.cluster is not None:
+    from tff_partial.runtime import cluster
+
+    with cluster.connect(
+        running.cluster,
+        actor_cores=running.actor_cores,
+        max_concurrent_clients=running.max_concurrent_clients,
+        insecure_cluster=running.insecure_cluster,
+        log_file=log_file,
+    ) as engine:
+      yield sharding.Sharding(
+          engine, clients_per_shard or -(-config.clients_per_round // 8)
       )
-      stack.enter_context(
-          local.local_worker(
-              max_concurrent_clients=at_once,
-              log_file=str(folder.path / 'worker.log'),
-          )
-      )
-    dispatcher = stack.enter_context(dispatcher_lib.Dispatcher(workers))
-    yield dispatcher_lib.Sharding(dispatcher, clients_per_shard)
+    return
+  from tff_partial.runtime import local
+
+  # No more than there are, so that cores without a client help the others.
+  at_once = running.max_concurrent_clients or min(
+      worker_process.usable_cores(),
+      clients_per_shard or config.clients_per_round,
+  )
+  with local.local_worker(max_concurrent_clients=at_once, log_file=log_file):
+    yield sharding.Sharding(clients_per_shard=clients_per_shard)

@@ -29,7 +29,7 @@ from tff_partial.experiments import plan as plan_lib
 from tff_partial.experiments import run_folder
 from tff_partial.learning import weights
 from tff_partial.reporting import report
-from tff_partial.runtime import dispatcher
+from tff_partial.runtime import sharding as sharding_lib
 from tff_partial.training import history
 from tff_partial.training import training
 
@@ -38,7 +38,7 @@ def run(
     plan: plan_lib.Plan,
     output_dir: str,
     *,
-    sharding: Optional[dispatcher.Sharding] = None,
+    sharding: Optional[sharding_lib.Sharding] = None,
     overwrite: bool = False,
     progress: bool = True,
 ) -> client_table.ClientTable:
@@ -75,11 +75,11 @@ def run_in(
     claimed: run_folder.RunFolder,
     plan: plan_lib.Plan,
     *,
-    sharding: Optional[dispatcher.Sharding] = None,
+    sharding: Optional[sharding_lib.Sharding] = None,
     progress: bool = True,
 ) -> client_table.ClientTable:
   """The same in a folder that is claimed already."""
-  sharding = sharding or dispatcher.Sharding()
+  sharding = sharding or sharding_lib.Sharding()
   run_folder.keep_texts(claimed.path, plan.task.texts)
   init_from = plan.config.init_from
   if init_from is not None:
@@ -104,7 +104,7 @@ def pretrain(
     plan: plan_lib.Plan,
     output_dir: str,
     *,
-    sharding: Optional[dispatcher.Sharding] = None,
+    sharding: Optional[sharding_lib.Sharding] = None,
     progress: bool = True,
 ) -> None:
   """Trains a model for others to start from, or the rest of it.
@@ -119,7 +119,7 @@ def pretrain(
   folder = pathlib.Path(output_dir).expanduser()
   if (folder / run_folder.WEIGHTS).exists():
     return
-  sharding = sharding or dispatcher.Sharding()
+  sharding = sharding or sharding_lib.Sharding()
   folder.mkdir(parents=True, exist_ok=True)
   with open_run.open_run(plan, folder, None, sharding, progress) as current:
     run_folder.keep_texts(folder, plan.task.texts)

@@ -148,7 +148,6 @@ class _Worker:
   ):
     """Starts the process and connects to it."""
     self._process = worker_process.WorkerProcess(
-        None,
         max_concurrent_clients=max_concurrent_clients,
         log=log,
         variables=variables,

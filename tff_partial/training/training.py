@@ -30,7 +30,7 @@ import tqdm
 
 from tff_partial import errors
 from tff_partial.learning import process as process_lib
-from tff_partial.runtime import dispatcher as dispatcher_lib
+from tff_partial.runtime import sharding as sharding_lib
 from tff_partial.training import personal_store
 from tff_partial.training import sampler as sampler_lib
 from tff_partial.training import sharded_round
@@ -84,7 +84,7 @@ def train(
     settings: Settings,
     *,
     initial_state: Any = None,
-    sharding: Optional[dispatcher_lib.Sharding] = None,
+    sharding: Optional[sharding_lib.Sharding] = None,
     release_managers: Iterable[tff.program.ReleaseManager] = (),
     evaluation_fn: Optional[EvaluationFn] = None,
     progress: bool = True,
@@ -117,9 +117,7 @@ def train(
     errors.WorkerError: If no worker is left.
     errors.DivergedError: If no client's work is finite for some rounds.
   """
-  rounds = _Rounds(
-      process, sampler, store, sharding or dispatcher_lib.Sharding()
-  )
+  rounds = _Rounds(process, sampler, store, sharding or sharding_lib.Sharding())
   if initial_state is None:
     initial_state = process.initialize()
   version, state = store.restore(initial_state)
@@ -155,7 +153,7 @@ class _Rounds:
   process: process_lib.PartialProcess
   sampler: sampler_lib.Sampler
   store: personal_store.PersonalStore
-  sharding: dispatcher_lib.Sharding
+  sharding: sharding_lib.Sharding
 
   def run(
       self, round_num: int, state: Any
