@@ -253,6 +253,7 @@ class RunTest(absltest.TestCase):
         clients_per_round=2,
         unseen_clients=1,
         onboarding='mean,initial',
+        min_clients_for_mean=2,
         personal_epochs=3,
         max_steps=2,
         report_client_ids='hashed',

@@ -3,7 +3,6 @@
 """The command that adds a person to a run of a task with a vocabulary."""
 
 import json
-import os
 import pathlib
 import tempfile
 
@@ -79,7 +78,11 @@ class AddClientTest(absltest.TestCase):
         f'--export_dir={self.folder / "again"}',
     )
     self.assertEqual((code, said), (0, ''), out)
+<<<<<<< HEAD
     self.assertTrue(os.path.exists(self.folder / 'again' / 'saved_model'))
+=======
+    self.assertTrue((self.folder / 'again' / 'personal.safetensors').exists())
+>>>>>>> 2e16db4df3ca311e3e40cab00ec9233dc73666ed
     for others, message in (
         ((f'--data={data}',), 'Expected --client with a folder of 3 people'),
         ((f'--data={data}', '--client=ann'), "Expected 'ann' in .*user_0"),

@@ -185,6 +185,12 @@ class TestedModel:
     return self.tests_fn is None or self.tests_fn(client_id)
 
 
+def _nobody(client_id: str) -> bool:
+  """Whether a client trained a model that training did not start from."""
+  del client_id  # Unused.
+  return False
+
+
 @dataclasses.dataclass(frozen=True)
 class Population:
   """Clients and their examples.
@@ -200,9 +206,13 @@ class Population:
   train: clients_lib.Clients
   test: clients_lib.Clients
   participated: Callable[[str], bool]
+<<<<<<< HEAD
   trained_earlier: Callable[[str], bool] = dataclasses.field(
       default_factory=lambda: lambda unused_client_id: False
   )
+=======
+  trained_earlier: Callable[[str], bool] = _nobody
+>>>>>>> 2e16db4df3ca311e3e40cab00ec9233dc73666ed
 
   def num_train_examples(self, client_id: str) -> int:
     """The number of training examples; a client may have only test examples."""
