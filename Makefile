@@ -3,6 +3,7 @@
 PYTHON ?= python3.11
 JOBS ?= 2
 VENV = .venv
+KERAS3 = .venv-keras3
 RUN = $(VENV)/bin/python
 
 .PHONY: demo test bazel-test check docs format build-files lock clean help
@@ -12,10 +13,10 @@ help:  ## Lists the targets.
 demo: $(VENV)/installed  ## Runs FedAvg, then FedAlt, on drawn handwriting.
 	$(RUN) run_experiment.py --output_dir=out/demo
 
-test: $(VENV)/installed  ## Runs every test.
+test: $(VENV)/installed $(KERAS3)/installed  ## Runs every test.
 	TF_CPP_MIN_LOG_LEVEL=3 $(RUN) -m pytest --numprocesses=$(JOBS) --dist=loadfile
 
-bazel-test: $(VENV)/installed  ## Runs every test with Bazel, installing it if needed.
+bazel-test: $(VENV)/installed $(KERAS3)/installed  ## Runs every test with Bazel, installing it if needed.
 	@command -v bazel >/dev/null || { apt-get update && apt-get install --yes \
 	  bazel-bootstrap; } || { echo "Expected bazel on the PATH, found none, and \
 	apt-get could not install it. Install Debian's bazel-bootstrap as root, or \
@@ -51,6 +52,13 @@ $(VENV)/installed: requirements.txt requirements-dev.txt
 	  --requirement requirements.txt --requirement requirements-dev.txt
 	touch $@
 
+# TFF needs Keras 2; tests load exports with Keras 3 in an environment of its own.
+$(KERAS3)/installed: requirements-keras3.txt $(VENV)/installed
+	$(PYTHON) -m venv $(KERAS3)
+	$(KERAS3)/bin/python -m pip install --quiet --no-deps --require-hashes \
+	  --requirement requirements-keras3.txt
+	touch $@
+
 lock:  ## Resolves pyproject.toml and requirements-dev.in again; needs uv.
 	uv pip compile --quiet --python-version 3.11 --override overrides.in \
 	  --all-extras --generate-hashes --no-header --no-emit-index-url \
@@ -58,8 +66,11 @@ lock:  ## Resolves pyproject.toml and requirements-dev.in again; needs uv.
 	uv pip compile --quiet --python-version 3.11 --generate-hashes --no-header \
 	  --no-emit-index-url --no-emit-find-links \
 	  --output-file requirements-dev.txt requirements-dev.in
+	uv pip compile --quiet --python-version 3.11 --generate-hashes --no-header \
+	  --no-emit-index-url --no-emit-find-links \
+	  --output-file requirements-keras3.txt requirements-keras3.in
 
 clean:  ## Removes everything that make and runs created.
 	command -v bazel >/dev/null && bazel clean --expunge || true
-	rm -rf $(VENV) out build dist *.egg-info .mypy_cache .ruff_cache bazel-*
+	rm -rf $(VENV) $(KERAS3) out build dist *.egg-info .mypy_cache .ruff_cache bazel-*
 	find . -name __pycache__ -prune -exec rm -rf {} +

@@ -11,6 +11,7 @@ ones.
 """
 
 from collections.abc import Sequence
+import contextlib
 import os
 
 os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')
@@ -21,6 +22,7 @@ from absl import logging  # noqa: E402
 from tff_partial.experiments import command  # noqa: E402
 from tff_partial.experiments import export  # noqa: E402
 from tff_partial.experiments import finished_run  # noqa: E402
+from tff_partial.experiments import reported_model  # noqa: E402
 from tff_partial.runtime import local  # noqa: E402
 
 from . import TASKS  # noqa: E402
@@ -40,14 +42,31 @@ def parse(argv: Sequence[str]):
       required=True,
       help='folder to write; must be missing or empty',
   )
+  parser.add_argument(
+      '--model',
+      choices=reported_model.CHOICES,
+      default=reported_model.STORED,
+      help=(
+          "what the report calls the client's model; finetuned and gated are"
+          " computed again from the client's examples"
+      ),
+  )
   return parser.parse_args(argv[1:])
 
 
 def main(args) -> None:
   logging.set_verbosity(logging.WARNING)
   local.remove_default_context()
-  export.export(args.run, args.client, args.export_dir, registered=TASKS)
-  print(f'Exported: {args.export_dir}')
+  computing = args.model != reported_model.STORED
+  with local.local_worker() if computing else contextlib.nullcontext():
+    missing = export.export(
+        args.run,
+        args.client,
+        args.export_dir,
+        model=args.model,
+        registered=TASKS,
+    )
+  export.say(missing, args.export_dir)
 
 
 if __name__ == '__main__':

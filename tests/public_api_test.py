@@ -5,6 +5,7 @@
 import ast
 import dataclasses
 import inspect
+import os
 import re
 import subprocess
 import sys
@@ -13,6 +14,7 @@ import typing
 
 from absl.testing import absltest
 from absl.testing import parameterized
+import psutil
 
 from tests.helpers import paths
 import tff_partial as tfp
@@ -118,6 +120,18 @@ class PublicApiTest(parameterized.TestCase):
       for name in tfp.__all__:
         self.assertRegex(text, rf'\b{name}\b')
 
+  def test_help_lists_every_name_in_one_line(self):
+    _, _, listed = tfp.__doc__.partition('The names, in one line each')
+    listed, _, _ = listed.partition('[1] ')
+    lines = re.findall(r'^  (\w+): ((?:.|\n(?=      ))+)$', listed, re.M)
+    found = {name: ' '.join(text.split()) for name, text in lines}
+    self.assertCountEqual(found, tfp.__all__)
+    for name, text in found.items():
+      if name != 'ModelFn':  # A type has no docstring.
+        self.assertEqual(
+            text, inspect.getdoc(getattr(tfp, name)).split('\n')[0]
+        )
+
   def test_import_is_quick(self):
     program = 'import sys, tff_partial; print(*sys.modules)'
     modules = subprocess.run(
@@ -128,6 +142,29 @@ class PublicApiTest(parameterized.TestCase):
         text=True,
     ).stdout.split()
     self.assertNoCommonElements(modules, ('numpy', 'tensorflow'))
+
+  @parameterized.parameters(False, True)
+  def test_a_program_ends_quietly_and_leaves_no_worker(self, computes):
+    program = (
+        'import numpy as np, psutil, tensorflow_federated as tff, tff_partial\n'
+        'double = tff.tensorflow.computation(lambda x: 2 * x, np.int32)\n'
+        f'print(double(3) if {computes} else 6)\n'
+        'print(*(c.pid for c in psutil.Process().children()))'
+    )
+    run = subprocess.run(
+        [sys.executable, '-c', program],
+        capture_output=True,
+        cwd=paths.ROOT,
+        env={**os.environ, 'TF_CPP_MIN_LOG_LEVEL': '3'},
+        text=True,
+        timeout=100,
+    )
+    result, *workers = run.stdout.split()
+    self.assertEqual((run.returncode, result), (0, '6'))
+    self.assertNotIn('Exception ignored', run.stderr)
+    self.assertEqual(bool(workers), computes)
+    for pid in workers:
+      self.assertFalse(psutil.pid_exists(int(pid)))
 
   def test_docstrings_are_complete(self):
     found = [p for name, value in things() for p in problems(name, value)]

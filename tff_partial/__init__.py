@@ -9,8 +9,9 @@ may change. A tour, from a model to a report:
 
 *Model and split.* A `PartialModel` is a Keras model whose variables are divided
 by a rule of `partition`, such as `partition.layers('head')`. `adapters` and
-`GroupNorm` are layers that make small personal parts. A function without
-arguments that makes one, a `ModelFn`, is what everything below takes.
+`GroupNorm` are layers that make small personal parts, and layers that draw
+random numbers take seeds from `next_seed`. A function without arguments that
+makes such a model, a `ModelFn`, is what everything below takes.
 
 *Data.* `Clients` is what a population must offer: client ids, and one client's
 examples at a time. `Tensors` and `Sequences` are two forms in which examples
@@ -42,7 +43,8 @@ are computed at a time, and where.
 *Experiments.* All of that in one call: a `Task` is a model that can be split
 with people's data, `create_config` takes settings by the names of the flags of
 run_experiment.py, `build_plan` checks that they go together, and `run` trains,
-evaluates and reports in a folder, or goes on where it stopped there.
+evaluates and reports in a folder, or goes on where it stopped there. With a
+`Usage`, a task says how its exported models are used.
 
     with tfp.local_worker():
       plan = tfp.build_plan(task, tfp.create_config(algorithm='fed_alt'))
@@ -51,11 +53,64 @@ evaluates and reports in a folder, or goes on where it stopped there.
 *Errors.* What a user can do something about is a `UserError`, of a kind in
 `errors`.
 
+The names, in one line each; `help(tfp.run)`, for example, says more:
+
+  adapters: Residual adapters: small layers that are initially the identity.
+  algorithms: Algorithms as lists of phases.
+  build_evaluation: Builds the computation that evaluates clients after
+      `phases` of training.
+  build_partial_process: Builds one round of training with shared and personal
+      variables.
+  build_plan: Makes a plan, and by that checks that everything goes together.
+  Clients: A population of clients and their examples.
+  ClientTable: Test results of clients under one or more models.
+  connect: Connects to workers, all of which must be available.
+  create_config: Makes a `Config` from settings by the names that flags have
+      too.
+  errors: Errors that a user can do something about.
+  evaluate: Evaluates clients under several models, on the same test examples.
+  GroupNorm: `tf.keras.layers.GroupNormalization` for images with channels
+      last.
+  GroupTraining: How a phase trains one group of variables.
+  local_worker: Runs this thread's TFF computations in a worker that this
+      program owns.
+  Metric: A metric's name, and which of its values are better.
+  ModelFn: A function without arguments that makes a `PartialModel`.
+  PartialModel: A Keras model divided into shared and personal variables.
+  PartialProcess: An iterative process whose clients keep personal variables.
+  partition: Split rules: which variables of a model are personal, by their
+      paths.
+  PersonalStore: Personal variables of every client that took part, by client
+      id.
+  Phase: Some epochs of training one group of variables, or both at once.
+  Population: Clients and their examples.
+  run: Runs an experiment, or the rest of it, and writes its report.
+  RunReport: Everything that the report of a run is made from.
+  schedules: Learning rates of clients as functions of the round.
+  Sequences: A `tf.data.Dataset` of batches, as everywhere in `tff.learning`.
+  Sharding: How many clients are computed at a time, and where.
+  Task: A model that can be split, and people's data to train it on.
+  Tensors: All examples as tensors `[examples, ...]`, batches cut in the
+      graph.
+  TestedModel: One of the models under which clients are evaluated.
+  train: Trains from the store's last checkpoint, if any, until
+      `total_rounds`.
+  TrainingSettings: How long to train, and how often to evaluate and to save.
+  UniformSampler: Samples a fixed number of clients, uniformly without
+      replacement.
+  Usage: How people use an exported model.
+  UserError: The base of all errors that are reported as one line.
+  write_report: Writes `report.json`, `clients.csv` and, at the end,
+      `report.html`.
+
 [1] Pillutla et al. Federated Learning with Partial Model Personalization. ICML
 2022. https://arxiv.org/abs/2204.03809
 """
 
+import atexit
+import gc
 import importlib
+import sys
 from typing import Any, TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -71,6 +126,7 @@ if TYPE_CHECKING:
   from tff_partial.experiments.plan import build as build_plan
   from tff_partial.experiments.run import run
   from tff_partial.experiments.task import Task
+  from tff_partial.experiments.usage import Usage
   from tff_partial.learning import adapters
   from tff_partial.learning import algorithms
   from tff_partial.learning import partition
@@ -85,6 +141,7 @@ if TYPE_CHECKING:
   from tff_partial.learning.partial_model import PartialModel
   from tff_partial.learning.process import build_partial_process
   from tff_partial.learning.process import PartialProcess
+  from tff_partial.learning.randomness import next_seed
   from tff_partial.reporting.report import RunReport
   from tff_partial.reporting.report import write as write_report
   from tff_partial.runtime.cluster import connect
@@ -117,6 +174,7 @@ _WHERE = {
     'ModelFn': 'learning.partial_model:ModelFn',
     'PartialModel': 'learning.partial_model:PartialModel',
     'PartialProcess': 'learning.process:PartialProcess',
+    'next_seed': 'learning.randomness:next_seed',
     'partition': 'learning.partition',
     'PersonalStore': 'training.personal_store:PersonalStore',
     'Phase': 'learning.local_update:Phase',
@@ -132,6 +190,7 @@ _WHERE = {
     'train': 'training.training:train',
     'TrainingSettings': 'training.training:Settings',
     'UniformSampler': 'training.sampler:UniformSampler',
+    'Usage': 'experiments.usage:Usage',
     'UserError': 'errors:UserError',
     'write_report': 'reporting.report:write',
 }
@@ -151,3 +210,18 @@ def __getattr__(name: str) -> Any:
 
 def __dir__() -> list[str]:
   return sorted(_WHERE)
+
+
+@atexit.register
+def _release_context() -> None:
+  """Ends TFF's own worker while Python still can.
+
+  The context that importing TFF sets holds a worker, or what would start one.
+  Python destroys it after the modules that its destructor needs: the program
+  would end with "Exception ignored", and the worker would stay.
+  """
+  tff = sys.modules.get('tensorflow_federated')
+  # Without `framework`, the import of TFF has failed.
+  if tff is not None and hasattr(tff, 'framework'):
+    tff.framework.set_default_context(tff.test.create_runtime_error_context())
+    gc.collect()  # The context is part of a cycle.

@@ -13,6 +13,8 @@ variables are worth.
 import collections
 from collections.abc import Mapping
 import functools
+import inspect
+import string
 
 import numpy as np
 import tensorflow as tf
@@ -22,6 +24,7 @@ from tff_partial.data import client_data
 from tff_partial.data import source
 from tff_partial.evaluation import metric as metric_lib
 from tff_partial.experiments import task
+from tff_partial.experiments import usage as usage_lib
 from tff_partial.learning import adapters
 from tff_partial.learning import examples as examples_lib
 from tff_partial.learning import group_norm
@@ -29,6 +32,7 @@ from tff_partial.learning import partition
 
 from ..networks import classification
 from ..networks import resnet
+from . import example
 from . import glyphs
 
 NUM_CLASSES = 62  # 0-9, A-Z, a-z.
@@ -107,6 +111,7 @@ def create_task(
       ),
       metric=metric_lib.Metric('accuracy', higher_is_better=True),
       labels_fn=lambda examples: examples['y'],
+      usage=_USAGE,
       demonstration=opened.demonstration,
   )
 
@@ -138,9 +143,26 @@ def create_cnn(*, with_adapters: bool) -> tf.keras.Model:
 def _prepare(batch, seed):
   """Scales pixels to 0..1 in the computation, which receives fewer bytes so."""
   del seed  # There is no augmentation.
-  return collections.OrderedDict(
-      x=tf.cast(batch['x'], tf.float32)[..., tf.newaxis] / 255.0, y=batch['y']
-  )
+  return collections.OrderedDict(x=_to_input(batch['x']), y=batch['y'])
+
+
+def _to_input(pixels):
+  return tf.cast(pixels, tf.float32)[..., tf.newaxis] / 255.0
+
+
+_USAGE = usage_lib.Usage(
+    raw={'pixels': tf.TensorSpec([None, *_SHAPE], tf.uint8)},
+    prepare_fn=_to_input,
+    inputs=(
+        'pixels of a character, ink 255 on background 0; divided by 255, with a'
+        ' last dimension for the only channel'
+    ),
+    outputs='logits of the classes; their softmax is the probabilities',
+    classes=tuple(
+        string.digits + string.ascii_uppercase + string.ascii_lowercase
+    ),
+    example=inspect.getsource(example),
+)
 
 
 def _to_xy(

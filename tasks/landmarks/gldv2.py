@@ -21,6 +21,7 @@ import os
 from typing import Optional
 
 from absl import logging
+from google.protobuf import message
 import numpy as np
 import tensorflow as tf
 import tqdm
@@ -146,12 +147,20 @@ def _read(
     return []
   photos = []
   for proto in protos:
-    feature = tf.train.Example.FromString(proto).features.feature
-    label = feature['class'].int64_list.value[0]
-    if not 0 <= label < NUM_CLASSES:
+    try:
+      feature = tf.train.Example.FromString(proto).features.feature
+    except message.DecodeError as e:
+      raise errors.DataError(
+          f'Expected examples in {path}, found a record of another kind.'
+          ' Download it again.'
+      ) from e
+    # A feature that is missing has no values.
+    labels = feature['class'].int64_list.value
+    if not (labels and 0 <= labels[0] < NUM_CLASSES):
       left_out['photos without a class'] += 1
       continue
-    encoded = feature['image/encoded_jpeg'].bytes_list.value[0]
+    label = labels[0]
+    encoded = b''.join(feature['image/encoded_jpeg'].bytes_list.value[:1])
     try:
       photo = photo_folder.read_square(io.BytesIO(encoded), size)
       photos.append((photo, label))

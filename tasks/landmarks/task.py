@@ -11,8 +11,9 @@ fetched or imported. They stay bytes until a computation prepares them.
 """
 
 import collections
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 import functools
+import inspect
 from typing import Any, Optional
 
 import tensorflow as tf
@@ -23,10 +24,12 @@ from tff_partial.data import sql_clients
 from tff_partial.data import sql_examples
 from tff_partial.evaluation import metric as metric_lib
 from tff_partial.experiments import task
+from tff_partial.experiments import usage as usage_lib
 from tff_partial.learning import examples as examples_lib
 
 from ..networks import classification
 from ..networks import resnet
+from . import example
 from . import gldv2
 from . import photo_folder
 from . import scenes
@@ -114,7 +117,27 @@ def create_task(
       ),
       metric=metric_lib.Metric('accuracy', higher_is_better=True),
       labels_fn=functools.partial(sql_examples.read_integers, name='label'),
+      usage=_usage(opened.train, image_size, classes),
       demonstration=opened.demonstration,
+  )
+
+
+def _usage(
+    clients: sql_clients.SqlClients, image_size: int, classes: Sequence[str]
+) -> usage_lib.Usage:
+  """Stored photos are squares of one size; so are those that people bring."""
+  stored = clients.features['pixels'].shape
+  return usage_lib.Usage(
+      raw={'pixels': tf.TensorSpec([None, *stored], tf.uint8)},
+      prepare_fn=functools.partial(_to_input, image_size),
+      inputs=(
+          'red, green and blue of the square in the middle of a photo; scaled'
+          f' to {image_size} pixels on a side (antialiased), divided by 255,'
+          f' minus {_MEAN}, divided by {_DEVIATION}'
+      ),
+      outputs='logits of the classes; their softmax is the probabilities',
+      classes=tuple(classes),
+      example=inspect.getsource(example),
   )
 
 
@@ -161,7 +184,9 @@ def _prepare_train(
   columns = tf.where(mirrored, columns[:, ::-1], columns)
   pixels = tf.gather(pixels, rows, axis=1, batch_dims=1)
   pixels = tf.gather(pixels, columns, axis=2, batch_dims=1)
-  return _to_input(pixels, batch['label'], image_size)
+  return collections.OrderedDict(
+      x=_to_input(image_size, pixels), y=batch['label']
+  )
 
 
 def _prepare_test(
@@ -169,14 +194,14 @@ def _prepare_test(
 ) -> collections.OrderedDict[str, tf.Tensor]:
   """Scales the whole photo."""
   del seed  # Nothing is random here.
-  return _to_input(batch['pixels'], batch['label'], image_size)
+  return collections.OrderedDict(
+      x=_to_input(image_size, batch['pixels']), y=batch['label']
+  )
 
 
-def _to_input(pixels, labels, image_size):
+def _to_input(image_size, pixels):
   """Converts bytes [batch, size, size, 3] to the network's input."""
   pixels = tf.cast(pixels, tf.float32)
   if pixels.shape[1] != image_size:
     pixels = tf.image.resize(pixels, [image_size, image_size], antialias=True)
-  return collections.OrderedDict(
-      x=(pixels / 255 - _MEAN) / _DEVIATION, y=labels
-  )
+  return (pixels / 255 - _MEAN) / _DEVIATION

@@ -107,7 +107,8 @@ def _block(x, channels, groups, stride, name, with_adapters):
   if stride != 1 or shortcut.shape[-1] != channels:
     shortcut = _conv(channels, 1, stride, f'{name}_shortcut_conv')(shortcut)
     shortcut = _norm(groups, f'{name}_shortcut_norm')(shortcut)
-  return tf.keras.layers.ReLU()(x + shortcut)
+  x = tf.keras.layers.Add()([x, shortcut])
+  return tf.keras.layers.ReLU()(x)
 
 
 def _conv(channels, size, stride, name):

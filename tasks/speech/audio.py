@@ -14,6 +14,7 @@ from tff_partial import errors
 
 from . import features as features_lib
 
+_BLOCK = 2**20  # Samples.
 SUFFIXES = ('.flac', '.wav', '.mp3', '.ogg', '.opus')
 
 
@@ -51,9 +52,9 @@ def read(
           and channels == 1
           and file.subtype.startswith('PCM_')
       ):
-        return file.read(dtype='int16')
+        return _read_all(file, path, dtype='int16')
       # Read as integers, samples stored as floats would become 0.
-      samples = file.read(dtype='float64', always_2d=True)
+      samples = _read_all(file, path, dtype='float64', always_2d=True)
   except soundfile.LibsndfileError as e:
     raise errors.DataError(
         f'Expected audio in {path}, found a file that cannot be read: {e}'
@@ -65,3 +66,21 @@ def read(
     note_fn(f'recordings at {rate:,} Hz, resampled')
     signal = soxr.resample(signal, rate, features_lib.SAMPLE_RATE)
   return np.clip(np.round(2**15 * signal), -(2**15), 2**15 - 1).astype(np.int16)
+
+
+def _read_all(file: soundfile.SoundFile, path: str, **kwargs) -> np.ndarray:
+  """Reads all samples; takes no more memory than there are, whatever is said.
+
+  Raises:
+    errors.DataError: If there are fewer samples than the file says.
+  """
+  blocks = [file.read(0, **kwargs)]
+  while len(block := file.read(_BLOCK, **kwargs)):
+    blocks.append(block)
+  found = sum(map(len, blocks))
+  if found < file.frames and file.format != 'MPEG':  # Which has an estimate.
+    raise errors.DataError(
+        f'Expected {file.frames:,} samples in {path}, as its header says, found'
+        f' {found:,}.'
+    )
+  return np.concatenate(blocks)

@@ -15,6 +15,14 @@ _HOP = SAMPLE_RATE * 10 // 1000  # Samples.
 _FFT = 512
 _HERTZ = (20.0, 7600.0)
 _LEAST_ENERGY = 1e-6  # Far below a whisper, so that silence has a logarithm.
+DESCRIPTION = (
+    f'samples from -32768 to 32767 at {SAMPLE_RATE:,} Hz, and how many there'
+    ' are without padding; divided by 32768, then log(energy +'
+    f' {_LEAST_ENERGY}) in {NUM_BINS} mel bands from {_HERTZ[0]:g} to'
+    f' {_HERTZ[1]:g} Hz, of windows of {_WINDOW} samples (Hann) every {_HOP}'
+    f' with an FFT of {_FFT}; each band minus its mean over the utterance,'
+    ' divided by its deviation'
+)
 
 # Augmentation as in [1], with masks in proportion to short utterances.
 #

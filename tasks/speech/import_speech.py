@@ -133,7 +133,7 @@ def read_npz(
       expected, naming the array.
   """
   arrays = npz.load(path, (examples, lengths, label, person))
-  features, ends = arrays[examples], np.cumsum(arrays[lengths])
+  features = arrays[examples]
   for name, kinds, rank, words in (
       (examples, 'f', 2, 'floats [frames, features]'),
       (lengths, 'iu', 1, 'integers [utterances]'),
@@ -146,11 +146,12 @@ def read_npz(
           f'Expected {words} in array {name!r}, found {array.dtype}'
           f' {list(array.shape)}.'
       )
-    if rank == 1 and len(array) != len(ends):
+    if rank == 1 and len(array) != arrays[lengths].size:
       raise errors.DataError(
           f'Expected as many values in {name!r} as in {lengths!r},'
-          f' {len(ends)}, found {len(array)}.'
+          f' {arrays[lengths].size}, found {len(array)}.'
       )
+  ends = np.cumsum(arrays[lengths])
   if arrays[lengths].min(initial=0) < 0 or ends[-1:].sum() != len(features):
     raise errors.DataError(
         f'Expected lengths in {lengths!r} that add up to {len(features)}, the'

@@ -17,6 +17,8 @@ utterances of similar length, and each is cut to its own longest.
 import collections
 from collections.abc import Mapping
 import functools
+import inspect
+from typing import Optional
 
 import numpy as np
 import tensorflow as tf
@@ -27,12 +29,14 @@ from tff_partial.data import source
 from tff_partial.data import sql_clients
 from tff_partial.evaluation import metric as metric_lib
 from tff_partial.experiments import task
+from tff_partial.experiments import usage as usage_lib
 from tff_partial.learning import examples as examples_lib
 from tff_partial.learning import partial_model
 from tff_partial.learning import partition
 
 from . import ctc
 from . import encoder as encoder_lib
+from . import example
 from . import features as features_lib
 from . import librispeech
 from . import voices
@@ -108,6 +112,7 @@ def create_task(
           element_spec=form.element_spec,
       ),
       metric=metric_lib.Metric('wer', higher_is_better=False, percent=True),
+      usage=form.usage,
       demonstration=opened.demonstration,
   )
 
@@ -176,11 +181,7 @@ class Form:
     """Cuts a batch to its longest utterance and computes the model's input."""
     x, y = batch['x'], batch['y']
     signal = x['signal'][:, : tf.reduce_max(x['length'])]
-    if self.stored == 'audio':
-      features, num_frames = features_lib.log_mel(signal, x['length'])
-    else:
-      features, num_frames = signal, x['length']
-    features = features_lib.normalize(features, num_frames)
+    features, num_frames = self._to_features(signal, x['length'])
     if augment:
       features = features_lib.augment(features, num_frames, seed)
     labels = y['labels'][:, : tf.maximum(1, tf.reduce_max(y['num_labels']))]
@@ -190,6 +191,37 @@ class Form:
             labels=tf.cast(labels, tf.int32), num_labels=y['num_labels']
         ),
     )
+
+  @property
+  def usage(self) -> Optional[usage_lib.Usage]:
+    """How people use a model of audio; nobody brings ready-made features."""
+    if self.stored != 'audio':
+      return None
+
+    def prepare(signal, length):
+      features, num_frames = self._to_features(signal, length)
+      return {'features': features, 'num_frames': num_frames}
+
+    return usage_lib.Usage(
+        raw={
+            'signal': tf.TensorSpec([None, None], tf.int16),
+            'length': tf.TensorSpec([None], tf.int32),
+        },
+        prepare_fn=prepare,
+        inputs=features_lib.DESCRIPTION,
+        outputs=(
+            'for each frame of 40 ms, logits of the classes, of which the last'
+            ' is the blank of CTC; num_frames are the frames without padding'
+        ),
+        classes=(*ctc.CHARACTERS, ''),
+        example=inspect.getsource(example),
+    )
+
+  def _to_features(self, signal, length):
+    """Normalized features, and the numbers of their frames."""
+    if self.stored == 'audio':
+      signal, length = features_lib.log_mel(signal, length)
+    return features_lib.normalize(signal, length), length
 
 
 def create_model_fn(

@@ -118,7 +118,7 @@ def create_docstrings(
           f'Expected `packages` with {_MIN_SENTENCES} sentences in the'
           f' docstrings of some module, found {list(packages)}.'
       )
-    vocabulary.write(folder)
+    vocabulary.write(folder, min_people_per_word=1)  # Published text.
 
   return cached_folder.cached_folder(
       f'docstrings-{_VERSION}-{digest.hexdigest()}', make, cache_dir=cache_dir

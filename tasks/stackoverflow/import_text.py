@@ -68,6 +68,13 @@ def add_parser(kinds: Any, **kwargs: Any) -> None:
       ' and Thai: each of the characters, or all between two spaces (keep);'
       ' default: %(default)s',
   )
+  parser.add_argument(
+      '--min_people_per_word',
+      type=int,
+      default=5,
+      help='leave words that fewer people use out of the vocabulary, which'
+      ' every run copies; default: %(default)s',
+  )
   parser.set_defaults(
       read=lambda args: read_jsonl(
           args.source,
@@ -76,6 +83,7 @@ def add_parser(kinds: Any, **kwargs: Any) -> None:
           date=args.date,
           on_error=args.on_error,
           unspaced=args.unspaced,
+          min_people_per_word=args.min_people_per_word,
       )
   )
 
@@ -88,6 +96,7 @@ def read_jsonl(
     date: Optional[str] = None,
     on_error: str = 'stop',
     unspaced: str = 'characters',
+    min_people_per_word: int = 5,
 ) -> people_lib.ClientSource:
   """Reads the sentences of a file of JSON lines, by who wrote them.
 
@@ -104,10 +113,12 @@ def read_jsonl(
     on_error: What to do about a line that lacks a field or cannot be read:
       'stop' raises an error, 'skip' leaves it out and counts it.
     unspaced: What is a word in scripts without spaces; see `text.to_words`.
+    min_people_per_word: Words of fewer people are not in the vocabulary.
 
   Raises:
     errors.MissingFileError: If there is no such file.
-    errors.SettingsError: If `on_error` or `unspaced` is unknown.
+    errors.SettingsError: If `on_error` or `unspaced` is unknown, or
+      `min_people_per_word` is below 1.
     errors.DataError: If a line is not as expected, giving its number, or if the
       file has no text.
   """
@@ -119,6 +130,11 @@ def read_jsonl(
       raise errors.SettingsError(
           f'Expected `{argument}` of {list(choices)}, found {value!r}.'
       )
+  if min_people_per_word < 1:
+    raise errors.SettingsError(
+        'Expected `min_people_per_word` of at least 1, found'
+        f' {min_people_per_word}.'
+    )
   left_out, changed = tally.Tally(), tally.Tally()
   reader = _LineReader(text, person, date)
   written = collections.defaultdict(list)
@@ -139,6 +155,14 @@ def read_jsonl(
         f'Expected text in {path}, found none. Left out:'
         f' {tally.format_line(left_out) or "nothing"}.'
     )
+
+  def finish(folder: str) -> None:
+    reason = f'words of fewer than {min_people_per_word} people'
+    # None is given as an example: it may be a name or a telephone number.
+    changed[f'{reason}, not in the vocabulary'] = vocabulary.write(
+        folder, min_people_per_word=min_people_per_word
+    )
+
   return people_lib.ClientSource(
       features=vocabulary.FEATURES,
       num_people=len(written),
@@ -149,7 +173,7 @@ def read_jsonl(
       changed=changed,
       together='line',
       in_order=date is not None,
-      finish_fn=vocabulary.write,
+      finish_fn=finish,
   )
 
 

@@ -21,6 +21,7 @@ import collections
 from collections.abc import Mapping
 import dataclasses
 import functools
+import inspect
 from typing import Optional
 
 import numpy as np
@@ -31,12 +32,14 @@ from tff_partial.data import client_data
 from tff_partial.data import source
 from tff_partial.evaluation import metric as metric_lib
 from tff_partial.experiments import task
+from tff_partial.experiments import usage as usage_lib
 from tff_partial.learning import examples as examples_lib
 from tff_partial.learning import partial_model
 from tff_partial.learning import partition
 
 from ..networks import transformer
 from . import docstrings
+from . import example
 from . import tff_data
 from . import vocabulary as vocabulary_lib
 
@@ -125,6 +128,25 @@ def create_task(
       ),
       metric=metric_lib.Metric('accuracy', higher_is_better=True),
       labels_fn=functools.partial(_words, len(vocabulary.words)),
+      usage=usage_lib.Usage(
+          raw={'tokens': tf.TensorSpec([None, None], tf.int32)},
+          prepare_fn=lambda tokens: tokens,
+          inputs=(
+              f'numbers of at most {LENGTH} words, padded with'
+              f' {vocabulary_lib.PADDING}: first'
+              f' {vocabulary.start}, the start of a sentence, then the line of'
+              f' each word in {vocabulary_lib.FILE}, counted from 1, or'
+              f' {vocabulary.other} for any other word. Words are in lower'
+              ' case; each punctuation mark is a word'
+          ),
+          outputs=(
+              'for each word that is not padding, sentence after sentence,'
+              ' logits of the numbers of the next word;'
+              f' {vocabulary.end} is the end of the sentence'
+          ),
+          files={vocabulary_lib.FILE: vocabulary.text},
+          example=inspect.getsource(example),
+      ),
       demonstration=opened.demonstration,
       texts={vocabulary_lib.FILE: vocabulary.text},
   )

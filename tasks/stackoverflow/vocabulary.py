@@ -145,17 +145,25 @@ def save(folder: str, vocabulary: Vocabulary) -> None:
   files.replace_text(os.path.join(folder, FILE), vocabulary.text)
 
 
-def write(folder: str, *, max_words: int = 10_000) -> None:
+def write(
+    folder: str, *, min_people_per_word: int, max_words: int = 10_000
+) -> int:
   """Makes the vocabulary of a folder's training text and writes it there.
 
   Words that most people use come first, and among them those used most often.
 
   Args:
     folder: A folder with `train.sqlite`.
+    min_people_per_word: Words of fewer people are left out: names and numbers
+      that only they use would be in every copy of the vocabulary.
     max_words: The number of words to keep.
 
+  Returns:
+    The number of words that were left out because too few people use them.
+
   Raises:
-    errors.DataError: If the training text cannot be read.
+    errors.DataError: If the training text cannot be read, or enough people use
+      no word.
     OSError: If the folder cannot be read or written.
   """
   people, uses = collections.Counter(), collections.Counter()
@@ -164,5 +172,14 @@ def write(folder: str, *, max_words: int = 10_000) -> None:
     words = b' '.join(clients.read(client_id)['tokens']).decode().split()
     uses.update(words)
     people.update(set(words))
-  ranked = sorted(people, key=lambda word: (-people[word], -uses[word], word))
+  kept = [word for word, n in people.items() if n >= min_people_per_word]
+  if not kept:
+    raise errors.DataError(
+        f'Expected words that at least {min_people_per_word} people use, found'
+        f' none among {len(clients.client_ids):,} people. Import text of more'
+        ' people, or give a smaller `min_people_per_word` if nobody else will'
+        ' see the vocabulary.'
+    )
+  ranked = sorted(kept, key=lambda word: (-people[word], -uses[word], word))
   save(folder, Vocabulary(tuple(ranked[:max_words])))
+  return len(people) - len(kept)

@@ -7,8 +7,10 @@ importer writes next to them.
 """
 
 import collections
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 import functools
+import inspect
+import pathlib
 
 import numpy as np
 import tensorflow as tf
@@ -20,12 +22,14 @@ from tff_partial.data import people as people_lib
 from tff_partial.data import source
 from tff_partial.evaluation import metric as metric_lib
 from tff_partial.experiments import task
+from tff_partial.experiments import usage as usage_lib
 from tff_partial.learning import adapters
 from tff_partial.learning import examples as examples_lib
 from tff_partial.learning import partition
 
 from ..networks import classification
 from . import columns as columns_lib
+from . import example
 
 SPLITS: Mapping[str, partition.Rule] = {
     'input': partition.layers('dense1'),
@@ -65,11 +69,12 @@ def create_task(
   columns = columns_lib.load(opened.folder)
   num_inputs = len(columns.features)
   _check(opened.train, num_inputs)
-  prepare = functools.partial(
-      _prepare,
+  scale = functools.partial(
+      _scale,
       np.array(columns.mean, np.float32),
       np.array(columns.deviation, np.float32),
   )
+  prepare = functools.partial(_prepare, scale)
   to_xy = functools.partial(_to_xy, len(columns.classes))
   return task.Task(
       name='tabular',
@@ -96,7 +101,32 @@ def create_task(
           ),
       ),
       metric=metric_lib.Metric('accuracy', higher_is_better=True),
+      usage=_usage(opened.folder, columns, scale),
       demonstration=opened.demonstration,
+  )
+
+
+def _usage(
+    folder: str,
+    columns: columns_lib.Columns,
+    scale_fn: Callable[[tf.Tensor], tf.Tensor],
+) -> usage_lib.Usage:
+  text = pathlib.Path(folder, columns_lib.FILE).read_text('utf-8')
+  return usage_lib.Usage(
+      raw={
+          'features': tf.TensorSpec([None, len(columns.features)], tf.float32)
+      },
+      prepare_fn=scale_fn,
+      inputs=(
+          f'the features of {columns_lib.FILE} in their order: the number in a'
+          ' column, or for column=value 1 where a column of text has this value'
+          ' and 0 elsewhere; minus the mean, divided by the deviation in the'
+          ' same file'
+      ),
+      outputs='logits of the classes; their softmax is the probabilities',
+      classes=columns.classes,
+      files={columns_lib.FILE: text},
+      example=inspect.getsource(example),
   )
 
 
@@ -187,9 +217,11 @@ def _to_xy(
   return collections.OrderedDict(x=features['features'], y=labels)
 
 
-def _prepare(mean, deviation, batch, seed):
-  """Scales each input to mean 0 and deviation 1."""
+def _prepare(scale_fn, batch, seed):
   del seed  # Nothing is random here.
-  return collections.OrderedDict(
-      x=(batch['x'] - mean) / deviation, y=batch['y']
-  )
+  return collections.OrderedDict(x=scale_fn(batch['x']), y=batch['y'])
+
+
+def _scale(mean, deviation, features):
+  """Scales each input to mean 0 and deviation 1."""
+  return (features - mean) / deviation

@@ -98,6 +98,38 @@ class WriteFolderTest(parameterized.TestCase):
     train, _, _ = self.write(_source(['bob', 'bob']), overwrite=True)
     self.assertEqual(list(train.client_ids), ['bob'])
 
+  def test_overwriting_removes_all_of_the_earlier_import_and_no_more(self):
+    out = os.path.join(self.folder, 'out')
+
+    def finish(folder):
+      with open(os.path.join(folder, 'words.txt'), 'w') as f:
+        f.write('secret')
+
+    self.write(_source(['ann', 'ann'], texts={'a.txt': 'a'}, finish_fn=finish))
+    with open(os.path.join(out, 'notes.txt'), 'w') as f:
+      f.write('mine')
+    kept = ['.lock', 'import.json', 'notes.txt', 'test.sqlite', 'train.sqlite']
+    with self.subTest('an import that fails changes nothing'):
+      with self.assertRaisesRegex(ValueError, 'found none among 1'):
+        self.write(_source(['bob']), overwrite=True)
+      self.assertCountEqual(os.listdir(out), [*kept, 'a.txt', 'words.txt'])
+    self.write(_source(['bob', 'bob'], texts={'b.txt': ''}), overwrite=True)
+    self.assertCountEqual(os.listdir(out), [*kept, 'b.txt'])
+    with self.subTest('an import that fails at its end leaves no half'):
+
+      def fail(folder):
+        finish(folder)
+        raise errors.DataError('No words.')
+
+      with self.assertRaisesRegex(ValueError, 'No words'):
+        self.write(_source(['eve', 'eve'], finish_fn=fail), overwrite=True)
+      self.assertCountEqual(os.listdir(out), ['.lock', 'notes.txt'])
+    with self.subTest('a damaged list'):
+      with open(os.path.join(out, 'import.json'), 'w') as f:
+        f.write('{"files": 5}')
+      with self.assertRaisesRegex(errors.DataError, 'import.json.*Remove the'):
+        self.write(_source(['bob', 'bob']))
+
   def test_nobody_has_enough(self):
     source = _source(['ann', 'ann', 'bob'])
     source.left_out.add('photos without a file', 'a.jpg')

@@ -215,6 +215,23 @@ class RunTest(absltest.TestCase):
     self.assertIn('Traceback', (broken / 'error.txt').read_text())
     second = json.loads((self.out / 'comparison.json').read_text())
     self.assertEqual(second['failures'], failures)
+    # Every seed has a pretrained model of its own, which its runs start from.
+    starts = {}
+    for algorithm, seed in (
+        ('fed_avg_none', 0),
+        ('fed_alt_output', 0),
+        ('fed_avg_none', 1),
+    ):
+      config = self.out / f'{algorithm}-{seed}' / 'config.json'
+      settings = json.loads(config.read_text())['settings']
+      starts.setdefault(seed, set()).add(settings['init_from'])
+    models = [
+        (pathlib.Path(start) / 'model.safetensors').read_bytes()
+        for seed in starts
+        for start in starts[seed]
+    ]
+    self.assertLen(models, 2)
+    self.assertNotEqual(*models)
     self.assertEqual(second['schemes'][0]['seeds'], [0, 1])
     self.assertEqual(second['schemes'][1]['seeds'], [0])
     self.assertIn('There is one seed.', ' '.join(first['notes']))
@@ -236,8 +253,10 @@ class RunTest(absltest.TestCase):
         clients_per_round=2,
         unseen_clients=1,
         onboarding='mean,initial',
+        min_clients_for_mean=2,
         personal_epochs=3,
         max_steps=2,
+        report_client_ids='hashed',
     )
     self.assertEmpty(self._run(['fed_sim', 'fed_alt'], ['output'], [0], config))
     # FedSim with equal steps starts from the same model as the others.

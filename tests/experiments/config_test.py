@@ -31,6 +31,7 @@ class ConfigTest(parameterized.TestCase):
       ({'algorithm': 'local', 'finetune_epochs': 0}, "1 for algorithm 'local'"),
       ({'algorithm': 'fed_per', 'personal': 'input'}, "'output', which is .*"),
       ({'gate': 1.0}, 'below 1, found 1.0'),
+      ({'gate': 0.1, 'validation': 0.2}, '`validation`, .*found 0.1 and 0.2'),
       ({'personal_dropout': -0.1}, 'found -0.1'),
       ({'personal_dropout': 0.1}, 'personal adapters .*found output. Use'),
       ({'personal_dropout': 0.1, 'algorithm': 'ditto'}, 'found a copy of all'),
@@ -41,6 +42,14 @@ class ConfigTest(parameterized.TestCase):
       ({'onboarding': 'mean'}, '`unseen_clients` above 0'),
       ({'algorithm': 'pfedme', 'pull': 0.0}, '`pull` above 0'),
       # Each of these would turn the algorithm into another one.
+      (
+          {'personal_l2': 0.1, 'personal_l2_total': 1.0},
+          '`personal_l2` or `personal_l2_total`, found both',
+      ),
+      (
+          {'algorithm': 'ditto', 'personal_l2_total': 1.0},
+          "no `personal_l2_total` for algorithm 'ditto'",
+      ),
       (
           {'algorithm': 'ditto', 'personal_l2': 0.0},
           "`personal_l2` above 0.*'local'",

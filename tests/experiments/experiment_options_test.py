@@ -115,6 +115,10 @@ class OptionsTest(absltest.TestCase):
         personal='output', onboarding=','.join(config_groups.ONBOARDING)
     )
     groups = report['groups']
+    self.assertRegex(
+        ' '.join(report['notes']),
+        r'the server averaged the personal variables of \d clients\.',
+    )
     self.assertContainsSubset(NEW, groups['never_seen']['models'])
     self.assertNoCommonElements(NEW, groups['participated']['models'])
     new = ~table.participated
@@ -142,8 +146,17 @@ class OptionsTest(absltest.TestCase):
         self.assertFalse((loss(model) == loss(other))[new].any())
 
   def test_newcomers_copy_the_shared_model(self):
-    table, _ = self.run_one(algorithm='ditto', finetune_epochs=1)
+    table, report = self.run_one(
+        algorithm='ditto', finetune_epochs=1, min_clients_for_mean=7
+    )
     self.assertNotIn('new_reconstruct', table.scores)
+    # Of six clients that may train, seven cannot have variables.
+    self.assertNotIn('new_mean', table.scores)
+    self.assertRegex(
+        ' '.join(report['notes']),
+        r'No mean of personal variables: \d clients had some, and'
+        ' --min_clients_for_mean is 7',
+    )
     new = ~table.participated
     for other, same in (('shared', True), ('personalized', False)):
       np.testing.assert_array_equal(

@@ -57,10 +57,23 @@ class OutsideTaskTest(programs.FolderTest):
           (self.folder / 'exported' / 'export.json').read_text()
       )
       self.assertEqual(described['client'], client_id)
+    with self.subTest('evaluated again, without the metrics of round 1'):
+      metrics = self.folder / 'run' / 'metrics.csv'
+      head, _, row = metrics.read_text().splitlines()
+      metrics.write_text(f'{head}\n{row}\n')
+      (self.folder / 'run' / 'report.html').unlink()
+      self.assertNotIn('are missing', ' '.join(report['notes']))
+      code, _, _ = self.call(
+          *self.arguments('run', '--gate=0.3', '--finetune_epochs=1')
+      )
+      self.assertEqual(code, 0)
+      report = json.loads((self.folder / 'run' / 'report.json').read_text())
+      self.assertIn('of 1 round of 2 are missing', ' '.join(report['notes']))
     with self.subTest('another file'):
       self.file.write_text(_FILE + '# Changed.\n')
       self.assertRefused(
-          'task_digest: .* there, .* now',
+          'Expected the file of .*line.py:create_task that the run in .*/run'
+          ' began with, found that it has changed since',
           *self.arguments('run', '--gate=0.3', '--finetune_epochs=1'),
       )
 

@@ -18,9 +18,57 @@ import safetensors.numpy
 import tensorflow as tf
 
 from tasks.networks import resnet
+from tests.helpers import keras3
 from tff_partial import errors
 from tff_partial.experiments import pretrained
+from tff_partial.learning import partial_model
 from tff_partial.learning import partition
+
+# The same model for both versions of Keras.
+_NESTED = """
+L = keras.layers
+inputs = keras.Input([8, 8, 3])
+base = keras.Sequential(
+    [L.Conv2D(4, 3, name='c1'), L.BatchNormalization(name='bn')], name='base'
+)
+deep = keras.Input([4])
+inner = keras.Model(deep, L.Dense(4, name='deep')(deep), name='inner')
+x = inner(L.GlobalAveragePooling2D()(base(inputs)))
+x = L.Dropout(0.1)(L.Dense(5, name='first')(x))
+x = L.LSTM(3, return_sequences=True, name='lstm')(L.Reshape([1, 5])(x))
+x = L.Flatten()(L.MultiHeadAttention(2, 2, name='mha')(x, x))
+model = keras.Model(inputs, L.Dense(2, name='second')(x))
+for i, variable in enumerate(model.weights):
+  variable.assign(np.random.default_rng(i).random(variable.shape))
+"""
+_KERAS3 = f"""
+import sys
+import keras
+import numpy as np
+{_NESTED}
+model.save(sys.argv[1])
+named = [v for v in model.variables if 'seed' not in v.path]
+np.savez(
+    sys.argv[2],
+    **{{'_'.join(v.path.split('/')[-2:]): np.asarray(v) for v in named}},
+)
+"""
+
+
+def _nested():
+  found = {'keras': tf.keras, 'np': np}
+  exec(_NESTED, found)
+  return found['model']
+
+
+def _described(model):
+  return partial_model.PartialModel(
+      model,
+      partition.matches('bn/'),  # Shared averages are refused.
+      loss_fn=None,
+      metric_fns={'loss': None},
+      input_spec=None,
+  ).variables
 
 
 def _model(num_classes=3, with_adapters=False):
@@ -148,6 +196,38 @@ class PretrainedTest(parameterized.TestCase):
     ]
     self.assert_same(
         pretrained.load(self.path('model.keras'), variables), expected
+    )
+
+  def test_keras_3_file(self):
+    keras3.run(_KERAS3, self.path('model.keras'), self.path('values.npz'))
+    model = _nested()
+    shapes = {v.path: v.shape for v in _described(model)}
+    found = pretrained.load(self.path('model.keras'), _described(model))
+    self.assertEqual({k: v.shape for k, v in found.items()}, shapes)
+    values = np.load(self.path('values.npz'))
+    self.assertLen(values, len(shapes))
+    # In the order of each layer: kernel, bias; gamma, beta, mean, variance.
+    for name, path in {
+        'c1_kernel': 'base/c1/kernel',
+        'bn_gamma': 'base/bn/gamma',
+        'bn_moving_mean': 'base/bn/moving_mean',
+        'deep_bias': 'inner/deep/bias',
+        'lstm_cell_recurrent_kernel': 'lstm/cell/recurrent_kernel',
+        'query_kernel': 'mha/_query_dense/kernel',
+        'first_kernel': 'first/kernel',
+        'second_kernel': 'second/kernel',
+    }.items():
+      np.testing.assert_array_equal(found[path], values[name], path)
+
+  def test_nested_keras_2_file(self):
+    model = _nested()
+    model.save(self.path('model.keras'))
+    self.assert_same(
+        pretrained.load(self.path('model.keras'), _described(model)),
+        {
+            v.path: value.numpy()
+            for v, value in zip(_described(model), model.variables)
+        },
     )
 
   def test_arrays_without_a_variable_keep_their_numbers(self):

@@ -13,6 +13,8 @@ from absl.testing import absltest
 from absl.testing import parameterized
 
 from tests.helpers import paths
+from tff_partial import errors
+from tff_partial.experiments import finished_run
 from tff_partial.experiments import run_folder
 
 _SETTINGS = {'task': 'emnist', 'seed': 0, 'clip_norm': None}
@@ -117,7 +119,15 @@ class RunFolderTest(parameterized.TestCase):
     self.assertEqual(self.config()['settings'], _SETTINGS)
     self.assertCountEqual(os.listdir(self.folder), ['.lock', 'config.json'])
 
-  @parameterized.parameters('', '{"settings": ', '[]', '{}', '{"settings": {}}')
+  @parameterized.parameters(
+      '',
+      '{"settings": ',
+      '[]',
+      '{}',
+      '{"settings": {}}',
+      '{"settings": [1], "versions": {}}',
+      '{"settings": {}, "versions": 3}',
+  )
   def test_damaged_config(self, text):
     self.trained()
     (self.folder / 'config.json').write_text(text)
@@ -132,6 +142,28 @@ class RunFolderTest(parameterized.TestCase):
     (self.folder / 'report.html').write_text('')
     self.assertTrue(folder.finished)
     self.assertEqual(folder.headline, 'All are better.')
+    for text in ('{"head', '{}', '[]'):
+      (self.folder / 'report.json').write_text(text)
+      with self.assertRaisesRegex(
+          errors.DataError, 'report.json, found a file'
+      ):
+        _ = folder.headline
+
+  @parameterized.parameters(
+      '{"settings": ', '[]', '{}', '{"settings": {}}', '{"settings": [1]}'
+  )
+  def test_damaged_config_of_a_finished_run(self, text):
+    self.folder.mkdir(parents=True)
+    (self.folder / 'config.json').write_text(text)
+    with self.assertRaisesRegex(errors.DataError, 'config.json, found a file'):
+      finished_run.read_settings(str(self.folder))
+
+  @parameterized.parameters(
+      {'epochs': 'x'}, {'algorithm': 3}, {'onboarding': 1, 'unseen_clients': 1}
+  )
+  def test_settings_of_other_types(self, **settings):
+    with self.assertRaises(errors.UserError):
+      finished_run.config_of(settings)
 
   def test_another_run_going_on(self):
     holder = subprocess.Popen(

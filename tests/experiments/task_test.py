@@ -2,6 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Creating tasks by name, from a module or a file, and with arguments."""
 
+import collections
+import dataclasses
 import hashlib
 import pathlib
 import sys
@@ -9,13 +11,18 @@ import tempfile
 
 from absl.testing import absltest
 from absl.testing import parameterized
+import numpy as np
+import tensorflow as tf
 
 import tasks
+from tests.helpers import toy
 from tests.helpers import toy_task
 from tff_partial import errors
 from tff_partial.experiments import task as task_lib
 from tff_partial.experiments import task_choice
 from tff_partial.experiments import task_function
+from tff_partial.learning import partial_model
+from tff_partial.learning import partition
 
 _MODULE = 'tests.helpers.toy_task:create_task'
 
@@ -101,6 +108,54 @@ class CreateTest(parameterized.TestCase):
       with self.assertRaises(ModuleNotFoundError) as raised:
         self.create('needs_more:create_task')
       self.assertNotIsInstance(raised.exception, errors.UserError)
+
+
+class CheckTest(parameterized.TestCase):
+
+  def task_with(self, **changed):
+    """A task whose second client has other examples."""
+    fine = toy.examples([1, 2], [3, 4])
+    clients = toy.Clients({'first': fine, 'second': {**fine, **changed}})
+    return dataclasses.replace(toy_task.create_task('x'), train=clients)
+
+  @parameterized.parameters(
+      (
+          {'x': np.zeros([2, 3], np.float32)},
+          r'x: float32\[None, 1\], found x: ' r'float32\[2, 3\]\.',
+      ),
+      ({'y': np.zeros([2, 1])}, r'y: float32\[None, 1\], found y: float64'),
+      (
+          {'y': np.zeros([3, 1], np.float32)},
+          r'found x: float32\[2, 1\], y: floa' r't32\[3, 1\]',
+      ),
+      ({'z': np.zeros([2])}, r'found x: .*, y: .*, z: '),
+  )
+  def test_names_a_later_client_and_the_field(self, changed, message):
+    task = self.task_with(**changed)
+    self.assertLen(task.train.read('first'), 2)
+    with self.assertRaisesRegex(
+        errors.DataError, f"Client 'second' of x does not fit.* {message}"
+    ):
+      task.train.read('second')
+
+  def test_first_client_and_model_are_checked_when_it_is_made(self):
+    task = toy_task.create_task('x')
+    with self.assertRaisesRegex(errors.DataError, "Client 'c' of x"):
+      wrong = collections.OrderedDict(x=np.zeros([1, 1]), y=np.zeros([1, 1]))
+      dataclasses.replace(task, test=toy.Clients({'c': wrong}))
+
+    def model_fn(split):
+      del split  # All are the same.
+      return lambda: partial_model.PartialModel(
+          toy.keras_model(),
+          partition.none,
+          loss_fn=lambda labels, outputs: tf.square(labels - outputs),
+          metric_fns={'squared_error': toy.squared_error},
+          input_spec=toy.INPUT_SPEC,
+      )
+
+    with self.assertRaisesRegex(errors.SettingsError, 'return a scalar'):
+      dataclasses.replace(task, model_fn=model_fn)
 
   def test_toy_task_has_its_metric(self):
     task = toy_task.create_task('x')

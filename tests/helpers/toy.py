@@ -54,6 +54,22 @@ def model_fn(rule=B_IS_PERSONAL):
   )
 
 
+def loss_terms(labels, predictions):
+  total, weight = squared_error(labels, predictions)
+  return total / 2, weight
+
+
+def model_fn_with_loss(rule=B_IS_PERSONAL):
+  """The same, with the loss as one of its metrics."""
+  return lambda: partial_model.PartialModel(
+      keras_model(),
+      rule,
+      loss_fn=loss,
+      metric_fns={'loss': loss_terms, 'squared_error': squared_error},
+      input_spec=INPUT_SPEC,
+  )
+
+
 def sgd(learning_rate=1.0, **kwargs):
   return local_update.GroupTraining(
       tff.learning.optimizers.build_sgdm(learning_rate), **kwargs

@@ -16,6 +16,7 @@ def create_task(
     batch_size: int = 4,
     num_clients: int = 5,
     greeting: str = '',
+    with_loss: bool = False,
 ) -> task_lib.Task:
   """A line through each client's points, whose offset may be personal."""
   clients = toy.random_clients(num_clients)
@@ -23,7 +24,7 @@ def create_task(
 
   def model_fn(split: str) -> partial_model.ModelFn:
     rule = partition.rule_by_name(split, splits)
-    return toy.model_fn(rule)
+    return toy.model_fn_with_loss(rule) if with_loss else toy.model_fn(rule)
 
   return task_lib.Task(
       name='line',

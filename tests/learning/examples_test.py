@@ -68,5 +68,14 @@ class SizeTest(absltest.TestCase):
     self.assertEqual(batches(BY_SIZE, np.zeros([0], np.int32)), [])
 
 
+class TextTest(absltest.TestCase):
+
+  def test_is_utf_8(self):
+    seed = np.zeros([2], np.int32)
+    for array in (np.array(['dé', 'a']), np.array(['dé', b'a'], object)):
+      value = BY_SIZE.value(collections.OrderedDict(x=array), seed)
+      self.assertEqual(value['examples']['x'].tolist(), ['dé'.encode(), b'a'])
+
+
 if __name__ == '__main__':
   absltest.main()

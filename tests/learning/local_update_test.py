@@ -176,6 +176,36 @@ class GradientsTest(parameterized.TestCase):
     )
     self.assertAlmostEqual(b, 1.25, places=6)
 
+  def test_total_penalty_is_divided_by_the_number_of_examples(self):
+    # The gradient at b = 1 is -1.5, so that b = 1.15 before the penalty 1 / 2.
+    # Its implicit step at a rate of 0.1 ends at (1.15 + 0.05 * 3) / 1.05.
+    _, b, _ = run(
+        algorithms.finetune(
+            toy.sgd(0.1, penalty_total=1.0, anchor=local_update.INITIAL)
+        ),
+        personal=toy.weights([1.0]),
+        initial_personal=toy.weights([3.0]),
+    )
+    self.assertAlmostEqual(b, 1.3 / 1.05, places=6)
+
+  def test_total_penalty_ends_at_the_minimum_for_any_weight(self):
+    # With w = 0 the loss is the mean of (b - 2)^2 / 2 and (b - 3)^2 / 2, whose
+    # minimum with lambda is (2.5 + 3 lambda) / (1 + lambda).
+    for total in (1.0, 1e5):
+      _, b, _ = run(
+          algorithms.finetune(
+              toy.sgd(0.5, penalty_total=total, anchor=local_update.INITIAL),
+              steps=algorithms.Steps(epochs=100),
+          ),
+          initial_personal=toy.weights([3.0]),
+      )
+      penalty = total / 2
+      self.assertAlmostEqual(b, (2.5 + 3 * penalty) / (1 + penalty), places=4)
+
+  def test_two_penalties_are_refused(self):
+    with self.assertRaisesRegex(ValueError, '`penalty` or `penalty_total`'):
+      toy.sgd(penalty=1.0, penalty_total=1.0)
+
   def test_proximal_term_pulls_the_shared_variable_to_the_server(self):
     # Step 1: the distance is 0, so w = 0.4. Step 2: e = (-1.6, -2.2), the
     # gradient is -3, and that of the penalty 2 * 0.4, so that

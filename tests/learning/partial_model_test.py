@@ -11,6 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 from tests.helpers import toy
+from tff_partial import errors
 from tff_partial.learning import partial_model
 from tff_partial.learning import partition
 
@@ -117,6 +118,10 @@ class SplitTest(parameterized.TestCase):
   def test_split_that_matches_nothing_is_refused(self):
     with self.assertRaisesRegex(ValueError, "Split 'top' matches no variable"):
       build(two_layers(), partition.layers('head'), rule_name='top')
+
+  def test_model_that_is_not_built_is_refused(self):
+    with self.assertRaisesRegex(errors.SettingsError, 'call it on a batch'):
+      build(tf.keras.Sequential([tf.keras.layers.Dense(1)]), partition.none)
 
   def test_variable_outside_of_a_layer_is_refused(self):
     class Hidden(tf.keras.Model):
@@ -237,6 +242,97 @@ class InitialValuesTest(absltest.TestCase):
   def test_are_zero_without_initial_values(self):
     for value in self.initial_values():
       np.testing.assert_array_equal(value, np.zeros_like(value))
+
+
+class AddsLoss(tf.keras.layers.Layer):
+  """Adds 0.1 times the mean square of its inputs to the loss."""
+
+  def call(self, inputs):
+    self.add_loss(0.1 * tf.reduce_mean(tf.square(inputs)))
+    return inputs
+
+
+def one_weight(*more_layers, **kwargs):
+  return tf.keras.Sequential(
+      [
+          tf.keras.layers.InputLayer([1]),
+          tf.keras.layers.Dense(
+              1, kernel_initializer='ones', use_bias=False, **kwargs
+          ),
+          *more_layers,
+      ]
+  )
+
+
+class LossOfActivitiesTest(parameterized.TestCase):
+
+  @parameterized.parameters(
+      lambda: one_weight(activity_regularizer=tf.keras.regularizers.L2(0.1)),
+      lambda: one_weight(AddsLoss()),
+  )
+  def test_is_that_of_each_call_alone(self, create):
+    x = np.array([[2.0], [4.0]], np.float32)
+    batch = {'x': x, 'y': np.zeros_like(x)}
+
+    def steps(model):
+      # Outputs 2 and 4: (4 + 16) / 2 / 2, and 0.1 (4 + 16) / 2. The gradients
+      # are (2 * 2 + 4 * 4) / 2 and 0.1 * 2 (2 * 2 + 4 * 4) / 2.
+      model.assign(
+          model.shared._replace(trainable=[np.ones([1, 1], np.float32)]),
+          model.personal,
+      )
+      return [model.gradients(batch, ['shared'])[::2] for _ in range(2)]
+
+    with tf.Graph().as_default(), tf.compat.v1.Session() as session:
+      found = partial_model.run(lambda: build(create(), partition.none), steps)
+      session.run(tf.compat.v1.global_variables_initializer())
+      for loss, ((gradient,),) in session.run(found):
+        np.testing.assert_allclose(loss, 5 + 1, rtol=1e-6)
+        np.testing.assert_allclose(gradient, [[10 + 2]], rtol=1e-6)
+
+
+class CheckBatchTest(parameterized.TestCase):
+
+  def check(self, loss=toy.loss, metric=toy.squared_error, model=one_weight):
+    with tf.Graph().as_default():
+      partial_model.check_batch(
+          partial_model.PartialModel(
+              model(),
+              partition.none,
+              loss_fn=loss,
+              metric_fns={'error': metric},
+              input_spec=toy.INPUT_SPEC,
+          )
+      )
+
+  def test_takes_what_is_right(self):
+    self.check()
+    self.check(loss=tf.keras.losses.MeanSquaredError())
+
+  @parameterized.parameters(
+      (lambda y, o: tf.square(y - o), r'scalar, found float32\(13, 1\)'),
+      (lambda y, o: tf.constant(1), r'scalar, found int32\(\)'),
+      (lambda y, o: tf.random.normal([]), 'repeat, found others in'),
+  )
+  def test_refuses_losses(self, loss, message):
+    with self.assertRaisesRegex(errors.SettingsError, message):
+      self.check(loss=loss)
+
+  @parameterized.parameters(
+      (lambda y, o: (y - o, tf.ones_like(y)), r'float32\(13, 1\) and'),
+      (lambda y, o: (tf.reduce_sum(y - o), 1.0), r'float32\(\) and float32'),
+      (lambda y, o: tf.reduce_sum(y - o, -1), 'two terms .*found Tensor'),
+      (lambda y, o: (tf.ones([3]), tf.ones([3])), r'float32\(3,\)'),
+  )
+  def test_refuses_metrics(self, metric, message):
+    with self.assertRaisesRegex(errors.SettingsError, message):
+      self.check(metric=metric)
+
+  def test_refuses_models_of_other_inputs(self):
+    inputs = tf.keras.layers.InputLayer([2])
+    model = tf.keras.Sequential([inputs, tf.keras.layers.Dense(1)])
+    with self.assertRaisesRegex(errors.SettingsError, 'fails: .* value 2, but'):
+      self.check(model=lambda: tf.keras.models.clone_model(model))
 
 
 if __name__ == '__main__':

@@ -5,6 +5,7 @@
 from absl.testing import absltest
 from absl.testing import parameterized
 
+from tff_partial import errors
 from tff_partial.learning import partition
 
 PATHS = (
@@ -61,6 +62,20 @@ class RuleTest(parameterized.TestCase):
   def test_unknown_name(self, name, message):
     with self.assertRaisesRegex(ValueError, message):
       partition.rule_by_name(name, {'top': partition.none})
+
+  @parameterized.parameters(
+      ('first+second', 'abcd', 'ab'),
+      ('first+regex:[cd]+$', 'abcd', 'acd'),
+      ('regex:a+b', ['ab', 'aab', 'a'], ['ab', 'aab']),
+  )
+  def test_names_can_be_joined(self, name, paths, expected):
+    splits = {'first': lambda p: p == 'a', 'second': lambda p: p == 'b'}
+    rule = partition.rule_by_name(name, splits)
+    self.assertEqual([p for p in paths if rule(p)], list(expected))
+
+  def test_every_joined_name_is_checked(self):
+    with self.assertRaisesRegex(errors.SettingsError, "joined by .*'thrid'"):
+      partition.rule_by_name('first+thrid', {'first': partition.none})
 
 
 class CheckTest(parameterized.TestCase):

@@ -85,12 +85,16 @@ class DocsTest(parameterized.TestCase):
   def test_python_runs(self, name):
     page = markdown.ROOT / name
     program = {'__name__': 'page'}
+    # What a page shows right behind a block is what the block prints.
+    outputs = dict(markdown.blocks(page, 'text'))
     with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):
       for line, block in markdown.blocks(page, 'python'):
         # Lines of an error are those of the page.
         code = compile('\n' * (line - 1) + block, name, 'exec')
-        with contextlib.redirect_stdout(io.StringIO()):
+        with contextlib.redirect_stdout(io.StringIO()) as printed:
           exec(code, program)  # pylint: disable=exec-used
+        if (shown := outputs.get(line + block.count('\n') + 3)) is not None:
+          self.assertEqual(printed.getvalue(), shown, f'{name}:{line}')
 
   def test_command_trains_the_task_of_the_page(self):
     page = markdown.ROOT / 'docs' / 'adding_a_task.md'

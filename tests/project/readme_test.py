@@ -45,13 +45,13 @@ _FLAGS = {
 _NOWHERE = 'http://127.0.0.1:9'  # Nothing listens at this port.
 
 
-def write_characters(path):
+def write_characters(path, writers=('ann', 'bob', 'cem', 'dee')):
   rng = np.random.default_rng(0)
   np.savez(
       path,
       pixels=rng.integers(0, 256, [32, 28, 28]).astype(np.uint8),
       label=rng.integers(0, 62, 32),
-      writer=np.repeat(['ann', 'bob', 'cem', 'dee'], 8),
+      writer=np.repeat(writers, 32 // len(writers)),
   )
 
 
@@ -99,6 +99,7 @@ class ReadmeTest(absltest.TestCase):
     commands = markdown.commands(_README)
     self.assertGreater(len(commands), 15)
     write_characters('characters.npz')
+    write_characters('eve.npz', ['eve'])
     write_librispeech(self.folder / 'LibriSpeech/train-clean-360')
     # Data are imported first, because the other commands use them.
     importing = lambda words: 'tasks.import_client_data' in words

@@ -41,11 +41,29 @@ class FormattingTest(parameterized.TestCase):
       (-0.00001, True, '0.00'),
       (0.0, True, '0.00'),
       (0.25, False, '+0.25'),
+      (-6.66e-18, False, '0'),
       (math.nan, True, '–'),
       (None, False, '–'),
   )
   def test_change(self, number, percent, expected):
     self.assertEqual(formatting.change(number, percent), expected)
+
+  def test_a_rounding_error_is_no_deviation(self):
+    self.assertEqual(formatting.value(6.66e-18, percent=False), '0')
+    self.assertEqual(formatting.value(1e-6, percent=False), '1e-06')
+
+  @parameterized.parameters(
+      (-0.0011, 0.0017, '−0.11 to +0.17', '95% interval −0.11 to +0.17'),
+      (math.nan, math.nan, '–', 'no 95% interval'),
+      (None, 0.1, '–', 'no 95% interval'),
+  )
+  def test_interval(self, low, high, ends, interval):
+    self.assertEqual(formatting.ends(low, high, percent=True), ends)
+    self.assertEqual(formatting.interval(low, high, percent=True), interval)
+
+  def test_plus_minus(self):
+    self.assertEqual(formatting.plus_minus(0.0031, percent=True), ' ± 0.31%')
+    self.assertEqual(formatting.plus_minus(math.nan, percent=True), '')
 
   @parameterized.parameters(
       (0.0, '0.0%'), (0.0001, '<0.1%'), (0.125, '12.5%'), (math.nan, '–')

@@ -123,7 +123,9 @@ class ReportTest(parameterized.TestCase):
       raise ValueError(f'{constant} is not strict JSON')
 
     numbers = json.loads(self._read('report.json'), parse_constant=refuse)
-    return _Page(self._read('report.html')), numbers
+    page = _Page(self._read('report.html'))
+    self.assertNotIn('– to –', ' '.join(page.text.values()))
+    return page, numbers
 
   def test_numbers_by_hand(self):
     page, numbers = self._report(_four_clients())
@@ -156,7 +158,8 @@ class ReportTest(parameterized.TestCase):
         page.text['tiles'],
     )
     self.assertIn(
-        '| 60.0% | 10th percentile of clients | was 20.0%', page.text['tiles']
+        '| 60.0% | 10th percentile of clients | before: 20.0%',
+        page.text['tiles'],
     )
     self.assertIn('| 50.0% | Clients worse at all | 1 of 2', page.text['tiles'])
     self.assertIn(

@@ -123,6 +123,14 @@ class LocalWorkerTest(parameterized.TestCase):
       with local.local_worker(max_concurrent_clients=1):
         self.assertEqual(add_counts([1, 2]), 3)
 
+  def test_one_in_another(self):
+    with local.local_worker():
+      with local.local_worker():
+        self.assertEqual(add_counts([1, 2]), 3)
+      self.assertEqual(add_counts([1, 3]), 4)
+    with self.assertRaisesRegex(RuntimeError, 'No default context'):
+      add_counts([1])
+
   def test_in_a_running_loop_and_in_another_thread(self):
     async def call_here_and_elsewhere(context):
       def call():

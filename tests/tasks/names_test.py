@@ -127,7 +127,7 @@ class NamesTest(parameterized.TestCase):
         *('-m', 'tasks.export_client', f'--run={run}', '--client=Frédéric'),
         f'--export_dir={self.folder}/Frédéric',
     )
-    self.assertTrue((self.folder / 'Frédéric' / 'model.keras').exists())
+    self.assertTrue((self.folder / 'Frédéric' / 'saved_model').exists())
 
 
 if __name__ == '__main__':

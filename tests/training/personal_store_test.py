@@ -25,8 +25,6 @@ from tff_partial import errors
 from tff_partial import files
 from tff_partial.training import personal_store
 
-errors.StoreError = errors.StoreError
-
 _ROOT = paths.ROOT
 
 
@@ -263,6 +261,21 @@ class CommitTest(PersonalStoreTest):
     self.assertEqual(store.restore(), (0, ()))
     self.assertEmpty(list(store))
 
+  def test_client_that_is_added_between_rounds(self):
+    with self.open() as store:
+      store.write(['a'], [value(1)])
+      store.commit(3, {'rate': 0.5})
+      store.add(['b'], [value(2)])
+      store.write(['c'], [value(3)])
+    with self.open() as store:
+      self.assertEqual(list(store), ['a', 'b'])
+      self.assertEqual(store.last_written(['a', 'b', 'c']), [1, 0, None])
+      self.assertEqual(number_of(store.read(['b'])[0]), 2)
+      self.assertEqual(store.restore({'rate': 0.0}), (3, {'rate': 0.5}))
+      store.add(['b'], [value(4)])
+      self.assertEqual((store.version, store.num_clients), (3, 2))
+      self.assertEqual(number_of(store.read(['b'])[0]), 4)
+
   def test_version_goes_up(self):
     store = self.open()
     for version in (2, np.int64(7)):
@@ -340,6 +353,29 @@ class TwoProgramsTest(PersonalStoreTest):
     with self.assertRaisesRegex(errors.StoreError, 'opened to be read only'):
       reader.write(['a'], [value(1)])
     writer.commit(4)  # A reader does not hold up a writer.
+
+  def test_reader_that_keeps_old_versions(self):
+    megabyte = np.zeros([2**18], np.float32)
+    writer = self.open(megabyte)
+    writer.commit(1)
+    reader = self.open(megabyte, read_only=True)
+    wal = self.path.with_name(self.path.name + '-wal')
+    ids = [f'client {i}' for i in range(10)]
+    with self.assertLogs(level='WARNING') as logs:
+      for version in range(2, 18):
+        writer.write(ids, [megabyte + version] * 10)
+        writer.commit(version)
+    # Said at 70 MB and when the log has grown to twice that.
+    self.assertLen(logs.output, 2)
+    self.assertRegex(
+        logs.output[0],
+        r'program reads .*store.sqlite and keeps 7\d\.\d MB of earlier .* ends',
+    )
+    self.assertGreater(wal.stat().st_size, 150 * 2**20)
+    self.assertEqual(reader.version, 1)
+    reader.close()
+    writer.commit(18)
+    self.assertEqual(wal.stat().st_size, 0)
 
   def test_reader_after_training(self):
     with self.open() as store:
@@ -550,6 +586,58 @@ class DamageTest(PersonalStoreTest):
             self.assertNotIn('\n', outcome[0])
     self.assertGreater(errors, 900)
 
+  def test_lost_write(self):
+    # As if the disk had kept one page of round 2 when round 3 was written.
+    self.path.unlink()
+    train(self.folder, 2, 3000)
+    earlier = self.path.read_bytes()
+    train(self.folder, 3, 3000)
+    good = self.path.read_bytes()
+    self.assertLen(good, len(earlier))
+    right, found = self.outcomes(), 0
+    for start in range(0, len(good), 16384):
+      page = slice(start, start + 16384)
+      if earlier[page] == good[page]:
+        continue
+      self.path.write_bytes(good[:start] + earlier[page] + good[page.stop :])
+      try:
+        with personal_store.PersonalStore(value(0), self.folder) as store:
+          store.verify()
+          store.restore(value(0))
+        self.assertEqual(self.outcomes(), right)
+      except errors.StoreError as error:
+        self.assertRegex(str(error), r'store.sqlite is damaged: .*\. Restore')
+        found += 1
+    self.assertGreater(found, 10)  # All pages of clients, for a start.
+    self.path.write_bytes(good)
+    with self.open() as store:
+      store.verify()
+      store.write(['client 1', 'new'], [value(7)] * 2)
+      store.verify()
+
+  def test_damaged_checksum(self):
+    # A number, and something that cannot be added to one.
+    for crc in (5, 'text'):
+      self.path.write_bytes(self.good)
+      self.execute(
+          'UPDATE clients SET crc = ? WHERE client_id = ?', crc, 'client 1'
+      )
+      store = self.open()
+      for look in (store.verify, store.mean, lambda: store.read(['client 1'])):
+        with self.assertRaisesRegex(errors.StoreError, 'is damaged: .*variab'):
+          look()
+      store.close()
+
+  def test_earlier_format(self):
+    self.path.unlink()
+    with sqlite3.connect(self.path) as connection:
+      connection.execute('CREATE TABLE store (schema TEXT, version INTEGER)')
+      connection.execute('INSERT INTO store VALUES (?, 3)', ['[1, []]'])
+    connection.close()
+    self.assertRegex(
+        self.outcomes()[0][0], r'Expected format 2 of .*, found 1\. Use the ver'
+    )
+
   def test_stored_client_that_is_not_found_is_no_new_one(self):
     # As if an id had been damaged, or the index that finds it.
     self.execute("DELETE FROM clients WHERE client_id = 'client 1'")
@@ -560,6 +648,8 @@ class DamageTest(PersonalStoreTest):
         lambda: store.contains('client 1'),
         lambda: list(store),
         store.mean,
+        store.verify,
+        lambda: store.forget(['client 1']),
         lambda: store.write(['client 1'], [value(1)]),
     ):
       with self.assertRaisesRegex(
@@ -612,6 +702,78 @@ class DamageTest(PersonalStoreTest):
     ):
       self.open(np.zeros([2], np.float32))
     self.assertEqual(self.outcomes()[0][0], 2)
+
+
+class ForgetTest(PersonalStoreTest):
+
+  def remains(self, *needles: bytes) -> list[tuple[str, bytes]]:
+    """Which files of the folder have which bytes."""
+    contents = {p.name: p.read_bytes() for p in self.path.parent.iterdir()}
+    return [
+        (name, needle)
+        for name, content in contents.items()
+        for needle in needles
+        if needle in content
+    ]
+
+  def test_nothing_is_left_of_a_client(self):
+    # Of these clients, SQLite alone leaves an id: it moved the row to another
+    # page when it divided one, and overwrites only the row that it deletes.
+    rng = np.random.default_rng(0)
+    ids = [f'{rng.integers(10**9)} of {i}' for i in range(3000)]
+    marks = {i: rng.random(784).astype(np.float32) for i in ids}
+    default = np.zeros([784], np.float32)
+    with self.open(default) as store:
+      for version, start in enumerate(range(0, 3000, 100), 1):
+        some = ids[start : start + 100]
+        store.write(some, [marks[i] for i in some])
+        store.commit(version, marks[ids[0]] * 2)
+      gone, left = ids[::7], [i for n, i in enumerate(ids) if n % 7]
+      self.assertEqual(store.forget(['never seen', *gone]), gone)
+      self.assertEqual(list(store), sorted(left))
+      self.assertEqual(store.num_clients, len(left))
+      store.verify()
+      self.assertEqual(store.last_written(gone), [None] * len(gone))
+      self.assertEmpty(
+          self.remains(
+              *(i.encode() for i in gone),
+              *(marks[i].tobytes()[:16] for i in gone),
+          )
+      )
+      self.assertNotEmpty(self.remains(left[0].encode()))
+      np.testing.assert_array_equal(store.read(left), [marks[i] for i in left])
+      self.assertEqual(store.forget([]), [])
+    with self.open(default) as store:
+      version, state = store.restore(default)
+      self.assertEqual(version, 30)
+      np.testing.assert_array_equal(state, marks[ids[0]] * 2)
+      store.write([gone[0]], [marks[gone[0]]])
+      store.commit(31)
+      store.verify()
+      everyone = list(store)
+      self.assertIn(gone[0], everyone)
+      self.assertEqual(store.forget(everyone), everyone)
+      self.assertEqual(list(store), [])
+      store.verify()
+
+  def test_not_while_something_is_uncommitted(self):
+    store = self.open()
+    store.write(['a'], [value(1)])
+    with self.assertRaisesRegex(ValueError, 'Call commit or restore first'):
+      store.forget(['a'])
+    store.commit(1)
+    self.assertEqual(store.forget(['a']), ['a'])
+
+  def test_reader_keeps_the_values(self):
+    store = self.open()
+    store.write(['a'], [value(1)])
+    store.commit(1)
+    reader = self.open(read_only=True)
+    with self.assertRaisesRegex(errors.StoreError, 'End it, and do this again'):
+      store.forget(['a'])
+    reader.close()
+    self.assertEqual(store.forget(['a']), [])
+    self.assertEmpty(self.remains(value(1).trainable[0].tobytes()))
 
 
 class PopulationTest(PersonalStoreTest):

@@ -251,6 +251,15 @@ class HistoryTest(absltest.TestCase):
     history.trim(path, 1)
     self.assertEqual(path.read_text().splitlines(), ['round,loss', '1,0.5'])
 
+  def test_rounds_that_are_missing_are_named(self):
+    path = self.path('round,loss\n1,0.5\n4,0.25\n5,0.1')
+    self.assertEqual(history.missing(history.read(path), 5), [2, 3])
+    with self.assertLogs(level='WARNING') as logs:
+      history.trim(path, 4)
+    self.assertRegex(logs.output[0], 'lacks 2 of 4 rounds, .* round 2. Curves')
+    with self.assertNoLogs(level='WARNING'):
+      history.trim(self.path('round,loss\n1,0.5\n2,0.25'), 1)
+
   def test_release_manager_goes_on_after_a_cut(self):
     path = self.path('round,loss\n1,0.5\n2,0.2')
     path.write_text(path.read_text() + '5\n3,')

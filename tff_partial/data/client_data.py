@@ -50,6 +50,10 @@ class MappedClients:
     self._map_fn = map_fn
 
   @property
+  def fingerprint(self) -> Optional[str]:
+    return clients_lib.fingerprint(self._clients)
+
+  @property
   def client_ids(self) -> Sequence[str]:
     return self._clients.client_ids
 

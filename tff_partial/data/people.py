@@ -4,7 +4,9 @@
 
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 import dataclasses
+import json
 import os
+import pathlib
 from typing import Any, Optional
 import unicodedata
 
@@ -16,6 +18,9 @@ from tff_partial import files
 from tff_partial.data import example_protos
 from tff_partial.data import sql_writer
 from tff_partial.data import tally as tally_lib
+
+# Names the files of an import, so that the next one can remove them.
+_MANIFEST = 'import.json'
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,7 +43,8 @@ class ClientSource:
       testing.
     in_order: Whether a person's examples are in order of time. If so, the last
       ones are for testing.
-    finish_fn: Called with the folder once both files are there.
+    finish_fn: Called with the folder once both files are there; may write more
+      files, and count more in `left_out` and `changed`.
   """
 
   features: example_protos.Features
@@ -150,7 +156,8 @@ def write_folder(
       rounded, but at least one example is for training and one for testing.
     min_examples: People with fewer examples are left out.
     seed: Determines, with a person's name, which examples are for testing.
-    overwrite: Whether to replace files that are there.
+    overwrite: Whether to replace an earlier import, all of whose files are
+      removed.
 
   Returns:
     A summary of what was written, in a line or two, and a table of what was
@@ -198,10 +205,22 @@ def write_folder(
           f' among {people.num_people:,}. Left out:'
           f' {tally_lib.format_line(people.left_out)}.'
       )
-  for name, text in people.texts.items():
-    files.replace_text(os.path.join(output_dir, name), text)
-  if people.finish_fn is not None:
-    people.finish_fn(output_dir)
+    # Now, so that no interruption leaves files of two imports side by side.
+    _remove_earlier(pathlib.Path(output_dir))
+    others = set(os.listdir(output_dir))
+  try:
+    for name, text in people.texts.items():
+      files.replace_text(os.path.join(output_dir, name), text)
+    if people.finish_fn is not None:
+      people.finish_fn(output_dir)
+    made = sorted(set(os.listdir(output_dir)) - others)
+    files.replace_text(
+        os.path.join(output_dir, _MANIFEST), json.dumps({'files': made}) + '\n'
+    )
+  except BaseException:
+    for name in set(os.listdir(output_dir)) - others:
+      os.unlink(os.path.join(output_dir, name))
+    raise
   return written.summary(people, output_dir)
 
 
@@ -230,6 +249,23 @@ def _check_arguments(
           f'Expected no data in {output_dir} yet, found {path}. Use another'
           ' `output_dir`, or `overwrite` to replace it.'
       )
+
+
+def _remove_earlier(folder: pathlib.Path) -> None:
+  """Removes the files of an earlier import, and no others."""
+  manifest = folder / _MANIFEST
+  try:
+    text = manifest.read_text(encoding='utf-8')
+    names = [pathlib.PurePath(name).name for name in json.loads(text)['files']]
+  except FileNotFoundError:
+    names = []
+  except (ValueError, LookupError, TypeError) as e:
+    raise errors.DataError(
+        f'Expected the files of an import in {manifest}, found: {e}. Remove'
+        ' the folder, or use another `output_dir`.'
+    ) from e
+  for name in (*names, _MANIFEST, 'train.sqlite', 'test.sqlite'):
+    (folder / name).unlink(missing_ok=True)
 
 
 def _choose_test(

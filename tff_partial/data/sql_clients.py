@@ -28,6 +28,7 @@ import tensorflow as tf
 
 from tff_partial import errors
 from tff_partial.data import example_protos
+from tff_partial.data import sql_fingerprint
 
 _COLUMNS = {
     'examples': ('split_name', 'client_id', 'serialized_example_proto'),
@@ -103,6 +104,12 @@ class SqlClients:
   @property
   def client_ids(self) -> Sequence[str]:
     return _ClientIds(self)
+
+  @property
+  def fingerprint(self) -> str:
+    """Changes with the content; see `sql_fingerprint`."""
+    with self._reading() as connection:
+      return sql_fingerprint.read(connection, self.path)
 
   def num_examples(self, client_id: str) -> int:
     """Returns the number of a client's examples, as stated in the file.

@@ -16,7 +16,7 @@ from collections.abc import Mapping, Sequence
 import contextlib
 import dataclasses
 import sqlite3
-from typing import Any
+from typing import Any, Optional
 
 import numpy as np
 import tensorflow as tf
@@ -25,6 +25,7 @@ import tensorflow_federated as tff
 from tff_partial import errors
 from tff_partial.data import example_protos
 from tff_partial.data import sql_clients
+from tff_partial.learning import clients as clients_lib
 from tff_partial.learning import examples as examples_lib
 
 
@@ -37,6 +38,10 @@ class ClientLocations:
 
   def __init__(self, clients: sql_clients.SqlClients):
     self._clients = clients
+
+  @property
+  def fingerprint(self) -> Optional[str]:
+    return clients_lib.fingerprint(self._clients)
 
   @property
   def client_ids(self) -> Sequence[str]:

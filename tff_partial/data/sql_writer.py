@@ -2,11 +2,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """Writes clients' examples to an SQLite file that TFF can read.
 
-The file has the two tables of `tff.simulation.datasets.SqlClientData` and three
+The file has the two tables of `tff.simulation.datasets.SqlClientData` and four
 things that TFF does not ask for: an index, without which every read would scan
 all examples; a table `splits` with the number of clients, so that nobody has to
-count them; and a table `features` with the names, types and shapes of an
-example's features, so that data and description cannot be separated.
+count them; a table `features` with the names, types and shapes of an example's
+features, so that data and description cannot be separated; and a table
+`fingerprint` with a digest of all that was written, so that a run notices other
+data in the same place (`sql_fingerprint`).
 """
 
 from collections.abc import Iterator, Mapping
@@ -19,6 +21,7 @@ from typing import Any
 from tff_partial import errors
 from tff_partial import files
 from tff_partial.data import example_protos
+from tff_partial.data import sql_fingerprint
 
 # Nobody else sees the file while it is written, and half a file is thrown away,
 # so there is no need to wait for the disk before the end.
@@ -68,11 +71,16 @@ class SqlWriter:
     self._path = os.path.abspath(path)
     self._features = features
     self._split_name = split_name
+    self._digest = sql_fingerprint.Digest(
+        split_name,
+        *(f'{n} {s.dtype.name} {s.shape}' for n, s in features.items()),
+    )
 
   def __enter__(self) -> 'SqlWriter':
     files.make_folder(os.path.dirname(self._path))
     with contextlib.ExitStack() as stack, self._writing():
       partial = stack.enter_context(files.replace(self._path))
+      self._partial = os.fspath(partial)
       self._connection = sqlite3.connect(partial)
       stack.callback(self._connection.close)
       self._connection.executescript(_SCHEMA)
@@ -117,6 +125,7 @@ class SqlWriter:
             f'Cannot store example {i} of client {client_id!r}: {e}.'
         ) from e
       rows.append((self._split_name, client_id, proto))
+    self._digest.add(client_id, *(proto for _, _, proto in rows))
     with self._writing():
       try:
         self._connection.execute(
@@ -147,6 +156,9 @@ class SqlWriter:
             [self._split_name],
         )
         self._connection.commit()
+        sql_fingerprint.write(
+            self._connection, self._partial, self._digest.text
+        )
 
   @contextlib.contextmanager
   def _writing(self) -> Iterator[None]:

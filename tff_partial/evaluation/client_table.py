@@ -13,7 +13,7 @@ same examples. This module does not import TensorFlow.
 import collections
 from collections.abc import Mapping, Sequence
 import dataclasses
-from typing import Any
+from typing import Any, Optional
 
 import numpy as np
 
@@ -48,6 +48,8 @@ class ClientTable:
       and so on.
     participated: Whether the client took part in training, bool [clients].
     scores: Scores by model name, such as `personalized`, and by metric name.
+    trained_earlier: Whether the client trained the model that training started
+      from, bool [clients]; by default none did.
 
   Raises:
     errors.SettingsError: If the arrays' shapes do not fit together.
@@ -58,10 +60,14 @@ class ClientTable:
   test_examples: np.ndarray
   participated: np.ndarray
   scores: Mapping[str, Mapping[str, Scores]]
+  trained_earlier: Optional[np.ndarray] = None
 
   def __post_init__(self):
     clients, examples = len(self.client_ids), int(self.test_examples.sum())
-    for name in ('train_examples', 'test_examples', 'participated'):
+    names = ['train_examples', 'test_examples', 'participated']
+    if self.trained_earlier is not None:
+      names.append('trained_earlier')
+    for name in names:
       found = getattr(self, name).shape
       if found != (clients,):
         raise errors.SettingsError(
@@ -78,6 +84,13 @@ class ClientTable:
               f' {model!r}, found {scores.total.shape} and'
               f' {scores.weight.shape}. Give a score for each test example.'
           )
+
+  @property
+  def earlier(self) -> np.ndarray:
+    """`trained_earlier`, bool [clients], also where it was not given."""
+    if self.trained_earlier is None:
+      return np.zeros(len(self.client_ids), bool)
+    return self.trained_earlier
 
   @property
   def client_of_example(self) -> np.ndarray:
@@ -123,6 +136,28 @@ class ClientTable:
         train_examples=self.train_examples[mask],
         test_examples=self.test_examples[mask],
         participated=self.participated[mask],
+        trained_earlier=self.earlier[mask],
+        scores={
+            model: {
+                metric: Scores(s.total[examples], s.weight[examples])
+                for metric, s in metrics.items()
+            }
+            for model, metrics in self.scores.items()
+        },
+    )
+
+  def sorted_by_id(self) -> 'ClientTable':
+    """The table with its clients in the order of their ids."""
+    ids = np.array(self.client_ids, object)
+    order = np.argsort(ids, kind='stable')
+    place = np.empty(len(order), int)
+    place[order] = np.arange(len(order))
+    examples = np.argsort(place[self.client_of_example], kind='stable')
+    return ClientTable(
+        client_ids=tuple(ids[order]),
+        train_examples=self.train_examples[order],
+        test_examples=self.test_examples[order],
+        participated=self.participated[order],
         scores={
             model: {
                 metric: Scores(s.total[examples], s.weight[examples])
@@ -144,6 +179,7 @@ def from_scores(
     client_ids: Sequence[str],
     train_examples: Sequence[int],
     participated: Sequence[bool],
+    trained_earlier: Optional[Sequence[bool]] = None,
 ) -> ClientTable:
   """Makes a table of scores that were computed client by client.
 
@@ -155,6 +191,8 @@ def from_scores(
     client_ids: The clients, in the order of the table.
     train_examples: The number of each client's training examples.
     participated: Whether each client took part in training.
+    trained_earlier: Whether each trained the model that training started from;
+      by default none did.
   """
   first = next(iter(scores.values()))
   found = {}
@@ -174,6 +212,9 @@ def from_scores(
       train_examples=np.array(train_examples, np.int64),
       test_examples=np.array(sizes, np.int64),
       participated=np.array(participated, bool),
+      trained_earlier=(
+          None if trained_earlier is None else np.array(trained_earlier, bool)
+      ),
       scores=found,
   )
 

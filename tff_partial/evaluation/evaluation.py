@@ -18,7 +18,7 @@ clients is made. Clients are evaluated in cohorts, which bounds memory.
 """
 
 import collections
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 import dataclasses
 from typing import Any, NamedTuple, Optional
 
@@ -29,6 +29,7 @@ import tqdm
 
 from tff_partial import errors
 from tff_partial.evaluation import client_table
+from tff_partial.learning import client_faults
 from tff_partial.learning import client_work as client_work_lib
 from tff_partial.learning import clients as clients_lib
 from tff_partial.learning import examples as examples_lib
@@ -52,11 +53,13 @@ class Evaluation:
       metric for each test example, float32 [examples], in the order given.
       `steps` and `examples` count the work of the phases.
     client_examples: The form in which the computation takes examples.
+    model_fn: Makes the models that are evaluated.
     phases: The local training before the test.
   """
 
   computation: tff.Computation
   client_examples: examples_lib.ClientExamples
+  model_fn: partial_model.ModelFn
   phases: Sequence[local_update.Phase] = ()
 
 
@@ -121,7 +124,7 @@ def build_evaluation(
         ),
     )
 
-  return Evaluation(test_cohort, client_examples, phases)
+  return Evaluation(test_cohort, client_examples, model_fn, phases)
 
 
 def _score(
@@ -182,6 +185,12 @@ class TestedModel:
     return self.tests_fn is None or self.tests_fn(client_id)
 
 
+def _nobody(client_id: str) -> bool:
+  """Whether a client trained a model that training did not start from."""
+  del client_id  # Unused.
+  return False
+
+
 @dataclasses.dataclass(frozen=True)
 class Population:
   """Clients and their examples.
@@ -190,11 +199,14 @@ class Population:
     train: Training examples, for the phases.
     test: Test examples.
     participated: Whether a client took part in training.
+    trained_earlier: Whether a client trained the model that training started
+      from.
   """
 
   train: clients_lib.Clients
   test: clients_lib.Clients
   participated: Callable[[str], bool]
+  trained_earlier: Callable[[str], bool] = _nobody
 
   def num_train_examples(self, client_id: str) -> int:
     """The number of training examples; a client may have only test examples."""
@@ -235,6 +247,7 @@ def evaluate(
   Raises:
     errors.SettingsError: If there are no clients, or if the models take
       examples in different forms.
+    errors.DataError: If the model cannot compute a client's examples.
   """
   if not client_ids:
     raise errors.SettingsError(
@@ -271,7 +284,7 @@ def evaluate(
       unit='test',
       disable=not progress,
   ) as bar:
-    for job, outputs in zip(jobs, results):
+    for job, outputs in zip(jobs, _finding_faults(results, jobs, reader)):
       keep = models[job.model].keep_fn
       if keep is not None:
         keep(job.client_ids, outputs)
@@ -283,6 +296,7 @@ def evaluate(
       client_ids=client_ids,
       train_examples=[population.num_train_examples(c) for c in client_ids],
       participated=[population.participated(c) for c in client_ids],
+      trained_earlier=[population.trained_earlier(c) for c in client_ids],
   )
 
 
@@ -299,6 +313,23 @@ class _Job(NamedTuple):
   model: str
   cohort: Sequence[str]
   client_ids: Sequence[str]
+
+
+def _finding_faults(
+    results: Iterator[Any], jobs: Sequence[_Job], reader: '_CohortReader'
+) -> Iterator[Any]:
+  """Passes results on; names the client whose examples make a job fail."""
+  done = 0
+  try:
+    for result in results:
+      yield result
+      done += 1
+  except (errors.UserError, GeneratorExit):
+    raise
+  except Exception:
+    for job in jobs[done:]:
+      reader.find_fault(job)
+    raise
 
 
 class _CohortReader:
@@ -345,6 +376,13 @@ class _CohortReader:
         [self._train[c] if trains else () for c in job.client_ids],
         [self._test[c] for c in job.client_ids],
     )
+
+  def find_fault(self, job: _Job) -> None:
+    """Raises an `errors.DataError` if the model cannot compute a client."""
+    evaluation = self._models[job.model].evaluation
+    for examples in self.read(job):
+      known = (pair for pair in zip(job.client_ids, examples) if pair[1])
+      client_faults.find(evaluation.model_fn, self._form, known)
 
   def _value(self, examples: Any, client_id: str) -> Any:
     return self._form.value(

@@ -13,11 +13,12 @@ from typing import Optional
 import numpy as np
 
 from tff_partial import errors
+from tff_partial.evaluation import csv_cells
 from tff_partial.evaluation import metric as metric_lib
 from tff_partial.evaluation import yardstick
 
 # Models that a scheme is compared with; they are not its result.
-_REFERENCES = ('initial', 'shared', yardstick.MOST_FREQUENT)
+_REFERENCES = ('initial', 'shared', 'control', yardstick.MOST_FREQUENT)
 # The names of models for clients that never trained begin with this.
 _NEWCOMER = 'new_'
 
@@ -71,7 +72,8 @@ class Run:
     percent: Whether the metric is shown in percent.
     outcomes: Results by model for clients that could take part in training; the
       first model is the run's candidate.
-    newcomers: Results by model for clients kept out of training.
+    newcomers: Results by model for clients kept out of training; without
+      policies for them, as for FedAvg, those of the run's candidate.
     yardstick: Results of the clients' most frequent labels (`yardstick`), if
       the run has them.
   """
@@ -101,7 +103,9 @@ def read_run(
   metric, candidate = report['metric'], report['candidate']
   tested, new = [], []
   with open(folder / 'clients.csv', newline='', encoding='utf-8') as f:
-    for row in csv.DictReader(f):
+    for cells in csv.DictReader(f):
+      row = {csv_cells.unescape(name): cell for name, cell in cells.items()}
+      row['client_id'] = csv_cells.unescape(row['client_id'])
       if float(row[f'{metric}/weight']):
         (new if row['client_id'] in unseen else tested).append(row)
   if not tested:
@@ -120,8 +124,7 @@ def read_run(
       },
       newcomers={
           model: _outcome(new, model, report)
-          for model in _compared_models(new, report)
-          if model.startswith(_NEWCOMER)
+          for model in _newcomer_models(new, report)
       },
       yardstick=(
           _outcome(tested, yardstick.MOST_FREQUENT, report)
@@ -129,6 +132,19 @@ def read_run(
           else None
       ),
   )
+
+
+def _newcomer_models(rows, report) -> list[str]:
+  """The models of clients kept out of training: one for each policy.
+
+  Without policies, as for FedAvg, it is the model that the run is about.
+  """
+  policies = [
+      model
+      for model in _compared_models(rows, report)
+      if model.startswith(_NEWCOMER)
+  ]
+  return policies or ([report['candidate']] if rows else [])
 
 
 def _compared_models(rows, report) -> list[str]:

@@ -17,19 +17,25 @@ import traceback
 from typing import Any, Optional
 
 from tff_partial import errors
+from tff_partial import files
 from tff_partial.evaluation import run_results
 from tff_partial.experiments import account
+from tff_partial.experiments import client_names
 from tff_partial.experiments import combinations
 from tff_partial.experiments import config as config_lib
 from tff_partial.experiments import methods
+from tff_partial.experiments import origin
 from tff_partial.experiments import plan as plan_lib
 from tff_partial.experiments import run as run_lib
 from tff_partial.experiments import run_folder
 from tff_partial.experiments import setting
 from tff_partial.experiments import task as task_lib
+from tff_partial.experiments import used_settings
 from tff_partial.reporting import comparison_report
+from tff_partial.reporting import tuning_report
 from tff_partial.runtime import sharding as sharding_lib
 
+PRETRAINED = 'pretrained'  # The folder of the models that runs start from.
 _ERROR_FILE = 'error.txt'
 
 # Where a combination's computations run.
@@ -45,6 +51,8 @@ def run(
     *,
     worker_fn: WorkerFn,
     progress: bool = True,
+    announce_fn: Optional[Callable[[str], None]] = None,
+    tuning: Optional[tuning_report.Tuning] = None,
 ) -> dict[str, str]:
   """Runs what is not finished yet, and writes the comparison.
 
@@ -57,6 +65,9 @@ def run(
       a new one: TFF's worker keeps what it has compiled, and would grow without
       end.
     progress: Whether to say which combination is next.
+    announce_fn: Called with the name of a combination's folder before its run.
+      With it, nothing else is shown.
+    tuning: How the settings were chosen, if they were.
 
   Returns:
     What the combinations that failed said, by folder; `error.txt` there has
@@ -64,19 +75,26 @@ def run(
 
   Raises:
     errors.SettingsError: If a model cannot be divided as asked, before anything
-      is trained, or if no combination succeeded.
+      is trained, if the comparison began with other data, or if no combination
+      succeeded.
     errors.FileError: If the comparison cannot be written.
   """
   root = pathlib.Path(output_dir).expanduser()
   for combination in {c.key.split: c for c in todo}.values():
     plan_lib.build(task, combination.config)
+  files.make_folder(root)
+  origin.keep(root, origin.Origin(data=task.fingerprint), data=task.data)
   runs, failures = {}, {}
   for i, combination in enumerate(todo, 1):
     folder = root / combination.folder
     try:
-      if progress:
+      if announce_fn is not None:
+        announce_fn(combination.folder)
+      elif progress:
         print(f'[{i}/{len(todo)}] {combination.folder}', flush=True)
-      runs[combination.key] = _run_one(task, combination, root, worker_fn)
+      runs[combination.key] = _run_one(
+          task, combination, root, worker_fn, progress=announce_fn is None
+      )
     except Exception as e:  # pylint: disable=broad-exception-caught
       # Whatever it is, other combinations may do better.
       failures[combination.folder] = ' '.join(str(e).split()) or repr(e)
@@ -90,13 +108,19 @@ def run(
         title=f'{task.name} on {task.data}: {len(runs)} runs',
         runs=_in_order(runs),
         failures=failures,
-        settings={
-            **task.settings,
-            **_common([c.config.settings for c in todo]),
-        },
+        settings=_common(
+            [
+                {
+                    **used_settings.used_settings(task, c.config),
+                    'pretrain_rounds': c.config.pretrain_rounds_together,
+                }
+                for c in todo
+            ]
+        ),
         questions=methods.QUESTIONS,
         control=methods.PRETRAINING,
         notes=_notes(task, combination.config),
+        tuning=tuning,
     )
   if not runs:
     raise errors.SettingsError(
@@ -111,21 +135,49 @@ def _run_one(
     combination: combinations.Combination,
     root: pathlib.Path,
     worker_fn: WorkerFn,
+    *,
+    progress: bool,
 ) -> run_results.Run:
   """Runs a combination, or the rest of it; its results."""
   config = combination.config
   if config.pretrain_rounds_together:
     with worker_fn() as sharding:
-      init_from = pretrain(task, config, root / 'pretrained', sharding=sharding)
+      init_from = pretrain(
+          task,
+          combination.pretraining or config,
+          root / PRETRAINED,
+          sharding=sharding,
+          progress=progress,
+      )
     config = setting.replace(config, pretrain_rounds=None, init_from=init_from)
+  names = client_names.load(root, config.running.report_client_ids)
   folder = root / combination.folder
   (folder / _ERROR_FILE).unlink(missing_ok=True)
   plan = plan_lib.build(task, config)
   with run_folder.claim(str(folder), plan.settings, overwrite=False) as claimed:
+    _share_names(names, claimed)
     if not claimed.finished:
       with worker_fn() as sharding:
-        run_lib.run_in(claimed, plan, sharding=sharding)
-  return run_results.read_run(folder, unseen=plan.unseen)
+        run_lib.run_in(claimed, plan, sharding=sharding, progress=progress)
+  return run_results.read_run(folder, unseen=names.of(plan.unseen))
+
+
+def _share_names(
+    names: client_names.ClientNames, folder: run_folder.RunFolder
+) -> None:
+  """Lets a run call clients what others do, so that they can be paired.
+
+  Raises:
+    errors.SettingsError: If it is finished and calls them otherwise.
+  """
+  key = folder.path / run_folder.REPORT_KEY
+  if folder.finished and key.exists() != bool(names.key):
+    raise errors.SettingsError(
+        'Expected the `report_client_ids` of the finished runs of this'
+        f' comparison, found {names.mode}. Use the same, or another folder.'
+    )
+  if names.key and not folder.finished:
+    files.replace_text(key, names.key.decode())
 
 
 def pretrain(
@@ -134,6 +186,7 @@ def pretrain(
     root: pathlib.Path,
     *,
     sharding: Optional[sharding_lib.Sharding] = None,
+    progress: bool = True,
 ) -> str:
   """Trains the model that runs start from, unless it is there.
 
@@ -143,6 +196,7 @@ def pretrain(
     root: Where such models are kept, each in a folder named by a digest of the
       settings that it depends on.
     sharding: As in `run.run`.
+    progress: Whether to show a progress bar.
 
   Returns:
     The model's folder.
@@ -154,7 +208,7 @@ def pretrain(
   text = json.dumps(plan.settings, sort_keys=True)
   folder = root / hashlib.sha256(text.encode()).hexdigest()[:12]
   with run_folder.claim(str(folder), plan.settings, overwrite=False):
-    run_lib.pretrain(plan, str(folder), sharding=sharding)
+    run_lib.pretrain(plan, str(folder), sharding=sharding, progress=progress)
   return str(folder)
 
 
@@ -174,7 +228,7 @@ def _common(settings: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
   return {
       name: value
       for name, value in first.items()
-      if all(other[name] == value for other in rest)
+      if all(other.get(name, value) == value for other in rest)
   }
 
 
@@ -194,4 +248,12 @@ def _notes(task: task_lib.Task, config: config_lib.Config) -> list[str]:
     )
   if config.evaluation.gate and config.init_from:
     notes.append(account.GATED_INIT_NOTE)
+  if config.evaluation.validation:
+    notes.append(
+        'All results here are from test examples, which each run read once,'
+        " after training. Its learning curves are from the share of clients'"
+        ' training examples that --validation held out.'
+    )
+    if config.init_from:
+      notes.append(account.VALIDATION_INIT_NOTE)
   return notes

@@ -33,7 +33,8 @@ class Config(setting.Settings):
   personal: Optional[str] = setting.field(
       None,
       'Which variables are personal: input, output, adapter, norm, all, none,'
-      ' or "regex:" and an expression that is searched for in variable paths.'
+      ' or "regex:" and an expression that is searched for in variable paths;'
+      ' or several of these joined by +.'
       ' Default: output, or what --algorithm implies: nothing for fed_avg,'
       ' everything for local, a copy of the model for ditto, pfedme and apfl.'
       ' Several, with commas, are compared, except with "regex:".',
@@ -89,6 +90,7 @@ class Config(setting.Settings):
       )
     self._check_that_it_trains()
     self._check_epsilon()
+    self._check_penalty()
     missing = self.method.requirement(self)
     if missing is not None:
       raise errors.SettingsError(missing)
@@ -102,6 +104,13 @@ class Config(setting.Settings):
           f' found {self.split_in_words}. Use `personal` adapter.'
       )
     self._check_onboarding()
+    self._check_control()
+    gate, validation = self.evaluation.gate, self.evaluation.validation
+    if gate and validation and gate != validation:
+      raise errors.SettingsError(
+          'Expected the same share in `gate` and `validation`, which hold out'
+          f' the same examples, found {gate:g} and {validation:g}.'
+      )
 
   def _expand_alias(self) -> None:
     """Replaces a name from the literature by what it stands for."""
@@ -166,6 +175,45 @@ class Config(setting.Settings):
           ' gradient would become 0 / 0.'
       )
 
+  def _check_control(self) -> None:
+    if not self.evaluation.control:
+      return
+    if not self.method.personalizes or self.method.trains_alone:
+      raise errors.SettingsError(
+          'Expected an algorithm that personalizes in rounds with `control`,'
+          f' found {self.algorithm!r}.'
+      )
+    if not (self.num_pretrain_rounds or self.init_from):
+      raise errors.SettingsError(
+          'Expected `pretrain_rounds` or `init_from` with `control`, found'
+          ' neither: there is no model that more rounds of FedAvg could start'
+          ' from.'
+      )
+
+  def _check_penalty(self) -> None:
+    client = self.client
+    method = self.method
+    if self.estimates_penalty and (
+        not method.personalizes or method.drawn_to_shared or method.is_full
+    ):
+      raise errors.SettingsError(
+          'Expected a number as `personal_l2` for algorithm'
+          f' {self.algorithm!r}, found {config_groups.AUTO!r}, which is for'
+          ' algorithms whose clients keep a part of the model.'
+      )
+    if client.personal_l2_total is None:
+      return
+    if client.personal_l2 is not None:
+      raise errors.SettingsError(
+          'Expected `personal_l2` or `personal_l2_total`, found both. Personal'
+          ' variables have one penalty.'
+      )
+    if method.drawn_to_shared:
+      raise errors.SettingsError(
+          f'Expected no `personal_l2_total` for algorithm {self.algorithm!r},'
+          f' found {client.personal_l2_total:g}. Its lambda is `personal_l2`.'
+      )
+
   def _check_onboarding(self) -> None:
     onboarding = self.evaluation.onboarding
     if onboarding in (None, 'none'):
@@ -207,7 +255,19 @@ class Config(setting.Settings):
   def penalty(self) -> float:
     """Weight of the squared distance that draws personal variables back."""
     given = self.client.personal_l2
-    return self.method.penalty if given is None else given
+    if self.client.personal_l2_total or self.estimates_penalty:
+      return 0.0
+    return self.method.penalty if given is None else float(given)
+
+  @property
+  def estimates_penalty(self) -> bool:
+    """Whether the penalty is estimated before training."""
+    return self.client.personal_l2 == config_groups.AUTO
+
+  @property
+  def penalty_total(self) -> float:
+    """The same weight times the number of a client's examples."""
+    return self.client.personal_l2_total or 0.0
 
   @property
   def pull(self) -> float:
@@ -291,13 +351,16 @@ class Config(setting.Settings):
         'personal_epochs',
         'personal_learning_rate',
         'personal_l2',
+        'personal_l2_total',
         'personal_dropout',
         'local_rounds',
         'pull',
         'onboarding',
+        'min_clients_for_mean',
         'eval_clients',
         'pretrain_rounds',
         'init_from',
+        'control',
     )
     kept = setting.flatten(self)
     for name in unused:
@@ -310,6 +373,14 @@ class Config(setting.Settings):
             'total_rounds': rounds,
             'finetune_epochs': 0,
         }
+    )
+
+  def for_control(self) -> 'Config':
+    """FedAvg from the same model, with as many rounds and the same cohorts."""
+    return setting.replace(
+        self.for_pretraining(self.total_rounds),
+        pretrain_rounds=self.num_pretrain_rounds,
+        init_from=self.init_from,
     )
 
 

@@ -3,13 +3,15 @@
 """The settings of an experiment by subject: the parts of a `Config`."""
 
 import dataclasses
-from typing import Optional
+from typing import Optional, Union
 
 from tff_partial.experiments import setting
 
 # What a client that never trained can start from.
 ONBOARDING = ('initial', 'mean', 'reconstruct', 'finetune')
+AUTO = 'auto'  # Of `personal_l2`: to be estimated before training.
 SCHEDULES = ('constant', 'linear', 'staircase')
+SCHEDULES_BY_TOTAL = ('linear',)  # Those that depend on `total_rounds`.
 SERVER_OPTIMIZERS = (
     'sgd',
     'momentum',
@@ -19,6 +21,10 @@ SERVER_OPTIMIZERS = (
     'yogi',
 )
 AGGREGATORS = ('mean', 'robust')
+# What reports call clients: by pseudonyms and no list of single clients, by
+# pseudonyms, or by their ids.
+NO_CLIENT_IDS, HASHED_CLIENT_IDS, FULL_CLIENT_IDS = 'none', 'hashed', 'full'
+REPORT_CLIENT_IDS = (NO_CLIENT_IDS, HASHED_CLIENT_IDS, FULL_CLIENT_IDS)
 WEIGHTINGS = ('num_examples', 'uniform')
 
 
@@ -76,11 +82,20 @@ class ClientWork(setting.Settings):
       'Maximum norm of the gradients of the variables that are trained.',
       least=0,
   )
-  personal_l2: Optional[float] = setting.field(
+  personal_l2: Union[float, str, None] = setting.field(
       None,
       'Weight lambda of the squared distance of personal variables from their'
       ' initial values; for ditto and pfedme, from the shared model. Default:'
-      ' 0, but 1 for ditto and 15 for pfedme.',
+      ' 0, but 1 for ditto and 15 for pfedme. "auto" estimates a weight for'
+      ' --personal_l2_total before training.',
+      least=0,
+      words=(AUTO,),
+  )
+  personal_l2_total: Optional[float] = setting.field(
+      None,
+      'In place of --personal_l2: a weight s that each client divides by the'
+      ' number of its examples, so that clients with few examples stay closer'
+      ' to the initial values.',
       least=0,
   )
   personal_dropout: float = setting.field(
@@ -164,15 +179,40 @@ class Evaluation(setting.Settings):
       None,
       'What clients that never trained are evaluated with: one or more of'
       f' {",".join(ONBOARDING)}, or none. Default: initial,mean with'
-      ' --unseen_clients. It has no effect for fed_avg, finetune and local.',
+      ' --unseen_clients. It has no effect for fed_avg, finetune and local. For'
+      ' mean, the server averages the personal variables of all clients that'
+      ' have some.',
+  )
+  min_clients_for_mean: int = setting.field(
+      5,
+      'Smallest number of clients whose personal variables may be averaged for'
+      " --onboarding=mean; the mean of one is that client's own.",
+      least=1,
+  )
+  validation: float = setting.field(
+      0.0,
+      "Share of every client's training examples to hold out; learning curves"
+      ' come from them, and test examples are read once, at the end. 0 holds'
+      ' out none, and curves come from test examples. --tune chooses by these'
+      ' examples; its default is 0.2.',
+      least=0,
+      below=1,
+      common=True,
   )
   gate: float = setting.field(
       0.0,
       "Share of every client's training examples to hold out; each client keeps"
       ' the model without personalization unless these examples favor the'
-      ' personalized one. 0 turns the gate off.',
+      ' personalized one. With --validation it has the same examples, and the'
+      ' two must be equal. 0 turns the gate off.',
       least=0,
       below=1,
+  )
+  control: bool = setting.field(
+      False,
+      'Train the model that the run starts from by as many more rounds of'
+      ' FedAvg too, on the same cohorts, and compare with it.',
+      common=True,
   )
   rounds_per_evaluation: int = setting.field(
       10,
@@ -209,6 +249,13 @@ class Running(setting.Settings):
       ' --cluster.',
       least=1,
   )
+  report_client_ids: str = setting.field(
+      FULL_CLIENT_IDS,
+      'What the report and clients.csv call clients: full, their ids; hashed,'
+      ' pseudonyms whose key stays in the folder of the run; none,'
+      ' pseudonyms, and without the list of clients that are hurt most.',
+      choices=REPORT_CLIENT_IDS,
+  )
   cluster: Optional[str] = setting.field(
       None,
       'Compute in several processes: local for this machine, auto for the Ray'
@@ -224,4 +271,38 @@ class Running(setting.Settings):
       False,
       'Use a cluster that asks nobody for a token: whoever reaches it can run'
       ' programs there as you, and read all data.',
+  )
+  allow_overlap: bool = setting.field(
+      False,
+      'Start from a model (--init_from) even if clients that are unseen here'
+      ' trained it, or if it was trained on other data of the same people. The'
+      ' report says so.',
+  )
+
+
+@dataclasses.dataclass(frozen=True)
+class Regime(setting.Settings):
+  """FedAlt or FedSim"""
+
+  regime: bool = setting.field(
+      False,
+      'Instead of training to the end, measure what decides between fed_alt and'
+      ' fed_sim on this task, and forecast which of them ends with the smaller'
+      ' loss, for each split of --personal.',
+      common=True,
+  )
+  regime_rounds: int = setting.field(
+      8, 'Rounds of a rehearsal, on which the forecast is based.', least=2
+  )
+  regime_repeats: int = setting.field(
+      4, 'Rehearsals of each algorithm, with other cohorts and seeds.', least=1
+  )
+  regime_clients: int = setting.field(
+      50, 'Clients that measure and that rehearsals are evaluated on.', least=3
+  )
+  regime_held_out: float = setting.field(
+      0.2,
+      "Share of a client's training examples that rehearsals are evaluated on.",
+      least=0.01,
+      below=1,
   )

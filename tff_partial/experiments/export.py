@@ -2,13 +2,18 @@
 # SPDX-License-Identifier: Apache-2.0
 """Exports one client's model of a finished run, for use without this package.
 
-The export is a folder with four files:
+The export is a folder:
 
-  * `model.keras`: the client's whole model for Keras;
-  * `model.tflite`: the same for TensorFlow Lite, with built-in operations only;
+  * `saved_model/`: the client's whole model for TensorFlow;
+  * `model.keras`, `model_keras3.h5`: the same for Keras 2.14 and for Keras 3,
+    if the model can be made of Keras's own layers;
+  * `model.tflite`: the same for TensorFlow Lite, if it can convert it;
   * `personal.safetensors`: the personal variables by path, which turn the
     shared model into this client's;
-  * `export.json`: whose model it is, what its inputs are, how to load it.
+  * `example.py`, and files that it needs such as a vocabulary, if the task has
+    them: predicts from what people have, with TensorFlow alone;
+  * `export.json`: whose model it is, what its inputs are, how to load each
+    file, and why one is missing.
 """
 
 from collections.abc import Mapping
@@ -22,16 +27,22 @@ import tensorflow_federated as tff
 
 from tff_partial import errors
 from tff_partial import files
+from tff_partial.experiments import checkpoint
 from tff_partial.experiments import config as config_lib
+from tff_partial.experiments import export_forms
 from tff_partial.experiments import finished_run
 from tff_partial.experiments import methods
 from tff_partial.experiments import parts
+from tff_partial.experiments import plan as plan_lib
+from tff_partial.experiments import reported_model
 from tff_partial.experiments import run_folder
 from tff_partial.experiments import task as task_lib
+from tff_partial.experiments import usage as usage_lib
 from tff_partial.learning import partial_model
 from tff_partial.learning import weights
+from tff_partial.runtime import local
 
-KERAS, TFLITE = 'model.keras', 'model.tflite'
+EXAMPLE = 'example.py'
 PERSONAL, DESCRIPTION = 'personal.safetensors', 'export.json'
 
 
@@ -40,45 +51,61 @@ def export(
     client: Optional[str],
     export_dir: str,
     *,
+    model: str = reported_model.STORED,
     task: Optional[task_lib.Task] = None,
     registered: Optional[Mapping[str, str]] = None,
-) -> None:
+) -> Mapping[str, str]:
   """Writes a client's model, all of it or nothing.
 
   Args:
-    run: The folder of a finished run.
+    run: The folder of a run. If it is not finished, the models are those of
+      its last checkpoint, and `export.json` says so.
     client: The client. `None` exports the shared variables with the initial
       personal ones.
     export_dir: The folder to write. It must be missing or empty.
+    model: What the report calls the client's model: 'personalized', which the
+      run has stored, 'finetuned', or 'gated', what the gate decided for the
+      client. The last two are computed in this thread's TFF context.
     task: The run's task. `None` creates it from the data that the run was
       given.
     registered: References to tasks by the names that users know, such as
       `tasks.TASKS`; needed to create such a task.
 
+  Returns:
+    Why a file could not be written, by its name.
+
   Raises:
     errors.MissingFileError: If there is no run.
-    errors.DataError: If the run is not finished, or its files are damaged.
+    errors.DataError: If the run has no checkpoint yet, or its files are
+      damaged.
     errors.SettingsError: If the client has no model of its own, saying what it
-      has instead, or if `export_dir` is not empty.
+      has instead, if the run has no such `model`, or if `export_dir` is not
+      empty.
     OSError: If a file cannot be written.
   """
   run, export_dir = os.path.expanduser(run), os.path.expanduser(export_dir)
   settings = finished_run.read_settings(run)
-  if not run_folder.RunFolder(pathlib.Path(run)).finished:
-    raise errors.DataError(
-        f'Expected a finished run in {run}, found no {run_folder.REPORT_PAGE}.'
-        ' Give the command of the run again to finish it.'
-    )
   _check_folder(export_dir)
   if task is None:
     task = finished_run.create_task(settings, registered or {})
   config = finished_run.config_of(settings)
+  reported_model.check(model, config)
+  values, rounds = None, None
+  if not (pathlib.Path(run) / run_folder.WEIGHTS).exists():
+    reported_model.check_finished(model, run)
+    with local.local_worker():
+      values, rounds = checkpoint.load(run, task)
   finished = finished_run.FinishedRun(
-      run, parts.build_model_fn(task.model_fn, config)
+      run, parts.build_model_fn(task.model_fn, config), values
   )
   if client is not None:
     _check_client(finished, client, task, config.method)
-  model = finished.model(client)
+  elif model != reported_model.STORED:
+    raise errors.SettingsError(
+        f'Expected `client` with `model` {model!r}, found none. Leave out'
+        ' `model` to export the shared model.'
+    )
+  filled, tested_as = _fill(finished, run, client, model, task, config)
   description = {
       'client': client,
       # Exports are handed out: no paths of this machine.
@@ -87,38 +114,20 @@ def export(
       'data': _name_alone(task.data, settings.get('data')),
       'model': task.model,
       'algorithm': config.algorithm,
+      'unfinished_after_round': rounds,
       'personal': config.split_in_words,
-      'tested_as': _tested_as(client, config),
-      'not_included': _not_included(client, config),
-      **_inputs_and_files(model),
+      **tested_as,
+      'not_included': _not_included(client, config, model),
   }
   with files.new_folder(export_dir) as folder:
-    _write(folder, model, description)
+    return write_folder(folder, filled, task.usage, description)
 
 
-def to_tflite(model: partial_model.PartialModel) -> bytes:
-  """Converts a model for TensorFlow Lite, with built-in operations only.
-
-  Its signature `serving_default` takes the inputs by name, or as 'x' if there
-  is only one. It returns the outputs by name, or as 'outputs'.
-  """
-  keras_model, single = model.to_keras(), 'x'
-
-  def predict(**inputs):
-    outputs = keras_model(
-        inputs[single] if set(inputs) == {single} else inputs, training=False
-    )
-    return outputs if isinstance(outputs, Mapping) else {'outputs': outputs}
-
-  signature = tf.function(predict, autograph=False).get_concrete_function(
-      **{
-          name: tf.TensorSpec(spec.shape, spec.dtype, name)
-          for name, spec in _inputs(model).items()
-      }
-  )
-  return tf.lite.TFLiteConverter.from_concrete_functions(
-      [signature], keras_model
-  ).convert()
+def say(missing: Mapping[str, str], export_dir: str) -> None:
+  """Prints what `export` has done, for commands."""
+  print(f'Exported: {export_dir}')
+  for name, reason in missing.items():
+    print(f'Without {name}: {reason}')
 
 
 def _check_folder(export_dir: str) -> None:
@@ -163,6 +172,33 @@ def _check_client(
   run.model(client)  # Raises an error that names some clients.
 
 
+def _fill(
+    finished: finished_run.FinishedRun,
+    run: str,
+    client: Optional[str],
+    model: str,
+    task: task_lib.Task,
+    config: config_lib.Config,
+) -> tuple[partial_model.PartialModel, Mapping[str, str]]:
+  """The model with its values, and what the run's report calls it."""
+  filled = finished.model(client)
+  if client is None or model == reported_model.STORED:
+    return filled, {'tested_as': _tested_as(client, config)}
+  reported = reported_model.compute(
+      model,
+      plan_lib.build(task, config),
+      pathlib.Path(run),
+      client,
+      tf.nest.map_structure(lambda v: v.numpy(), filled.values('shared')),
+  )
+  # Models in graphs, which the plan has made, invalidate earlier ones.
+  filled = parts.build_model_fn(task.model_fn, config)()
+  filled.assign(reported.shared, reported.personal)
+  if model == reported_model.GATED:
+    return filled, {'tested_as': model, 'gate_chose': reported.name}
+  return filled, {'tested_as': reported.name}
+
+
 def _tested_as(client: Optional[str], config: config_lib.Config) -> str:
   """What the run's report calls this model."""
   if client is None and config.method.personalizes:
@@ -171,18 +207,22 @@ def _tested_as(client: Optional[str], config: config_lib.Config) -> str:
 
 
 def _not_included(
-    client: Optional[str], config: config_lib.Config
+    client: Optional[str], config: config_lib.Config, model: str
 ) -> list[str]:
   """What the run did with a client's model that the export does not have."""
   if client is None or not config.method.personalizes:
     return []
   found = []
-  if config.num_finetune_epochs and not config.method.trains_alone:
+  if (
+      config.num_finetune_epochs
+      and not config.method.trains_alone
+      and model != reported_model.FINETUNED
+  ):
     found.append(
         f'the {config.num_finetune_epochs} epochs of fine-tuning after the last'
-        " round: this is the report's model personalized, not finetuned"
+        f" round: this is the report's model {model}, not finetuned"
     )
-  if config.evaluation.gate:
+  if config.evaluation.gate and model != reported_model.GATED:
     found.append(
         'the decision of the gate: the client may have kept the model without'
         ' personalization'
@@ -190,48 +230,69 @@ def _not_included(
   return found
 
 
-def _inputs(model: partial_model.PartialModel) -> Mapping[str, tf.TensorSpec]:
-  spec = model.input_spec['x']
-  return spec if isinstance(spec, Mapping) else {'x': spec}
-
-
-def _inputs_and_files(model: partial_model.PartialModel) -> Mapping[str, Any]:
-  """What the model takes and how to load each file, for `export.json`."""
-  modules = {type(module).__module__ for module in model.to_keras().submodules}
-  return {
-      'input': {
-          name: f'{spec.dtype.name}{spec.shape}'
-          for name, spec in _inputs(model).items()
-      },
-      'input_is': "'x' of a batch, as the task's prepare_test makes it",
-      'files': {
-          KERAS: 'tf.keras.models.load_model, after importing keras_layers',
-          TFLITE: 'tf.lite.Interpreter; signature serving_default',
-          PERSONAL: (
-              'arrays by variable path; assigned to the variables at these'
-              ' paths (tff_partial.learning.weights.fill), they turn the shared'
-              " model into this client's"
-          ),
-      },
-      'keras_layers': sorted(
-          m for m in modules if m.startswith(('tasks.', 'tff_partial.'))
-      ),
-  }
-
-
-def _write(
+def write_folder(
     folder: pathlib.Path,
     model: partial_model.PartialModel,
+    usage: Optional[usage_lib.Usage],
     description: Mapping[str, Any],
-) -> None:
-  model.to_keras().save(folder / KERAS)
-  (folder / TFLITE).write_bytes(to_tflite(model))
+) -> Mapping[str, str]:
+  """Writes a model with what is said about it.
+
+  Args:
+    folder: An empty folder.
+    model: The model, with the values to export.
+    usage: How people use it, if that is known.
+    description: What else `export.json` says.
+
+  Returns:
+    Why a file could not be written, by its name.
+
+  Raises:
+    OSError: If a file cannot be written.
+  """
+  forms = export_forms.write(folder, model, usage)
   weights.save(
       folder / PERSONAL,
       [v for v in model.variables if v.personal],
       tff.learning.models.ModelWeights([], []),
       tf.nest.map_structure(lambda v: v.numpy(), model.personal),
   )
-  (folder / DESCRIPTION).write_text(
-      json.dumps(description, indent=2) + '\n', encoding='utf-8'
+  forms.files[PERSONAL] = (
+      'arrays by variable path; assigned to the variables at these paths'
+      ' (tff_partial.learning.weights.fill), they turn the shared model into'
+      " this client's"
   )
+  description = {
+      **description,
+      'input': {
+          name: f'{spec.dtype.name}{spec.shape}'
+          for name, spec in export_forms.inputs(model).items()
+      },
+      'input_is': "'x' of a batch, as the task's prepare_test makes it",
+      **(_describe(usage) if usage is not None else {}),
+      'files': forms.files,
+      'missing': forms.missing,
+  }
+  if usage is not None:
+    texts = {**usage.files, EXAMPLE: usage.example}
+    for name, text in texts.items():
+      if text:
+        files.replace_text(folder / name, text)
+  files.replace_text(
+      folder / DESCRIPTION,
+      json.dumps(description, ensure_ascii=False, indent=2) + '\n',
+  )
+  return forms.missing
+
+
+def _describe(usage: usage_lib.Usage) -> Mapping[str, Any]:
+  """How inputs are prepared and what outputs mean, for `export.json`."""
+  return {
+      'raw_input': {
+          name: f'{spec.dtype.name}{spec.shape}'
+          for name, spec in usage.raw.items()
+      },
+      'raw_input_is': usage.inputs,
+      'output_is': usage.outputs,
+      'classes': list(usage.classes),
+  }

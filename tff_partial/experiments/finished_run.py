@@ -7,13 +7,16 @@ from collections.abc import Callable, Mapping
 import itertools
 import json
 import os
+import pathlib
 from typing import Any, Optional
 
 import numpy as np
+import tensorflow as tf
 import tensorflow_federated as tff
 
 from tff_partial import errors
 from tff_partial.experiments import config as config_lib
+from tff_partial.experiments import penalty_estimate
 from tff_partial.experiments import run_folder
 from tff_partial.experiments import setting
 from tff_partial.experiments import task as task_lib
@@ -37,7 +40,7 @@ def create_parser(prog: str, description: str):
       '--run',
       type=os.path.expanduser,
       required=True,
-      help='folder of a finished run',
+      help='folder of a run',
   )
   parser.add_argument(
       '--client',
@@ -74,7 +77,9 @@ def read_settings(folder: str, task: Optional[str] = None) -> Mapping[str, Any]:
     )
   try:
     with open(path, encoding='utf-8') as f:
-      settings = json.load(f)['settings']
+      settings = dict(json.load(f)['settings'])
+    if not {'task', 'data'} <= settings.keys():  # Others have defaults.
+      raise KeyError('task or data')
   except (ValueError, LookupError, TypeError) as e:
     raise errors.DataError(
         f'Expected the settings of a run in {path}, found a file that cannot be'
@@ -85,7 +90,7 @@ def read_settings(folder: str, task: Optional[str] = None) -> Mapping[str, Any]:
         f'Expected a run of task {task!r} in {folder}, found one of'
         f' {settings["task"]!r}.'
     )
-  return settings
+  return penalty_estimate.applied(settings, pathlib.Path(path).parent)
 
 
 def config_of(settings: Mapping[str, Any]) -> config_lib.Config:
@@ -95,9 +100,15 @@ def config_of(settings: Mapping[str, Any]) -> config_lib.Config:
       for record in setting.records(config_lib.Config)
       for declared in setting.declared(record)
   }
-  return config_lib.create(
-      **{name: value for name, value in settings.items() if name in known}
-  )
+  try:
+    return config_lib.create(
+        **{name: value for name, value in settings.items() if name in known}
+    )
+  except (AttributeError, TypeError) as e:  # Values of other types.
+    raise errors.DataError(
+        f'Expected the settings of a run in its {run_folder.CONFIG}, found some'
+        f' that cannot be read: {e}.'
+    ) from e
 
 
 def create_task(
@@ -120,12 +131,19 @@ def create_task(
 class FinishedRun:
   """A run's model, to be filled with the variables of any client."""
 
-  def __init__(self, folder: str, model_fn: partial_model.ModelFn):
+  def __init__(
+      self,
+      folder: str,
+      model_fn: partial_model.ModelFn,
+      values: Optional[Mapping[str, np.ndarray]] = None,
+  ):
     """Reads a run.
 
     Args:
       folder: The folder of the run.
       model_fn: Makes the run's model, as `parts.build_model_fn` does.
+      values: The trained shared and the initial personal variables by path, if
+        the run has not written them yet (`checkpoint.load`).
 
     Raises:
       errors.MissingFileError: If a file is missing.
@@ -144,11 +162,15 @@ class FinishedRun:
         )
     )
     filled = weights.fill(
-        weights.load(os.path.join(folder, run_folder.WEIGHTS)),
+        weights.load(os.path.join(folder, run_folder.WEIGHTS))
+        if values is None
+        else values,
         variables,
         zeros(False),
         zeros(True),
     )
+    # Layers without names get the same ones as in the run.
+    tf.keras.backend.reset_uids()
     self._model = model_fn()
     self._shared, self._initial = filled.shared, filled.personal
     if isinstance(self._model, copied_model.CopiedModel):

@@ -6,7 +6,7 @@ No other module of the library reads `FLAGS`. A flag has the name, the help and
 the bounds of its setting, and stands in the help under the title of its record.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 import dataclasses
 import functools
 import signal
@@ -15,7 +15,9 @@ from typing import Any, Optional, TypeVar
 
 from absl import flags
 
+from tff_partial import errors
 from tff_partial.experiments import config as config_lib
+from tff_partial.experiments import config_groups
 from tff_partial.experiments import setting
 from tff_partial.experiments import task_choice
 
@@ -26,6 +28,20 @@ _T = TypeVar('_T', bound=setting.Settings)
 @dataclasses.dataclass(frozen=True)
 class Comparison(setting.Settings):
   """Comparison"""
+
+  tune: bool = setting.field(
+      False,
+      'Choose the settings that have several values, such as'
+      ' --learning_rate=0.01,0.1,1, for every algorithm and split by the metric'
+      ' on --validation, then run the chosen ones with all seeds, on all'
+      ' training examples.',
+      common=True,
+  )
+  tune_seeds: Optional[tuple[str, ...]] = setting.field(
+      None,
+      'Seeds that --tune tries every setting with, "0,1". Default: the first of'
+      ' --seeds.',
+  )
 
   seeds: Optional[tuple[str, ...]] = setting.field(
       None,
@@ -69,6 +85,7 @@ def _records() -> Iterator[type[setting.Settings]]:
   yield task_choice.TaskChoice
   yield from setting.records(config_lib.Config)
   yield Comparison
+  yield config_groups.Regime
   yield Output
 
 
@@ -88,14 +105,63 @@ def read(record: type[_T], **overrides: Any) -> _T:
     **overrides: Values of settings that differ from their flags.
 
   Raises:
-    errors.SettingsError: If values are out of bounds or exclude each other.
+    errors.SettingsError: If values are out of bounds or exclude each other, or
+      if a number has several.
   """
+  for nested in setting.records(record):
+    for name, numbers in several(nested).items():
+      if name not in overrides:
+        raise errors.SettingsError(
+            f'Expected one value of `{name}`, found {len(numbers)}. With'
+            ' `tune`, the best of several is chosen, if training depends on it.'
+        )
   values = {
       s.name: _value(s)
       for nested in setting.records(record)
       for s in setting.declared(nested)
   }
   return setting.create(record, {**values, **overrides})
+
+
+def several(record: type[setting.Settings]) -> dict[str, tuple[float, ...]]:
+  """The numbers for which the flags of a record give several values."""
+  return {
+      s.name: FLAGS[s.name].value
+      for s in setting.declared(record)
+      if s.type in (int, float) and isinstance(FLAGS[s.name].value, tuple)
+  }
+
+
+def algorithms_and_splits() -> tuple[list[str], list[Optional[str]]]:
+  """The values of `algorithm` and of `personal`, of which several may be."""
+  personal = FLAGS.personal
+  splits: list[Optional[str]] = [personal]
+  if personal is not None and 'regex:' not in personal:
+    splits = personal.split(',')
+  return FLAGS.algorithm.split(','), splits
+
+
+def seeds(
+    asked_for: Optional[Sequence[str]], default: int, *, name: str = 'seeds'
+) -> list[int]:
+  """The seeds that a flag gives.
+
+  Args:
+    asked_for: Its value.
+    default: The seed if it has none.
+    name: Its name.
+
+  Raises:
+    errors.SettingsError: If they are no numbers.
+  """
+  if asked_for is None:
+    return [default]
+  try:
+    return [int(seed) for seed in asked_for]
+  except ValueError as e:
+    raise errors.SettingsError(
+        f'Expected `{name}` like 0,1,2, found {",".join(asked_for)!r}.'
+    ) from e
 
 
 def parse(argv: list[str]) -> list[str]:
@@ -162,11 +228,12 @@ def _define(declared: setting.Setting, *, title: str) -> None:
   if declared.type is bool:
     flags.DEFINE_bool(*arguments, **common)
   elif declared.type in (int, float):
-    define_number = (
-        flags.DEFINE_integer if declared.type is int else flags.DEFINE_float
-    )
-    define_number(
-        *arguments, lower_bound=facts.least, upper_bound=facts.most, **common
+    parser = flags.IntegerParser if declared.type is int else flags.FloatParser
+    flags.DEFINE(
+        _OneOrSeveral(parser(facts.least, facts.most), facts.words),
+        *arguments,
+        serializer=flags.ArgumentSerializer(),
+        **common,
     )
   elif facts.choices:
     flags.DEFINE_enum(
@@ -184,6 +251,27 @@ def _define(declared: setting.Setting, *, title: str) -> None:
     define_several(declared.name, default, facts.help, **common)
   else:
     flags.DEFINE_string(*arguments, **common)
+
+
+class _OneOrSeveral(flags.ArgumentParser):
+  """Parses a number, or several with commas as a tuple, or a known word."""
+
+  def __init__(self, parser: flags.ArgumentParser, words: tuple[str, ...] = ()):
+    self._parser = parser
+    self._words = words
+    self.syntactic_help = parser.syntactic_help
+
+  def parse(self, argument: Any) -> Any:
+    if argument in self._words:
+      return argument
+    if isinstance(argument, str) and ',' in argument:
+      return tuple(self._parser.parse(part) for part in argument.split(','))
+    if isinstance(argument, tuple):
+      return tuple(self._parser.parse(part) for part in argument)
+    return self._parser.parse(argument)
+
+  def flag_type(self) -> str:
+    return self._parser.flag_type()
 
 
 def _value(declared: setting.Setting) -> Any:

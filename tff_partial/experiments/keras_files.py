@@ -1,6 +1,6 @@
 # Copyright 2026 The tff-partial Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""Reads the arrays of Keras files without building the model in them.
+"""Reads the arrays of Keras 2 and Keras 3 files without building their models.
 
 People download such files, and a model in a file is a program: Keras runs the
 functions of its layers. So only the arrays are read here, and of HDF5 only what
@@ -100,11 +100,11 @@ def read_keras(
   try:
     size = os.path.getsize(path)
     with zipfile.ZipFile(path) as archive:
-      layers = json.loads(_member(archive, _CONFIG, size))['config']['layers']
+      config = json.loads(_member(archive, _CONFIG, size))['config']
       weights = io.BytesIO(_member(archive, _WEIGHTS, size))
     with h5py.File(weights) as file:
       reader = _Reader(size)
-      arrays = dict(_by_layer(file, _folders(layers), reader))
+      arrays = dict(_by_layer(file, config['layers'], reader))
   except _DAMAGED as e:
     raise errors.DataError(
         f'Expected a functional or sequential Keras model in {path}, found one'
@@ -167,14 +167,20 @@ def _snake_case(name: str) -> str:
 
 
 def _by_layer(
-    file: h5py.File, folders: Iterator[tuple[str, str]], reader: _Reader
+    group: h5py.Group, layers: Any, reader: _Reader, prefix: str = ''
 ) -> Iterator[tuple[tuple[str, int], np.ndarray]]:
   """The arrays by the path of their layer, and their number in it."""
-  [top] = [name for name in _LAYERS if name in file]
-  layers = reader.child(file, top)
-  for name, folder in folders:
-    if folder in layers:
-      yield from _walk(name, reader.child(layers, folder), reader)
+  [top] = [name for name in _LAYERS if name in group]
+  folders = reader.child(group, top)
+  for layer, (name, folder) in zip(layers, _folders(layers)):
+    if folder not in folders:
+      continue
+    child = reader.child(folders, folder)
+    inner = layer['config'].get('layers')
+    if isinstance(inner, list) and any(name in child for name in _LAYERS):
+      yield from _by_layer(child, inner, reader, f'{prefix}{name}/')
+    else:
+      yield from _walk(prefix + name, child, reader)
 
 
 def _walk(
@@ -200,6 +206,12 @@ def _named(
   for variable in sorted(variables, key=lambda v: not v.trainable):
     layer, _, name = variable.path.rpartition('/')
     names.setdefault(layer, []).append(name)
+  # Keras 3 has `query_dense` where Keras 2 has `_query_dense`.
+  public = {_public(layer): layer for layer in names}
+  arrays = {
+      (layer if layer in names else public.get(_public(layer), layer), n): array
+      for (layer, n), array in arrays.items()
+  }
   counts: dict[str, int] = {}
   for layer, number in arrays:
     counts[layer] = max(counts.get(layer, 0), number + 1)
@@ -209,6 +221,11 @@ def _named(
       else f'{layer}/{number}': array
       for (layer, number), array in arrays.items()
   }
+
+
+def _public(path: str) -> str:
+  """A path without the underscores of private attributes."""
+  return '/'.join(part.lstrip('_') for part in path.split('/'))
 
 
 def _text(name: str | bytes) -> str:

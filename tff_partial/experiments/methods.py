@@ -22,6 +22,28 @@ from typing import Any, Optional
 
 _PRETRAIN_ROUNDS = 200
 _FINETUNE_EPOCHS = 5  # Pillutla et al., section 5.
+_OF_PFEDME = frozenset(('local_rounds', 'pull'))
+# Numeric settings without effect where nothing is personal, ...
+_OF_PERSONALIZATION = _OF_PFEDME | {
+    'finetune_epochs',
+    'personal_dropout',
+    'personal_epochs',
+    'personal_l2',
+    'personal_learning_rate',
+}
+# ... and where there are no rounds.
+_OF_ROUNDS = _OF_PFEDME | {
+    'clients_per_round',
+    'epochs',
+    'learning_rate',
+    'personal_epochs',
+    'server_epsilon',
+    'server_learning_rate',
+    'shared_proximal',
+    'staircase_rounds',
+    'total_rounds',
+    'warmup_rounds',
+}
 
 
 def _no_requirement(config: Any) -> Optional[str]:
@@ -58,6 +80,11 @@ class Method:
       model, rather than personal variables to their initial values.
     requirement: What the settings lack, as a sentence, or `None`; takes the
       `config.Config`.
+    own_settings: Names of settings that only this method and others that name
+      them have.
+    ignores: Numeric settings without effect on it, besides those that follow
+      from `personalizes` and `trains_alone`. A method that ignores the learning
+      rate has it as the default of that of personal variables.
     no_client_export: Why no client's model can be exported, if so.
     note: What a reader of the report must know.
   """
@@ -80,8 +107,20 @@ class Method:
   penalty: float = 0.0
   drawn_to_shared: bool = False
   requirement: Callable[[Any], Optional[str]] = _no_requirement
+  own_settings: tuple[str, ...] = ()
+  ignores: frozenset[str] = frozenset()
   no_client_export: Optional[str] = None
   note: Optional[str] = None
+
+  @property
+  def ignored(self) -> frozenset[str]:
+    """All numeric settings without effect on it."""
+    ignored = self.ignores
+    if not self.personalizes:
+      ignored |= _OF_PERSONALIZATION
+    if self.trains_alone:
+      ignored |= _OF_ROUNDS
+    return ignored
 
   def takes(self, split: Optional[str]) -> bool:
     """Whether it makes sense with a split, which it may have or replace."""
@@ -171,6 +210,7 @@ METHODS: dict[str, Method] = {
             else None,
         ),
         equal_steps_with='fed_alt',
+        own_settings=('alternating_steps',),
     ),
     'fed_alt': Method(
         'Personal variables first, then the shared ones.',
@@ -264,7 +304,17 @@ METHODS: dict[str, Method] = {
         ),
         # T. Dinh et al., section 5 and the defaults of their code.
         penalty=15.0,
+        own_settings=('local_rounds', 'pull'),
         drawn_to_shared=True,
+        ignores=frozenset(
+            (
+                'epochs',
+                'learning_rate',
+                'max_steps',
+                'personal_epochs',
+                'shared_proximal',
+            )
+        ),
         requirement=_some_penalty_and_pull,
     ),
     'apfl': _copies(
@@ -288,6 +338,11 @@ def equal_steps_name(algorithm: str) -> str:
   """What a comparison calls an algorithm that is given another one's steps."""
   return f'{algorithm} with equal steps'
 
+
+# The two algorithms whose difference the paper's theory is about, and the
+# second one with as many gradient steps as the first.
+ALTERNATING, SIMULTANEOUS = 'fed_alt', 'fed_sim'
+SIMULTANEOUS_EQUAL_STEPS = equal_steps_name(SIMULTANEOUS)
 
 # What a comparison asks: (question, first algorithm, second algorithm).
 QUESTIONS = (

@@ -14,6 +14,7 @@ from tff_partial.experiments import plan as plan_lib
 from tff_partial.experiments import start as start_lib
 from tff_partial.experiments import tested_models as tested_models_lib
 from tff_partial.runtime import sharding as sharding_lib
+from tff_partial.training import earlier_clients
 from tff_partial.training import personal_store
 
 
@@ -25,6 +26,7 @@ class OpenRun:
   folder: pathlib.Path
   start: start_lib.Start
   store: personal_store.PersonalStore
+  earlier: earlier_clients.EarlierClients
   models: tested_models_lib.TestedModels
   sharding: sharding_lib.Sharding
   progress: bool
@@ -33,8 +35,9 @@ class OpenRun:
   def population(self) -> evaluation.Population:
     return evaluation.Population(
         train=self.plan.train_clients,
-        test=self.plan.task.test,
+        test=self.plan.test,
         participated=self.models.participated,
+        trained_earlier=self.earlier.__contains__,
     )
 
   def evaluate(
@@ -62,6 +65,8 @@ def open_run(
     init_from: Optional[str],
     sharding: sharding_lib.Sharding,
     progress: bool,
+    *,
+    read_only: bool = False,
 ) -> Iterator[OpenRun]:
   """Loads what the run starts from, and opens its store.
 
@@ -71,8 +76,16 @@ def open_run(
     init_from: A run's folder or a file with weights; `None` for seeded values.
     sharding: How many clients are computed at a time, and by whom.
     progress: Whether to show progress bars.
+    read_only: Whether nothing will be written to the store.
   """
   start = start_lib.load(plan, init_from)
-  with personal_store.PersonalStore(start.personal, str(folder)) as store:
+  with (
+      personal_store.PersonalStore(
+          start.personal, str(folder), read_only=read_only
+      ) as store,
+      earlier_clients.EarlierClients(folder) as earlier,
+  ):
     models = tested_models_lib.TestedModels(plan, start, store)
-    yield OpenRun(plan, folder, start, store, models, sharding, progress)
+    yield OpenRun(
+        plan, folder, start, store, earlier, models, sharding, progress
+    )

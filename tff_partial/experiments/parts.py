@@ -55,6 +55,7 @@ class Parts:
     return local_update.GroupTraining(
         tff.learning.optimizers.build_sgdm(self.config.personal_rate),
         penalty=self.config.penalty,
+        penalty_total=self.config.penalty_total,
         anchor=local_update.SHARED
         if self.config.method.drawn_to_shared
         else local_update.INITIAL,

@@ -9,20 +9,19 @@ together, of settings, data and model, raises there.
 from collections.abc import Sequence
 import dataclasses
 import functools
-import os
 from typing import Any, Optional
 
 import tensorflow_federated as tff
 
 from tff_partial import errors
 from tff_partial.evaluation import evaluation
-from tff_partial.evaluation import gate
 from tff_partial.experiments import config as config_lib
+from tff_partial.experiments import origin
 from tff_partial.experiments import parts
-from tff_partial.experiments import run_folder
 from tff_partial.experiments import task as task_lib
 from tff_partial.learning import algorithms
 from tff_partial.learning import clients as clients_lib
+from tff_partial.learning import hold_out
 from tff_partial.learning import local_update
 from tff_partial.learning import partial_model
 from tff_partial.learning import partition
@@ -43,15 +42,22 @@ class Plan:
     model_fn: Makes the models that the algorithm trains.
     variables: Those of the model, labelled by the split.
     train_clients: All clients with the examples that may train a model.
-    held_out: The same clients with the examples that the gate keeps back.
+    held_out: The same clients with the examples that are kept back for
+      validation or the gate, if any are.
+    test: The examples that models are evaluated on at the end: test examples,
+      or those held out for validation if the run is one of a search.
     unseen: The clients that are kept out of training.
     sampler: Draws the cohorts; `None` if clients train without a server.
     evaluated: The clients that are evaluated at the end.
     curve_clients: Those that are evaluated while training.
+    on_validation: Whether `test` has the examples held out for validation.
     finetuning: Phases before the last evaluation, if there are any.
     reconstruction: Phases that make personal variables from a client's data.
     newcomer_finetuning: Fine-tuning of a client that never trained.
     pretraining: The plan of the run that this one starts from, if any.
+    control: The plan of more rounds of FedAvg to compare with, if asked for.
+    generation: How many times models were trained in rounds before this run,
+      one starting from the other.
   """
 
   task: task_lib.Task
@@ -61,6 +67,7 @@ class Plan:
   variables: Sequence[partition.VariableInfo]
   train_clients: clients_lib.Clients
   held_out: Optional[clients_lib.Clients]
+  test: clients_lib.Clients
   unseen: frozenset[str]
   sampler: Optional[sampler_lib.UniformSampler]
   evaluated: Sequence[str]
@@ -69,11 +76,27 @@ class Plan:
   reconstruction: algorithms.Algorithm
   newcomer_finetuning: algorithms.Algorithm
   pretraining: Optional['Plan']
+  control: Optional['Plan'] = None
+  generation: int = 0
+  on_validation: bool = False
 
   @property
   def settings(self) -> dict[str, Any]:
     """What results depend on, by the names of the flags."""
-    return {**self.task.settings, **self.config.settings}
+    return {**self.task.settings, **self.config.settings, **self.evaluated_on}
+
+  @property
+  def evaluated_on(self) -> dict[str, str]:
+    """A setting that says so if `test` has no test examples."""
+    return {'evaluated_on': 'validation'} if self.on_validation else {}
+
+  @property
+  def curve_examples(self) -> clients_lib.Clients:
+    """The examples that learning curves come from."""
+    if self.config.evaluation.validation:
+      assert self.held_out is not None
+      return self.held_out
+    return self.test
 
   @property
   def starts_from_model(self) -> bool:
@@ -125,12 +148,20 @@ class Plan:
     return {}
 
 
-def build(task: task_lib.Task, config: config_lib.Config) -> Plan:
+def build(
+    task: task_lib.Task,
+    config: config_lib.Config,
+    *,
+    on_validation: bool = False,
+) -> Plan:
   """Makes a plan, and by that checks that everything goes together.
 
   Args:
     task: What is learned, and from whom.
     config: How.
+    on_validation: Whether models are evaluated on the examples held out for
+      validation also at the end, so that no test example is read. Clients that
+      are kept out of training are then not evaluated.
 
   Returns:
     The plan, with that of the pretraining in it.
@@ -138,6 +169,7 @@ def build(task: task_lib.Task, config: config_lib.Config) -> Plan:
   Raises:
     errors.SettingsError: If settings, data and model do not go together.
   """
+  generation = _generation(config)
   algorithm = parts.build_algorithm(config)
   model_fn = algorithm.wrap(task.model_fn(config.split))
   unseen = _unseen(task, config)
@@ -148,10 +180,19 @@ def build(task: task_lib.Task, config: config_lib.Config) -> Plan:
         clients_lib.ExcludingClients(train_clients, unseen),
         config.clients_per_round,
         seed=config.seed,
-        # Otherwise its cohorts would repeat those that trained the model.
-        stream='continued' if _continues(config) else None,
+        stream=_stream(generation),
     )
-  everyone = task.test.client_ids
+  test = task.test
+  everyone: Sequence[str] = test.client_ids
+  curve_ids = everyone
+  if config.evaluation.validation:
+    curve_ids = clients_lib.ExcludingClients(train_clients, unseen).client_ids
+  if on_validation:
+    if held_out is None or not config.evaluation.validation:
+      raise errors.SettingsError(
+          'Expected `validation` above 0 to evaluate on, found 0.'
+      )
+    test, everyone = held_out, list(curve_ids)
   finetuning = None
   if config.num_finetune_epochs:
     finetuning = parts.build_finetuning(config, config.num_finetune_epochs)
@@ -167,11 +208,12 @@ def build(task: task_lib.Task, config: config_lib.Config) -> Plan:
       variables=partial_model.describe(model_fn),
       train_clients=train_clients,
       held_out=held_out,
+      test=test,
       unseen=unseen,
       sampler=sampler,
-      evaluated=_evaluated(task, config, unseen),
+      evaluated=_evaluated(everyone, config, unseen),
       curve_clients=_sample(
-          everyone, min(_CURVE_CLIENTS, len(everyone)), config, 'curve'
+          curve_ids, min(_CURVE_CLIENTS, len(curve_ids)), config, 'curve'
       ),
       finetuning=finetuning,
       reconstruction=parts.build_finetuning(config, config.num_personal_epochs),
@@ -179,6 +221,11 @@ def build(task: task_lib.Task, config: config_lib.Config) -> Plan:
           config, config.num_newcomer_epochs
       ),
       pretraining=pretraining,
+      control=build(task, config.for_control())
+      if config.evaluation.control
+      else None,
+      generation=generation,
+      on_validation=on_validation,
   )
 
 
@@ -190,6 +237,8 @@ def describe(plan: Plan, output_dir: str) -> str:
   rounds = f'{config.total_rounds} rounds of {config.clients_per_round} clients'
   if plan.pretraining is not None:
     rounds = f'{config.num_pretrain_rounds} rounds of fed_avg, then {rounds}'
+  if plan.control is not None:
+    rounds += f'; control: {config.total_rounds} rounds of fed_avg'
   if config.method.trains_alone:
     rounds = f'{config.num_finetune_epochs} epochs at every client'
   return '\n'.join(
@@ -204,15 +253,20 @@ def describe(plan: Plan, output_dir: str) -> str:
   )
 
 
-def _continues(config: config_lib.Config) -> bool:
-  """Whether a run starts from a model that was trained in rounds."""
+def _generation(config: config_lib.Config) -> int:
+  """How many times models were trained in rounds before this run."""
   if config.num_pretrain_rounds:
-    return True
-  start = config.init_from
-  if start is None:
-    return False
-  folder = start if os.path.isdir(start) else os.path.dirname(start)
-  return os.path.exists(os.path.join(folder, run_folder.CONFIG))
+    return 1
+  if config.init_from is not None:
+    return origin.generation_after(config.init_from)
+  return 0
+
+
+def _stream(generation: int) -> Optional[str]:
+  """The stream of a run's cohorts, which none of its ancestors had."""
+  if generation < 2:
+    return 'continued' if generation else None
+  return f'continued {generation}'
 
 
 def _unseen(task: task_lib.Task, config: config_lib.Config) -> frozenset[str]:
@@ -224,24 +278,24 @@ def _unseen(task: task_lib.Task, config: config_lib.Config) -> frozenset[str]:
 def _divide(
     task: task_lib.Task, config: config_lib.Config
 ) -> tuple[clients_lib.Clients, Optional[clients_lib.Clients]]:
-  """Training examples, and those that the gate holds out, if it is on."""
-  if not config.evaluation.gate:
+  """Training examples, and those held out for validation or the gate."""
+  share = config.evaluation.validation or config.evaluation.gate
+  if not share:
     return task.train, None
   view = functools.partial(
-      gate.HoldOutView,
+      hold_out.HoldOutView,
       task.train,
       task.client_examples.take,
-      share=config.evaluation.gate,
+      share=share,
       seed=config.seed,
   )
   return view(held_out=False), view(held_out=True)
 
 
 def _evaluated(
-    task: task_lib.Task, config: config_lib.Config, unseen: frozenset[str]
+    everyone: Sequence[str], config: config_lib.Config, unseen: frozenset[str]
 ) -> Sequence[str]:
   """All clients, or a sample and those that are kept out of training."""
-  everyone = task.test.client_ids
   if not config.evaluation.eval_clients:
     return everyone
   sample = _sample(everyone, config.evaluation.eval_clients, config, 'test')

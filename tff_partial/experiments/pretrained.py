@@ -2,9 +2,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Weights of models trained elsewhere, by this model's variable paths.
 
-  * Keras: `.keras` and `.h5` files, but not `.weights.h5` files, in which
-    variables have numbers in place of names. The file's model is not built
-    (`keras_files.py`);
+  * Keras 2 and 3: `.keras` and `.h5` files, but not `.weights.h5` files, in
+    which variables have numbers in place of names. The file's model is not
+    built (`keras_files.py`);
   * safetensors: paths such as `head/kernel` or `head.kernel`;
   * PyTorch's ResNet-18 in a safetensors file: paths such as
     `layer1.0.conv1.weight`, with its own order of a kernel's dimensions.

@@ -20,12 +20,16 @@ from absl import logging
 from tff_partial import errors
 from tff_partial.experiments import combinations
 from tff_partial.experiments import command
+from tff_partial.experiments import computing
 from tff_partial.experiments import config as config_lib
+from tff_partial.experiments import config_groups
 from tff_partial.experiments import flags
 from tff_partial.experiments import run_folder
+from tff_partial.experiments import search as search_lib
+from tff_partial.experiments import search_flags
+from tff_partial.experiments import setting
 from tff_partial.experiments import task_choice
 from tff_partial.runtime import cluster_address
-from tff_partial.runtime import worker_process
 
 _NAME = 'run_experiment'
 
@@ -92,22 +96,26 @@ def _run(tasks: Mapping[str, str]) -> int:
     )
   choice = flags.read(task_choice.TaskChoice)
   comparison = flags.read(flags.Comparison)
-  algorithms = flags.FLAGS.algorithm.split(',')
-  splits: Sequence[Optional[str]] = [flags.FLAGS.personal]
-  if splits[0] is not None and not splits[0].startswith('regex:'):
-    splits = splits[0].split(',')
+  if comparison.tune_seeds is not None and not comparison.tune:
+    raise errors.SettingsError('Expected `tune` with `tune_seeds`, found none.')
+  if comparison.tune:
+    return _tune(tasks, choice, output, search_flags.read_search())
+  algorithms, splits = flags.algorithms_and_splits()
   config = flags.read(
       config_lib.Config, algorithm=algorithms[0], personal=splits[0]
   )
   if config.running.cluster is not None:
     cluster_address.check(config.running.cluster)
+  regime = flags.read(config_groups.Regime)
+  if regime.regime:
+    return _regime(tasks, choice, output, config, splits, regime)
   if comparison.seeds is None and len(algorithms) == len(splits) == 1:
     return _run_one(tasks, choice, output, config)
   todo = combinations.combinations(
       config,
       algorithms=algorithms,
       splits=splits,
-      seeds=_seeds(comparison.seeds, config.seed),
+      seeds=flags.seeds(comparison.seeds, config.seed),
       equal_steps=comparison.equal_steps,
   )
   return _compare(tasks, choice, output, config, todo)
@@ -122,15 +130,41 @@ def _doctor(output: flags.Output) -> int:
   return 0 if doctor.report(requirements, output.output_dir) else 1
 
 
-def _seeds(asked_for: Optional[Sequence[str]], default: int) -> list[int]:
-  if asked_for is None:
-    return [default]
-  try:
-    return [int(seed) for seed in asked_for]
-  except ValueError as e:
-    raise errors.SettingsError(
-        f'Expected `seeds` like 0,1,2, found {",".join(asked_for)!r}.'
-    ) from e
+def _tune(
+    tasks: Mapping[str, str],
+    choice: task_choice.TaskChoice,
+    output: flags.Output,
+    search: search_lib.Search,
+) -> int:
+  """Chooses settings and compares the chosen ones; the exit status."""
+  config = search.config
+  if config.running.cluster is not None:
+    cluster_address.check(config.running.cluster)
+  varied = dict.fromkeys(
+      ('algorithm', 'personal', 'seed', *search.lists), 'several'
+  )
+  with _several_runs(
+      tasks,
+      choice,
+      output,
+      {**config.settings, **varied, 'validation': search.validation},
+  ) as folder:
+    from tff_partial.experiments import tune
+
+    print(
+        f"Held out for the search: {search.validation:.0%} of every client's"
+        ' training examples (--validation). It has'
+        f' {tune.num_runs(search)} runs.',
+        flush=True,
+    )
+    failures = tune.run(
+        _task(choice, tasks),
+        search,
+        str(folder.path),
+        worker_fn=lambda: computing.start(config, folder),
+    )
+    print(f'Search: {folder.path / "tuning.html"}')
+  return _end_comparison(folder, failures)
 
 
 def _run_one(
@@ -167,7 +201,7 @@ def _train_and_report(
   from tff_partial.experiments import plan as plan_lib
   from tff_partial.experiments import run as run_lib
 
-  with _computing(config, folder) as sharding:
+  with computing.start(config, folder) as sharding:
     plan = plan_lib.build(_task(choice, tasks), config)
     print(plan_lib.describe(plan, str(folder.path)), flush=True)
     run_lib.run_in(folder, plan, sharding=sharding)
@@ -185,13 +219,13 @@ def _export(
   from tff_partial.runtime import local
 
   local.remove_default_context()
-  export.export(
+  missing = export.export(
       str(folder.path),
       output.export_client,
       str(output.export_dir),
       registered=tasks,
   )
-  print(f'Exported: {output.export_dir}')
+  export.say(missing, str(output.export_dir))
 
 
 def _compare(
@@ -202,17 +236,9 @@ def _compare(
     todo: Sequence[combinations.Combination],
 ) -> int:
   """Runs all combinations; the exit status."""
-  if output.export_client is not None:
-    raise errors.SettingsError(
-        'Expected one run with `export_client`, found several. Export from the'
-        ' folder of one: python -m tasks.export_client --help.'
-    )
-  choices = choice.settings(tasks)
   several = dict.fromkeys(('algorithm', 'personal', 'seed'), 'several')
-  with run_folder.claim(
-      output.output_dir,
-      {**choices, **config.settings, **several},
-      overwrite=output.overwrite,
+  with _several_runs(
+      tasks, choice, output, {**config.settings, **several}
   ) as folder:
     from tff_partial.experiments import compare
 
@@ -220,54 +246,81 @@ def _compare(
         _task(choice, tasks),
         todo,
         str(folder.path),
-        worker_fn=lambda: _computing(config, folder),
+        worker_fn=lambda: computing.start(config, folder),
     )
-    print(f'Comparison: {folder.path / "comparison.html"}')
+  return _end_comparison(folder, failures)
+
+
+@contextlib.contextmanager
+def _several_runs(
+    tasks: Mapping[str, str],
+    choice: task_choice.TaskChoice,
+    output: flags.Output,
+    settings: Mapping[str, Any],
+) -> Iterator[run_folder.RunFolder]:
+  """The folder of several runs, to which later ones can be added."""
+  if output.export_client is not None:
+    raise errors.SettingsError(
+        'Expected one run with `export_client`, found several. Export from the'
+        ' folder of one: python -m tasks.export_client --help.'
+    )
+  with run_folder.claim(
+      output.output_dir,
+      {**choice.settings(tasks), **settings},
+      overwrite=output.overwrite,
+  ) as folder:
+    yield folder
+
+
+def _end_comparison(
+    folder: run_folder.RunFolder, failures: Mapping[str, str]
+) -> int:
+  """Says how a comparison ended; the exit status."""
+  print(f'Comparison: {folder.path / "comparison.html"}')
   if failures:
     print(
-        f'{_NAME}: {len(failures)} of {len(todo)} runs failed:'
+        f'{_NAME}: {len(failures)} runs failed:'
         f' {", ".join(failures)}. The same command tries them again.',
         file=sys.stderr,
     )
   return 1 if failures else 0
 
 
+def _regime(
+    tasks: Mapping[str, str],
+    choice: task_choice.TaskChoice,
+    output: flags.Output,
+    config: config_lib.Config,
+    splits: Sequence[Optional[str]],
+    settings: config_groups.Regime,
+) -> int:
+  """Measures what decides between FedAlt and FedSim."""
+  several = {'personal': ','.join(map(str, splits))}
+  kept = {**config.settings, **several, **setting.flatten(settings)}
+  with run_folder.claim(
+      output.output_dir,
+      {**choice.settings(tasks), **kept},
+      overwrite=output.overwrite,
+  ) as folder:
+    from tff_partial.experiments import regime
+    from tff_partial.reporting import regime_report
+
+    regime.check(config)
+    with computing.start(config, folder) as sharding:
+      contents = regime.run_in(
+          folder,
+          _task(choice, tasks),
+          config,
+          splits,
+          settings,
+          sharding=sharding,
+      )
+    print(regime_report.text(contents))
+    print(f'Report: {folder.path / regime_report.PAGE}')
+  return 0
+
+
 def _task(choice: task_choice.TaskChoice, tasks: Mapping[str, str]) -> Any:
   from tff_partial.experiments import task
 
   return task.create(choice, registered=tasks)
-
-
-@contextlib.contextmanager
-def _computing(
-    config: config_lib.Config, folder: run_folder.RunFolder
-) -> Iterator[Any]:
-  """Where computations run, and how cohorts are cut for that."""
-  from tff_partial.runtime import sharding
-
-  running = config.running
-  clients_per_shard = running.clients_per_shard
-  log_file = str(folder.path / 'worker.log')
-  if running.cluster is not None:
-    from tff_partial.runtime import cluster
-
-    with cluster.connect(
-        running.cluster,
-        actor_cores=running.actor_cores,
-        max_concurrent_clients=running.max_concurrent_clients,
-        insecure_cluster=running.insecure_cluster,
-        log_file=log_file,
-    ) as engine:
-      yield sharding.Sharding(
-          engine, clients_per_shard or -(-config.clients_per_round // 8)
-      )
-    return
-  from tff_partial.runtime import local
-
-  # No more than there are, so that cores without a client help the others.
-  at_once = running.max_concurrent_clients or min(
-      worker_process.usable_cores(),
-      clients_per_shard or config.clients_per_round,
-  )
-  with local.local_worker(max_concurrent_clients=at_once, log_file=log_file):
-    yield sharding.Sharding(clients_per_shard=clients_per_shard)

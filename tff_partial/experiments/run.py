@@ -24,10 +24,19 @@ from tff_partial.evaluation import gate
 from tff_partial.evaluation import summary
 from tff_partial.evaluation import yardstick
 from tff_partial.experiments import account
+from tff_partial.experiments import auto_penalty
+from tff_partial.experiments import checkpoint
+from tff_partial.experiments import client_names
+from tff_partial.experiments import lineage
 from tff_partial.experiments import open_run
+from tff_partial.experiments import origin
+from tff_partial.experiments import penalty_estimate
 from tff_partial.experiments import plan as plan_lib
 from tff_partial.experiments import run_folder
+from tff_partial.experiments import start as start_lib
+from tff_partial.experiments import used_settings
 from tff_partial.learning import weights
+from tff_partial.reporting import findings
 from tff_partial.reporting import report
 from tff_partial.runtime import sharding as sharding_lib
 from tff_partial.training import history
@@ -49,7 +58,7 @@ def run(
     output_dir: Gets `config.json`, `personal_store.sqlite` (checkpoint and
       personal variables), `metrics.csv`, `tensorboard/`, `model.safetensors`
       (the trained shared and the initial personal variables), `report.html`,
-      `report.json`, `clients.csv`, and `pretrain/` with the like.
+      `report.json`, `clients.csv`, and the like in `pretrain/` and `control/`.
     sharding: How many clients are computed at a time, and by whom; by default
       a whole cohort, by this thread's context.
     overwrite: Whether to remove what an earlier run left in `output_dir`.
@@ -59,8 +68,8 @@ def run(
     The results of every client that was evaluated.
 
   Raises:
-    errors.SettingsError: If the folder belongs to a run with other settings, or
-      to one that is going on.
+    errors.SettingsError: If the folder belongs to a run with other settings,
+      other data or another model to start from, or to one that is going on.
     errors.FileError: If a file cannot be read or written.
     errors.StoreError: If a checkpoint is damaged.
     errors.WorkerError: If no process that computes is left.
@@ -84,15 +93,29 @@ def run_in(
   init_from = plan.config.init_from
   if init_from is not None:
     run_folder.check_texts(init_from, plan.task.texts)
+  checkpoint.keep_start(claimed.path, plan)
+  init_from = checkpoint.start_of(claimed.path, plan)
   if plan.pretraining is not None:
-    init_from = str(claimed.path / run_folder.PRETRAINING)
-    pretrain(plan.pretraining, init_from, sharding=sharding, progress=progress)
+    _keep_origin(claimed.path, plan, None)
+    pretrain(
+        plan.pretraining,
+        str(claimed.path / run_folder.PRETRAINING),
+        sharding=sharding,
+        progress=progress,
+    )
+  else:
+    _keep_origin(claimed.path, plan, init_from)
+  lineage.keep(claimed.path, plan)
+  plan = auto_penalty.resolve(
+      plan, claimed.path, init_from, sharding=sharding, progress=progress
+  )
   with open_run.open_run(
       plan, claimed.path, init_from, sharding, progress
   ) as current:
     shared = _train(current)
+    control = _control(current, init_from)
     started_at = time.monotonic()
-    table, gated = _evaluate(current, shared)
+    table, gated = _evaluate(current, shared, control)
     seconds = time.monotonic() - started_at
     if plan.sampler is None:  # Training did not make a checkpoint.
       current.store.commit(current.store.version + 1)
@@ -117,13 +140,55 @@ def pretrain(
     progress: Whether to show a progress bar.
   """
   folder = pathlib.Path(output_dir).expanduser()
+  _train_only(plan, folder, None, sharding or sharding_lib.Sharding(), progress)
+
+
+def _train_only(
+    plan: plan_lib.Plan,
+    folder: pathlib.Path,
+    init_from: Optional[str],
+    sharding: sharding_lib.Sharding,
+    progress: bool,
+) -> None:
+  """Trains a model in a folder of its own, or the rest of it."""
+  folder.mkdir(parents=True, exist_ok=True)
+  _keep_origin(folder, plan, init_from)
   if (folder / run_folder.WEIGHTS).exists():
     return
-  sharding = sharding or sharding_lib.Sharding()
-  folder.mkdir(parents=True, exist_ok=True)
-  with open_run.open_run(plan, folder, None, sharding, progress) as current:
+  with open_run.open_run(
+      plan, folder, init_from, sharding, progress
+  ) as current:
     run_folder.keep_texts(folder, plan.task.texts)
     _train(current)
+
+
+def _control(
+    current: open_run.OpenRun, init_from: Optional[str]
+) -> dict[str, evaluation.TestedModel]:
+  """Trains the model that the run is compared with in addition, if any."""
+  control = current.plan.control
+  if control is None:
+    return {}
+  folder = current.folder / run_folder.CONTROL
+  _train_only(control, folder, init_from, current.sharding, current.progress)
+  trained = start_lib.load(current.plan, str(folder))
+  return {findings.CONTROL: current.models.of_control(trained)}
+
+
+def _keep_origin(
+    folder: pathlib.Path, plan: plan_lib.Plan, init_from: Optional[str]
+) -> None:
+  """Checks that a run has the same data and start as before, if it goes on."""
+  start = None
+  if init_from is not None:
+    start = origin.digest(origin.weights_of(init_from))
+  origin.keep(
+      folder,
+      origin.Origin(
+          data=plan.task.fingerprint, start=start, generation=plan.generation
+      ),
+      data=plan.task.data,
+  )
 
 
 def _train(current: open_run.OpenRun) -> tff.learning.models.ModelWeights:
@@ -177,6 +242,9 @@ def _create_evaluation_fn(current: open_run.OpenRun) -> training.EvaluationFn:
     table = current.evaluate(
         {name: models[name] for name in names},
         current.plan.curve_clients,
+        population=dataclasses.replace(
+            current.population, test=current.plan.curve_examples
+        ),
         progress=False,
     )
     return {
@@ -191,26 +259,29 @@ def _create_evaluation_fn(current: open_run.OpenRun) -> training.EvaluationFn:
 
 
 def _evaluate(
-    current: open_run.OpenRun, shared: tff.learning.models.ModelWeights
+    current: open_run.OpenRun,
+    shared: tff.learning.models.ModelWeights,
+    control: Mapping[str, evaluation.TestedModel],
 ) -> tuple[client_table.ClientTable, Optional[Mapping[str, float]]]:
   """Results of all models, and what the gate decided if there is one."""
   plan = current.plan
   models = current.models.of_everyone(shared)
   table = current.evaluate(
-      {**models, **current.models.of_newcomers(shared)}, plan.evaluated
+      {**models, **control, **current.models.of_newcomers(shared)},
+      plan.evaluated,
   )
   if plan.task.labels_fn is not None:
     table = yardstick.add(
         table,
         plan.task.metric.name,
         train=plan.train_clients,
-        test=plan.task.test,
+        test=plan.test,
         labels_fn=plan.task.labels_fn,
         baseline=plan.baseline,
     )
-  if plan.held_out is None or not plan.config.method.personalizes:
+  if not (plan.config.evaluation.gate and plan.config.method.personalizes):
     return table, None
-  takes = _choose_by_gate(current, models, table.client_ids)
+  takes = choose_by_gate(current, models, table.client_ids)
   kept_shared = len(table.client_ids) - len(takes)
   gated = gate.add(
       table, takes, baseline=plan.baseline, candidate=plan.candidate
@@ -230,7 +301,7 @@ def _evaluate(
   }
 
 
-def _choose_by_gate(
+def choose_by_gate(
     current: open_run.OpenRun,
     models: Mapping[str, evaluation.TestedModel],
     client_ids: Sequence[str],
@@ -272,14 +343,19 @@ def _report(
   """Writes the report."""
   plan = current.plan
   rounds = history.read(current.folder / run_folder.METRICS)
+  names = client_names.load(
+      current.folder, plan.config.running.report_client_ids
+  )
   report.write(
       str(current.folder),
       report.RunReport(
           title=f'{plan.task.name}: {plan.config.algorithm},'
           f' {plan.config.split_in_words} personal',
-          settings=plan.settings,
+          settings=used_settings.used_settings(plan.task, plan.config)
+          | plan.evaluated_on,
           variables=plan.variables,
-          table=table,
+          table=names.rename(table),
+          lists_clients=names.listed,
           metric=plan.task.metric,
           baseline=plan.baseline,
           candidate=plan.candidate,
@@ -292,16 +368,26 @@ def _report(
               evaluation_seconds=evaluation_seconds,
               bytes_stored=current.store.num_bytes,
           ),
-          notes=account.notes(
-              plan,
-              current.models,
-              table,
-              gated,
-              rounds=rounds,
-              pretraining_rounds=history.read(
-                  current.folder / run_folder.PRETRAINING / run_folder.METRICS
+          notes=[
+              *account.notes(
+                  plan,
+                  current.models,
+                  table,
+                  gated,
+                  rounds=rounds,
+                  pretraining_rounds=history.read(
+                      current.folder
+                      / run_folder.PRETRAINING
+                      / run_folder.METRICS
+                  ),
+                  new_variables=current.start.new,
+                  control_rounds=history.read(
+                      current.folder / run_folder.CONTROL / run_folder.METRICS
+                  ),
               ),
-          ),
+              *penalty_estimate.notes(current.folder),
+          ],
           gate=gated,
+          curves_on_validation=bool(plan.config.evaluation.validation),
       ),
   )

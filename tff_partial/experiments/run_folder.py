@@ -18,16 +18,27 @@ from absl import logging
 
 from tff_partial import errors
 from tff_partial import files
+from tff_partial.experiments import config_groups
+from tff_partial.training import earlier_clients
+from tff_partial.training import store_summary
 
 CONFIG = 'config.json'
+ORIGIN = 'origin.json'
 REPORT = 'report.json'
 REPORT_PAGE = 'report.html'
 METRICS = 'metrics.csv'
 WEIGHTS = 'model.safetensors'
+CONTROL = 'control'  # The folder of more rounds of FedAvg to compare with.
+START = 'start.safetensors'  # Of a run that was not finished.
+REPORT_KEY = '.report_key'  # Makes the names of clients in reports.
 PRETRAINING = 'pretrain'  # The folder of the run that this one starts from.
-_LOCK = '.lock'
+LOCK = '.lock'
 # What a run has before it trains: nothing that settings must fit.
-_BEFORE_TRAINING = frozenset((_LOCK, CONFIG, 'worker.log'))
+_KEPT_FIRST = (ORIGIN, START, earlier_clients.FILE_NAME)
+_BEFORE_TRAINING = frozenset(
+    (LOCK, CONFIG, REPORT_KEY, 'worker.log', *_KEPT_FIRST)
+)
+_ROUNDS = 'total_rounds'  # May change when a run goes on.
 _PACKAGES = ('tensorflow', 'tensorflow-federated', 'numpy', 'keras')
 
 
@@ -49,8 +60,15 @@ class RunFolder:
   @property
   def headline(self) -> str:
     """What the run found, in a sentence."""
-    with open(self.path / REPORT, encoding='utf-8') as f:
-      return json.load(f)['headline']
+    path = self.path / REPORT
+    try:
+      return json.loads(path.read_text(encoding='utf-8'))['headline']
+    except (OSError, ValueError, LookupError, TypeError) as e:
+      raise errors.DataError(
+          f'Expected the report of a finished run in {path}, found a file that'
+          f' cannot be read: {e}. Use --overwrite, or remove {REPORT_PAGE} and'
+          ' run again to write the report again.'
+      ) from e
 
 
 @contextlib.contextmanager
@@ -61,7 +79,8 @@ def claim(
 
   Args:
     path: The folder; made if it is not there.
-    settings: Of the run; a run that goes on must have the same.
+    settings: Of the run; a run that goes on must have the same, but may have
+      another `total_rounds` if its schedule does not depend on it.
     overwrite: Whether to remove what another run left there.
 
   Yields:
@@ -82,14 +101,14 @@ def claim(
           for entry in folder.iterdir()
           if files.PARTIAL not in entry.name
       }
-      strangers = sorted(names - {_LOCK})
+      strangers = sorted(names - {LOCK})
       if strangers and CONFIG not in names:
         raise errors.SettingsError(
             f'Expected an empty folder or one of an earlier run, found {folder}'
             f' with {", ".join(strangers[:3])} and no {CONFIG}. Use another'
             ' --output_dir.'
         )
-      stack.enter_context(files.lock(folder / _LOCK))
+      stack.enter_context(files.lock(folder / LOCK))
     except files.LockedError as e:
       raise errors.SettingsError(
           f'Expected no other run in {folder}, found one going on. Wait for'
@@ -104,8 +123,12 @@ def claim(
     if config.exists() and overwrite:
       _empty(folder)
     if config.exists() and names - _BEFORE_TRAINING:
-      _compare(config, settings)
+      earlier = _compare(config, settings)
+      if earlier.get(_ROUNDS) != settings.get(_ROUNDS):
+        _change_rounds(folder, earlier, settings)
     else:
+      for name in _KEPT_FIRST:
+        (folder / name).unlink(missing_ok=True)
       _write(config, settings)
     yield RunFolder(folder)
 
@@ -138,7 +161,7 @@ def keep_texts(folder: str | os.PathLike[str], texts: Mapping[str, str]):
 def _empty(folder: pathlib.Path) -> None:
   # The settings last: without them the rest would be a stranger's.
   for entry in sorted(folder.iterdir(), key=lambda e: e.name == CONFIG):
-    if entry.name == _LOCK:
+    if entry.name == LOCK:
       continue
     if entry.is_dir() and not entry.is_symlink():
       shutil.rmtree(entry)
@@ -146,19 +169,33 @@ def _empty(folder: pathlib.Path) -> None:
       entry.unlink()
 
 
-def _compare(config: pathlib.Path, settings: Mapping[str, Any]) -> None:
+def _compare(
+    config: pathlib.Path, settings: Mapping[str, Any]
+) -> Mapping[str, Any]:
+  """Checks that settings fit those of a run; the number of rounds may differ.
+
+  Returns:
+    The run's settings.
+  """
   try:
     found = json.loads(config.read_text(encoding='utf-8'))
-    earlier, versions = found['settings'], found['versions']
+    earlier, versions = dict(found['settings']), dict(found['versions'])
   except (ValueError, KeyError, TypeError) as e:
     raise errors.SettingsError(
         f'Expected the settings of a run in {config}, found a damaged file.'
         ' Use another --output_dir, or --overwrite.'
     ) from e
+  digests = [values.get('task_digest') for values in (earlier, settings)]
+  if earlier.get('task') == settings.get('task') and digests[0] != digests[1]:
+    raise errors.SettingsError(
+        f'Expected the file of {settings["task"]} that the run in'
+        f' {config.parent} began with, found that it has changed since. Restore'
+        ' it to go on, or use another --output_dir, or --overwrite.'
+    )
   differences = [
       f'--{name}: {earlier.get(name)!r} there, {settings.get(name)!r} now'
       for name in sorted({*earlier, *settings})
-      if earlier.get(name) != settings.get(name)
+      if name != _ROUNDS and earlier.get(name) != settings.get(name)
   ]
   if differences:
     raise errors.SettingsError(
@@ -174,6 +211,38 @@ def _compare(config: pathlib.Path, settings: Mapping[str, Any]) -> None:
           versions.get(name),
           version,
       )
+  return earlier
+
+
+def _change_rounds(
+    folder: pathlib.Path,
+    earlier: Mapping[str, Any],
+    settings: Mapping[str, Any],
+) -> None:
+  """Makes a run longer or shorter; it is then not finished.
+
+  Raises:
+    errors.SettingsError: If its learning rates depend on the number of rounds,
+      or if it has had more rounds already.
+  """
+  before, now = earlier.get(_ROUNDS), settings.get(_ROUNDS)
+  schedule = settings.get('schedule')
+  if schedule in config_groups.SCHEDULES_BY_TOTAL:
+    raise errors.SettingsError(
+        f'Expected `total_rounds` {before} as in the run in {folder}, because'
+        f' with `schedule` {schedule} its learning rates depend on it, found'
+        f' {now}. Use another `output_dir`, or `overwrite`.'
+    )
+  trained = store_summary.num_rounds(folder)
+  if now is None or now < trained:
+    raise errors.SettingsError(
+        f'Expected `total_rounds` of at least {trained}, which the run in'
+        f' {folder} has had already, found {now}. Use another `output_dir`, or'
+        ' `overwrite`.'
+    )
+  for name in (REPORT_PAGE, WEIGHTS):  # What says that it is finished, first.
+    (folder / name).unlink(missing_ok=True)
+  _write(folder / CONFIG, settings)
 
 
 def _write(config: pathlib.Path, settings: Mapping[str, Any]) -> None:

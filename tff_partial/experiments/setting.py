@@ -38,6 +38,7 @@ class Facts:
     most: The largest value allowed, if there is one.
     below: What values must be smaller than, if anything.
     common: Whether most people need it, so that `--help` shows it.
+    words: What the setting takes in place of a number, such as 'auto'.
     repeated: Whether each of several values has a flag of its own, rather than
       all of them one with commas.
   """
@@ -48,12 +49,15 @@ class Facts:
   most: Optional[float] = None
   below: Optional[float] = None
   common: bool = False
+  words: tuple[str, ...] = ()
   repeated: bool = False
 
   def problem(self, value: Any) -> Optional[str]:
     """What was expected, if `value` is not allowed."""
-    if value is None:
+    if value is None or value in self.words:
       return None
+    if self.words and isinstance(value, str):
+      return f'a number or one of {list(self.words)}'
     if self.choices and value not in self.choices:
       return f'one of {list(self.choices)}'
     if self.least is not None and self.below is not None:
@@ -185,7 +189,10 @@ def _nested(cls: type[Settings]) -> dict[str, type[Settings]]:
 
 
 def _plain(hint: Any) -> type:
-  """`int` of `Optional[int]`, `tuple` of `tuple[str, ...]`."""
+  """`int` of `Optional[int]`, `tuple` of `tuple[str, ...]`.
+
+  `float` of `Union[float, str, None]`, which takes words too.
+  """
   if typing.get_origin(hint) in (typing.Union, types.UnionType):
-    [hint] = [a for a in typing.get_args(hint) if a is not type(None)]
+    hint = next(a for a in typing.get_args(hint) if a is not type(None))
   return typing.get_origin(hint) or hint

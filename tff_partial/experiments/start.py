@@ -25,11 +25,14 @@ class Start:
     shared: The shared variables.
     personal: The personal variables of a client that never trained.
     baseline_personal: Those of the model that the run is compared with.
+    new: Paths of the personal variables that this model does not have, such as
+      adapters. They start from seeded values.
   """
 
   shared: tff.learning.models.ModelWeights
   personal: tff.learning.models.ModelWeights
   baseline_personal: tff.learning.models.ModelWeights
+  new: Sequence[str] = ()
 
 
 def load(plan: plan_lib.Plan, init_from: Optional[str]) -> Start:
@@ -50,10 +53,12 @@ def load(plan: plan_lib.Plan, init_from: Optional[str]) -> Start:
   if init_from is None:
     return Start(shared, personal, personal)
   filled = _fill(plan, init_from, shared, personal)
+  personal_paths = {v.path for v in plan.variables if v.personal}
   return Start(
       filled.shared,
       filled.personal if plan.config.method.starts_pretrained else personal,
       filled.personal,
+      new=[path for path in filled.missing if path in personal_paths],
   )
 
 
@@ -71,7 +76,10 @@ def _fill(
   else:
     values = pretrained.load(str(path), plan.variables)
   filled = weights.fill(values, plan.variables, shared, personal)
-  _warn(path, filled.missing, 'keep their initial values')
+  shared_paths = {v.path for v in plan.variables if not v.personal}
+  # The report mentions personal ones: adapters, for example, should be new.
+  lost = [name for name in filled.missing if name in shared_paths]
+  _warn(path, lost, 'are missing and start from seeded values')
   _warn(path, filled.unused, 'are not used')
   return filled
 

@@ -5,6 +5,7 @@
 import ast
 from collections.abc import Callable, Mapping
 import dataclasses
+import functools
 import inspect
 from typing import Any, Optional
 
@@ -15,6 +16,7 @@ from tff_partial.evaluation import metric as metric_lib
 from tff_partial.evaluation import yardstick
 from tff_partial.experiments import task_choice
 from tff_partial.experiments import task_function
+from tff_partial.experiments import usage as usage_lib
 from tff_partial.learning import clients as clients_lib
 from tff_partial.learning import examples as examples_lib
 from tff_partial.learning import partial_model
@@ -40,6 +42,7 @@ class Task:
       an int array [examples] or [examples, positions], in which negative
       numbers are not counted. With it, reports tell how often the client's most
       frequent label would be right. Only for a metric that counts right labels.
+    usage: How people use an exported model; `None` if there is nothing to say.
     demonstration: Whether the data were made for show, so that findings on them
       say nothing about people.
     texts: Files, by name, that say what the model's inputs and outputs mean,
@@ -47,6 +50,8 @@ class Task:
       from another run with different ones.
     choices: The settings that it was created from, by the names of flags; set
       by `create`. A run keeps them, so that commands can create it again.
+    arguments: What it was created with besides the data, defaults included, by
+      name; set by `create`.
   """
 
   name: str
@@ -59,37 +64,42 @@ class Task:
   client_examples: examples_lib.ClientExamples
   metric: metric_lib.Metric
   labels_fn: Optional[yardstick.LabelsFn] = None
+  usage: Optional[usage_lib.Usage] = None
   demonstration: bool = False
   texts: Mapping[str, str] = dataclasses.field(default_factory=dict)
   choices: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+  arguments: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
   def __post_init__(self):
     """Checks that the model takes what the clients have.
 
+    Examples of other clients are checked when they are read.
+
     Raises:
-      errors.SettingsError: If there are no clients, if the first client's
-        examples are not what the computations expect, or if the model lacks
-        the metric.
+      errors.SettingsError: If there are no clients, if the model fails with a
+        batch of its input type or does something else than it must
+        (`partial_model.check_batch`), or if it lacks the metric.
+      errors.DataError: If the first client's examples are not what the
+        computations expect.
     """
     model = self._any_model()
+    check = functools.partial(
+        self.client_examples.check, input_spec=model.input_spec
+    )
     if self.metric.name not in model.metric_names:
       raise errors.SettingsError(
           f'Expected a metric of {list(model.metric_names)} for task'
           f' {self.name!r}, found {self.metric.name!r}.'
       )
-    for part, clients in (('training', self.train), ('test', self.test)):
+    for part, clients in (('train', self.train), ('test', self.test)):
       if not len(clients.client_ids):
         raise errors.SettingsError(
             f'Expected clients with {part} examples, found none in {self.data}.'
         )
-      client_id = clients.client_ids[0]
-      try:
-        self.client_examples.check(clients.read(client_id), model.input_spec)
-      except ValueError as e:
-        raise errors.SettingsError(
-            f'Client {client_id!r} of {self.data} does not fit task'
-            f' {self.name!r}. {e}'
-        ) from e
+      checked = clients_lib.CheckedClients(clients, check, data=self.data)
+      checked.read(clients.client_ids[0])
+      # A frozen dataclass has no other way.
+      object.__setattr__(self, part, checked)
 
   @property
   def settings(self) -> Mapping[str, Any]:
@@ -99,6 +109,13 @@ class Task:
         'data': self.data,
         'model': self.model,
     }
+
+  @property
+  def fingerprint(self) -> Optional[str]:
+    """Changes with the clients' examples; `None` if the clients have none."""
+    parts = [clients_lib.fingerprint(c) for c in (self.train, self.test)]
+    known = [part for part in parts if part is not None]
+    return '+'.join(known) if len(known) == len(parts) else None
 
   def _any_model(self) -> partial_model.PartialModel:
     """A model with a split that it can be trained with.
@@ -110,7 +127,9 @@ class Task:
     for split in ('none', *self.splits):
       try:
         with tf.Graph().as_default():
-          return self.model_fn(split)()
+          model = self.model_fn(split)()
+          partial_model.check_batch(model)
+          return model
       except errors.SettingsError as e:  # Such as moving averages to be shared.
         refusal = refusal or e
     assert refusal is not None
@@ -162,7 +181,20 @@ def create(
     )
   # A frozen dataclass has no other way, and `replace` would check it again.
   object.__setattr__(task, 'choices', choice.settings(registered))
+  object.__setattr__(task, 'arguments', _with_defaults(parameters, keywords))
   return task
+
+
+def _with_defaults(
+    parameters: Mapping[str, inspect.Parameter], given: Mapping[str, Any]
+) -> dict[str, Any]:
+  """The arguments of a function after its first one."""
+  defaults = {
+      name: parameter.default
+      for name, parameter in list(parameters.items())[1:]
+      if parameter.default is not parameter.empty
+  }
+  return {**defaults, **given}
 
 
 def _parse_argument(text: str) -> tuple[str, Any]:

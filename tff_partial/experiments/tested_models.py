@@ -6,6 +6,7 @@
 | ------------------ | ---------------- | --------------------------------- |
 | `initial`          | from the start   | from the start (FedAvg alone)     |
 | `non_personalized` | pretrained       | pretrained                        |
+| `control`          | by FedAvg        | by FedAvg                         |
 | `shared`           | trained          | those that all clients start from |
 | `personalized`     | trained          | the client's own                  |
 | `finetuned`        | trained          | the client's own, trained further |
@@ -97,15 +98,24 @@ class TestedModels:
       )
     return models
 
+  def of_control(self, control: start_lib.Start) -> evaluation.TestedModel:
+    """The model that more rounds of FedAvg made of the pretrained one.
+
+    Args:
+      control: Its variables.
+    """
+    return self._model(control.shared, _same_for_all(control.baseline_personal))
+
   def of_newcomers(
       self, shared: tff.learning.models.ModelWeights
   ) -> dict[str, evaluation.TestedModel]:
     """The models that only clients that never trained are evaluated under.
 
     'initial' is what every client starts from, or a copy of the shared model if
-    clients have one; 'mean' the mean of what clients have by now; 'reconstruct'
-    starts from the initial values and runs one personal phase on the client's
-    training examples, 'finetune' the epochs of fine-tuning.
+    clients have one; 'mean' the mean of what clients have by now, which is left
+    out if they are fewer than `min_clients_for_mean`; 'reconstruct' starts from
+    the initial values and runs one personal phase on the client's training
+    examples, 'finetune' the epochs of fine-tuning.
 
     Args:
       shared: The trained shared variables.
@@ -117,6 +127,8 @@ class TestedModels:
     }
     models = {}
     for policy in self._plan.config.onboarding_policies:
+      if policy == 'mean' and not self.has_mean:
+        continue
       personal = self._store.mean() if policy == 'mean' else initial
       model = self._model(
           shared,
@@ -129,10 +141,22 @@ class TestedModels:
       )
     return models
 
+  @property
+  def num_stored(self) -> int:
+    """The number of clients that have personal variables of their own."""
+    return self._store.num_clients
+
+  @property
+  def has_mean(self) -> bool:
+    """Whether enough clients are stored for their mean to be nobody's own."""
+    least = self._plan.config.evaluation.min_clients_for_mean
+    return self.num_stored >= least
+
   def participated(self, client_id: str) -> bool:
     """Whether a client took part in training."""
     if self._plan.algorithm.trains_shared:
-      return self._store.contains(client_id)
+      [version] = self._store.last_written([client_id])
+      return bool(version)  # 0 for one that was added after training.
     return client_id not in self._plan.unseen
 
   def _model(

@@ -23,8 +23,8 @@ added to the features twice, and both start close to the identity, not at it.
 
 import tensorflow as tf
 
-from tff_partial.learning import dropout
 from tff_partial.learning import group_norm
+from tff_partial.learning import randomness
 
 
 @tf.keras.saving.register_keras_serializable('tff_partial')
@@ -54,7 +54,16 @@ class BottleneckAdapter(tf.keras.layers.Layer):
     super().build(input_shape)
 
   def call(self, inputs):
-    return inputs + dropout.apply(self.up(self.down(inputs)))
+    return inputs + randomness.drop_some(self.up(self.down(inputs)))
+
+  def to_stock(self) -> tf.keras.layers.Layer:
+    """A model of Keras's own layers, for exports; see `stock_layers.py`."""
+    inputs = tf.keras.Input(self.input_shape[1:])
+    outputs = inputs
+    for layer in (self.down, self.up):
+      outputs = layer.from_config(layer.get_config())(outputs)
+    outputs = tf.keras.layers.Add(name='sum')([inputs, outputs])
+    return tf.keras.Model(inputs, outputs, name=self.name)
 
   def get_config(self):
     return {**super().get_config(), 'width': self._width}
@@ -86,7 +95,15 @@ class ConvAdapter(tf.keras.layers.Layer):
     super().build(input_shape)
 
   def call(self, inputs):
-    return inputs + dropout.apply(self.conv(self.norm(inputs)))
+    return inputs + randomness.drop_some(self.conv(self.norm(inputs)))
+
+  def to_stock(self) -> tf.keras.layers.Layer:
+    """A model of Keras's own layers, for exports; see `stock_layers.py`."""
+    inputs = tf.keras.Input(self.input_shape[1:])
+    conv = self.conv.from_config(self.conv.get_config())
+    outputs = conv(self.norm.to_stock()(inputs))
+    outputs = tf.keras.layers.Add(name='sum')([inputs, outputs])
+    return tf.keras.Model(inputs, outputs, name=self.name)
 
   def get_config(self):
     return {**super().get_config(), 'groups': self._groups}

@@ -89,12 +89,15 @@ def build_initial_weights(
     model_fn: partial_model.ModelFn, *, seed: int
 ) -> tff.Computation:
   """Builds `( -> <U,P>)`, the seeded initial shared and personal variables."""
-  return tff.tensorflow.computation(
-      lambda: (
-          _initial(model_fn, seed, 'shared'),
-          _initial(model_fn, seed, 'personal'),
-      )
-  )
+
+  @tff.tensorflow.computation
+  def initial_weights():
+    # A single model: Keras would number the layers of a second one on.
+    with partial_model.seeded(seed):
+      model = model_fn()
+    return model.initial('shared'), model.initial('personal')
+
+  return initial_weights
 
 
 def build_initial_group(

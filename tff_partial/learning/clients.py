@@ -2,9 +2,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Client populations, and per-client seeds."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 import hashlib
-from typing import Protocol
+from typing import Any, Optional, Protocol
 
 import numpy as np
 
@@ -16,6 +16,9 @@ class Clients(Protocol):
 
   The library reads the examples of one client at a time and never iterates over
   the whole population, which may be large.
+
+  It may have one more property, `fingerprint`: text that changes with the
+  examples. A run does not go on with clients of another fingerprint.
   """
 
   @property
@@ -27,6 +30,55 @@ class Clients(Protocol):
 
   def read(self, client_id: str) -> Mapping[str, np.ndarray]:
     """The examples of a client, 'x' and 'y', each [examples, ...]."""
+
+
+def fingerprint(clients: Clients) -> Optional[str]:
+  """The fingerprint of some clients; `None` if they have none."""
+  return getattr(clients, 'fingerprint', None)
+
+
+class CheckedClients:
+  """A view of a population that checks the examples that it reads."""
+
+  def __init__(
+      self, clients: Clients, check_fn: Callable[[Any], None], *, data: str
+  ):
+    """Creates the view.
+
+    Args:
+      clients: The population.
+      check_fn: Raises an `errors.SettingsError` for examples that do not fit.
+      data: Where the data come from, in words, for messages.
+    """
+    self._clients = clients
+    self._check = check_fn
+    self._data = data
+
+  @property
+  def client_ids(self) -> Sequence[str]:
+    return self._clients.client_ids
+
+  @property
+  def fingerprint(self) -> Optional[str]:
+    return fingerprint(self._clients)
+
+  def num_examples(self, client_id: str) -> int:
+    return self._clients.num_examples(client_id)
+
+  def read(self, client_id: str) -> Mapping[str, np.ndarray]:
+    """The examples of a client.
+
+    Raises:
+      errors.DataError: If they do not fit, naming the client.
+    """
+    examples = self._clients.read(client_id)
+    try:
+      self._check(examples)
+    except errors.SettingsError as e:
+      raise errors.DataError(
+          f'Client {client_id!r} of {self._data} does not fit the task. {e}'
+      ) from e
+    return examples
 
 
 class ExcludingClients:

@@ -66,6 +66,10 @@ class CopiedModel(partial_model.PartialModel):
           ' algorithm that trains a part of the model, such as fed_alt.'
       )
     self.input_spec = self._original.input_spec
+    self.random_layers = [
+        *self._original.random_layers,
+        *self._copy.random_layers,
+    ]
     self.shared = self._original.shared
     # Constants are the same in both, and shared.
     self.personal = self._copy.shared._replace(non_trainable=[])
@@ -168,6 +172,7 @@ class MixedModel(CopiedModel):
     super().__init__(model_fn)
     self._initial_mixture = mixture
     self._mixed = model_fn()
+    self.random_layers = [*self.random_layers, *self._mixed.random_layers]
     self._mixture = tf.Variable(
         mixture,
         name=MIXTURE,

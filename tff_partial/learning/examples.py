@@ -11,7 +11,7 @@ reproducible; `Sequences` is for clients whose examples do not fit in memory.
 
 import abc
 import collections
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 import dataclasses
 from typing import Any, Optional
 
@@ -180,20 +180,25 @@ class Tensors(ClientExamples):
     found = tf.nest.map_structure(
         lambda a: tf.TensorSpec(np.shape(a), np.asarray(a).dtype), examples
     )
-    try:
-      fits = tf.nest.map_structure(
-          lambda e, f: e.is_compatible_with(f), expected, found
-      )
-    except (TypeError, ValueError):  # The structures differ.
-      fits = [False]
-    lengths = {s.shape[0] for s in tf.nest.flatten(found) if s.shape.rank}
-    if not all(tf.nest.flatten(fits)) or len(lengths) != 1:
-      raise errors.SettingsError(
-          f'Expected examples {_format(expected)}, found {_format(found)}.'
-      )
+    wanted = dict(tree.flatten_with_path(expected))
+    given = dict(tree.flatten_with_path(found))
+    lengths = {s.shape[0] for s in given.values() if s.shape.rank}
+    differ = list(wanted)  # All of them, unless some can be told.
+    if list(wanted) == list(given):
+      bad = [p for p in wanted if not wanted[p].is_compatible_with(given[p])]
+      if not bad and len(lengths) == 1:
+        return
+      differ = bad or differ
+      given = {path: given[path] for path in differ}
+    raise errors.SettingsError(
+        f'Expected examples {_format({p: wanted[p] for p in differ})}, found'
+        f' {_format(given)}.'
+    )
 
   def value(self, examples: Any, seed: np.ndarray) -> Any:
-    return collections.OrderedDict(examples=examples, seed=seed)
+    return collections.OrderedDict(
+        examples=tf.nest.map_structure(_as_bytes, examples), seed=seed
+    )
 
   def count(self, examples: Any) -> Any:
     tensors = tf.nest.flatten(examples['examples'])
@@ -297,9 +302,10 @@ class Sequences(ClientExamples):
     if not self.type(input_spec).is_assignable_from(
         tff.SequenceType(tff.types.tensorflow_to_type(examples.element_spec))
     ):
+      by_path = lambda spec: dict(tree.flatten_with_path(spec))
       raise errors.SettingsError(
-          f'Expected batches {_format(input_spec)}, found'
-          f' {_format(examples.element_spec)}.'
+          f'Expected batches {_format(by_path(input_spec))}, found'
+          f' {_format(by_path(examples.element_spec))}.'
       )
 
   def value(self, examples: Any, seed: np.ndarray) -> Any:
@@ -315,8 +321,8 @@ class Sequences(ClientExamples):
 
   def step_seed(self, examples: Any, phase: int, step: Any) -> Any:
     raise errors.SettingsError(
-        'Expected examples that come with a seed for dropout, found a'
-        ' tf.data.Dataset. Use examples.Tensors.'
+        'Expected examples that come with a seed for dropout and other random'
+        ' layers, found a tf.data.Dataset. Use examples.Tensors.'
     )
 
   def take(self, examples: Any, positions: np.ndarray) -> Any:
@@ -339,8 +345,17 @@ class Sequences(ClientExamples):
     return batches.reduce(state, step_fn)
 
 
-def _format(spec: Any) -> str:
+def _as_bytes(array: Any) -> Any:
+  """Text as UTF-8, which TFF would encode as ASCII."""
+  if not isinstance(array, np.ndarray) or array.dtype.kind not in 'OU':
+    return array
+  encoded = [s.encode() if isinstance(s, str) else s for s in np.ravel(array)]
+  return np.array(encoded, object).reshape(np.shape(array))
+
+
+def _format(specs: Mapping[tuple[Any, ...], tf.TensorSpec]) -> str:
+  """Types by the path of the field."""
   return ', '.join(
       f'{"/".join(map(str, path))}: {s.dtype.name}{list(s.shape)}'
-      for path, s in tree.flatten_with_path(spec)
+      for path, s in specs.items()
   )

@@ -31,3 +31,7 @@ class GroupNorm(tf.keras.layers.GroupNormalization):
     shift = grouped(self.beta) - mean * scale
     spread = lambda t: tf.reshape(t, [-1, 1, 1, channels])
     return inputs * spread(scale) + spread(shift)
+
+  def to_stock(self) -> tf.keras.layers.Layer:
+    """Keras's own layer, for exports; see `stock_layers.py`."""
+    return tf.keras.layers.GroupNormalization.from_config(self.get_config())

@@ -45,6 +45,10 @@ class GroupTraining:
     schedule: Maps the number of the round to its learning rate; `None` to use
       the optimizer's own learning rate.
     penalty: Weight of the squared distance from the anchor.
+    penalty_total: In place of `penalty`, a weight that is divided by the number
+      of the client's examples, so that clients with few examples stay closer to
+      the anchor. It acts by an implicit step after the optimizer's and is not
+      part of the gradients that are clipped.
     anchor: `RECEIVED`, the values of the group when the client's work began
       (FedProx for the shared group); `INITIAL`, the initial personal variables
       of all clients [1, Section 5: L2 regularization]; or `SHARED`, the values
@@ -55,18 +59,31 @@ class GroupTraining:
   optimizer: tff.learning.optimizers.Optimizer
   schedule: Optional[Schedule] = None
   penalty: float = 0.0
+  penalty_total: float = 0.0
   anchor: str = RECEIVED
 
   def __post_init__(self):
-    if self.penalty < 0:
+    for name in ('penalty', 'penalty_total'):
+      value = getattr(self, name)
+      if value < 0:
+        raise errors.SettingsError(
+            f'Expected `{name}` of at least 0, found {value}.'
+        )
+    if self.penalty and self.penalty_total:
       raise errors.SettingsError(
-          f'Expected `penalty` of at least 0, found {self.penalty}.'
+          'Expected `penalty` or `penalty_total`, found both. A group has one'
+          ' penalty.'
       )
     anchors = (RECEIVED, INITIAL, SHARED)
     if self.anchor not in anchors:
       raise errors.SettingsError(
           f'Expected one of {anchors} as `anchor`, found {self.anchor!r}.'
       )
+
+  @property
+  def has_penalty(self) -> bool:
+    """Whether the distance from the anchor has a weight."""
+    return self.penalty > 0 or self.penalty_total > 0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -125,7 +142,7 @@ def needs_initial_personal(phases: Sequence[Phase]) -> bool:
   """Whether a penalty is anchored at the initial personal variables."""
   return any(
       phase.personal is not None
-      and phase.personal.penalty > 0
+      and phase.personal.has_penalty
       and phase.personal.anchor == INITIAL
       for phase in phases
   )
@@ -300,10 +317,15 @@ def run_phases(
   model.assign(inputs.shared, inputs.personal)
   progress = []
   for number, phase in enumerate(phases):
-    groups = (
-        _create_group(model, 'personal', phase.personal, inputs),
-        _create_group(model, 'shared', phase.shared, inputs),
-    )
+    groups = [
+        _create_group(
+            model, name, training, inputs, client_examples=client_examples
+        )
+        for name, training in (
+            ('personal', phase.personal),
+            ('shared', phase.shared),
+        )
+    ]
     progress.append(
         training_step.train(
             model,
@@ -325,6 +347,8 @@ def _create_group(
     name: str,
     training: Optional[GroupTraining],
     inputs: ClientInputs,
+    *,
+    client_examples: examples_lib.ClientExamples,
 ) -> Optional[training_step.Group]:
   """A group as a phase trains it; `None` if there is nothing to train."""
   variables = tuple(getattr(model, name).trainable)
@@ -333,13 +357,18 @@ def _create_group(
   learning_rate = None
   if training.schedule is not None:
     learning_rate = training.schedule(tf.cast(inputs.round_num, tf.int32))
+  penalty: Any = training.penalty
+  if training.penalty_total:
+    number = tf.maximum(client_examples.count(inputs.examples), 1)
+    penalty = training.penalty_total / tf.cast(number, tf.float32)
   return training_step.Group(
       name,
       variables,
       training.optimizer,
       learning_rate=learning_rate,
-      penalty=training.penalty,
+      penalty=penalty,
       anchor=_anchor(model, name, training, inputs),
+      implicit=training.penalty_total > 0,
   )
 
 
@@ -350,7 +379,7 @@ def _anchor(
     inputs: ClientInputs,
 ) -> tuple[tf.Tensor, ...]:
   """The values that a penalty is anchored at; none without a penalty."""
-  if not training.penalty:
+  if not training.has_penalty:
     return ()
   anchors = {
       RECEIVED: getattr(inputs, name),

@@ -15,15 +15,19 @@ import collections
 from collections.abc import Callable, Iterator, Mapping, Sequence
 import contextlib
 import functools
+import itertools
 import random
 import re
+import textwrap
 from typing import Any, Optional
 
 import tensorflow as tf
 import tensorflow_federated as tff
 
 from tff_partial import errors
+from tff_partial.learning import keras_layers
 from tff_partial.learning import partition
+from tff_partial.learning import randomness
 
 Batch = Mapping[str, Any]  # 'x' and 'y', each [batch, ...] or a structure.
 LossFn = Callable[[Any, Any], tf.Tensor]  # (labels, outputs) -> scalar.
@@ -40,6 +44,7 @@ class PartialModel:
     shared: The shared `tf.Variable`s, in that order.
     personal: The personal `tf.Variable`s, in that order.
     input_spec: The type of a batch, `tf.TensorSpec`s with unknown batch size.
+    random_layers: The Keras layers that draw random numbers in training.
   """
 
   def __init__(
@@ -65,16 +70,23 @@ class PartialModel:
 
     Raises:
       errors.SettingsError: If the split cannot be trained (`partition.check`),
-        or if there is no metric.
+        if the model has no variables yet, or if there is no metric.
     """
     if not metric_fns:
       raise errors.SettingsError(
           'Expected at least one metric, found none. Add one to `metric_fns`.'
       )
+    if not keras_model.built or not keras_model.variables:
+      raise errors.SettingsError(
+          'Expected a Keras model with variables, found one without. If its'
+          ' layers are built when it is called, call it on a batch first:'
+          ' model(tf.zeros([1, ...])).'
+      )
     self._keras_model = keras_model
     self._loss_fn = loss_fn
     self._metric_fns = metric_fns
     self.input_spec = input_spec
+    self.random_layers = randomness.layers_of(keras_model)
     by_path = _variables_by_path(keras_model)
     trainable = {v.ref() for v in keras_model.trainable_variables}
     moving = _moving(keras_model)
@@ -109,6 +121,9 @@ class PartialModel:
       batch: Inputs 'x', each [batch, ...]; 'y' is not read.
       training: Whether layers such as dropout behave as in training.
     """
+    # In a graph, Keras would keep the losses of activities of earlier calls.
+    for layer in [self._keras_model, *keras_layers.inside(self._keras_model)]:
+      layer._losses.clear()
     return self._keras_model(batch['x'], training=training)
 
   def to_keras(self) -> tf.keras.Model:
@@ -116,14 +131,28 @@ class PartialModel:
     return self._keras_model
 
   def loss(self, batch: Batch, outputs: Any) -> tf.Tensor:
-    """The batch's loss plus Keras's regularization losses, a scalar.
+    """The batch's loss plus Keras's losses of regularizers and `add_loss`.
 
     Args:
       batch: A batch, of which the labels 'y' are read, each [batch, ...].
       outputs: The model's outputs for it.
+
+    Returns:
+      A scalar.
+
+    Raises:
+      errors.SettingsError: If the loss is not a scalar.
     """
-    loss = self._loss_fn(batch['y'], outputs)
-    return tf.add_n([loss, *self._keras_model.losses])
+    loss = tf.convert_to_tensor(self._loss_fn(batch['y'], outputs))
+    if loss.shape.rank or not loss.dtype.is_floating:
+      raise errors.SettingsError(
+          'Expected `loss_fn` to return a scalar, found'
+          f' {loss.dtype.name}{loss.shape}. Return the mean over the batch, by'
+          ' tf.reduce_mean.'
+      )
+    return tf.add_n(
+        [loss, *(tf.cast(x, loss.dtype) for x in self._keras_model.losses)]
+    )
 
   def gradients(
       self, batch: Batch, groups: Sequence[str]
@@ -168,12 +197,13 @@ class PartialModel:
     Args:
       batch: A batch, of which the labels 'y' are read, each [batch, ...].
       outputs: The model's outputs for it.
+
+    Raises:
+      errors.SettingsError: If a metric has other terms.
     """
+    expected = tf.nest.flatten(batch['y'])[0].shape[:1]
     return collections.OrderedDict(
-        (
-            name,
-            tuple(tf.cast(t, tf.float32) for t in fn(batch['y'], outputs)),
-        )
+        (name, _terms(name, fn(batch['y'], outputs), expected))
         for name, fn in self._metric_fns.items()
     )
 
@@ -195,10 +225,29 @@ class PartialModel:
     )
 
 
+_TRACED = 13  # A batch size that is unlikely to be another dimension.
 _NUMBERED_LAYER = re.compile(r'layer_with_weights-(\d+)')
 
 ModelFn = Callable[[], PartialModel]
 """Makes a new model each time it is called, in the current graph."""
+
+
+def _terms(
+    name: str, terms: Any, expected: tf.TensorShape
+) -> tuple[tf.Tensor, ...]:
+  """The terms of a metric as float32, of the expected shape."""
+  if isinstance(terms, (tuple, list)) and len(terms) == 2:
+    found = [tf.convert_to_tensor(t) for t in terms]
+    if all(t.shape.is_compatible_with(expected) for t in found):
+      return tuple(tf.cast(t, tf.float32) for t in found)
+    shown = ' and '.join(f'{t.dtype.name}{t.shape}' for t in found)
+  else:
+    shown = str(terms)
+  raise errors.SettingsError(
+      f'Expected metric {name!r} to return two terms for each example, (total'
+      f' [batch], weight [batch]), found {shown}. Return, for example, whether'
+      ' each example is right, and ones.'
+  )
 
 
 def _as_lists(weights: tff.learning.models.ModelWeights) -> list[list[Any]]:
@@ -227,10 +276,10 @@ def _named(keras_model: tf.keras.Model, parts: Sequence[str]) -> str:
 def _moving(keras_model: tf.keras.Model) -> set[Any]:
   """References to the variables that training changes without gradients."""
   found = set()
-  for layer in keras_model.submodules:
-    if not isinstance(layer, tf.keras.layers.Layer) or not layer.trainable:
+  for layer in keras_layers.inside(keras_model):
+    if not layer.trainable:
       continue
-    if any(isinstance(m, tf.keras.layers.Layer) for m in layer.submodules):
+    if keras_layers.inside(layer):
       continue  # Its parts come by themselves.
     # A layer without weights to train is set up before training, such as
     # `Normalization` by `adapt`.
@@ -263,9 +312,10 @@ def _variables_by_path(
 def seeded(seed: int) -> Iterator[None]:
   """Makes the initial values of models created inside depend only on `seed`.
 
-  Use it while a graph is traced. Initial values depend on the graph's seed and
-  on Python's random numbers, from which Keras draws the seeds of initializers
-  that have none. The state of the latter is restored on exit.
+  Use it while a graph is traced. Keras draws the seeds of initializers that
+  have none from Python's random numbers, whose state is restored on exit.
+  Initial values from other random operations, such as `tf.random.normal`, are
+  computed here, and are constants of the graph.
 
   Raises:
     errors.SettingsError: If TensorFlow executes eagerly.
@@ -275,11 +325,23 @@ def seeded(seed: int) -> Iterator[None]:
         'Expected a graph, found eager execution. Call this inside a'
         ' computation or a tf.Graph.'
     )
+  numbers = itertools.count()
+
+  def create(next_creator, **kwargs):
+    value = kwargs['initial_value']
+    with (
+        tf.init_scope()
+    ):  # As variables do, out of Keras's graphs of functions.
+      value = value() if callable(value) else tf.convert_to_tensor(value)
+    number = next(numbers)
+    kwargs['initial_value'] = lambda: randomness.repeatable(value, seed, number)
+    return next_creator(**kwargs)
+
   state = random.getstate()
   random.seed(seed)
-  tf.random.set_seed(seed)
   try:
-    yield
+    with tf.variable_creator_scope(create):
+      yield
   finally:
     random.setstate(state)
 
@@ -314,6 +376,10 @@ def run(model_fn: ModelFn, fn: Callable[..., Any], *args: Any) -> Any:
 
   Returns:
     What `fn` returns.
+
+  Raises:
+    errors.SettingsError: If something in `fn` draws random numbers that do not
+      repeat (`randomness.check_graph`).
   """
   with without_initial_values():
     model = model_fn()
@@ -322,7 +388,46 @@ def run(model_fn: ModelFn, fn: Callable[..., Any], *args: Any) -> Any:
   def call(*args):
     return fn(model, *args)
 
+  randomness.check_graph(call.get_concrete_function(*args).graph)
   return call(*args)
+
+
+def check_batch(model: PartialModel) -> None:
+  """Checks that a model takes a batch of its input type.
+
+  What it does with the batch in training and in evaluation is traced, but not
+  computed.
+
+  Args:
+    model: Created in the current graph.
+
+  Raises:
+    errors.SettingsError: If the model fails, if the loss is not a scalar, if a
+      metric does not have two terms for each example, or if random numbers
+      would not repeat.
+  """
+  batch_type = tf.nest.map_structure(
+      lambda s: tf.TensorSpec([s.shape[0] or _TRACED, *s.shape[1:]], s.dtype),
+      model.input_spec,
+  )
+
+  @functools.partial(tf.function, autograph=False)
+  def step(batch):
+    no_seed = lambda: tf.zeros([2], tf.int32)
+    with randomness.scope(no_seed, layers=model.random_layers):
+      loss = model.loss(batch, model.outputs(batch, training=True))
+    return loss, model.metrics(batch, model.outputs(batch, training=False))
+
+  try:
+    graph = step.get_concrete_function(batch_type).graph
+  except errors.UserError:
+    raise
+  except (TypeError, ValueError) as e:
+    raise errors.SettingsError(
+        'Expected a model that takes batches of its `input_spec`, of any size,'
+        f' found that it fails: {textwrap.shorten(str(e), 300)}'
+    ) from e
+  randomness.check_graph(graph)
 
 
 def describe(model_fn: ModelFn) -> tuple[partition.VariableInfo, ...]:

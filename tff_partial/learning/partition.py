@@ -112,7 +112,8 @@ def rule_by_name(name: str, splits: Mapping[str, Rule]) -> Rule:
 
   Args:
     name: `none`, `all`, one of the task's splits, or `regex:` followed by a
-      regular expression that is searched in paths.
+      regular expression that is searched in paths. Several are joined by `+`,
+      with the regular expression at the end: `input+regex:bias$`.
     splits: The task's own rules by name.
 
   Raises:
@@ -121,10 +122,13 @@ def rule_by_name(name: str, splits: Mapping[str, Rule]) -> Rule:
   rules = {'none': none, 'all': everything, **splits}
   if name.startswith('regex:'):
     return matches(name.removeprefix('regex:'))
+  first, plus, others = name.partition('+')
+  if plus and name not in splits:
+    return any_of(rule_by_name(first, splits), rule_by_name(others, splits))
   if name not in rules:
     raise errors.SettingsError(
         f'Expected a split of {sorted(rules)} or regex:E, where E is a regular'
-        f' expression, found {name!r}.'
+        f' expression, or several of these joined by +, found {name!r}.'
     )
   return rules[name]
 

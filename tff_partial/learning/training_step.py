@@ -9,15 +9,14 @@ and lets each group's optimizer update its variables.
 
 import collections
 from collections.abc import Sequence
-import contextlib
 from typing import Any, NamedTuple, Optional
 
 import tensorflow as tf
 import tensorflow_federated as tff
 
-from tff_partial.learning import dropout
 from tff_partial.learning import examples as examples_lib
 from tff_partial.learning import partial_model
+from tff_partial.learning import randomness
 
 
 class Progress(NamedTuple):
@@ -37,17 +36,22 @@ class Group(NamedTuple):
     variables: Its trainable variables.
     optimizer: Updates them.
     learning_rate: Replaces the optimizer's, float32 scalar; `None` to keep it.
-    penalty: Weight of the squared distance from the anchor.
+    penalty: Weight of the squared distance from the anchor, a float or a
+      float32 scalar.
     anchor: Values for the first variables, if there is a penalty. Variables
       that follow, such as a mixture weight, have no penalty.
+    implicit: Whether the penalty acts after the optimizer's step, by the exact
+      minimizer of its own part. Unlike a gradient, which diverges if the
+      learning rate times the penalty exceeds 2, it is stable for any weight.
   """
 
   name: str
   variables: tuple[tf.Variable, ...]
   optimizer: tff.learning.optimizers.Optimizer
   learning_rate: Optional[tf.Tensor] = None
-  penalty: float = 0.0
+  penalty: Any = 0.0
   anchor: tuple[tf.Tensor, ...] = ()
+  implicit: bool = False
 
   def initial_state(self) -> Any:
     """The optimizer's state before the first step."""
@@ -64,7 +68,7 @@ class Group(NamedTuple):
 
   def add_penalty(self, gradient: Any) -> Any:
     """Adds the gradient of the penalty to that of the loss."""
-    if not self.penalty:
+    if not self.anchor or self.implicit:
       return gradient
     return (
         *(
@@ -82,11 +86,25 @@ class Group(NamedTuple):
     new_state, values = self.optimizer.next(
         state, tuple(v.read_value() for v in self.variables), gradient
     )
+    if self.implicit:
+      values = self._towards_anchor(state, values)
     for variable, value in zip(self.variables, values):
       if variable.constraint is not None:
         value = variable.constraint(value)
       variable.assign(value)
     return new_state
+
+  def _towards_anchor(self, state: Any, values: Any) -> Any:
+    """Minimizes |w - value|^2 / (2 rate) + (penalty / 2) |w - anchor|^2."""
+    rate = self.learning_rate
+    if rate is None:
+      hparams = self.optimizer.get_hparams(state)
+      rate = hparams[tff.learning.optimizers.LEARNING_RATE_KEY]
+    weight = tf.cast(rate, tf.float32) * self.penalty
+    return (
+        *((v + weight * a) / (1 + weight) for v, a in zip(values, self.anchor)),
+        *values[len(self.anchor) :],
+    )
 
 
 def train(
@@ -117,16 +135,16 @@ def train(
   """
   names = [group.name for group in groups]
 
-  def dropout_scope(step):
-    if not adapter_dropout:
-      return contextlib.nullcontext()
-    return dropout.scope(
-        adapter_dropout, client_examples.step_seed(examples, passes.phase, step)
+  def random_scope(step):
+    return randomness.scope(
+        lambda: client_examples.step_seed(examples, passes.phase, step),
+        layers=model.random_layers,
+        adapter_dropout=adapter_dropout,
     )
 
   def step(state, batch):
     optimizer_states, progress = state
-    with dropout_scope(progress.steps):
+    with random_scope(progress.steps):
       loss, outputs, gradients = model.gradients(batch, names)
     gradients = [
         group.add_penalty(gradient)

@@ -49,13 +49,32 @@ def save(
   Raises:
     OSError: If the file cannot be written.
   """
-  arrays = {
+  save_by_path(path, by_path(variables, shared, personal))
+
+
+def by_path(
+    variables: Sequence[partition.VariableInfo],
+    shared: tff.learning.models.ModelWeights,
+    personal: tff.learning.models.ModelWeights,
+) -> dict[str, np.ndarray]:
+  """All of a model's variables by path."""
+  return {
       v.path: np.asarray(value, order='C')
       for v, value in _in_order(variables, shared, personal)
   }
+
+
+def save_by_path(
+    path: str | os.PathLike[str], arrays: Mapping[str, np.ndarray]
+) -> None:
+  """Writes arrays, or leaves the file as it was.
+
+  Raises:
+    OSError: If the file cannot be written.
+  """
   try:
     with files.replace(path) as partial:
-      safetensors.numpy.save_file(arrays, partial)
+      safetensors.numpy.save_file(dict(arrays), partial)
   except safetensors.SafetensorError as e:
     raise errors.FileError(
         f'Cannot write {os.fspath(path)}: {e}. Check that its folder is'
@@ -105,42 +124,42 @@ def fill(
     errors.DataError: If a value has another shape than its variable, or no path
       matches.
   """
-  by_path = dict(
+  found = dict(
       (v.path, value) for v, value in _in_order(variables, shared, personal)
   )
   values = {
       path: values[original]
-      for path in [*by_path, *values]
+      for path in [*found, *values]
       for original in (path.removeprefix(partition.COPY_PREFIX), path)
       if original in values
   }
-  matched = [path for path in by_path if path in values]
+  matched = [path for path in found if path in values]
   if not matched:
     raise errors.DataError(
         'Expected weights of the same model, found no variable of it.'
-        f' Variables: {", ".join(by_path)}. In the file: {", ".join(values)}.'
+        f' Variables: {", ".join(found)}. In the file: {", ".join(values)}.'
     )
   for path in matched:
-    if values[path].shape != np.shape(by_path[path]):
+    if values[path].shape != np.shape(found[path]):
       raise errors.DataError(
-          f'Expected {path} of shape {list(np.shape(by_path[path]))}, found'
+          f'Expected {path} of shape {list(np.shape(found[path]))}, found'
           f' {list(values[path].shape)} in the weights. Use the weights of the'
           ' same model.'
       )
-    by_path[path] = values[path].astype(np.asarray(by_path[path]).dtype)
+    found[path] = values[path].astype(np.asarray(found[path]).dtype)
 
   def group(personal: bool) -> tff.learning.models.ModelWeights:
     members = [v for v in variables if v.personal == personal]
     return tff.learning.models.ModelWeights(
-        [by_path[v.path] for v in members if v.trainable],
-        [by_path[v.path] for v in members if not v.trainable],
+        [found[v.path] for v in members if v.trainable],
+        [found[v.path] for v in members if not v.trainable],
     )
 
   return Filled(
       shared=group(False),
       personal=group(True),
-      missing=[path for path in by_path if path not in values],
-      unused=[path for path in values if path not in by_path],
+      missing=[path for path in found if path not in values],
+      unused=[path for path in values if path not in found],
   )
 
 

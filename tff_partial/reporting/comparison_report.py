@@ -22,6 +22,7 @@ from tff_partial.reporting import comparison_plots
 from tff_partial.reporting import formatting
 from tff_partial.reporting import page
 from tff_partial.reporting import plots
+from tff_partial.reporting import tuning_report
 
 # With fewer seeds, a note says how little the intervals tell about seeds.
 _ENOUGH_SEEDS = 3
@@ -37,6 +38,7 @@ def write(
     questions: Sequence[tuple[str, str, str]] = (),
     control: str | None = None,
     notes: Sequence[str] = (),
+    tuning: tuning_report.Tuning | None = None,
 ) -> pathlib.Path:
   """Writes the comparison of runs: tables, figures as SVG files, and the page.
 
@@ -53,6 +55,7 @@ def write(
     control: The algorithm that gives all clients one model, if any; others are
       compared with its run.
     notes: Remarks for the reader, a paragraph each.
+    tuning: How the settings of the runs were chosen, if they were.
 
   Returns:
     The path of the page.
@@ -79,6 +82,7 @@ def write(
       control=control,
       notes=notes,
   )
+  contents['tuning'] = tuning and tuning_report.contents(tuning)
   environment = page.environment(first.percent)
   figures = _figures(schemes, first)
   html = environment.get_template('comparison.html.jinja').render(

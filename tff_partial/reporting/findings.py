@@ -6,19 +6,20 @@ Everything here is plain data, ready for JSON, CSV or a page. Layout is up to
 `report`.
 """
 
-import csv
 import dataclasses
-import io
 from typing import Optional
 
 import numpy as np
 
 from tff_partial import errors
 from tff_partial.evaluation import client_table
+from tff_partial.evaluation import csv_cells
 from tff_partial.evaluation import metric as metric_lib
 from tff_partial.evaluation import summary
 from tff_partial.reporting import formatting
 
+# The name of the model that more rounds without personalization would make.
+CONTROL = 'control'
 _WORST = 10  # The number of clients that are listed one by one.
 
 
@@ -81,7 +82,10 @@ class ReportQuery:
 def groups(
     table: client_table.ClientTable,
 ) -> dict[str, client_table.ClientTable]:
-  """The clients that took part in training, then those never seen.
+  """The clients that took part in training, and the others.
+
+  The others are those that trained only the model that training started from,
+  and those never seen.
 
   Returns:
     Tables by name. Groups without test examples are left out.
@@ -91,7 +95,8 @@ def groups(
   """
   masks = {
       'participated': table.participated,
-      'never_seen': ~table.participated,
+      'trained_earlier': ~table.participated & table.earlier,
+      'never_seen': ~table.participated & ~table.earlier,
   }
   found = {
       name: table.select(mask)
@@ -126,12 +131,14 @@ def sentence(table: client_table.ClientTable, query: ReportQuery) -> str:
   )
   whom = {
       'participated': ' that took part in training' if len(by_name) > 1 else '',
+      'trained_earlier': ' that trained only the model to start from',
       'never_seen': ' never seen in training',
   }[name]
   clients = formatting.quantity(comparison.change.clients, 'client')
   return (
       f'{subject} {_effect(members, query, query.percent(table))} over'
       f' {clients}{whom}: {_affected(comparison)}.'
+      f'{_versus_control(members, query, query.percent(table))}'
   )
 
 
@@ -164,6 +171,25 @@ def _effect(
   return (
       f'makes no clear change to {metric} ({before} to {after}, {change},'
       f' {interval})'
+  )
+
+
+def _versus_control(
+    table: client_table.ClientTable, query: ReportQuery, percent: bool
+) -> str:
+  """What is left of the effect compared with the control, if there is one."""
+  if CONTROL not in query.models(table):
+    return ''
+  control = formatting.value(
+      query.summarize(table, CONTROL).weighted_mean, percent, digits=1
+  )
+  against = dataclasses.replace(query, baseline=CONTROL).compare(table)
+  change = formatting.change(against.change.weighted_mean, percent)
+  points = ' points' if percent else ''
+  interval = formatting.interval(against.low, against.high, percent)
+  return (
+      f' Compared with the control, as many more rounds of FedAvg ({control}),'
+      f' the difference is {change}{points} ({interval}).'
   )
 
 
@@ -203,9 +229,12 @@ def _relation(p: float) -> str:
 
 
 def group_numbers(
-    table: client_table.ClientTable, query: ReportQuery
+    table: client_table.ClientTable,
+    query: ReportQuery,
+    *,
+    lists_clients: bool = True,
 ) -> dict[str, object]:
-  """Every number about one group of clients."""
+  """Every number about one group of clients, and who is hurt most."""
   models = query.models(table)
   return {
       'headline': sentence(table, query),
@@ -219,7 +248,7 @@ def group_numbers(
       'comparisons': {
           model: query.compare(table, model).to_dict() for model in models
       },
-      'worst_clients': _worst_clients(table, query),
+      'worst_clients': _worst_clients(table, query) if lists_clients else [],
   }
 
 
@@ -251,13 +280,15 @@ def csv_rows(table: client_table.ClientTable, query: ReportQuery) -> str:
 
   Its columns are the client's numbers of examples, every metric under every
   model, the change, and the p-values of the paired tests. Cells are empty where
-  there is no number.
+  there is no number. Text that a spreadsheet would compute has a quote in front
+  (`csv_cells`).
   """
   comparison = query.compare(table)
   tested = table.weights(query.baseline, query.metric.name) > 0
   columns = {
-      'client_id': table.client_ids,
+      'client_id': [csv_cells.escape(c) for c in table.client_ids],
       'participated': table.participated.astype(int),
+      'trained_earlier': table.earlier.astype(int),
       'train_examples': table.train_examples,
       'test_examples': table.test_examples,
   }
@@ -279,9 +310,7 @@ def csv_rows(table: client_table.ClientTable, query: ReportQuery) -> str:
         column[rows] = query.compare(members, model).p_hurt
   for model, column in p_hurt.items():
     columns[f'p_hurt/{model}'] = np.where(tested, column, np.nan)
-  text = io.StringIO()
-  writer = csv.writer(text, lineterminator='\n')
-  writer.writerow(columns)
+  lines = [csv_cells.line(map(csv_cells.escape, columns))]
   for row in zip(*columns.values()):
-    writer.writerow('' if cell != cell else cell for cell in row)  # NaN
-  return text.getvalue()
+    lines.append(csv_cells.line('' if x != x else x for x in row))  # NaN
+  return ''.join(lines)

@@ -10,6 +10,7 @@ import humanize
 _MODELS = {
     'non_personalized': 'Non-personalized',
     'shared': 'Shared variables only',
+    'control': 'Control: more rounds of FedAvg instead',
     'personalized': 'Personalized',
     'finetuned': 'Fine-tuned',
     'trained_alone': 'Trained alone',
@@ -29,6 +30,9 @@ _MINUTE, _HOUR = 60, 3600  # Seconds.
 # Placeholder for a missing number.
 _NOTHING = '–'
 
+# Metrics are ratios of sums of float64; what is smaller is a rounding error.
+_ROUNDING = 1e-12
+
 
 def model(name: str) -> str:
   """The title of a model: `Fine-tuned` for `finetuned`."""
@@ -38,6 +42,17 @@ def model(name: str) -> str:
 def words(name: str) -> str:
   """A name of the code in words: `word error rate` for `wer`."""
   return _INITIALS.get(name, name.replace('_', ' '))
+
+
+def setting(chosen: object) -> str:
+  """A setting's value: `none` for `None`, `no` for `False`."""
+  if chosen is None:
+    return 'none'
+  if isinstance(chosen, bool):
+    return 'yes' if chosen else 'no'
+  if isinstance(chosen, (list, tuple)):
+    return ', '.join(map(str, chosen)) or 'none'
+  return str(chosen)
 
 
 def quantity(number: float, noun: str) -> str:
@@ -55,6 +70,7 @@ def value(number: Optional[float], percent: bool, digits: int = 2) -> str:
   """
   if not _known(number):
     return _NOTHING
+  number = _without_rounding(number)
   return f'{number:.{digits}%}' if percent else f'{number:.4g}'
 
 
@@ -62,6 +78,7 @@ def change(number: Optional[float], percent: bool) -> str:
   """A metric's change with its sign; percentages change by points."""
   if not _known(number):
     return _NOTHING
+  number = _without_rounding(number)
   sign = '+' if number else ''
   text = f'{100 * number:{sign}.2f}' if percent else f'{number:{sign}.3g}'
   if text in ('+0.00', '-0.00'):
@@ -71,7 +88,21 @@ def change(number: Optional[float], percent: bool) -> str:
 
 def interval(low: Optional[float], high: Optional[float], percent: bool) -> str:
   """The 95% interval of a change: `95% interval −0.11 to +0.17`."""
-  return f'95% interval {change(low, percent)} to {change(high, percent)}'
+  if not (_known(low) and _known(high)):
+    return 'no 95% interval'
+  return f'95% interval {ends(low, high, percent)}'
+
+
+def ends(low: Optional[float], high: Optional[float], percent: bool) -> str:
+  """The ends of an interval of a change: `−0.11 to +0.17`."""
+  if not (_known(low) and _known(high)):
+    return _NOTHING
+  return f'{change(low, percent)} to {change(high, percent)}'
+
+
+def plus_minus(deviation: Optional[float], percent: bool) -> str:
+  """A deviation after a mean: ` ± 0.31%`, or nothing if it is not known."""
+  return f' ± {value(deviation, percent)}' if _known(deviation) else ''
 
 
 def signed(number: Optional[float]) -> str:
@@ -109,6 +140,10 @@ def duration(seconds: float) -> str:
       suppress=('days', 'months', 'years'),
       format='%.0f',
   )
+
+
+def _without_rounding(number: float) -> float:
+  return 0.0 if abs(number) < _ROUNDING else number
 
 
 def _known(number: Optional[float]) -> TypeGuard[float]:

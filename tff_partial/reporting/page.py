@@ -37,6 +37,8 @@ def environment(percent: bool) -> jinja2.Environment:
       value=functools.partial(formatting.value, percent=percent),
       change=functools.partial(formatting.change, percent=percent),
       interval=functools.partial(formatting.interval, percent=percent),
+      ends=functools.partial(formatting.ends, percent=percent),
+      plus_minus=functools.partial(formatting.plus_minus, percent=percent),
       signed=formatting.signed,
       share=formatting.share,
       fraction='{:.2%}'.format,
@@ -47,6 +49,7 @@ def environment(percent: bool) -> jinja2.Environment:
       words=formatting.words,
       count='{:,}'.format,
       quantity=formatting.quantity,
+      setting=formatting.setting,
   )
   return result
 

@@ -43,8 +43,11 @@ class RunReport:
       `eval/<model>/<metric>`.
     cost: The cost of the run.
     notes: Remarks for the reader, a paragraph each.
+    lists_clients: Whether to list the clients that are hurt most.
     gate: For a run with a gate, its numbers by name, such as how many clients
       kept the shared model.
+    curves_on_validation: Whether `eval/...` in `history` was measured on
+      examples held out of training, rather than on test examples.
   """
 
   title: str
@@ -57,7 +60,9 @@ class RunReport:
   history: Sequence[Mapping[str, float]]
   cost: summary.Cost
   notes: Sequence[str] = ()
+  lists_clients: bool = True
   gate: Optional[Mapping[str, float]] = None
+  curves_on_validation: bool = False
 
   @property
   def query(self) -> findings.ReportQuery:
@@ -70,9 +75,10 @@ def write(
 ) -> pathlib.Path:
   """Writes `report.json`, `clients.csv` and, at the end, `report.html`.
 
-  Clients that took part in training and clients never seen are summarized
-  separately. The headline and the figures are about the former if there are
-  any. Once `report.html` is there, all of the report is on disk.
+  Clients that took part in training, clients that trained only the model that
+  it started from, and clients never seen are summarized separately. The
+  headline and the figures are about the first of these groups that has clients.
+  Once `report.html` is there, all of the report is on disk.
 
   Args:
     folder: Where to write; created if missing.
@@ -112,7 +118,9 @@ def _contents(run_report: RunReport) -> dict[str, Any]:
           'level': summary.LEVEL,
           'headline': findings.sentence(table, query),
           'groups': {
-              name: findings.group_numbers(members, query)
+              name: findings.group_numbers(
+                  members, query, lists_clients=run_report.lists_clients
+              )
               for name, members in findings.groups(table).items()
           },
           'cost': run_report.cost.to_dict(),
@@ -121,9 +129,11 @@ def _contents(run_report: RunReport) -> dict[str, Any]:
               for v in run_report.variables
           ],
           'history': run_report.history,
+          'curves_on_validation': run_report.curves_on_validation,
           'settings': run_report.settings,
           'notes': run_report.notes,
           'gate': run_report.gate,
+          'lists_clients': run_report.lists_clients,
       }
   )
 

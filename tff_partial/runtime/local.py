@@ -48,6 +48,7 @@ def local_worker(
 ) -> Iterator[tff.framework.SyncContext]:
   """Runs this thread's TFF computations in a worker that this program owns.
 
+  Blocks may be nested: the computations of an inner one run in its own worker.
   TFF has one default context per thread: in another thread, call
   `tff.framework.set_default_context` with the context that this yields.
 
@@ -81,10 +82,14 @@ def local_worker(
     def start() -> _Worker:
       return _Worker(num_clients, log, dict(environment or {}), compiler)
 
+    outer = tff.framework.get_context_stack().current
     remove_default_context()
     context = _WorkerContext(start)
     stack.callback(context.stop)
-    stack.callback(remove_default_context)
+    if isinstance(outer, _WorkerContext):
+      stack.callback(tff.framework.set_default_context, outer)
+    else:
+      stack.callback(remove_default_context)
     tff.framework.set_default_context(context)
     yield context
 

@@ -2,10 +2,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """The metrics of past rounds, as TFF's `CSVFileReleaseManager` writes them."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 import csv
 import os
 import pathlib
+from typing import Any
+
+from absl import logging
 
 from tff_partial import files
 
@@ -21,11 +24,19 @@ def read(path: str | os.PathLike[str]) -> list[dict[str, float]]:
   return [{name: float(v) for name, v in row.items()} for row in rows]
 
 
+def missing(rows: Iterable[Mapping[str, Any]], last_round: int) -> list[int]:
+  """The rounds from 1 to `last_round` that no row is about."""
+  found = {float(row[KEY]) for row in rows}
+  return [n for n in range(1, last_round + 1) if n not in found]
+
+
 def trim(path: str | os.PathLike[str], last_round: int) -> None:
   """Removes the rows that a stopped run wrote after its last checkpoint.
 
   TFF's release manager removes them too when such a round is run again, but it
-  cannot open a file with a truncated last line.
+  cannot open a file with a truncated last line. The manager does not wait for
+  the disk, so after a power failure rows of earlier rounds may be missing; a
+  warning says so.
 
   Args:
     path: The metrics file; need not exist.
@@ -37,6 +48,16 @@ def trim(path: str | os.PathLike[str], last_round: int) -> None:
   path = pathlib.Path(path)
   rows, damaged = _complete_rows(path)
   kept = [row for row in rows if float(row[KEY]) <= last_round]
+  lost = missing(kept, last_round)
+  if lost:
+    logging.warning(
+        '%s lacks %d of %d rounds, the first of them round %d. Curves and cost'
+        ' leave them out.',
+        path,
+        len(lost),
+        last_round,
+        lost[0],
+    )
   if len(kept) == len(rows) and not damaged:
     return
   names = list(dict.fromkeys(name for row in kept for name in row)) or [KEY]

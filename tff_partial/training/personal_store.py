@@ -25,7 +25,8 @@ from tff_partial.training import store_rows
 FILE_NAME = store_file.FILE_NAME
 
 _UPSERT_CLIENT = (
-    'INSERT INTO clients VALUES (?, ?, ?, ?) ON CONFLICT (client_id) DO UPDATE'
+    'INSERT INTO clients (client_id, version, data, crc) VALUES (?, ?, ?, ?)'
+    ' ON CONFLICT (client_id) DO UPDATE'
     ' SET version = excluded.version, data = excluded.data, crc = excluded.crc'
 )
 _MAX_VALUE_BYTES = 10**9  # SQLite's own limit for one value.
@@ -108,7 +109,7 @@ class PersonalStore:
       return self._default
     leaves = tree.flatten(self._default)
     sums = [np.zeros(leaf.shape, np.float64) for leaf in leaves]
-    count = crcs = 0
+    count = crcs = rows_crc = 0
     # The last bits of the sums depend on the order.
     for row in self._file.iterate(
         'SELECT client_id, version, data, crc FROM clients ORDER BY client_id'
@@ -117,9 +118,11 @@ class PersonalStore:
         raise self._file.damaged(f'the variables of client {row[0]!r}')
       count += 1
       crcs += store_rows.crc(row[0])
+      rows_crc += row[-1]
       for total, leaf in zip(sums, tree.flatten(self._decode(row[2]))):
         total += leaf
     self._check_ids(count, crcs)
+    self._check_rows(rows_crc)
     means = [
         (total / self._header.num_clients).astype(leaf.dtype)
         for total, leaf in zip(sums, leaves)
@@ -157,24 +160,45 @@ class PersonalStore:
     for client_id, value in zip(client_ids, values):
       where = f'the personal variables of client {client_id!r}'
       self._file.compare(where, self._schema, store_rows.describe(value))
-    known = {row[0] for row in self._file.select('client_id', client_ids)}
-    new = [client_id for client_id in client_ids if client_id not in known]
+    before = self._checksums(client_ids)
+    new = [client_id for client_id in client_ids if client_id not in before]
     version = self._header.version + 1 if version is None else int(version)
-    rows = (
-        store_rows.row(
-            client_id,
-            version,
-            b''.join(map(store_rows.to_bytes, tree.flatten(value))),
-        )
-        for client_id, value in zip(client_ids, values)
-    )
+    after = []
+
+    def rows():  # One row's bytes are in memory at a time.
+      for client_id, value in zip(client_ids, values):
+        data = b''.join(map(store_rows.to_bytes, tree.flatten(value)))
+        row = store_rows.row(client_id, version, data)
+        after.append(row[-1])
+        yield row
+
     with self._file.writing():
-      self._file.run_many(_UPSERT_CLIENT, rows)
+      self._file.run_many(_UPSERT_CLIENT, rows())
       self._file.add_to_chain(new)
     self._header = self._header._replace(
         num_clients=self._header.num_clients + len(new),
         ids_crc=self._header.ids_crc + store_rows.sum_of_crcs(new),
+        rows_crc=self._header.rows_crc + sum(after) - sum(before.values()),
     )
+
+  def add(self, client_ids: Sequence[str], values: Sequence[Any]):
+    """Keeps personal variables of clients that took part in no round.
+
+    They are durable when this returns. The last committed version and its state
+    stay as they are, and 0 is the version in which these clients were written.
+
+    Args:
+      client_ids: The clients, each once.
+      values: Their personal variables, in the same order.
+
+    Raises:
+      errors.SettingsError: As for `write`.
+      errors.StoreError: As for `write`.
+    """
+    self.write(client_ids, values, version=0)
+    with self._file.writing():
+      self._file.put_header(self._header)
+      self._file.commit()
 
   def commit(self, version: int, state: Any = ()):
     """Makes everything that was written durable as `version`, with `state`.
@@ -213,6 +237,45 @@ class PersonalStore:
       self._file.commit()
     self._header = header
 
+  def forget(self, client_ids: Sequence[str]) -> list[str]:
+    """Removes clients, who then read as the default; durable at once.
+
+    Their variables and ids are overwritten, and the whole file is written
+    again so that no copies remain in it, which takes as much disk space once
+    more. After an interruption, call this again. The version stays as it is.
+
+    Args:
+      client_ids: The clients. Those that are not stored are passed over.
+
+    Returns:
+      The clients that were stored.
+
+    Raises:
+      errors.SettingsError: If something was written and not committed.
+      errors.StoreError: If removing fails, or another program reads the file.
+        The clients may be gone already, but not all copies.
+    """
+    if self._file.has_changes:
+      raise errors.SettingsError(
+          'Expected no variables that are not committed, found some. Call'
+          ' commit or restore first.'
+      )
+    crcs = self._checksums(client_ids)
+    header = self._header._replace(
+        num_clients=self._header.num_clients - len(crcs),
+        ids_crc=self._header.ids_crc - store_rows.sum_of_crcs(crcs),
+        rows_crc=self._header.rows_crc - sum(crcs.values()),
+    )
+    with self._file.writing():
+      for client_id in crcs:
+        self._file.run('DELETE FROM clients WHERE client_id = ?', [client_id])
+        self._file.remove_from_chain(client_id)
+      self._file.put_header(header)
+      self._file.commit()
+    self._header = header
+    self._file.vacuum()
+    return [client_id for client_id in client_ids if client_id in crcs]
+
   def restore(self, state_like: Any = ()) -> tuple[int, Any]:
     """Discards what was not committed; returns the last commit.
 
@@ -247,6 +310,31 @@ class PersonalStore:
         for row, leaf in zip(rows, tree.flatten(state_like))
     ]
     return self._header.version, tree.unflatten_as(state_like, leaves)
+
+  def verify(self) -> None:
+    """Checks that the file has every row that was last written, and no other.
+
+    Damage inside a row is found when the row is read. This finds what a single
+    row cannot show: a page of the file that the disk never wrote, which leaves
+    some clients with the variables of an earlier version. Takes time in
+    proportion to the number of stored clients, but reads no variables.
+
+    Raises:
+      errors.StoreError: If rows are missing, or not those last written.
+    """
+    count = crcs = rows_crc = 0
+    # In the order of the file, not of the ids, which is faster.
+    for client_id, crc in self._file.iterate(
+        'SELECT client_id, crc FROM clients NOT INDEXED'
+    ):
+      if not isinstance(crc, int):
+        raise self._file.damaged(f'the variables of client {client_id!r}')
+      count += 1
+      crcs += store_rows.crc(client_id)
+      rows_crc += crc
+    self._check_ids(count, crcs)
+    self._check_rows(rows_crc)
+    self._check_ids(*self._file.walk_chain())
 
   def contains(self, client_id: str) -> bool:
     """Whether the client's variables were ever written."""
@@ -307,6 +395,19 @@ class PersonalStore:
     """Checks that all stored ids were seen, by their number and checksum."""
     if (count, crcs) != (self._header.num_clients, self._header.ids_crc):
       raise self._file.damaged('its client ids')
+
+  def _checksums(self, client_ids: Sequence[str]) -> dict[str, int]:
+    """The checksum of each stored client's row, by id."""
+    found = dict(self._file.select('client_id, crc', client_ids))
+    for client_id, crc in found.items():
+      if not isinstance(crc, int):
+        raise self._file.damaged(f'the variables of client {client_id!r}')
+    return found
+
+  def _check_rows(self, rows_crc: int):
+    """Checks that all rows are those last written, by their checksums."""
+    if rows_crc != self._header.rows_crc:
+      raise self._file.damaged('variables of an earlier version')
 
   def _decode(self, data: bytes) -> Any:
     """Returns a client's bytes as read-only arrays."""

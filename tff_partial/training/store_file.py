@@ -11,6 +11,9 @@ Why the file can be trusted:
     file is never taken for a new store.
 *   SQLite does not notice a flipped byte inside a value. Every row has a CRC-32
     of all its columns.
+*   A disk may lose the write of a page, and keep an older page whose rows are
+    intact. A client's row is bound to its version by its checksum, and the
+    header has the sum of these checksums.
 *   A client whose id was damaged must not pass for a client never seen. The
     table `ids` is a chain: each id is stored with the next one in order. A
     client counts as not stored only if a link of the chain spans its id, so
@@ -26,6 +29,9 @@ import pathlib
 import sqlite3
 from typing import Any, NamedTuple, Optional
 
+from absl import logging
+import humanize
+
 from tff_partial import errors
 from tff_partial import files
 from tff_partial.training import store_rows
@@ -34,11 +40,12 @@ FILE_NAME = 'personal_store.sqlite'
 
 _CREATE = (
     'CREATE TABLE store (schema TEXT, version INTEGER, num_clients INTEGER,'
-    ' ids_crc INTEGER, state_crc INTEGER, crc INTEGER)',
+    ' ids_crc INTEGER, rows_crc INTEGER, state_crc INTEGER, crc INTEGER)',
     'CREATE TABLE state (position INTEGER PRIMARY KEY, spec TEXT, data BLOB,'
     ' crc INTEGER)',
+    # The variables last: SQLite would have to read them to find what is behind.
     'CREATE TABLE clients (client_id TEXT PRIMARY KEY, version INTEGER,'
-    ' data BLOB, crc INTEGER)',
+    ' crc INTEGER, data BLOB)',
     # BLOB leaves values as they are: the chain begins at the integer 0, which
     # SQLite orders before all text, and ends at NULL.
     'CREATE TABLE ids (client_id BLOB PRIMARY KEY, next BLOB, crc INTEGER)'
@@ -48,8 +55,10 @@ _FIND_LINK = (
     'SELECT client_id, next, crc FROM ids WHERE client_id <= ?'
     ' ORDER BY client_id DESC LIMIT 1'
 )
-_FORMAT_VERSION = 1  # Increase this when the same tables change their meaning.
+_FIND_BEFORE = _FIND_LINK.replace('<=', '<')
+_FORMAT_VERSION = 2  # Increase this when tables or their meaning change.
 _PAGE_BYTES = 16384
+_WAL_WARNING_BYTES = 64 * 2**20  # Of earlier versions that readers keep.
 _IDS_PER_QUERY = 500  # Some builds of SQLite allow 999 parameters in a query.
 _DAMAGED = 'Restore the file from a copy, or start in a new folder.'
 _ADVICE = {
@@ -71,6 +80,7 @@ class Header(NamedTuple):
   version: int = 0  # The last committed one; 0 if there is none.
   num_clients: int = 0
   ids_crc: int = 0  # `store_rows.sum_of_crcs` of the clients' ids.
+  rows_crc: int = 0  # Sum of the checksums of the clients' rows.
   state_crc: int = 0  # Of the checksums of the state's rows.
 
 
@@ -80,7 +90,7 @@ class StoreFile:
   def __init__(
       self,
       directory: Optional[str],
-      schema: Sequence[tuple[str, str]],
+      schema: Optional[Sequence[tuple[str, str]]],
       *,
       read_only: bool,
   ):
@@ -89,7 +99,7 @@ class StoreFile:
     Args:
       directory: The folder of the file; None keeps it in memory.
       schema: Path and kind of each personal variable, which a stored file must
-        match.
+        match; `None` reads a file of any variables.
       read_only: Whether to refuse to write, and to allow another writer.
 
     Raises:
@@ -101,6 +111,7 @@ class StoreFile:
         pathlib.Path(directory).absolute() / FILE_NAME if directory else None
     )
     self._lock = contextlib.ExitStack()
+    self._wal_warning_bytes = _WAL_WARNING_BYTES
     self._connection: Any = None
     try:
       with self._errors():
@@ -145,27 +156,41 @@ class StoreFile:
         'SELECT sql FROM sqlite_master WHERE sql NOT NULL ORDER BY rowid'
     )
     if tables != [(statement,) for statement in _CREATE]:
+      self._check_format(self._find_format())
       raise self.damaged('its tables, if it is such a store at all')
     rows = self.run('SELECT * FROM store')
     if len(rows) != 1 or not store_rows.is_intact(rows[0]):
       raise self.damaged('its header')
     schema, *values, _ = rows[0]
-    format_version, found = json.loads(schema)
-    if format_version != _FORMAT_VERSION:
-      raise errors.StoreError(
-          f'Expected format {_FORMAT_VERSION} of {self._path}, found'
-          f' {format_version}. Use the program that wrote it.'
-      )
-    found = [tuple(pair) for pair in found]
-    self.compare('the personal variables', self._schema, found)
+    format_version, pairs = json.loads(schema)
+    self._check_format(format_version)
+    if self._schema is not None:
+      found = [tuple(pair) for pair in pairs]
+      self.compare('the personal variables', self._schema, found)
     return Header(*values)
+
+  def _find_format(self) -> Any:
+    """The number in a header of any format; None if there is none."""
+    try:
+      [(schema,)] = self.run('SELECT schema FROM store')
+      return json.loads(schema)[0]
+    except (ValueError, TypeError, LookupError):  # `StoreError` is the first.
+      return None
+
+  def _check_format(self, found: Any) -> None:
+    if found not in (None, _FORMAT_VERSION):
+      raise errors.StoreError(
+          f'Expected format {_FORMAT_VERSION} of {self._path}, found {found}.'
+          ' Use the version of this package that wrote it, or start in a new'
+          ' folder.'
+      )
 
   def put_header(self, header: Header) -> None:
     """Replaces the header."""
     schema = json.dumps([_FORMAT_VERSION, self._schema])
     self.run('DELETE FROM store')
     self.run(
-        'INSERT INTO store VALUES (?, ?, ?, ?, ?, ?)',
+        'INSERT INTO store VALUES (?, ?, ?, ?, ?, ?, ?)',
         store_rows.row(schema, *header),
     )
 
@@ -189,9 +214,47 @@ class StoreFile:
   def commit(self) -> None:
     """Commits the transaction; it is on disk when this returns."""
     self.run('COMMIT')
-    # Between commits one file holds everything. A WAL that is left behind and
-    # damaged later could hide the file's new pages behind old ones.
-    self.run('PRAGMA wal_checkpoint(TRUNCATE)')
+    wal_bytes = self._empty_wal()
+    if wal_bytes > self._wal_warning_bytes:
+      logging.warning(
+          'Another program reads %s and keeps %s of earlier versions on disk.'
+          ' They grow with every checkpoint until it ends.',
+          self._path,
+          humanize.naturalsize(wal_bytes),
+      )
+      self._wal_warning_bytes = 2 * wal_bytes
+
+  def vacuum(self) -> None:
+    """Writes the whole file again, without any remains of removed rows.
+
+    SQLite overwrites what it deletes, but not the copies that it made earlier
+    when it moved a row to another page.
+
+    Raises:
+      errors.StoreError: If another program reads the file, whose snapshot keeps
+        the removed rows on disk.
+    """
+    self.run('VACUUM')
+    if self._empty_wal():
+      raise errors.StoreError(
+          f'Expected no other program to read {self._path}, found one that'
+          ' keeps an earlier version on disk. End it, and do this again.'
+      )
+
+  def _empty_wal(self) -> int:
+    """Moves the log into the file; the bytes that readers keep in the log.
+
+    Between commits one file holds everything. A log that is left behind and
+    damaged later could hide the file's new pages behind old ones.
+    """
+    [(kept, pages, _)] = self.run('PRAGMA wal_checkpoint(TRUNCATE)')
+    return pages * _PAGE_BYTES if kept else 0
+
+  @property
+  def has_changes(self) -> bool:
+    """Whether something was written that is not committed."""
+    with self._errors():
+      return self._connection.in_transaction
 
   def roll_back(self) -> None:
     """Discards what was not committed."""
@@ -237,6 +300,47 @@ class StoreFile:
           [store_rows.row(before, client_id), store_rows.row(client_id, after)],
       )
 
+  def remove_from_chain(self, client_id: str) -> None:
+    """Joins the neighbors, in the chain, of an id that is stored.
+
+    Raises:
+      errors.StoreError: If the chain is damaged there.
+    """
+    before = self.run(_FIND_BEFORE, [client_id])
+    own = self.run(_FIND_LINK, [client_id])
+    for (id_before, next_id, _), (found_id, after, _) in zip(before, own):
+      if next_id == client_id == found_id and all(
+          map(store_rows.is_intact, (*before, *own))
+      ):
+        self.run('DELETE FROM ids WHERE client_id = ?', [client_id])
+        self.run(
+            'REPLACE INTO ids VALUES (?, ?, ?)',
+            store_rows.row(id_before, after),
+        )
+        return
+    raise self.damaged('its client ids')
+
+  def walk_chain(self) -> tuple[int, int]:
+    """The number of ids in the chain, and the sum of their checksums.
+
+    Raises:
+      errors.StoreError: If the chain is broken.
+    """
+    count = crcs = 0
+    expected: Any = 0
+    for row in self.iterate(
+        'SELECT client_id, next, crc FROM ids ORDER BY client_id'
+    ):
+      if row[0] != expected or not store_rows.is_intact(row):
+        raise self.damaged('its client ids')
+      if expected != 0:
+        count += 1
+        crcs += store_rows.crc(expected)
+      expected = row[1]
+    if expected is not None:
+      raise self.damaged('its client ids')
+    return count, crcs
+
   def compare(
       self,
       what: str,
@@ -279,6 +383,8 @@ class StoreFile:
         self._connection.close()
     self._connection = _connect(f'{self._path.as_uri()}?mode=rw')
     self._connection.execute('PRAGMA synchronous = FULL')
+    # Not every build of SQLite overwrites what it deletes unless it is told to.
+    self._connection.execute('PRAGMA secure_delete = ON')
 
   def _read_only_uri(self, path: pathlib.Path) -> str:
     if not path.exists():

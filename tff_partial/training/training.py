@@ -20,7 +20,7 @@ import dataclasses
 import functools
 import math
 import time
-from typing import Any, Optional
+from typing import Any, Optional, Protocol
 
 from absl import logging
 import numpy as np
@@ -29,6 +29,7 @@ import tensorflow_federated as tff
 import tqdm
 
 from tff_partial import errors
+from tff_partial.learning import client_faults
 from tff_partial.learning import process as process_lib
 from tff_partial.runtime import sharding as sharding_lib
 from tff_partial.training import personal_store
@@ -116,11 +117,14 @@ def train(
     errors.FileError: If metrics cannot be written.
     errors.WorkerError: If no worker is left.
     errors.DivergedError: If no client's work is finite for some rounds.
+    errors.DataError: If the model cannot compute a client's examples.
   """
-  rounds = _Rounds(process, sampler, store, sharding or sharding_lib.Sharding())
+  rounds = Rounds(process, sampler, store, sharding or sharding_lib.Sharding())
   if initial_state is None:
     initial_state = process.initialize()
   version, state = store.restore(initial_state)
+  if version:
+    store.verify()
   save = _Checkpoints(store, settings)
   watch = _Divergence()
   release = _Releases(release_managers)
@@ -146,13 +150,36 @@ def train(
   return state
 
 
+class PersonalVariables(Protocol):
+  """Keeps the clients' personal variables, as `PersonalStore` does."""
+
+  @property
+  def default(self) -> Any:
+    """Those of a client that never took part."""
+
+  def read(self, client_ids: Sequence[str]) -> list[Any]:
+    """Returns those of some clients."""
+
+  def write(
+      self, client_ids: Sequence[str], values: Sequence[Any], *, version: int
+  ) -> None:
+    """Replaces those of some clients after this many rounds."""
+
+
 @dataclasses.dataclass(frozen=True)
-class _Rounds:
-  """Samples cohorts, reads what their clients need, computes, and writes."""
+class Rounds:
+  """Samples cohorts, reads what their clients need, computes, and writes.
+
+  Attributes:
+    process: Computes one round.
+    sampler: The population, and the cohort of each round.
+    store: Keeps personal variables.
+    sharding: How a cohort is divided, and who computes the parts.
+  """
 
   process: process_lib.PartialProcess
   sampler: sampler_lib.Sampler
-  store: personal_store.PersonalStore
+  store: PersonalVariables
   sharding: sharding_lib.Sharding
 
   def run(
@@ -160,12 +187,22 @@ class _Rounds:
   ) -> tuple[Any, collections.OrderedDict[str, float], int]:
     """Computes a round.
 
+    Args:
+      round_num: Number of rounds before this one.
+      state: The server's state before it.
+
     Returns:
       The server's state after it, its metrics, and the size of its cohort.
     """
     started_at = time.monotonic()
     cohort = self.sampler.cohort(round_num)
-    state, metrics = self._compute(round_num, state, cohort)
+    try:
+      state, metrics = self._compute(round_num, state, cohort)
+    except errors.UserError:
+      raise
+    except Exception:
+      self._find_fault(round_num, cohort)
+      raise
     row = _flatten(metrics)
     row['seconds'] = time.monotonic() - started_at
     return state, row, len(cohort)
@@ -186,6 +223,14 @@ class _Rounds:
         sharding=self.sharding,
         read_fn=functools.partial(self._read, round_num),
         write_fn=write,
+    )
+
+  def _find_fault(self, round_num: int, cohort: Sequence[str]) -> None:
+    """Names the client whose examples made a round fail, if that was it."""
+    client_faults.find(
+        self.process.model_fn,
+        self.process.client_examples,
+        ((c, self._read(round_num, [c])[1][0]) for c in cohort),
     )
 
   def _read(

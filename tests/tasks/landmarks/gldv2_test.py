@@ -10,10 +10,12 @@ import tempfile
 from absl.testing import absltest
 import numpy as np
 from PIL import Image
+import tensorflow as tf
 import tensorflow_federated as tff
 
 from tasks.landmarks import gldv2
 from tasks.landmarks import photo_folder
+from tff_partial import errors
 from tff_partial.data import client_data
 
 
@@ -100,6 +102,27 @@ class Gldv2Test(absltest.TestCase):
   def test_data_not_downloaded(self):
     with self.assertRaisesRegex(OSError, 'Download them with .*load_data'):
       self.create(size=16)
+
+  def test_records_that_lack_something(self):
+    self.write({'7': [(_jpeg(0), 0)] * 52})
+    path = os.path.join(self.source, 'gld160k', 'train', '7')
+    protos = list(tf.data.TFRecordDataset(path).as_numpy_iterator())
+    for i, name in enumerate(('class', 'image/encoded_jpeg')):
+      example = tf.train.Example.FromString(protos[i])
+      del example.features.feature[name]
+      protos[i] = example.SerializeToString()
+    with tf.io.TFRecordWriter(path) as writer:
+      for proto in protos:
+        writer.write(proto)
+    with self.assertLogs(level='WARNING') as logs:
+      self.create(size=16)
+    self.assertIn('left out 1 photos that cannot be read', logs.output[0])
+    self.assertIn('left out 1 photos without a class', logs.output[1])
+    with tf.io.TFRecordWriter(path) as writer:
+      for _ in range(50):
+        writer.write(b'not an example')
+    with self.assertRaisesRegex(errors.DataError, 'a record of another kind'):
+      self.create(size=8)
 
   def test_damaged_file(self):
     self.write({'7': [(_jpeg(0), 0)] * 50})

@@ -11,6 +11,7 @@ import numpy as np
 import soundfile
 
 from tasks.speech import audio as audio_lib
+from tff_partial import errors
 
 
 def tone(rate, seconds=0.5, hertz=440):
@@ -56,6 +57,19 @@ class AudioTest(parameterized.TestCase):
         self.notes,
         [] if rate == 16_000 else [f'recordings at {rate:,} Hz, resampled'],
     )
+
+  @parameterized.parameters(16_000, 8_000)
+  def test_header_that_claims_too_many_samples(self, rate):
+    self.read('a.flac', tone(rate), rate)
+    path = os.path.join(self.folder, 'a.flac')
+    with open(path, 'r+b') as f:
+      f.seek(21)  # The last 36 bits of 18 bytes are the number of samples.
+      byte = f.read(1)[0]
+      f.seek(21)
+      f.write(bytes([byte | 0x0F, 255, 255, 255, 255]))
+    # Read at once, they would take 128 GiB.
+    with self.assertRaisesRegex(errors.DataError, r'a\.flac'):
+      audio_lib.read(path)
 
   def test_channels_are_averaged(self):
     left = np.full(100, 1_000, np.int16)

@@ -172,6 +172,10 @@ class ImportSpeechTest(parameterized.TestCase):
       ({'frames': np.array([50, 100, 60])}, 'add up to 200, .*sum of 210'),
       ({'frames': np.array([250, -100, 50])}, 'that add up'),
       (
+          {'frames': np.array(['50', '100', '50'])},
+          r"integers \[utterances\] in array 'frames', found <U3 \[3\]",
+      ),
+      (
           {'said': np.array(['go', 'stop'])},
           "as many values in 'said'.* found 2",
       ),

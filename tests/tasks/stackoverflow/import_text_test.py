@@ -42,7 +42,13 @@ class ReadJsonlTest(parameterized.TestCase):
     return self.path
 
   def read(self, path=None, **kwargs):
-    kwargs = {'text': 'said', 'person': 'user', 'date': 'on', **kwargs}
+    kwargs = {
+        'text': 'said',
+        'person': 'user',
+        'date': 'on',
+        'min_people_per_word': 1,
+        **kwargs,
+    }
     return import_text.read_jsonl(path or self.path, **kwargs)
 
   def imported(self, **kwargs):
@@ -92,6 +98,32 @@ class ReadJsonlTest(parameterized.TestCase):
     self.assertRegex(
         self.summary, r"people whose examples all belong together +1  'cat'"
     )
+
+  def test_words_of_few_people_are_in_no_file_but_the_examples(self):
+    # 'we' by five people; '0123' by ann, and by four with a dot.
+    self.write(
+        *(_line(f'p{i}', 1, 'We 0123.' if i else 'We 4567.') for i in range(5)),
+        *(_line(f'p{i}', 2, 'Bye.') for i in range(5)),
+    )
+    kwargs = {'text': 'said', 'person': 'user', 'date': 'on'}
+    output = os.path.join(self.folder, 'out')
+    summary = people_lib.write_folder(
+        import_text.read_jsonl(self.path, **kwargs), output
+    )
+    self.assertEqual(vocabulary.load(output).words, ('.', 'we'))
+    self.assertRegex(
+        summary, 'changed +words of fewer than 5 people, not in the voc.* 2$'
+    )
+    self.assertNotIn('4567', summary)
+    with self.subTest('too few people'):
+      self.write(_line('ann', 1, 'One.'), _line('ann', 2, 'Two.'))
+      with self.assertRaisesRegex(ValueError, 'none among 1 people. Import te'):
+        people_lib.write_folder(
+            import_text.read_jsonl(self.path, **kwargs), f'{output}2'
+        )
+      self.assertEqual(os.listdir(f'{output}2'), ['.lock'])
+    with self.assertRaisesRegex(ValueError, 'of at least 1, found 0'):
+      self.read(min_people_per_word=0)
 
   def test_dates_are_compared_as_times(self):
     for first, second in (
@@ -276,6 +308,7 @@ class ReadJsonlTest(parameterized.TestCase):
         *('-m', 'tasks.import_client_data', 'jsonl', self.path),
         *('--text=said', '--person=user', '--date=on'),
         f'--output_dir={self.folder}/out',
+        '--min_people_per_word=1',
     ]
     result = subprocess.run(
         command, cwd=paths.ROOT, capture_output=True, text=True, check=False
@@ -284,7 +317,13 @@ class ReadJsonlTest(parameterized.TestCase):
     self.assertIn('1 person, 2 examples (1 for training', result.stdout)
     self.assertEqual(
         sorted(os.listdir(f'{self.folder}/out')),
-        ['.lock', 'test.sqlite', 'train.sqlite', 'vocabulary.txt'],
+        [
+            '.lock',
+            'import.json',
+            'test.sqlite',
+            'train.sqlite',
+            'vocabulary.txt',
+        ],
     )
 
   def test_stack_exchange(self):

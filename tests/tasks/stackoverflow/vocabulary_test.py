@@ -110,13 +110,21 @@ class VocabularyTest(parameterized.TestCase):
       writer.write('ann', {'tokens': ['a a a c', 'a d d']})
       writer.write('bob', {'tokens': ['b c']})
       writer.write('cat', {'tokens': ['b']})
-    vocabulary.write(self.folder)
+    number = vocabulary.write(self.folder, min_people_per_word=1)
+    self.assertEqual(number, 0)
     # People (uses): c 2 (2), b 2 (2), a 1 (4), d 1 (2).
     found = vocabulary.load(self.folder)
     self.assertEqual(found.words, ('b', 'c', 'a', 'd'))
-    vocabulary.write(self.folder, max_words=2)
+    vocabulary.write(self.folder, min_people_per_word=1, max_words=2)
     self.assertEqual(vocabulary.load(self.folder).words, ('b', 'c'))
     self.assertNotEqual(vocabulary.load(self.folder).digest, found.digest)
+    number = vocabulary.write(self.folder, min_people_per_word=2)
+    self.assertEqual(number, 2)
+    self.assertEqual(vocabulary.load(self.folder).words, ('b', 'c'))
+    with self.assertRaisesRegex(
+        ValueError, 'at least 3 people use, found none among 3 .* `min_people_p'
+    ):
+      vocabulary.write(self.folder, min_people_per_word=3)
 
   def test_bad_files(self):
     with self.assertRaisesRegex(

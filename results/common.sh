@@ -1,0 +1,34 @@
+# What the scripts of this folder have in common; they read it.
+#
+#   DATA=folder sh results/emnist.sh
+#
+# DATA is the folder of the data sets and OUT gets everything (default: out).
+# FLAGS are added to every experiment; FLAGS="--total_rounds=2
+# --pretrain_rounds=1 --seeds=0" tries a script. DRY_RUN=1 prints the commands.
+# A script that was stopped goes on where it was.
+set -eu
+: "${DATA:?Set DATA to the folder of the data sets.}"
+OUT=${OUT:-out}
+FLAGS=${FLAGS:-}
+
+python() {
+  if [ -n "${DRY_RUN:-}" ]; then
+    echo ".venv/bin/python $*"
+  else
+    .venv/bin/python "$@"
+  fi
+}
+
+# FLAGS come last, and so replace flags of the same name.
+experiment() {
+  # shellcheck disable=SC2086
+  python run_experiment.py "$@" $FLAGS
+}
+
+# imports FOLDER KIND SOURCE ...: imports data, unless they are there.
+imports() {
+  folder=$OUT/data/$1
+  shift
+  [ -e "$folder/train.sqlite" ] ||
+    python -m tasks.import_client_data "$@" --output_dir="$folder"
+}

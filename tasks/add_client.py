@@ -1,0 +1,161 @@
+# Copyright 2026 The tff-partial Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""Adds one person to a run after training.
+
+  python -m tasks.import_client_data npz ann.npz --output_dir=out/ann
+  python -m tasks.add_client --run=out/experiment --data=out/ann
+
+The person's personal variables are trained on the person's training examples
+and kept in the run's store, and a report compares them with the shared model on
+the test examples. Nobody else's variables change.
+"""
+
+import argparse
+from collections.abc import Callable, Iterator, Mapping, Sequence
+import contextlib
+import dataclasses
+import os
+import pathlib
+import tempfile
+from typing import Any
+
+os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')
+
+# pylint: disable=g-import-not-at-top
+from absl import logging  # noqa: E402
+
+from tff_partial import errors  # noqa: E402
+from tff_partial.data import sql_clients  # noqa: E402
+from tff_partial.experiments import command  # noqa: E402
+from tff_partial.experiments import export  # noqa: E402
+from tff_partial.experiments import finished_run  # noqa: E402
+from tff_partial.experiments import onboard  # noqa: E402
+from tff_partial.experiments import task as task_lib  # noqa: E402
+from tff_partial.experiments import task_choice  # noqa: E402
+from tff_partial.runtime import local  # noqa: E402
+
+from . import TASKS  # noqa: E402
+from .landmarks import photo_folder  # noqa: E402
+from .tabular import columns as columns_lib  # noqa: E402
+
+# pylint: enable=g-import-not-at-top
+
+PROG = 'python -m tasks.add_client'
+_EXAMPLES = ('train.sqlite', 'test.sqlite')
+
+
+def _columns(folder: str) -> Any:
+  found = columns_lib.load(folder)
+  return found.features, found.classes
+
+
+# Files that say what stored numbers mean, and what must be the same in both.
+_MEANINGS: Mapping[str, Callable[[str], Any]] = {
+    columns_lib.FILE: _columns,
+    photo_folder.CLASSES: photo_folder.read_classes,
+}
+
+
+def parse(argv: Sequence[str]) -> argparse.Namespace:
+  parser = argparse.ArgumentParser(
+      allow_abbrev=False,
+      conflict_handler='resolve',
+      prog=PROG,
+      description='Adds one person to a run after training.',
+  )
+  parser.add_argument(
+      '--run', type=os.path.expanduser, required=True, help='folder of a run'
+  )
+  parser.add_argument(
+      '--data',
+      type=os.path.expanduser,
+      required=True,
+      help="folder of the person's examples, made by tasks.import_client_data",
+  )
+  parser.add_argument(
+      '--client', help='whom to add; needed if --data has several people'
+  )
+  parser.add_argument(
+      '--onboarding',
+      default=onboard.STARTS[0],
+      help='personal variables to start from: initial, or the mean of those in'
+      ' the store, which the server averages; default: %(default)s',
+  )
+  parser.add_argument(
+      '--epochs',
+      type=int,
+      help="passes over the person's training examples; 0 trains nothing;"
+      " default: the run's --finetune_epochs, or 5",
+  )
+  parser.add_argument(
+      '--export_dir',
+      type=os.path.expanduser,
+      help="folder for the person's model, as tasks.export_client writes it",
+  )
+  return parser.parse_args(argv[1:])
+
+
+def main(args: argparse.Namespace) -> None:
+  logging.set_verbosity(logging.WARNING)
+  settings = finished_run.read_settings(args.run)
+  client = args.client or _only_client(args.data)
+  options = onboard.Options(args.onboarding, args.epochs)
+  with _like_the_run(args.data, args.run, settings) as folder:
+    choice = dataclasses.replace(
+        task_choice.from_settings(settings), data=folder
+    )
+    with local.local_worker():
+      task = task_lib.create(choice, registered=TASKS)
+      report = onboard.add(args.run, client, task, options)
+      print(f'{client}: {report.headline}')
+      for note in report.notes:
+        print(note)
+      print(f'Report: {onboard.path_of(args.run, client)}')
+    if args.export_dir is not None:
+      missing = export.export(
+          args.run, client, args.export_dir, registered=TASKS
+      )
+      export.say(missing, args.export_dir)
+
+
+def _only_client(data: str) -> str:
+  clients = sql_clients.SqlClients(os.path.join(data, _EXAMPLES[0]))
+  if len(clients.client_ids) != 1:
+    raise errors.SettingsError(
+        f'Expected `client` with a folder of {len(clients.client_ids)} people,'
+        f' such as {clients.client_ids[0]!r}, found none.'
+    )
+  return clients.client_ids[0]
+
+
+@contextlib.contextmanager
+def _like_the_run(
+    data: str, run: str, settings: Mapping[str, Any]
+) -> Iterator[str]:
+  """A folder with the person's examples, and the run's other files.
+
+  What is next to the examples, such as a vocabulary, was made from the run's
+  data, and says what the model's numbers mean.
+  """
+  its_data = os.path.expanduser(str(settings['data']))
+  for name, read in _MEANINGS.items():
+    if os.path.exists(os.path.join(data, name)) and os.path.isdir(its_data):
+      if read(data) != read(its_data):
+        raise errors.DataError(
+            f'Expected {name} of {data} to say the same as that of {its_data},'
+            ' which the run was trained on, found other features or classes.'
+            ' Import the person with the same columns and classes.'
+        )
+  with tempfile.TemporaryDirectory() as folder:
+    for name in _EXAMPLES:
+      os.symlink(os.path.abspath(os.path.join(data, name)), f'{folder}/{name}')
+    for place in (run, its_data):
+      for path in sorted(pathlib.Path(place).glob('*.*')):
+        target = pathlib.Path(folder, path.name)
+        if path.suffix in ('.txt', '.json') and not target.exists():
+          os.symlink(path.absolute(), target)
+    yield folder
+
+
+if __name__ == '__main__':
+  command.start(main, parse, PROG)

@@ -1,0 +1,141 @@
+# Copyright 2026 The tff-partial Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""What a report wrote is read again, whatever clients are called."""
+
+import csv
+import pathlib
+import tempfile
+
+from absl.testing import absltest
+from absl.testing import parameterized
+import numpy as np
+
+from tff_partial.evaluation import client_table
+from tff_partial.evaluation import metric as metric_lib
+from tff_partial.evaluation import run_results
+from tff_partial.evaluation import summary
+from tff_partial.experiments import client_names
+from tff_partial.experiments import config_groups
+from tff_partial.reporting import report
+
+_HOSTILE = ('=cmd()', '<script>alert(1)</script>', '\u202eeve', "'-1", '\r@x')
+_COST = summary.Cost(1, 1, 1, 1, 1, 1, 1, 1.0, 1, 1)
+
+
+class RunResultsTest(parameterized.TestCase):
+
+  def setUp(self):
+    super().setUp()
+    folder = tempfile.TemporaryDirectory()
+    self.addCleanup(folder.cleanup)
+    self.folder = pathlib.Path(folder.name)
+
+  def write(self, mode, candidate='personalized'):
+    """Five clients with two examples; client i loses if i is even."""
+    right = {
+        'initial': [1, 0] * 5,
+        candidate: [0, 0, 1, 1] * 2 + [0, 0],
+    }
+    table = client_table.ClientTable(
+        client_ids=_HOSTILE,
+        train_examples=np.arange(1, 6),
+        test_examples=np.full(5, 2),
+        participated=np.array([True] * 4 + [False]),
+        scores={
+            model: {
+                'accuracy': client_table.Scores(
+                    np.array(terms, float), np.ones(10)
+                )
+            }
+            for model, terms in right.items()
+        },
+    )
+    names = client_names.load(self.folder, mode)
+    report.write(
+        self.folder,
+        report.RunReport(
+            title='t',
+            settings={},
+            variables=(),
+            table=names.rename(table),
+            metric=metric_lib.Metric('accuracy', higher_is_better=True),
+            baseline='initial',
+            candidate=candidate,
+            history=(),
+            cost=_COST,
+            lists_clients=names.listed,
+        ),
+    )
+    return names
+
+  def read(self, names):
+    return run_results.read_run(self.folder, unseen=names.of(_HOSTILE[4:]))
+
+  def files(self):
+    return {
+        name: (self.folder / name).read_bytes().decode()
+        for name in ('report.html', 'report.json', 'clients.csv')
+    }
+
+  @parameterized.parameters(*config_groups.REPORT_CLIENT_IDS)
+  def test_hostile_ids_are_read_again(self, mode):
+    names = self.write(mode)
+    outcome = self.read(names).outcomes['personalized']
+    self.assertCountEqual(outcome.client_ids, names.of(_HOSTILE[:4]))
+    found = dict(zip(outcome.client_ids, outcome.values['accuracy']))
+    self.assertEqual([found[n] for n in names.of(_HOSTILE[:4])], [0, 1, 0, 1])
+    with open(self.folder / 'clients.csv', newline='', encoding='utf-8') as f:
+      for row in csv.reader(f):
+        self.assertNotIn(row[0][:1], ('=', '+', '-', '@', '\t', '\r'))
+
+  def test_full_ids_are_text_and_isolated(self):
+    self.write(config_groups.FULL_CLIENT_IDS)
+    page = self.files()['report.html']
+    self.assertNotIn('<script>', page)
+    self.assertIn('<bdi>=cmd()</bdi>', page)
+    self.assertIn('<bdi>\u202eeve</bdi>', page)
+    self.assertIn('default-src &#39;none&#39;'.replace('&#39;', "'"), page)
+    self.assertFalse((self.folder / '.report_key').exists())
+
+  @parameterized.parameters('none', 'hashed')
+  def test_without_ids(self, mode):
+    names = self.write(mode)
+    texts = self.files()
+    for text in texts.values():
+      for client_id in (*_HOSTILE, 'alert(1)', names.key.decode()):
+        self.assertNotIn(client_id, text)
+    [first, *_] = names.of(_HOSTILE)
+    self.assertLen(first, 16)
+    self.assertIn(first, texts['clients.csv'])
+    self.assertEqual(first in texts['report.html'], mode == 'hashed')
+    self.assertEqual(first in texts['report.json'], mode == 'hashed')
+    self.assertEqual(
+        'does not list single clients' in texts['report.html'], mode == 'none'
+    )
+    # Rows are not in the order of the ids.
+    rows = [line.split(',')[0] for line in texts['clients.csv'].split('\n')]
+    self.assertEqual(rows[1:6], sorted(names.of(_HOSTILE)))
+    # The key is private, and the same when the run goes on.
+    key = self.folder / '.report_key'
+    self.assertEqual(key.stat().st_mode & 0o777, 0o600)
+    self.assertEqual(client_names.load(self.folder, mode), names)
+
+  def test_pseudonyms_need_the_key(self):
+    first = client_names.load(self.folder, 'hashed').of(['ann'])
+    (self.folder / '.report_key').unlink()
+    second = client_names.load(self.folder, 'hashed').of(['ann'])
+    self.assertNotEqual(second, first)
+
+  def test_clients_kept_out_of_training_have_the_control(self):
+    # FedAvg has no policies for newcomers; its one model is theirs too.
+    names = self.write('full', candidate='non_personalized')
+    newcomers = self.read(names).newcomers
+    self.assertEqual(list(newcomers), ['non_personalized'])
+    outcome = newcomers['non_personalized']
+    self.assertEqual(outcome.client_ids, _HOSTILE[4:])
+    self.assertEqual(outcome.values['accuracy'].tolist(), [0.0])
+    self.assertEqual(outcome.baseline['accuracy'].tolist(), [0.5])
+
+
+if __name__ == '__main__':
+  absltest.main()

@@ -1,0 +1,72 @@
+# Copyright 2026 The tff-partial Authors.
+# SPDX-License-Identifier: Apache-2.0
+
+import pathlib
+import tempfile
+
+from absl.testing import absltest
+
+from tests.helpers import toy_task
+from tests.helpers import worker
+from tff_partial.experiments import account
+from tff_partial.experiments import config as config_lib
+from tff_partial.experiments import plan as plan_lib
+from tff_partial.experiments import start
+from tff_partial.learning import weights
+
+setUpModule, tearDownModule = worker.start, worker.stop
+
+
+class StartTest(absltest.TestCase):
+
+  def setUp(self):
+    super().setUp()
+    folder = tempfile.TemporaryDirectory()
+    self.addCleanup(folder.cleanup)
+    self.path = str(pathlib.Path(folder.name, 'model.safetensors'))
+    self.plan = plan_lib.build(
+        toy_task.create_task('toy'),
+        config_lib.create(clients_per_round=2, pretrain_rounds=0),
+    )
+    self.all = start.load(self.plan, None)
+
+  def save_only(self, *, personal):
+    """Saves the personal variables, or the shared ones."""
+    weights.save(
+        self.path,
+        [v for v in self.plan.variables if v.personal == personal],
+        self.all.shared,
+        self.all.personal,
+    )
+
+  def paths(self, *, personal):
+    return [v.path for v in self.plan.variables if v.personal == personal]
+
+  def test_new_personal_variables_are_information(self):
+    self.save_only(personal=False)
+    with self.assertNoLogs():
+      found = start.load(self.plan, self.path)
+    self.assertEqual(list(found.new), self.paths(personal=True))
+    [note] = account.notes_on_new_variables(found.new)
+    self.assertEqual(
+        note,
+        f'{len(found.new)} personal variable is new: the model that training'
+        f' started from does not have {", ".join(found.new)}.',
+    )
+
+  def test_missing_shared_variables_are_a_warning(self):
+    self.save_only(personal=True)
+    with self.assertLogs() as logs:
+      found = start.load(self.plan, self.path)
+    self.assertEmpty(found.new)
+    [record] = logs.records
+    self.assertEqual(record.levelname, 'WARNING')
+    self.assertIn(
+        f'{len(self.paths(personal=False))} variables are missing and start'
+        ' from seeded values',
+        record.getMessage(),
+    )
+
+
+if __name__ == '__main__':
+  absltest.main()

@@ -1,0 +1,118 @@
+# Copyright 2026 The tff-partial Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""The model of a run that is not finished: that of its last checkpoint."""
+
+import os
+import pathlib
+from typing import Optional
+
+from absl import logging
+import numpy as np
+
+from tff_partial import errors
+from tff_partial.experiments import config as config_lib
+from tff_partial.experiments import finished_run
+from tff_partial.experiments import origin
+from tff_partial.experiments import plan as plan_lib
+from tff_partial.experiments import run_folder
+from tff_partial.experiments import setting
+from tff_partial.experiments import start as start_lib
+from tff_partial.experiments import task as task_lib
+from tff_partial.learning import weights
+from tff_partial.training import personal_store
+from tff_partial.training import store_summary
+
+
+def load(
+    folder: str | os.PathLike[str], task: task_lib.Task
+) -> tuple[dict[str, np.ndarray], int]:
+  """Reads the model of the last checkpoint, and logs which one that is.
+
+  Call it where computations run, such as in `local.local_worker`.
+
+  Args:
+    folder: The folder of a run without `model.safetensors`, which may be
+      training at the moment.
+    task: The task of the run.
+
+  Returns:
+    The trained shared and the initial personal variables by path, like those of
+    `model.safetensors`, and the number of rounds that trained them.
+
+  Raises:
+    errors.MissingFileError: If the folder holds no run.
+    errors.DataError: If the run has no checkpoint yet, or is of another task.
+    errors.StoreError: If the checkpoint is damaged.
+  """
+  folder = pathlib.Path(folder).expanduser()
+  settings = finished_run.read_settings(
+      os.fspath(folder), str(task.settings['task'])
+  )
+  if not store_summary.num_rounds(folder):
+    raise errors.DataError(
+        f'Expected a run with a checkpoint in {folder}, found none yet. Give'
+        ' the command of the run again, or wait until it has one.'
+    )
+  plan = plan_lib.build(task, for_anyone(finished_run.config_of(settings)))
+  start = start_lib.load(plan, start_of(folder, plan))
+  process = plan.process
+  initial = process.start_from(
+      process.initialize(), start.shared, start.personal
+  )
+  with personal_store.PersonalStore(
+      start.personal, str(folder), read_only=True
+  ) as store:
+    rounds, state = store.restore(initial)
+  logging.warning(
+      'The run in %s is not finished: this is its model after round %d of %d.',
+      folder,
+      rounds,
+      plan.config.total_rounds,
+  )
+  values = weights.by_path(
+      plan.variables, state.global_model_weights, start.personal
+  )
+  return values, rounds
+
+
+def for_anyone(config: config_lib.Config) -> config_lib.Config:
+  """A run's settings for its model alone, however many people there are.
+
+  Cohorts and samples of the run's own clients may be too large for others.
+  """
+  return setting.replace(
+      config,
+      clients_per_round=1,
+      unseen_clients=0,
+      eval_clients=0,
+      onboarding=None,
+  )
+
+
+def start_of(folder: pathlib.Path, plan: plan_lib.Plan) -> Optional[str]:
+  """What a run in this folder starts from: a folder, a file, or nothing."""
+  if plan.pretraining is not None:
+    return str(folder / run_folder.PRETRAINING)
+  if (folder / run_folder.START).exists():
+    return str(folder / run_folder.START)
+  return plan.config.init_from
+
+
+def keep_start(folder: pathlib.Path, plan: plan_lib.Plan) -> None:
+  """Copies what a run starts from if that is a run which may go on.
+
+  Args:
+    folder: The run's folder, which this program has claimed.
+    plan: The run's.
+
+  Raises:
+    errors.UserError: If the other run's checkpoint cannot be read; see `load`.
+  """
+  init_from, path = plan.config.init_from, folder / run_folder.START
+  if init_from is None or path.exists() or origin.read(folder).start:
+    return  # A run that began from finished weights needs the same again.
+  other = origin.run_of(init_from)
+  if other is None or origin.weights_of(init_from).exists():
+    return
+  values, _ = load(other, plan.task)
+  weights.save_by_path(path, values)

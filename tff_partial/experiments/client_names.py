@@ -1,0 +1,79 @@
+# Copyright 2026 The tff-partial Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""What reports call clients: their ids, or pseudonyms that a key makes.
+
+A pseudonym is a keyed hash of the id. Without the key, nobody can find it by
+hashing a list of ids. The key stays in the folder of the run, next to the
+personal variables, and is in no report. The runs of a comparison have the same
+key, because the comparison pairs their clients.
+"""
+
+from collections.abc import Iterable
+import dataclasses
+import hashlib
+import hmac
+import os
+import pathlib
+import secrets
+
+from tff_partial import files
+from tff_partial.evaluation import client_table
+from tff_partial.experiments import config_groups
+from tff_partial.experiments import run_folder
+
+_DIGITS = 16  # 64 bits: no two of a million clients share a pseudonym.
+
+
+@dataclasses.dataclass(frozen=True)
+class ClientNames:
+  """The names of clients in the reports of a run or comparison.
+
+  Attributes:
+    mode: One of `config_groups.REPORT_CLIENT_IDS`.
+    key: The key of pseudonyms; empty if reports have the ids.
+  """
+
+  mode: str
+  key: bytes = b''
+
+  @property
+  def listed(self) -> bool:
+    """Whether reports list single clients."""
+    return self.mode != config_groups.NO_CLIENT_IDS
+
+  def of(self, client_ids: Iterable[str]) -> list[str]:
+    """The names of these clients, in order."""
+    if not self.key:
+      return list(client_ids)
+    return [
+        hmac.new(self.key, c.encode(), hashlib.sha256).hexdigest()[:_DIGITS]
+        for c in client_ids
+    ]
+
+  def rename(self, table: client_table.ClientTable) -> client_table.ClientTable:
+    """The table with names in place of ids.
+
+    Rows of pseudonyms are in their order: that of ids would tell who is who.
+    """
+    if not self.key:
+      return table
+    names = tuple(self.of(table.client_ids))
+    return dataclasses.replace(table, client_ids=names).sorted_by_id()
+
+
+def load(folder: str | os.PathLike[str], mode: str) -> ClientNames:
+  """The names in the reports of a folder, with its key or a new one.
+
+  Args:
+    folder: Of a run or a comparison, claimed by this program.
+    mode: One of `config_groups.REPORT_CLIENT_IDS`.
+
+  Raises:
+    OSError: If the key cannot be read or written.
+  """
+  if mode == config_groups.FULL_CLIENT_IDS:
+    return ClientNames(mode)
+  path = pathlib.Path(folder) / run_folder.REPORT_KEY
+  if not path.exists():
+    files.replace_text(path, secrets.token_hex(32))
+  return ClientNames(mode, path.read_bytes())

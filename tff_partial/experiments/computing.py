@@ -1,0 +1,57 @@
+# Copyright 2026 The tff-partial Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""Where the computations of a run of the command take place.
+
+What takes seconds to import is imported when it is needed.
+"""
+
+from collections.abc import Iterator
+import contextlib
+from typing import Any
+
+from tff_partial.experiments import config as config_lib
+from tff_partial.experiments import run_folder
+from tff_partial.runtime import worker_process
+
+
+@contextlib.contextmanager
+def start(
+    config: config_lib.Config, folder: run_folder.RunFolder
+) -> Iterator[Any]:
+  """Starts or reaches what computes for a run.
+
+  Args:
+    config: The settings, of which `running` says where.
+    folder: Gets the worker's log.
+
+  Yields:
+    A `sharding.Sharding`: where cohorts are computed, and how they are cut.
+  """
+  from tff_partial.runtime import sharding
+
+  running = config.running
+  clients_per_shard = running.clients_per_shard
+  log_file = str(folder.path / 'worker.log')
+  if running.cluster is not None:
+    from tff_partial.runtime import cluster
+
+    with cluster.connect(
+        running.cluster,
+        actor_cores=running.actor_cores,
+        max_concurrent_clients=running.max_concurrent_clients,
+        insecure_cluster=running.insecure_cluster,
+        log_file=log_file,
+    ) as engine:
+      yield sharding.Sharding(
+          engine, clients_per_shard or -(-config.clients_per_round // 8)
+      )
+    return
+  from tff_partial.runtime import local
+
+  # No more than there are, so that cores without a client help the others.
+  at_once = running.max_concurrent_clients or min(
+      worker_process.usable_cores(),
+      clients_per_shard or config.clients_per_round,
+  )
+  with local.local_worker(max_concurrent_clients=at_once, log_file=log_file):
+    yield sharding.Sharding(clients_per_shard=clients_per_shard)
