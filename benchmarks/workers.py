@@ -4,8 +4,10 @@
 
   python -m benchmarks.workers
   python -m benchmarks.workers --clients_per_shard=2 --examples=100
+  python -m benchmarks.workers --workload=resnet18 --clients=20 \
+      --clients_per_shard=1 --examples=1 --rounds=1
 
-Runs rounds of FedAlt in shards, with the EMNIST CNN on random data
+Runs rounds of FedAlt in shards, with the EMNIST CNN or ResNet-18 on random data
 (`task_workloads.py`). Two processes of `connect('local')` are pinned to a core
 each, and rounds in one of them and rounds in both are interleaved. Efficiency
 is the time with one process divided by twice the time with two; 1 would be
@@ -45,6 +47,13 @@ from tff_partial.runtime import cluster
 from tff_partial.runtime import sharding
 
 _ONE, _TWO = '1 process', '2 processes'
+_WORKLOADS: dict[str, Callable[..., task_workloads.Workload]] = {
+    'emnist': task_workloads.create_emnist,
+    # Small pictures: what is sent depends on the variables.
+    'resnet18': functools.partial(
+        task_workloads.create_landmarks, image_size=28
+    ),
+}
 _BARE_ONE, _BARE_TWO = 'bare loop, 1 core', 'bare loops, 2 cores'
 
 
@@ -101,15 +110,20 @@ class _Traffic:
 
 
 def run(
-    clients: int, examples: int, clients_per_shard: int, num_rounds: int
+    clients: int,
+    examples: int,
+    clients_per_shard: int,
+    num_rounds: int,
+    *,
+    workload: str = 'emnist',
 ) -> dict[str, np.ndarray]:
   """Measures the rounds and prints the table."""
-  create = functools.partial(task_workloads.create_emnist, examples=examples)
+  create = functools.partial(_WORKLOADS[workload], examples=examples)
   driver_seconds = {_ONE: [], _TWO: []}
   sent_bytes = {_ONE: [], _TWO: []}
   traffic = _Traffic()
   with contextlib.ExitStack() as stack:
-    workload = create(
+    created = create(
         stack.enter_context(tempfile.TemporaryDirectory()), clients=clients
     )
     by_one, by_all = stack.enter_context(
@@ -124,7 +138,7 @@ def run(
 
     def create_round(name: str, some: Sequence[Any]):
       run_round = library_round.LibraryRound(
-          workload,
+          created,
           'fed_alt',
           sharding=sharding.Sharding(cluster.Cluster(some), clients_per_shard),
       )
@@ -140,7 +154,7 @@ def run(
         num_rounds,
     )
   print(
-      f'| {workload.name}, {clients} clients in shards of {clients_per_shard},'
+      f'| {created.name}, {clients} clients in shards of {clients_per_shard},'
       f" {num_rounds} rounds | seconds | quartiles | driver's CPU seconds |"
       " efficiency | driver's MB a round |\n"
       '| --- | ---: | ---: | ---: | ---: | ---: |'
@@ -183,10 +197,17 @@ def main(argv: Sequence[str]) -> None:
   if len(argv) > 1:
     raise app.UsageError(f'Expected flags only, found {argv[1]!r}.')
   logging.set_verbosity(logging.WARNING)
-  run(FLAGS.clients, FLAGS.examples, FLAGS.clients_per_shard, FLAGS.rounds)
+  run(
+      FLAGS.clients,
+      FLAGS.examples,
+      FLAGS.clients_per_shard,
+      FLAGS.rounds,
+      workload=FLAGS.workload,
+  )
 
 
 if __name__ == '__main__':
+  flags.DEFINE_enum('workload', 'emnist', list(_WORKLOADS), 'What is trained.')
   flags.DEFINE_integer('clients', 16, 'Clients in a round.', lower_bound=2)
   flags.DEFINE_integer(
       'clients_per_shard', 4, 'Clients computed at a time.', lower_bound=1

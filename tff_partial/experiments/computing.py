@@ -7,7 +7,7 @@ What takes seconds to import is imported when it is needed.
 
 from collections.abc import Iterator
 import contextlib
-from typing import Any
+from typing import Any, Optional
 
 from tff_partial.experiments import config as config_lib
 from tff_partial.experiments import run_folder
@@ -30,7 +30,6 @@ def start(
   from tff_partial.runtime import sharding
 
   running = config.running
-  clients_per_shard = running.clients_per_shard
   log_file = str(folder.path / 'worker.log')
   if running.cluster is not None:
     from tff_partial.runtime import cluster
@@ -42,16 +41,29 @@ def start(
         insecure_cluster=running.insecure_cluster,
         log_file=log_file,
     ) as engine:
-      yield sharding.Sharding(
-          engine, clients_per_shard or -(-config.clients_per_round // 8)
-      )
+      yield sharding.Sharding(engine, clients_per_shard(config))
     return
   from tff_partial.runtime import local
 
+  with local.local_worker(
+      max_concurrent_clients=clients_at_once(
+          config, worker_process.usable_cores()
+      ),
+      log_file=log_file,
+  ):
+    yield sharding.Sharding(clients_per_shard=clients_per_shard(config))
+
+
+def clients_per_shard(config: config_lib.Config) -> Optional[int]:
+  """The size of a shard; None for whole rounds."""
+  if config.running.cluster is None:
+    return config.running.clients_per_shard
+  return config.running.clients_per_shard or -(-config.clients_per_round // 8)
+
+
+def clients_at_once(config: config_lib.Config, cores: int) -> int:
+  """How many clients a process with this many cores computes at a time."""
   # No more than there are, so that cores without a client help the others.
-  at_once = running.max_concurrent_clients or min(
-      worker_process.usable_cores(),
-      clients_per_shard or config.clients_per_round,
+  return config.running.max_concurrent_clients or min(
+      cores, clients_per_shard(config) or config.clients_per_round
   )
-  with local.local_worker(max_concurrent_clients=at_once, log_file=log_file):
-    yield sharding.Sharding(clients_per_shard=clients_per_shard)

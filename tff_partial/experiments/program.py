@@ -242,8 +242,14 @@ def _compare(
   ) as folder:
     from tff_partial.experiments import compare
 
+    task = _task(choice, tasks)
+    if config.running.cluster is not None:
+      from tff_partial.experiments import spread
+
+      # What fails there is tried again here.
+      spread.run(task, choice, tasks, todo, str(folder.path), config.running)
     failures = compare.run(
-        _task(choice, tasks),
+        task,
         todo,
         str(folder.path),
         worker_fn=lambda: computing.start(config, folder),

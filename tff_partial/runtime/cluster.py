@@ -19,8 +19,6 @@ from collections.abc import Callable, Iterator, Sequence
 import contextlib
 import dataclasses
 import functools
-import os
-import pathlib
 from typing import Any, Optional
 
 import tensorflow_federated as tff
@@ -43,8 +41,6 @@ from tff_partial.runtime import pool as pool_lib
 from tff_partial.runtime import ray_connection
 from tff_partial.runtime import sharding
 
-# One process does not use many cores well.
-_ACTOR_CORES = 4
 _START_SECONDS = 120.0
 _PATIENCE_SECONDS = 600.0
 _TASK_RETRIES = 3
@@ -89,9 +85,7 @@ def connect(
     stack.enter_context(
         ray_connection.connect(address, insecure_cluster=insecure_cluster)
     )
-    cores = actor_cores or min(
-        _ACTOR_CORES, max(ray_connection.cores_of_nodes())
-    )
+    cores = actor_cores or ray_connection.default_cores()
     actors = _start(cores, max_concurrent_clients or cores)
     stack.callback(_end, actors)
     _wait(actors)
@@ -112,18 +106,11 @@ def _start(cores: int, max_concurrent_clients: int) -> list[Any]:
       max_restarts=-1,
       max_task_retries=_TASK_RETRIES,
       scheduling_strategy='SPREAD',
-      # Finds a checkout at the same path on every machine.
-      runtime_env={'env_vars': {'PYTHONPATH': _import_path()}},
+      runtime_env=ray_connection.environment(),
   )(node.Node)
   return [
       actor_class.remote(cores, max_concurrent_clients) for _ in range(count)
   ]
-
-
-def _import_path() -> str:
-  """PYTHONPATH by which other processes find this package."""
-  root = str(pathlib.Path(__file__).absolute().parent.parent.parent)
-  return os.pathsep.join(filter(None, [root, os.environ.get('PYTHONPATH')]))
 
 
 def _wait(actors: list[Any]) -> None:

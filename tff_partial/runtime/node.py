@@ -46,15 +46,11 @@ class Node:
       max_concurrent_clients: Number of clients that compute at the same time
         and share the cores.
     """
-    threads = max(1, cores // max_concurrent_clients)
     self._stack = contextlib.ExitStack()
     self._stack.enter_context(
         local.local_worker(
             max_concurrent_clients=max_concurrent_clients,
-            environment={
-                'MALLOC_ARENA_MAX': str(cores),
-                'TF_NUM_INTRAOP_THREADS': str(threads),
-            },
+            environment=local.shared_cores(cores, max_concurrent_clients),
         )
     )
     self._programs = cachetools.LRUCache(_MAX_PROGRAMS)

@@ -14,6 +14,7 @@ import contextlib
 import functools
 import logging
 import os
+import pathlib
 import secrets
 import shutil
 import tempfile
@@ -26,6 +27,7 @@ from tff_partial import errors
 from tff_partial.runtime import cluster_address
 from tff_partial.runtime import worker_process
 
+_CORES = 4  # One process does not use many cores well.
 _ASK_SECONDS = 10.0
 # Without a request, which does nothing.
 _ASK_CLUSTER = '/ray.rpc.NodeInfoGcsService/CheckAlive'
@@ -161,6 +163,21 @@ def cores_of_nodes() -> list[int]:
       for found in ray.nodes()
       if found['Alive']
   ]
+
+
+def default_cores() -> int:
+  """Number of cores of a process, unless the user says."""
+  return min(_CORES, max(cores_of_nodes()))
+
+
+def environment() -> dict[str, Any]:
+  """What Ray needs to know to start processes that can import this package.
+
+  They find a checkout at the same path on every machine.
+  """
+  root = str(pathlib.Path(__file__).absolute().parent.parent.parent)
+  paths = filter(None, [root, os.environ.get('PYTHONPATH')])
+  return {'env_vars': {'PYTHONPATH': os.pathsep.join(paths)}}
 
 
 @contextlib.contextmanager
