@@ -43,11 +43,12 @@ from benchmarks import interleaved
 from benchmarks import library_round
 from benchmarks import pinned_loops
 from benchmarks import task_workloads
+from benchmarks import workload as workload_lib
 from tff_partial.runtime import cluster
 from tff_partial.runtime import sharding
 
 _ONE, _TWO = '1 process', '2 processes'
-_WORKLOADS: dict[str, Callable[..., task_workloads.Workload]] = {
+_WORKLOADS: dict[str, Callable[..., workload_lib.Workload]] = {
     'emnist': task_workloads.create_emnist,
     # Small pictures: what is sent depends on the variables.
     'resnet18': functools.partial(
