@@ -53,6 +53,11 @@ class SimulatedCluster:
     os.environ['RAY_ADDRESS'] = self.address
     test_case.addClassCleanup(os.environ.pop, 'RAY_ADDRESS')
 
+  def num_nodes(self):
+    """Number of nodes that are there, with the head and any others."""
+    alive = self._cluster.global_state.node_table()
+    return sum(node['Alive'] for node in alive)
+
   @property
   def head(self):
     return self._cluster.head_node
