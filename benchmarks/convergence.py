@@ -33,8 +33,8 @@ from tff_partial.learning import examples as examples_lib
 from tff_partial.learning import local_update
 from tff_partial.learning import process as process_lib
 from tff_partial.reporting import plots
-from tff_partial.runtime import dispatcher
 from tff_partial.runtime import local
+from tff_partial.runtime import sharding as sharding_lib
 from tff_partial.training import rehearsal
 from tff_partial.training import sampler as sampler_lib
 
@@ -114,7 +114,7 @@ class Setting:
           personal=personal,
           first_round=round_num,
           rounds=1,
-          sharding=dispatcher.Sharding(),
+          sharding=sharding_lib.Sharding(),
       )
       state = done.state
       found.append(self._variables(state, personal))

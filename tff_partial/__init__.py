@@ -42,8 +42,8 @@ from which a `Metric` says who gains and who is hurt.
 table.
 
 *Runtime.* `local_worker` computes on this machine in a process of its own,
-`connect` on others. `Sharding` says how many clients are computed at a time,
-and by whom.
+`connect` in several, here or on a Ray cluster. `Sharding` says how many clients
+are computed at a time, and where.
 
 *Experiments.* All of that in one call: a `Task` is a model that can be split
 with people's data, `create_config` takes settings by the names of the flags of
@@ -161,9 +161,9 @@ if TYPE_CHECKING:
   from tff_partial.privacy.aggregation import build_private_aggregator
   from tff_partial.reporting.report import RunReport
   from tff_partial.reporting.report import write as write_report
-  from tff_partial.runtime.dispatcher import Sharding
+  from tff_partial.runtime.cluster import connect
   from tff_partial.runtime.local import local_worker
-  from tff_partial.runtime.remote import connect
+  from tff_partial.runtime.sharding import Sharding
   from tff_partial.training.personal_store import PersonalStore
   from tff_partial.training.sampler import CyclicSampler
   from tff_partial.training.sampler import PoissonSampler
@@ -184,7 +184,7 @@ _WHERE = {
     'build_private_aggregator': 'privacy.aggregation:build_private_aggregator',
     'Clients': 'learning.clients:Clients',
     'ClientTable': 'evaluation.client_table:ClientTable',
-    'connect': 'runtime.remote:connect',
+    'connect': 'runtime.cluster:connect',
     'create_config': 'experiments.config:create',
     'CyclicSampler': 'training.sampler:CyclicSampler',
     'errors': 'errors',
@@ -208,7 +208,7 @@ _WHERE = {
     'schedules': 'learning.schedules',
     'secret_key': 'privacy.secret_key',
     'Sequences': 'learning.examples:Sequences',
-    'Sharding': 'runtime.dispatcher:Sharding',
+    'Sharding': 'runtime.sharding:Sharding',
     'Task': 'experiments.task:Task',
     'Tensors': 'learning.examples:Tensors',
     'TestedModel': 'evaluation.evaluation:TestedModel',

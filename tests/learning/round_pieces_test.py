@@ -63,7 +63,7 @@ def in_pieces(p, state, personal, sizes, most_waiting=1):
     trained.extend(values)
     waiting.append(sums)
     if len(waiting) > most_waiting:
-      waiting = [p.pieces.merge(waiting)]
+      waiting = [p.pieces.merge(len(waiting))(*waiting)]
     start += size
   state, metrics = p.pieces.finalize(state, waiting)
   return state, trained, metrics

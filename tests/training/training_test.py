@@ -22,8 +22,8 @@ from tff_partial.learning import algorithms
 from tff_partial.learning import clients as clients_lib
 from tff_partial.learning import examples as examples_lib
 from tff_partial.learning import process as process_lib
-from tff_partial.runtime import dispatcher as dispatcher_lib
 from tff_partial.runtime import local
+from tff_partial.runtime import sharding as sharding_lib
 from tff_partial.training import history
 from tff_partial.training import metrics_file
 from tff_partial.training import personal_store
@@ -219,15 +219,13 @@ class TrainTest(absltest.TestCase):
     trained, rows = {}, {}
     for clients_per_shard in (None, 1):
       keep = _Keep()
-      with dispatcher_lib.Dispatcher() as dispatcher:
-        sharding = dispatcher_lib.Sharding(dispatcher, clients_per_shard)
-        trained[clients_per_shard] = run(
-            total_rounds=3,
-            sampler=_NobodyAtFirst(),
-            sharding=sharding,
-            release_managers=[keep],
-            progress=True,
-        )
+      trained[clients_per_shard] = run(
+          total_rounds=3,
+          sampler=_NobodyAtFirst(),
+          sharding=sharding_lib.Sharding(clients_per_shard=clients_per_shard),
+          release_managers=[keep],
+          progress=True,
+      )
       rows[clients_per_shard] = keep.rows
     for found in rows.values():
       self.assertEqual(
@@ -269,7 +267,7 @@ class TrainTest(absltest.TestCase):
     with self.assertRaisesRegex(
         errors.SettingsError, '`clients_per_shard` of at least 1, found 0'
     ):
-      dispatcher_lib.Sharding(clients_per_shard=0)
+      sharding_lib.Sharding(clients_per_shard=0)
 
   def test_evaluates_every_few_rounds_and_after_the_last(self):
     settings = training.Settings(total_rounds=7, rounds_per_evaluation=3)

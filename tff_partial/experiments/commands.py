@@ -24,7 +24,7 @@ from tff_partial.experiments import search as search_lib
 from tff_partial.experiments import setting
 from tff_partial.experiments import task_choice
 from tff_partial.privacy import secret_key
-from tff_partial.runtime import worker_process
+from tff_partial.runtime import cluster_address
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,8 +49,8 @@ class Commands:
     """Chooses settings and compares the chosen ones; the exit status."""
     config = search.config
     config_privacy.check_several_runs(config)
-    if config.running.workers:
-      worker_process.check_addresses(config.running.workers)
+    if config.running.cluster is not None:
+      cluster_address.check(config.running.cluster)
     varied = dict.fromkeys(
         ('algorithm', 'personal', 'seed', *search.lists), 'several'
     )
@@ -133,8 +133,21 @@ class Commands:
     with self._several_runs({**config.settings, **several}) as folder:
       from tff_partial.experiments import compare
 
+      task = self._task()
+      if config.running.cluster is not None:
+        from tff_partial.experiments import spread
+
+        # What fails there is tried again here.
+        spread.run(
+            task,
+            self.choice,
+            self.tasks,
+            todo,
+            str(folder.path),
+            config.running,
+        )
       failures = compare.run(
-          self._task(),
+          task,
           todo,
           str(folder.path),
           worker_fn=lambda: computing.start(config, folder),

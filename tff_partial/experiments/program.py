@@ -24,7 +24,7 @@ from tff_partial.experiments import config_groups
 from tff_partial.experiments import flags
 from tff_partial.experiments import search_flags
 from tff_partial.experiments import task_choice
-from tff_partial.runtime import worker_process
+from tff_partial.runtime import cluster_address
 
 _NAME = 'run_experiment'
 
@@ -100,8 +100,8 @@ def _run(tasks: Mapping[str, str]) -> int:
   config = flags.read(
       config_lib.Config, algorithm=algorithms[0], personal=splits[0]
   )
-  if config.running.workers:
-    worker_process.check_addresses(config.running.workers)
+  if config.running.cluster is not None:
+    cluster_address.check(config.running.cluster)
   regime = flags.read(config_groups.Regime)
   if regime.regime:
     return todo.regime(config, splits, regime)

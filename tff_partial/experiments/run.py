@@ -42,7 +42,7 @@ from tff_partial.learning import weights
 from tff_partial.privacy import secret_key
 from tff_partial.reporting import findings
 from tff_partial.reporting import report
-from tff_partial.runtime import dispatcher
+from tff_partial.runtime import sharding as sharding_lib
 from tff_partial.training import history
 from tff_partial.training import metrics_file
 from tff_partial.training import training
@@ -52,7 +52,7 @@ def run(
     plan: plan_lib.Plan,
     output_dir: str,
     *,
-    sharding: Optional[dispatcher.Sharding] = None,
+    sharding: Optional[sharding_lib.Sharding] = None,
     overwrite: bool = False,
     progress: bool = True,
 ) -> client_table.ClientTable:
@@ -89,11 +89,11 @@ def run_in(
     claimed: run_folder.RunFolder,
     plan: plan_lib.Plan,
     *,
-    sharding: Optional[dispatcher.Sharding] = None,
+    sharding: Optional[sharding_lib.Sharding] = None,
     progress: bool = True,
 ) -> client_table.ClientTable:
   """The same in a folder that is claimed already."""
-  sharding = sharding or dispatcher.Sharding()
+  sharding = sharding or sharding_lib.Sharding()
   plan = _with_secret(claimed, plan)
   if plan.budget is not None:
     budget.write(claimed.path, plan.budget.to_dict())
@@ -148,7 +148,7 @@ def pretrain(
     plan: plan_lib.Plan,
     output_dir: str,
     *,
-    sharding: Optional[dispatcher.Sharding] = None,
+    sharding: Optional[sharding_lib.Sharding] = None,
     progress: bool = True,
 ) -> None:
   """Trains a model for others to start from, or the rest of it.
@@ -161,14 +161,14 @@ def pretrain(
     progress: Whether to show a progress bar.
   """
   folder = pathlib.Path(output_dir).expanduser()
-  _train_only(plan, folder, None, sharding or dispatcher.Sharding(), progress)
+  _train_only(plan, folder, None, sharding or sharding_lib.Sharding(), progress)
 
 
 def _train_only(
     plan: plan_lib.Plan,
     folder: pathlib.Path,
     init_from: Optional[str],
-    sharding: dispatcher.Sharding,
+    sharding: sharding_lib.Sharding,
     progress: bool,
 ) -> None:
   """Trains a model in a folder of its own, or the rest of it."""

@@ -60,9 +60,13 @@ class RoundPieces:
     """
     return state._replace(finalizer=())
 
-  def merge(self, sums: Sequence[Any]) -> Any:
-    """Merges the partial sums of several shards, left to right."""
-    return self._merge(len(sums))(*sums)
+  def merge(self, count: int) -> tff.Computation:
+    """Builds `(<A,...> -> A)`, which merges partial sums from left to right.
+
+    Args:
+      count: Number of partial sums.
+    """
+    return self._merge(count)
 
   def finalize(
       self,

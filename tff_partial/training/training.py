@@ -31,7 +31,7 @@ import tqdm
 from tff_partial import errors
 from tff_partial.learning import client_faults
 from tff_partial.learning import process as process_lib
-from tff_partial.runtime import dispatcher as dispatcher_lib
+from tff_partial.runtime import sharding as sharding_lib
 from tff_partial.training import personal_store
 from tff_partial.training import sampler as sampler_lib
 from tff_partial.training import sharded_round
@@ -85,7 +85,7 @@ def train(
     settings: Settings,
     *,
     initial_state: Any = None,
-    sharding: Optional[dispatcher_lib.Sharding] = None,
+    sharding: Optional[sharding_lib.Sharding] = None,
     release_managers: Iterable[tff.program.ReleaseManager] = (),
     evaluation_fn: Optional[EvaluationFn] = None,
     progress: bool = True,
@@ -119,9 +119,7 @@ def train(
     errors.DivergedError: If no client's work is finite for some rounds.
     errors.DataError: If the model cannot compute a client's examples.
   """
-  rounds = Rounds(
-      process, sampler, store, sharding or dispatcher_lib.Sharding()
-  )
+  rounds = Rounds(process, sampler, store, sharding or sharding_lib.Sharding())
   if initial_state is None:
     initial_state = process.initialize()
   version, state = store.restore(initial_state)
@@ -182,7 +180,7 @@ class Rounds:
   process: process_lib.PartialProcess
   sampler: sampler_lib.Sampler
   store: PersonalVariables
-  sharding: dispatcher_lib.Sharding
+  sharding: sharding_lib.Sharding
 
   def run(
       self, round_num: int, state: Any
