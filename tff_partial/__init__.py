@@ -85,6 +85,8 @@ The names, in one line each; `help(tfp.run)`, for example, says more:
       program owns.
   Metric: A metric's name, and which of its values are better.
   ModelFn: A function without arguments that makes a `PartialModel`.
+  next_seed: Returns a seed for a random function of TensorFlow, in a layer's
+      `call`.
   PartialModel: A Keras model divided into shared and personal variables.
   PartialProcess: An iterative process whose clients keep personal variables.
   next_seed: Returns a seed for a random function of TensorFlow, in a layer's

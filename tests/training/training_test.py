@@ -25,6 +25,7 @@ from tff_partial.learning import process as process_lib
 from tff_partial.runtime import dispatcher as dispatcher_lib
 from tff_partial.runtime import local
 from tff_partial.training import history
+from tff_partial.training import metrics_file
 from tff_partial.training import personal_store
 from tff_partial.training import sampler as sampler_lib
 from tff_partial.training import training
@@ -308,6 +309,26 @@ class HistoryTest(absltest.TestCase):
     self.assertRegex(logs.output[0], 'lacks 2 of 4 rounds, .* round 2. Curves')
     with self.assertNoLogs(level='WARNING'):
       history.trim(self.path('round,loss\n1,0.5\n2,0.25'), 1)
+
+  def test_damaged_rows_are_no_rows(self):
+    path = self.path('')
+    path.unlink()
+    manager = metrics_file.MetricsFile(path)
+    for round_num in range(1, 4):
+      value = {'train/loss': 1 / round_num, 'counts/steps': round_num}
+      asyncio.run(manager.release(value, round_num))
+    right = history.read(path)
+    self.assertEqual(
+        right[2], {'round': 3, 'train/loss': 1 / 3, 'counts/steps': 3}
+    )
+    good = path.read_text()
+    path.write_text(good.replace('0.3333', '0.4333'))
+    self.assertEqual(history.read(path), right[:2])
+    path.write_bytes(good.replace('0.5', '0.\xe9').encode('latin-1'))
+    self.assertEqual(history.read(path), [right[0], right[2]])
+    # After what is damaged is removed, the rest is still intact.
+    history.trim(path, 3)
+    self.assertEqual(history.read(path), [right[0], right[2]])
 
   def test_release_manager_goes_on_after_a_cut(self):
     path = self.path('round,loss\n1,0.5\n2,0.2')

@@ -44,6 +44,7 @@ from tff_partial.reporting import findings
 from tff_partial.reporting import report
 from tff_partial.runtime import dispatcher
 from tff_partial.training import history
+from tff_partial.training import metrics_file
 from tff_partial.training import training
 
 
@@ -233,9 +234,7 @@ def _train(current: open_run.OpenRun) -> tff.learning.models.ModelWeights:
         ),
         sharding=current.sharding,
         release_managers=[
-            tff.program.CSVFileReleaseManager(
-                metrics, key_fieldname=history.KEY
-            ),
+            metrics_file.MetricsFile(metrics),
             tff.program.TensorBoardReleaseManager(
                 str(current.folder / 'tensorboard')
             ),
