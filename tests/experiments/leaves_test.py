@@ -43,6 +43,19 @@ class LeavesTest(parameterized.TestCase):
         " bytes), 6 more numbers computed from the update, the client's weight",
     )
 
+  def test_private_with_an_adaptive_bound(self):
+    self.assertEqual(
+        in_words(
+            algorithm='fed_alt',
+            pretrain_rounds=0,
+            noise_multiplier=0.1,
+            client_sampling='cyclic',
+        ),
+        'Leaves a client each round: the update of 1 shared parameter (4 bytes)'
+        ' and 1 more number computed from the update; nothing else, and nothing'
+        ' personal.',
+    )
+
   @parameterized.named_parameters(('local', 'local'), ('finetune', 'finetune'))
   def test_clients_that_train_alone(self, algorithm):
     self.assertEqual(

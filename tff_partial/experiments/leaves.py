@@ -53,17 +53,22 @@ def describe(
   shared = [v for v in variables if v.trainable and not v.personal]
   size = sum(v.size for v in shared)
   from_update = [x for x in found if 'update' in x.fields]
-  # What else is computed from it, such as a norm, has other shapes.
-  whole = [x for x in from_update if _shapes(x) == [v.shape for v in shared]]
+  # What else is computed from it, such as a norm, has other shapes. The bit for
+  # an adaptive bound comes after it in the same sum.
+  shapes = [v.shape for v in shared]
+  whole = [x for x in from_update if _shapes(x)[: len(shapes)] == shapes]
   num_others = sum(
       math.prod(shape)
       for x in from_update
-      if x not in whole
-      for shape in _shapes(x)
+      for shape in _shapes(x)[len(shapes) if x in whole else 0 :]
   )
   parts = []
   if whole:
-    num_bytes = sum(_num_bytes(x.type_spec) for x in whole)
+    num_bytes = sum(
+        math.prod(t.shape) * t.dtype.itemsize
+        for x in whole
+        for t in _tensors(x.type_spec)[: len(shapes)]
+    )
     name = 'parameter' if size == 1 else 'parameters'
     parts.append(
         f'the update of {size:,} shared {name} ({num_bytes:,} bytes'
@@ -93,10 +98,6 @@ def describe(
 
 def _shapes(sent: data_flow.Leaves) -> list[tuple[int, ...]]:
   return [tuple(t.shape) for t in _tensors(sent.type_spec)]
-
-
-def _num_bytes(type_spec: tff.Type) -> int:
-  return sum(math.prod(t.shape) * t.dtype.itemsize for t in _tensors(type_spec))
 
 
 def _tensors(type_spec: tff.Type) -> list[tff.TensorType]:
