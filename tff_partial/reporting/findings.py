@@ -198,15 +198,16 @@ def _affected(comparison: summary.Comparison) -> str:
   hurt, helped = comparison.hurt, comparison.helped
   if not hurt.clients + helped.clients:
     return 'none is better or worse'
+  number_is = formatting.number_is
   text = (
-      f'{formatting.number_is(helped.clients)} better and {formatting.number_is(hurt.clients)} worse'
+      f'{number_is(helped.clients)} better and {number_is(hurt.clients)} worse'
       f' (sign test over clients, p{formatting.p_relation(comparison.p_sign)})'
   )
   if not comparison.testable:
     return f'{text}, with too few test examples per client to say which'
   if hurt.clients:
     text += (
-        f'; {formatting.number_is(hurt.beyond_chance)} worse by more than chance (chance'
+        f'; {number_is(hurt.beyond_chance)} worse by more than chance (chance'
         f' alone gives {hurt.expected_by_chance:.1f})'
     )
   if 2 * comparison.testable < comparison.change.clients:
