@@ -227,7 +227,7 @@ class MistakeTest(programs.FolderTest):
     data = programs.write_data(self.folder / 'data')
     out = self.folder / 'out'
     for message, *mistake in (
-        ('input, |split of .*found', '--personal=head'),
+        ('--personal to be one of .*found', '--personal=head'),
         ('matches no variable .*conv1/kernel', '--personal=regex:attention'),
         ('model`? of .*resnet18', '--model=lstm'),
         ('clients_per_round.* from 1 to 6, .*found 7', '--clients_per_round=7'),

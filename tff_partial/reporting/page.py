@@ -42,6 +42,8 @@ def environment(percent: bool) -> jinja2.Environment:
       signed=formatting.signed,
       share=formatting.share,
       fraction='{:.2%}'.format,
+      number_is=formatting.number_is,
+      p_relation=formatting.p_relation,
       p_value=formatting.p_value,
       size=formatting.size,
       duration=formatting.duration,
