@@ -28,9 +28,7 @@ def parse(argv: Sequence[str]):
   parser.add_argument(
       '--client', required=True, help='id of a client to forget', **several
   )
-  parser.add_argument(
-      '--run', help='folder of a run or comparison', **several
-  )
+  parser.add_argument('--run', help='folder of a run or comparison', **several)
   parser.add_argument('--data', help='folder of imported data', **several)
   return parser.parse_args(argv[1:])
 
