@@ -33,12 +33,13 @@ from tff_partial.training import training
 FORM = examples_lib.Tensors(batch_size=2)
 
 
-def build_process(algorithm=None):
+def build_process(algorithm=None, **settings):
   return process_lib.build_partial_process(
       toy.model_fn(),
       algorithm or algorithms.fed_alt(toy.sgd(0.1), toy.sgd(0.2)),
       client_examples=FORM,
       server_optimizer=tff.learning.optimizers.build_adam(0.1),
+      **settings,
   )
 
 
@@ -51,9 +52,12 @@ def run(
     initial_state=None,
     stop_after=None,
     release_managers=(),
+    sharding=None,
+    metrics=True,
+    progress=False,
 ):
   """Trains the toy model; (state, {client: b})."""
-  process = build_process(algorithm)
+  process = build_process(algorithm, metrics=metrics)
   default = process.initialize_personal()
   with personal_store.PersonalStore(default, directory) as store:
     managers = list(release_managers)
@@ -69,7 +73,8 @@ def run(
         training.Settings(total_rounds=total_rounds, seconds_per_checkpoint=0),
         initial_state=initial_state,
         release_managers=managers,
-        progress=False,
+        sharding=sharding,
+        progress=progress,
     )
     personal = {c: store.read([c])[0] for c in store}
   return state, {c: p.trainable[0].tobytes() for c, p in personal.items()}
@@ -109,6 +114,13 @@ class _TwoAtATime:
 
   def shuffle_seed(self, round_num, client_id):
     return clients_lib.seed_for(round_num, client_id)
+
+
+class _NobodyAtFirst(_TwoAtATime):
+  """The same after a round without clients."""
+
+  def cohort(self, round_num):
+    return super().cohort(round_num - 1) if round_num else []
 
 
 class TrainTest(absltest.TestCase):
@@ -202,6 +214,43 @@ class TrainTest(absltest.TestCase):
     self.assertCountEqual(personal, ids[:8])
     _, personal = run(total_rounds=5, sampler=_TwoAtATime())
     self.assertCountEqual(personal, ids)
+
+  def test_round_without_clients(self):
+    trained, rows = {}, {}
+    for clients_per_shard in (None, 1):
+      keep = _Keep()
+      with dispatcher_lib.Dispatcher() as dispatcher:
+        sharding = dispatcher_lib.Sharding(dispatcher, clients_per_shard)
+        trained[clients_per_shard] = run(
+            total_rounds=3,
+            sampler=_NobodyAtFirst(),
+            sharding=sharding,
+            release_managers=[keep],
+            progress=True,
+        )
+      rows[clients_per_shard] = keep.rows
+    for found in rows.values():
+      self.assertEqual(
+          [found[r]['counts/examples'] > 0 for r in (1, 2, 3)],
+          [False, True, True],
+      )
+      self.assertNotIn('train/squared_error', found[1])
+      self.assertIn('train/squared_error', found[2])
+    for state, personal in trained.values():
+      self.assertEqual(state.client_work.round_num, 3)
+      self.assertCountEqual(personal, _NobodyAtFirst.clients.client_ids[:4])
+    self.assertEqual(trained[None][1], trained[1][1])
+
+  def test_round_without_metrics(self):
+    keep = _Keep()
+    state, personal = run(
+        total_rounds=2, metrics=False, release_managers=[keep], progress=True
+    )
+    expected = run(total_rounds=2)
+    self.assertEqual((bits(state), personal), (bits(expected[0]), expected[1]))
+    for row in keep.rows.values():
+      self.assertEmpty([k for k in row if k.startswith(('train', 'counts'))])
+      self.assertIn('seconds', row)
 
   def test_starts_from_the_given_state(self):
     # Zero rounds return the state itself.
