@@ -150,8 +150,7 @@ class SqlClients:
       [(crc,)] = self._query(
           'SELECT crc FROM client_metadata WHERE rowid = :row', row=row
       )
-      intact = all(isinstance(proto, bytes) for proto in protos)
-      if not intact or crc != sql_fingerprint.checksum(client_id, protos):
+      if crc != sql_fingerprint.checksum(client_id, protos):
         raise self._damaged(f'the examples of client {client_id!r}')
 
   def _damaged(self, what: str) -> errors.DataError:
@@ -218,13 +217,16 @@ class SqlClients:
         split_name=self.split_name,
     )
     protos = [proto for (proto,) in rows]
-    self._check(client_id, protos)
+    if not all(isinstance(proto, bytes) for proto in protos):
+      raise self._damaged(f'the examples of client {client_id!r}')
     try:
-      return example_protos.decode(protos, self.features)
+      examples = example_protos.decode(protos, self.features)
     except ValueError as e:
       raise errors.DataError(
           f'Client {client_id!r} of {self.path}: {e}.'
       ) from e
+    self._check(client_id, protos)
+    return examples
 
   def _position(self, client_id: object) -> int:
     rows = self._query(
