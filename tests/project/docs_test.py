@@ -32,7 +32,8 @@ _NAMES = [markdown.name(path) for path in markdown.PAGES]
 
 
 def _source(module: str) -> pathlib.Path:
-  return markdown.ROOT / f'{module.replace(".", "/")}.py'
+  path = markdown.ROOT / module.replace('.', '/')
+  return path / '__main__.py' if path.is_dir() else path.with_suffix('.py')
 
 
 def _flags_of(path: pathlib.Path) -> set[str]:

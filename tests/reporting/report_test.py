@@ -113,6 +113,7 @@ class ReportTest(parameterized.TestCase):
         candidate='personalized',
         history=history,
         cost=_COST,
+        leaves_client='Leaves a client each round: the update.',
     )
     path = report.write(
         self.folder, report.RunReport(**{**arguments, **kwargs})

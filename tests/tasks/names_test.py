@@ -61,7 +61,7 @@ def _write_text(folder):
       ),
       encoding='utf-8',
   )
-  return ['jsonl', str(path)]
+  return ['jsonl', str(path), '--min_people_per_word=1']
 
 
 def _write_speech(folder):

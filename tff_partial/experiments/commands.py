@@ -17,11 +17,13 @@ from tff_partial.experiments import combinations
 from tff_partial.experiments import computing
 from tff_partial.experiments import config as config_lib
 from tff_partial.experiments import config_groups
+from tff_partial.experiments import config_privacy
 from tff_partial.experiments import flags
 from tff_partial.experiments import run_folder
 from tff_partial.experiments import search as search_lib
 from tff_partial.experiments import setting
 from tff_partial.experiments import task_choice
+from tff_partial.privacy import secret_key
 from tff_partial.runtime import cluster_address
 
 
@@ -46,6 +48,7 @@ class Commands:
   def tune(self, search: search_lib.Search) -> int:
     """Chooses settings and compares the chosen ones; the exit status."""
     config = search.config
+    config_privacy.check_several_runs(config)
     if config.running.cluster is not None:
       cluster_address.check(config.running.cluster)
     varied = dict.fromkeys(
@@ -79,6 +82,7 @@ class Commands:
         overwrite=self.output.overwrite,
     ) as folder:
       if folder.finished:
+        secret_key.forget(folder.path)  # If it was stopped just before.
         print(
             f'Finished before: {folder.path}\n{folder.headline}\n'
             'Use --overwrite to run it again, or another --output_dir.'
@@ -100,6 +104,9 @@ class Commands:
       print(plan_lib.describe(plan, str(folder.path)), flush=True)
       run_lib.run_in(folder, plan, sharding=sharding)
     print(folder.headline)
+    print(folder.leaves_client)
+    for title, text in folder.privacy.items():
+      print(f'{title:<12}{text}')
     print(f'Report: {folder.path / run_folder.REPORT_PAGE}')
 
   def _export(self, folder: run_folder.RunFolder) -> None:
@@ -171,6 +178,7 @@ class Commands:
       settings: config_groups.Regime,
   ) -> int:
     """Measures what decides between FedAlt and FedSim."""
+    config_privacy.check_several_runs(config)
     several = {'personal': ','.join(map(str, splits))}
     kept = {**config.settings, **several, **setting.flatten(settings)}
     with run_folder.claim(

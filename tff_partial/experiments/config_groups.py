@@ -146,9 +146,10 @@ class Server(setting.Settings):
   server_learning_rate: float = setting.field(
       1.0, 'Learning rate of the server.', least=0
   )
-  client_weighting: str = setting.field(
-      'num_examples',
-      'How clients are weighted in the mean.',
+  client_weighting: Optional[str] = setting.field(
+      None,
+      'How clients are weighted in the mean. Default: num_examples, or uniform'
+      ' with differential privacy.',
       choices=WEIGHTINGS,
   )
   aggregator: str = setting.field(

@@ -180,7 +180,7 @@ class SplitStudy:
   @property
   def weighted(self) -> bool:
     """Whether the mean update weights clients by their examples."""
-    return self.config.server.client_weighting == 'num_examples'
+    return self.config.weighting == 'num_examples'
 
   def rehearsal(self, name: str, repeat: int) -> tuple[dict[str, Any], Point]:
     """Rehearses an algorithm from the start.

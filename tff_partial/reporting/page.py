@@ -48,6 +48,7 @@ def environment(percent: bool) -> jinja2.Environment:
       model=formatting.model,
       words=formatting.words,
       count='{:,}'.format,
+      counted=lambda n: 'not counted' if n is None else f'{n:,}',
       quantity=formatting.quantity,
       setting=formatting.setting,
   )

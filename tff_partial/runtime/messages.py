@@ -125,7 +125,7 @@ def _read_federated(
   values = message.federated.value
   placement = message.federated.type.placement.value.uri
   _check(placement == type_spec.placement.uri, message, type_spec)
-  if not values:
+  if not values and (type_spec.all_equal or num_clients != 0):
     raise UnexpectedAnswerError(
         f'Expected {type_spec} from the worker, found no data.'
     )

@@ -55,7 +55,8 @@ def run_round(
   """
   pieces = process.pieces
   step = sharding_lib.Step(pieces.partial_round, [pieces.for_clients(state)])
-  shards = cut(cohort, sharding.clients_per_shard or len(cohort))
+  # A cohort without clients is one shard: the server's step takes a sum.
+  shards = cut(cohort, sharding.clients_per_shard or len(cohort) or 1) or [[]]
 
   def task(i):
     personal, examples = read_fn(shards[i])

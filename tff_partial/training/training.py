@@ -280,13 +280,14 @@ class _Divergence:
   def after_round(
       self, num_rounds: int, row: Mapping[str, float], num_clients: int
   ) -> None:
-    """Looks at the counts of a round.
+    """Looks at the counts of a round, if its clients send any.
 
     Raises:
       errors.DivergedError: If no client's work was finite in some consecutive
         rounds.
     """
-    lost, empty = row['counts/non_finite'], row['counts/empty']
+    lost = row.get('counts/non_finite', 0)
+    empty = row.get('counts/empty', 0)
     if lost and not self._warned:
       logging.warning(
           'Round %d: the updates of %d of %d clients are not finite and are'
@@ -327,11 +328,12 @@ def _flatten(metrics: Any) -> collections.OrderedDict[str, float]:
 def _postfix(row: Mapping[str, float]) -> dict[str, str]:
   """Returns what the progress bar shows after a round."""
   shown = {}
-  if 'train/loss' in row:
+  if not math.isnan(row.get('train/loss', math.nan)):
     shown['loss'] = f'{row["train/loss"]:.4f}'
-  shown['examples/s'] = f'{row["counts/examples"] / row["seconds"]:,.0f}'
+  if 'counts/examples' in row:
+    shown['examples/s'] = f'{row["counts/examples"] / row["seconds"]:,.0f}'
   for name in ('non_finite', 'empty'):
-    if row[f'counts/{name}']:
+    if row.get(f'counts/{name}'):
       shown[name] = f'{row[f"counts/{name}"]:.0f}'
   return shown
 
