@@ -15,8 +15,9 @@ os.environ['RAY_USAGE_STATS_ENABLED'] = '0'
 os.environ['RAY_health_check_period_ms'] = '500'
 os.environ['RAY_health_check_timeout_ms'] = '500'
 os.environ['RAY_health_check_failure_threshold'] = '4'
-# Even small sums are in the object store of the machine that computed them.
-os.environ['RAY_max_direct_call_object_size'] = '0'
+# Even small sums are in the object store of the machine that computed them, but
+# not single numbers, such as the arguments of actors.
+os.environ['RAY_max_direct_call_object_size'] = '200'
 # The program ends five seconds after the head, rather than a minute.
 os.environ['RAY_gcs_rpc_server_reconnect_timeout_s'] = '5'
 

@@ -219,10 +219,11 @@ class TrainTest(absltest.TestCase):
     trained, rows = {}, {}
     for clients_per_shard in (None, 1):
       keep = _Keep()
+      sharding = sharding_lib.Sharding(clients_per_shard=clients_per_shard)
       trained[clients_per_shard] = run(
           total_rounds=3,
           sampler=_NobodyAtFirst(),
-          sharding=sharding_lib.Sharding(clients_per_shard=clients_per_shard),
+          sharding=sharding,
           release_managers=[keep],
           progress=True,
       )

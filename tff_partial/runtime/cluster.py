@@ -176,8 +176,9 @@ class Cluster:
     """See `sharding.Engine`."""
     tasks = _SentTasks(task_fn, self._put_program, 'compute_whole')
     with ray_connection.one_line_errors():
-      for i, (_, answer) in enumerate(self._pool.run(num_tasks, tasks.prepare)):
+      for i, result in enumerate(self._pool.run(num_tasks, tasks.prepare)):
         task = tasks.forget(i)
+        _, answer = result.references
         yield task.read(ray.get(answer), task.step.result_type)
 
   def add_up(
@@ -196,19 +197,21 @@ class Cluster:
       results = self._pool.run(
           num_tasks, tasks.prepare, group_size=sharding.GROUP_SIZE
       )
-      for i, (_, part, some) in enumerate(results):
+      for i, result in enumerate(results):
+        _, part, _ = result.references
         task = tasks[i]
         part_type, sums_type = task.step.result_type
         keep_fn(i, task.read(ray.get(part), part_type))
-        sums.append(some)
+        sums.append(result)
       while len(sums) > 1:
         sums = self._merge_groups(sums, merge_fn)
-      return [task.read(ray.get(sums[0]), sums_type)]
+      total = ray.get(sums[0].references[-1])
+      return [task.read(total, sums_type)]
 
   def _merge_groups(
-      self, sums: Sequence[ray.ObjectRef], merge_fn: sharding.MergeFn
-  ) -> list[ray.ObjectRef]:
-    """Adds up each group of sums where the first of them is."""
+      self, sums: Sequence[pool_lib.Result], merge_fn: sharding.MergeFn
+  ) -> list[pool_lib.Result]:
+    """Adds up each group of sums, preferably where the first of them is."""
     groups = [
         sums[start : start + sharding.GROUP_SIZE]
         for start in range(0, len(sums), sharding.GROUP_SIZE)
@@ -216,12 +219,13 @@ class Cluster:
 
     def prepare(i):
       program = [self._put_program(merge_fn(len(groups[i])))]
+      parts = [result.references[-1] for result in groups[i]]
       return lambda actor: actor.compute_whole.options(num_returns=2).remote(
-          program, 0, *groups[i]
+          program, 0, *parts
       )
 
-    results = self._pool.run(len(groups), prepare)
-    return [merged for _, merged in results]
+    first_actors = [group[0].actor for group in groups]
+    return list(self._pool.run(len(groups), prepare, preferred=first_actors))
 
   def _put_program_again(self, computation: tff.Computation) -> ray.ObjectRef:
     compiled = self._compiler(computation)

@@ -33,6 +33,7 @@ _MIN_SLOW_SECONDS = 1.0
 # Nobody has answered for this many times the longest time of a task: actors
 # that have tasks are started again, once.
 _SILENT_FACTOR = 10.0
+_START_SECONDS = 120.0  # Allowed in addition to a process that starts.
 _ADVICE = (
     'Run the same command again, with this or another cluster: it continues'
     ' from the last checkpoint.'
@@ -63,13 +64,24 @@ class Actor:
 
 
 @dataclasses.dataclass(eq=False)
-class _Call:
+class Result:
+  """The result of a task.
+
+  Attributes:
+    references: References to its parts.
+    actor: Who computed it.
+  """
+
+  references: Sequence[ray.ObjectRef]
+  actor: Actor
+
+
+@dataclasses.dataclass(eq=False)
+class _Call(Result):
   """A task that was given to an actor."""
 
   tasks: '_Tasks'
   task: int
-  actor: Actor
-  references: Sequence[ray.ObjectRef]
 
 
 class Pool:
@@ -95,22 +107,24 @@ class Pool:
       prepare_fn: Callable[[int], CallFn],
       *,
       group_size: int = 1,
-  ) -> Iterator[Sequence[ray.ObjectRef]]:
-    """Yields references to the result of each task, in order.
+      preferred: Optional[Sequence[Actor]] = None,
+  ) -> Iterator[Result]:
+    """Yields the result of each task, in order.
 
     Args:
       num_tasks: Number of tasks.
       prepare_fn: Maps the number of a task to its call. Called once for each
         task, in this thread, when an actor is free.
       group_size: An actor preferably computes this many consecutive tasks.
+      preferred: Who should compute each group, if it is free.
 
     Yields:
-      What a call returned. The call has succeeded.
+      The results. Their calls have succeeded.
 
     Raises:
       errors.WorkerError: If nobody answers, or a task has lost several actors.
     """
-    tasks = _Tasks(num_tasks, prepare_fn, group_size)
+    tasks = _Tasks(num_tasks, prepare_fn, group_size, preferred)
     self._answered_at = time.monotonic()
     self._has_restarted = False
     for actor in self._actors:
@@ -140,7 +154,7 @@ class Pool:
       references = tasks.call_fn(task)(actor.handle)
     except ray.exceptions.RayError as error:
       raise _lost(error) from error
-    actor.calls.append(_Call(tasks, task, actor, references))
+    actor.calls.append(_Call(references, actor, tasks, task))
 
   def _take_answers(self, tasks: '_Tasks') -> None:
     """Waits a moment for answers and handles them."""
@@ -184,6 +198,8 @@ class Pool:
       errors.WorkerError: If nobody has answered for too long.
     """
     patience = max(self._patience, _SILENT_FACTOR * self._longest)
+    if self._has_restarted:
+      patience += _START_SECONDS
     silence = time.monotonic() - self._answered_at
     if silence < patience:
       return
@@ -206,7 +222,7 @@ class _Tasks:
   """The tasks of one call of `Pool.run` that wait, run and are finished.
 
   Attributes:
-    results: References to the results that have not been yielded.
+    results: The results that have not been yielded.
     finished: The numbers of all tasks that are finished.
   """
 
@@ -215,8 +231,9 @@ class _Tasks:
       num_tasks: int,
       prepare_fn: Callable[[int], CallFn],
       group_size: int,
+      preferred: Optional[Sequence[Actor]],
   ):
-    self.results: dict[int, Sequence[ray.ObjectRef]] = {}
+    self.results: dict[int, Result] = {}
     self.finished: set[int] = set()
     self._prepare = prepare_fn
     self._waiting = {
@@ -225,6 +242,9 @@ class _Tasks:
         )
         for start in range(0, num_tasks, group_size)
     }
+    self._preferred: dict[int, Actor] = {}
+    if preferred is not None:
+      self._preferred = dict(zip(self._waiting, preferred, strict=True))
     self._call_fns: dict[int, CallFn] = {}
     self._losses = collections.Counter()
     self._seconds: list[float] = []
@@ -243,16 +263,22 @@ class _Tasks:
     """Returns a task for an actor, or None.
 
     Results that stay with the actor are added up there, so it goes on with the
-    group where it has tasks, then with one where nobody has, and then helps.
+    group where it has tasks, then with one that should be its own, then with
+    one where nobody has, and then helps.
     """
+    if not self._waiting:
+      return None
     if actor.group not in self._waiting:
       taken = {other.group for other in actors}
-      groups = sorted(
-          self._waiting, key=lambda g: (g in taken, -len(self._waiting[g]), g)
+      actor.group = min(
+          self._waiting,
+          key=lambda group: (
+              self._preferred.get(group) is not actor,
+              group in taken,
+              -len(self._waiting[group]),
+              group,
+          ),
       )
-      if not groups:
-        return None
-      actor.group = groups[0]
     group = self._waiting[actor.group]
     task = group.popleft()
     if not group:
@@ -301,7 +327,7 @@ class _Tasks:
       return False
     self._seconds.append(seconds)
     self.finished.add(call.task)
-    self.results[call.task] = call.references
+    self.results[call.task] = call
     return True
 
 
