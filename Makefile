@@ -4,9 +4,14 @@ PYTHON ?= python3.11
 JOBS ?= 2
 VENV = .venv
 KERAS3 = .venv-keras3
+AUDIT = .venv-audit
+INSTALL = $(RUN) -m pip install --quiet --no-deps --require-hashes
+# These two have no wheels. They are built with the tools of the lock; nothing
+# else runs programs of packages while it is installed.
+SOURCES = promise,sqlalchemy
 RUN = $(VENV)/bin/python
 
-.PHONY: demo test bazel-test check docs format build-files lock clean help
+.PHONY: audit demo test bazel-test check docs format build-files lock sbom clean help
 help:  ## Lists the targets.
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/:/' | column -ts:
 
@@ -40,7 +45,7 @@ build-files: $(VENV)/installed  ## Writes the BUILD files from the imports.
 	$(RUN) -m tools.update_build_files
 
 # Nothing happens once the stamp exists; an interrupted installation continues.
-$(VENV)/installed: requirements.txt requirements-dev.txt
+$(VENV)/installed: requirements.txt requirements-dev.txt requirements-build.txt
 	@command -v $(PYTHON) >/dev/null || { echo "Expected $(PYTHON) on the PATH, \
 	found none. TensorFlow Federated 0.87.0 needs Python 3.11: install it, or \
 	name it with PYTHON=/path/to/python3.11." >&2; exit 1; }
@@ -48,7 +53,8 @@ $(VENV)/installed: requirements.txt requirements-dev.txt
 	echo "Expected Python 3.11, found `$(PYTHON) --version`. Name one with \
 	PYTHON=/path/to/python3.11." >&2; exit 1; }
 	$(PYTHON) -m venv $(VENV)
-	$(RUN) -m pip install --quiet --no-deps --require-hashes \
+	$(INSTALL) --only-binary=:all: --requirement requirements-build.txt
+	$(INSTALL) --only-binary=:all: --no-binary=$(SOURCES) --no-build-isolation \
 	  --requirement requirements.txt --requirement requirements-dev.txt
 	touch $@
 
@@ -56,7 +62,26 @@ $(VENV)/installed: requirements.txt requirements-dev.txt
 $(KERAS3)/installed: requirements-keras3.txt $(VENV)/installed
 	$(PYTHON) -m venv $(KERAS3)
 	$(KERAS3)/bin/python -m pip install --quiet --no-deps --require-hashes \
-	  --requirement requirements-keras3.txt
+	  --only-binary=:all: --requirement requirements-keras3.txt
+	touch $@
+
+sbom: build/sbom.json  ## Lists all packages of the lock in build/sbom.json (CycloneDX).
+
+build/sbom.json: requirements.txt requirements-dev.txt $(AUDIT)/installed
+	mkdir -p build
+	cat requirements.txt requirements-dev.txt | $(AUDIT)/bin/cyclonedx-py \
+	  requirements --pyproject pyproject.toml --output-reproducible \
+	  --output-file $@ -
+
+audit: $(AUDIT)/installed  ## Looks the lock up in PyPI's advisories; README explains findings.
+	$(AUDIT)/bin/pip-audit --strict --disable-pip --require-hashes \
+	  --progress-spinner=off --requirement requirements.txt
+
+# What the two commands above need, in an environment of its own.
+$(AUDIT)/installed: requirements-audit.txt
+	$(PYTHON) -m venv $(AUDIT)
+	$(AUDIT)/bin/python -m pip install --quiet --no-deps --require-hashes \
+	  --only-binary=:all: --requirement requirements-audit.txt
 	touch $@
 
 lock:  ## Resolves pyproject.toml and requirements-dev.in again; needs uv.
@@ -69,8 +94,12 @@ lock:  ## Resolves pyproject.toml and requirements-dev.in again; needs uv.
 	uv pip compile --quiet --python-version 3.11 --generate-hashes --no-header \
 	  --no-emit-index-url --no-emit-find-links \
 	  --output-file requirements-keras3.txt requirements-keras3.in
+	for name in audit build; do \
+	  uv pip compile --quiet --python-version 3.11 --generate-hashes \
+	    --no-header --no-emit-index-url --no-emit-find-links --output-file \
+	    requirements-$$name.txt requirements-$$name.in || exit 1; done
 
 clean:  ## Removes everything that make and runs created.
 	command -v bazel >/dev/null && bazel clean --expunge || true
-	rm -rf $(VENV) $(KERAS3) out build dist *.egg-info .mypy_cache .ruff_cache bazel-*
+	rm -rf $(VENV) $(KERAS3) $(AUDIT) out build dist *.egg-info .mypy_cache .ruff_cache bazel-*
 	find . -name __pycache__ -prune -exec rm -rf {} +

@@ -11,7 +11,7 @@ from typing import Any, Optional
 import tensorflow_federated as tff
 
 from benchmarks import workload as workload_lib
-from tff_partial.runtime import dispatcher as dispatcher_lib
+from tff_partial.runtime import sharding as sharding_lib
 from tff_partial.training import personal_store
 from tff_partial.training import training
 
@@ -28,7 +28,7 @@ class LibraryRound:
       workload: workload_lib.Workload,
       algorithm: str,
       *,
-      sharding: Optional[dispatcher_lib.Sharding] = None,
+      sharding: Optional[sharding_lib.Sharding] = None,
   ):
     """Builds the round and a store in memory.
 

@@ -30,8 +30,8 @@ from tff_partial.learning import algorithms
 from tff_partial.learning import examples as examples_lib
 from tff_partial.learning import local_update
 from tff_partial.learning import process as process_lib
-from tff_partial.runtime import dispatcher as dispatcher_lib
 from tff_partial.runtime import local
+from tff_partial.runtime import sharding as sharding_lib
 from tff_partial.training import personal_store
 from tff_partial.training import sampler as sampler_lib
 from tff_partial.training import training
@@ -95,7 +95,7 @@ def measure(
           sampler_lib.UniformSampler(sql_clients.SqlClients(path), cohort),
           store,
           training.Settings(num_rounds),
-          sharding=dispatcher_lib.Sharding(clients_per_shard=clients_per_shard),
+          sharding=sharding_lib.Sharding(clients_per_shard=clients_per_shard),
           release_managers=[memory],
           progress=False,
       )

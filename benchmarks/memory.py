@@ -33,8 +33,8 @@ from tff_partial.data import sql_writer
 from tff_partial.experiments import config as config_lib
 from tff_partial.experiments import plan
 from tff_partial.experiments import run
-from tff_partial.runtime import dispatcher
 from tff_partial.runtime import local
+from tff_partial.runtime import sharding as sharding_lib
 
 _CLASSES = 2028
 _STORED_SIZE = 256
@@ -123,7 +123,7 @@ def measure(
       run.run(
           plan.build(task, config),
           str(pathlib.Path(folder) / 'run'),
-          sharding=dispatcher.Sharding(clients_per_shard=clients_per_shard),
+          sharding=sharding_lib.Sharding(clients_per_shard=clients_per_shard),
           progress=False,
       )
   # The kernel knows the peak; a thread that samples memory would miss it while

@@ -23,11 +23,16 @@ how shared or personal variables are trained; `schedules` has learning rates.
 
 *Process.* `build_partial_process` makes a round in the manner of
 `tff.learning`: a `PartialProcess` whose `next` takes and returns the server's
-state and the clients' personal variables.
+state and the clients' personal variables. `leaves_clients` proves from such a
+computation what leaves the clients.
 
 *Store and training.* A `PersonalStore` keeps the personal variables of all
 clients, and checkpoints. `train` runs rounds with the cohorts of a
 `UniformSampler`, from the last checkpoint to `TrainingSettings.total_rounds`.
+
+*Privacy.* A `PoissonSampler` or `CyclicSampler`, noise from a key of
+`secret_key` by `build_private_aggregator`, and what that guarantees by
+`accounting`.
 
 *Evaluation.* `evaluate` tries each `TestedModel`, with a computation made by
 `build_evaluation`, on clients of a `Population` and returns a `ClientTable`,
@@ -37,8 +42,8 @@ from which a `Metric` says who gains and who is hurt.
 table.
 
 *Runtime.* `local_worker` computes on this machine in a process of its own,
-`connect` on others. `Sharding` says how many clients are computed at a time,
-and by whom.
+`connect` in several, here or on a Ray cluster. `Sharding` says how many clients
+are computed at a time, and where.
 
 *Experiments.* All of that in one call: a `Task` is a model that can be split
 with people's data, `create_config` takes settings by the names of the flags of
@@ -55,46 +60,54 @@ evaluates and reports in a folder, or goes on where it stopped there. With a
 
 The names, in one line each; `help(tfp.run)`, for example, says more:
 
+  accounting: What a sequence of noisy releases guarantees, and the noise for a
+      guarantee.
   adapters: Residual adapters: small layers that are initially the identity.
   algorithms: Algorithms as lists of phases.
-  build_evaluation: Builds the computation that evaluates clients after
-      `phases` of training.
+  build_evaluation: Builds the computation that evaluates clients after `phases`
+      of training.
   build_partial_process: Builds one round of training with shared and personal
       variables.
   build_plan: Makes a plan, and by that checks that everything goes together.
+  build_private_aggregator: Builds the mean of clipped updates with noise.
   Clients: A population of clients and their examples.
   ClientTable: Test results of clients under one or more models.
   connect: Connects to workers, all of which must be available.
   create_config: Makes a `Config` from settings by the names that flags have
       too.
+  CyclicSampler: Takes one group of clients after the other, in a fixed order.
   errors: Errors that a user can do something about.
   evaluate: Evaluates clients under several models, on the same test examples.
-  GroupNorm: `tf.keras.layers.GroupNormalization` for images with channels
-      last.
+  GroupNorm: `tf.keras.layers.GroupNormalization` for images with channels last.
   GroupTraining: How a phase trains one group of variables.
+  leaves_clients: Finds every value that leaves the clients in a computation.
   local_worker: Runs this thread's TFF computations in a worker that this
       program owns.
   Metric: A metric's name, and which of its values are better.
   ModelFn: A function without arguments that makes a `PartialModel`.
+  next_seed: Returns a seed for a random function of TensorFlow, in a layer's
+      `call`.
   PartialModel: A Keras model divided into shared and personal variables.
   PartialProcess: An iterative process whose clients keep personal variables.
+  next_seed: Returns a seed for a random function of TensorFlow, in a layer's
+      `call`.
   partition: Split rules: which variables of a model are personal, by their
       paths.
   PersonalStore: Personal variables of every client that took part, by client
       id.
   Phase: Some epochs of training one group of variables, or both at once.
+  PoissonSampler: Samples every client independently, with the same probability.
   Population: Clients and their examples.
   run: Runs an experiment, or the rest of it, and writes its report.
   RunReport: Everything that the report of a run is made from.
   schedules: Learning rates of clients as functions of the round.
+  secret_key: The secret that cohorts and noise are drawn from.
   Sequences: A `tf.data.Dataset` of batches, as everywhere in `tff.learning`.
   Sharding: How many clients are computed at a time, and where.
   Task: A model that can be split, and people's data to train it on.
-  Tensors: All examples as tensors `[examples, ...]`, batches cut in the
-      graph.
+  Tensors: All examples as tensors `[examples, ...]`, batches cut in the graph.
   TestedModel: One of the models under which clients are evaluated.
-  train: Trains from the store's last checkpoint, if any, until
-      `total_rounds`.
+  train: Trains from the store's last checkpoint, if any, until `total_rounds`.
   TrainingSettings: How long to train, and how often to evaluate and to save.
   UniformSampler: Samples a fixed number of clients, uniformly without
       replacement.
@@ -132,6 +145,7 @@ if TYPE_CHECKING:
   from tff_partial.learning import partition
   from tff_partial.learning import schedules
   from tff_partial.learning.clients import Clients
+  from tff_partial.learning.data_flow import leaves_clients
   from tff_partial.learning.examples import Sequences
   from tff_partial.learning.examples import Tensors
   from tff_partial.learning.group_norm import GroupNorm
@@ -142,12 +156,17 @@ if TYPE_CHECKING:
   from tff_partial.learning.process import build_partial_process
   from tff_partial.learning.process import PartialProcess
   from tff_partial.learning.randomness import next_seed
+  from tff_partial.privacy import accounting
+  from tff_partial.privacy import secret_key
+  from tff_partial.privacy.aggregation import build_private_aggregator
   from tff_partial.reporting.report import RunReport
   from tff_partial.reporting.report import write as write_report
-  from tff_partial.runtime.dispatcher import Sharding
+  from tff_partial.runtime.cluster import connect
   from tff_partial.runtime.local import local_worker
-  from tff_partial.runtime.remote import connect
+  from tff_partial.runtime.sharding import Sharding
   from tff_partial.training.personal_store import PersonalStore
+  from tff_partial.training.sampler import CyclicSampler
+  from tff_partial.training.sampler import PoissonSampler
   from tff_partial.training.sampler import UniformSampler
   from tff_partial.training.training import Settings as TrainingSettings
   from tff_partial.training.training import train
@@ -156,19 +175,23 @@ if TYPE_CHECKING:
 # imported when they are first used, because TensorFlow takes seconds to import
 # and an error about a flag should not wait for it.
 _WHERE = {
+    'accounting': 'privacy.accounting',
     'adapters': 'learning.adapters',
     'algorithms': 'learning.algorithms',
     'build_evaluation': 'evaluation.evaluation:build_evaluation',
     'build_partial_process': 'learning.process:build_partial_process',
     'build_plan': 'experiments.plan:build',
+    'build_private_aggregator': 'privacy.aggregation:build_private_aggregator',
     'Clients': 'learning.clients:Clients',
     'ClientTable': 'evaluation.client_table:ClientTable',
-    'connect': 'runtime.remote:connect',
+    'connect': 'runtime.cluster:connect',
     'create_config': 'experiments.config:create',
+    'CyclicSampler': 'training.sampler:CyclicSampler',
     'errors': 'errors',
     'evaluate': 'evaluation.evaluation:evaluate',
     'GroupNorm': 'learning.group_norm:GroupNorm',
     'GroupTraining': 'learning.local_update:GroupTraining',
+    'leaves_clients': 'learning.data_flow:leaves_clients',
     'local_worker': 'runtime.local:local_worker',
     'Metric': 'evaluation.metric:Metric',
     'ModelFn': 'learning.partial_model:ModelFn',
@@ -178,12 +201,14 @@ _WHERE = {
     'partition': 'learning.partition',
     'PersonalStore': 'training.personal_store:PersonalStore',
     'Phase': 'learning.local_update:Phase',
+    'PoissonSampler': 'training.sampler:PoissonSampler',
     'Population': 'evaluation.evaluation:Population',
     'run': 'experiments.run:run',
     'RunReport': 'reporting.report:RunReport',
     'schedules': 'learning.schedules',
+    'secret_key': 'privacy.secret_key',
     'Sequences': 'learning.examples:Sequences',
-    'Sharding': 'runtime.dispatcher:Sharding',
+    'Sharding': 'runtime.sharding:Sharding',
     'Task': 'experiments.task:Task',
     'Tensors': 'learning.examples:Tensors',
     'TestedModel': 'evaluation.evaluation:TestedModel',

@@ -142,7 +142,7 @@ class _Project:
     for name, source in self._sources.items():
       if source.is_test_code:  # A test may follow a document.
         texts = {
-            (root / path).read_text(encoding='utf-8')
+            _document(root / path)
             for path in self._data[name]
             if path.endswith(_DOCUMENTS)
         }
@@ -360,6 +360,15 @@ def _read(root: pathlib.Path, path: pathlib.Path) -> _Source:
           (k, ast.literal_eval(v)) for k, v in _SETTING.findall(text)
       ),
   )
+
+
+def _document(path: pathlib.Path) -> str:
+  """The text of a document; of a notebook its cells, without outputs."""
+  text = path.read_text(encoding='utf-8')
+  if path.suffix != '.ipynb':
+    return text
+  cells = json.loads(text)['cells']
+  return '\n'.join(''.join(cell['source']) for cell in cells)
 
 
 def _cut_type_checking(module: ast.Module) -> list[ast.stmt]:

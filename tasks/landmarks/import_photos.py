@@ -176,10 +176,12 @@ def _read_photo(
   if not os.path.isfile(path):
     left_out.add('photos without a file', f'{file_name} in {folder}')
     return None
+  notes = []
   try:
-    return photo_folder.read_square(
-        path, size, note_fn=lambda note: changed.add(note, path)
-    )
+    square = photo_folder.read_square(path, size, note_fn=notes.append)
   except photo_folder.UNREADABLE as e:
     left_out.add('photos that cannot be read', f'{path}: {e}')
     return None
+  for note in notes:
+    changed.add(note, path)
+  return square

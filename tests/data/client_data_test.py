@@ -252,9 +252,25 @@ class SqlClientsTest(_FolderTest):
     self.execute(path, "DELETE FROM client_metadata WHERE client_id = 'a'")
     with self.assertRaisesRegex(ValueError, 'client in row 2 of .*found none'):
       list(sql_clients.SqlClients(path).client_ids)
-    # With fewer rows than stated, the statement is ignored.
+    # With fewer rows than stated, pages of the file were lost.
     self.execute(path, "DELETE FROM client_metadata WHERE client_id = 'b'")
-    self.assertEqual(list(sql_clients.SqlClients(path).client_ids), ['z'])
+    with self.assertRaisesRegex(ValueError, '1 clients instead of 3. The file'):
+      sql_clients.SqlClients(path)
+
+  def test_damaged_number_in_an_example(self):
+    path = self.write({'ann': 2, 'bob': 2})
+    with open(path, 'rb') as f:
+      content = bytearray(f.read())
+    right = sql_clients.SqlClients(path).read('ann')['pixels']
+    # The pixels of an example are six equal bytes, after their length.
+    at = content.index(b'\x06' + 6 * right[0].tobytes()[:1])
+    content[at + 3] ^= 1
+    with open(path, 'wb') as f:
+      f.write(content)
+    clients = sql_clients.SqlClients(path)
+    with self.assertRaisesRegex(ValueError, 'found others: the examples of cl'):
+      for client_id in clients.client_ids:
+        clients.read(client_id)
 
   def test_reads_from_threads(self):
     path = self.write({str(i): i for i in range(20)})

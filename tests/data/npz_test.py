@@ -109,6 +109,14 @@ class ReadImagesTest(parameterized.TestCase):
   @parameterized.named_parameters(
       ('text', lambda content: b'person,label', 'found something else'),
       ('cut_short', lambda content: content[:-10], 'cut short'),
+      ('no_first_bytes', lambda content: content[1:], 'found something else'),
+      # The list of files, and then what is before the first one.
+      ('list', lambda c: c.replace(b'PK\x01\x02', b'PK\x01\x03'), 'cut short'),
+      (
+          'other_place',
+          lambda c: c[:200] + b'...' + c[200:],
+          'cannot be read|cut short',
+      ),
       (
           'flipped',
           lambda content: content.replace(b'\x05' * 6, b'\x06' * 6),

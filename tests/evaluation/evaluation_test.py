@@ -15,7 +15,7 @@ from tff_partial.evaluation import evaluation
 from tff_partial.learning import algorithms
 from tff_partial.learning import examples as examples_lib
 from tff_partial.learning import local_update
-from tff_partial.runtime import dispatcher as dispatcher_lib
+from tff_partial.runtime import sharding as sharding_lib
 
 setUpModule, tearDownModule = worker.start, worker.stop
 
@@ -64,7 +64,7 @@ def evaluate(
           participated=lambda client_id: client_id == 'a',
       ),
       client_ids,
-      sharding=dispatcher_lib.Sharding(clients_per_shard=clients_per_shard),
+      sharding=sharding_lib.Sharding(clients_per_shard=clients_per_shard),
       progress=False,
   )
 

@@ -14,7 +14,7 @@ from tff_partial.evaluation import measurements
 from tff_partial.evaluation import probes
 from tff_partial.evaluation import regime
 from tff_partial.learning import partition
-from tff_partial.runtime import dispatcher
+from tff_partial.runtime import sharding as sharding_lib
 
 ONE_AT_A_TIME = dataclasses.replace(toy.ALL_AT_ONCE, batch_size=1)
 EXAMPLES = {
@@ -78,7 +78,7 @@ class ProbesTest(absltest.TestCase):
 
   def test_shards_give_the_same(self):
     whole = self.measure()
-    parts = self.measure(sharding=dispatcher.Sharding(clients_per_shard=1))
+    parts = self.measure(sharding=sharding_lib.Sharding(clients_per_shard=1))
     for field in dataclasses.fields(regime.ClientMoments):
       np.testing.assert_array_equal(
           getattr(whole, field.name), getattr(parts, field.name), field.name

@@ -63,6 +63,7 @@ class RunResultsTest(parameterized.TestCase):
             candidate=candidate,
             history=(),
             cost=_COST,
+            leaves_client='Leaves a client: nothing.',
             lists_clients=names.listed,
         ),
     )

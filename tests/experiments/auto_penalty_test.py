@@ -20,7 +20,7 @@ from tff_partial.experiments import finished_run
 from tff_partial.experiments import penalty_estimate
 from tff_partial.experiments import plan as plan_lib
 from tff_partial.experiments import run
-from tff_partial.runtime import dispatcher
+from tff_partial.runtime import sharding as sharding_lib
 
 setUpModule, tearDownModule = worker.start, worker.stop
 
@@ -68,7 +68,7 @@ class AutoPenaltyTest(absltest.TestCase):
         plan,
         self.folder,
         None,
-        sharding=dispatcher.Sharding(),
+        sharding=sharding_lib.Sharding(),
         progress=False,
     )
 

@@ -119,6 +119,27 @@ class CommandTest(parameterized.TestCase):
     with self.assertRaises(SystemExit):
       command.run(_raising(SystemExit(2)), 'program')
 
+  @parameterized.parameters((signal.SIGTERM, SystemExit), (signal.SIGINT, None))
+  def test_signal_whose_exception_is_ignored_comes_again(self, number, raised):
+    class Loud:
+
+      def __del__(self):
+        os.kill(os.getpid(), number)
+        time.sleep(0.01)  # Its handler raises here, and nobody sees it.
+
+    def wait():
+      Loud()
+      time.sleep(30)
+
+    previous = signal.signal(signal.SIGINT, signal.default_int_handler)
+    self.addCleanup(signal.signal, signal.SIGINT, previous)
+    if raised:
+      with self.assertRaises(raised):
+        command.run(wait, 'program')
+    else:
+      status, _ = self.run_command(wait)
+      self.assertEqual(status, command.INTERRUPTED)
+
   def test_names_of_arguments_become_flags(self):
     mistake = _raising(errors.SettingsError('Expected `seed`, not `x_y` or a.'))
     _, said = self.run_command(mistake, flag_names={'seed'})

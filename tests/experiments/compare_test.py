@@ -22,8 +22,8 @@ from tff_partial.experiments import config as config_lib
 from tff_partial.experiments import methods
 from tff_partial.experiments import parts
 from tff_partial.experiments import setting
-from tff_partial.runtime import dispatcher
 from tff_partial.runtime import local
+from tff_partial.runtime import sharding as sharding_lib
 
 _CONFIG = config_lib.create(
     total_rounds=1,
@@ -38,7 +38,7 @@ _CONFIG = config_lib.create(
 @contextlib.contextmanager
 def _local_worker():
   with local.local_worker():
-    yield dispatcher.Sharding()
+    yield sharding_lib.Sharding()
 
 
 class CombinationsTest(absltest.TestCase):

@@ -40,6 +40,57 @@ class ConfigTest(parameterized.TestCase):
           r"'reconstruct', 'finetune'\] or none, found 'median'",
       ),
       ({'onboarding': 'mean'}, '`unseen_clients` above 0'),
+      ({'client_sampling': 'all'}, r"\['fixed', 'poisson', 'cyclic'\], found"),
+      (
+          {'noise_multiplier': 1.0, 'target_epsilon': 2.0},
+          '`noise_multiplier` or `target_epsilon`, found both',
+      ),
+      (
+          {'noise_multiplier': 1.0, 'client_sampling': 'fixed'},
+          "`client_sampling` poisson or cyclic .*found 'fixed': .*Leave it out",
+      ),
+      ({'target_epsilon': 0.0}, '`target_epsilon` above 0'),
+      ({'noise_multiplier': 1.0, 'dp_clip': 0.0}, '`dp_clip` above 0'),
+      ({'dp_clip': 1.0}, 'with `dp_clip`, found neither'),
+      ({'delta': 1e-3}, 'with `delta`, found neither'),
+      ({'init_from': 'x', 'init_is_public': True}, '`init_is_public`, found'),
+      (
+          {'target_epsilon': 1.0, 'client_weighting': 'num_examples'},
+          "`client_weighting` uniform .*, found 'num_examples': weights would",
+      ),
+      (
+          {'target_epsilon': 1.0, 'aggregator': 'robust'},
+          "`aggregator` mean .*, found 'robust': what it learns",
+      ),
+      (
+          {
+              'target_epsilon': 1.0,
+              'onboarding': 'initial,mean',
+              'unseen_clients': 1,
+          },
+          "`onboarding` without 'mean'",
+      ),
+      (
+          {'target_epsilon': 1.0, 'pretrain_rounds': 5, 'control': True},
+          'no `control` with differential privacy',
+      ),
+      (
+          {'target_epsilon': 1.0, 'personal_l2': 'auto'},
+          "found 'auto': the estimate has no noise",
+      ),
+      (
+          {'target_epsilon': 1.0, 'algorithm': 'local'},
+          "sends something .*found 'local'",
+      ),
+      (
+          {
+              'target_epsilon': 1.0,
+              'algorithm': 'finetune',
+              'pretrain_rounds': 0,
+          },
+          "found 'finetune' without pretraining",
+      ),
+      ({'dp_key': 'none'}, r"\['secret', 'seed'\], found 'none'"),
       ({'algorithm': 'pfedme', 'pull': 0.0}, '`pull` above 0'),
       # Each of these would turn the algorithm into another one.
       (

@@ -24,7 +24,7 @@ from tff_partial.experiments import origin
 from tff_partial.experiments import plan as plan_lib
 from tff_partial.experiments import run as run_lib
 from tff_partial.learning import clients as clients_lib
-from tff_partial.runtime import dispatcher
+from tff_partial.runtime import sharding as sharding_lib
 
 setUpModule, tearDownModule = worker.start, worker.stop
 
@@ -193,7 +193,7 @@ class RunTest(_FolderTest):
           task,
           todo,
           str(self.folder / 'out'),
-          worker_fn=lambda: contextlib.nullcontext(dispatcher.Sharding()),
+          worker_fn=lambda: contextlib.nullcontext(sharding_lib.Sharding()),
           progress=False,
       )
 

@@ -22,7 +22,7 @@ from tff_partial.experiments import run_folder
 from tff_partial.experiments import split_constants
 from tff_partial.experiments import split_lookahead
 from tff_partial.experiments import split_study
-from tff_partial.runtime import dispatcher
+from tff_partial.runtime import sharding as sharding_lib
 
 setUpModule, tearDownModule = worker.start, worker.stop
 
@@ -67,7 +67,7 @@ def build_study(task=None, **settings):
       create_config(**settings),
       SETTINGS,
       init_from=None,
-      sharding=dispatcher.Sharding(),
+      sharding=sharding_lib.Sharding(),
       after_round=lambda: None,
   )
 

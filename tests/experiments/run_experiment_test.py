@@ -129,6 +129,11 @@ class RunTest(programs.FolderTest):
         lines[3], f'2 rounds of fed_avg, then {programs.ROUNDS} rounds of'
     )
     self.assertStartsWith(lines[5], 'Personalization ')
+    self.assertStartsWith(
+        lines[6],
+        'Leaves a client each round: the update of 107,376 shared parameters'
+        " (429,504 bytes), the client's weight, the metrics accuracy and",
+    )
     self.assertEqual(lines[-1], f'Report: {folder / "report.html"}')
     for line in re.split('[\r\n]+', errors.read_text()):
       self.assertRegex(line, '^((fed_avg|fed_alt|evaluate): .*)?$')
@@ -222,7 +227,7 @@ class MistakeTest(programs.FolderTest):
     data = programs.write_data(self.folder / 'data')
     out = self.folder / 'out'
     for message, *mistake in (
-        ('input, |split of .*found', '--personal=head'),
+        ('--personal to be one of .*found', '--personal=head'),
         ('matches no variable .*conv1/kernel', '--personal=regex:attention'),
         ('model`? of .*resnet18', '--model=lstm'),
         ('clients_per_round.* from 1 to 6, .*found 7', '--clients_per_round=7'),

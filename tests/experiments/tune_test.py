@@ -16,7 +16,7 @@ from tff_partial.experiments import combinations
 from tff_partial.experiments import config as config_lib
 from tff_partial.experiments import search as search_lib
 from tff_partial.experiments import tune
-from tff_partial.runtime import dispatcher
+from tff_partial.runtime import sharding as sharding_lib
 
 setUpModule, tearDownModule = worker.start, worker.stop
 
@@ -27,7 +27,7 @@ _ROUNDS = 4  # Training ends with an error after three without a finite update.
 
 @contextlib.contextmanager
 def _in_this_context():
-  yield dispatcher.Sharding()
+  yield sharding_lib.Sharding()
 
 
 class _Guarded:

@@ -54,7 +54,8 @@ class RuleTest(parameterized.TestCase):
   @parameterized.parameters(
       (
           'head',
-          r"split of \['all', 'none', 'top'\] or regex:E, .* found 'head'",
+          r"`personal` to be one of \['all', 'none', 'top'\], or regex:E,"
+          " .* found 'head'",
       ),
       ('regex:(', r"regular expression after \"regex:\", found '\(': .*"),
       ('', "found ''"),

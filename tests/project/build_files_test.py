@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The BUILD files are up to date, and how they are made from Python files."""
 
+import json
 import pathlib
 import re
 import tempfile
@@ -155,6 +156,20 @@ class BuildFilesTest(parameterized.TestCase):
           'deps = [\n        "//tasks:a",\n        "//tasks:b",\n    ]',
           target(content, name),
       )
+
+  def test_outputs_of_a_notebook_name_nothing(self):
+    cell = {
+        'source': ['from tasks import a\n', 'a'],
+        # As in a picture, with a name too long for a file.
+        'outputs': [{'text': 'from tasks import b'}, f'x/{"y" * 5000}.Qz'],
+    }
+    self.write('notebooks/a.ipynb', json.dumps({'cells': [cell]}))
+    self.write('tasks/a.py')
+    self.write('tasks/b.py')
+    self.write('tests/a_test.py', "print('notebooks/a.ipynb')\n")
+    self.assertIn(
+        'deps = ["//tasks:a"]', target(self.build_file('tests'), 'a_test')
+    )
 
   def test_users_of_a_folder(self):
     for path in ('a', 'tasks/a', 'tasks/b/a', 'tests/a', 'tff_partial/a'):

@@ -32,7 +32,8 @@ _NAMES = [markdown.name(path) for path in markdown.PAGES]
 
 
 def _source(module: str) -> pathlib.Path:
-  return markdown.ROOT / f'{module.replace(".", "/")}.py'
+  path = markdown.ROOT / module.replace('.', '/')
+  return path / '__main__.py' if path.is_dir() else path.with_suffix('.py')
 
 
 def _flags_of(path: pathlib.Path) -> set[str]:
@@ -137,8 +138,8 @@ class DocsTest(parameterized.TestCase):
     elif program == 'bash':
       self.assertTrue((markdown.ROOT / rest[0]).is_file())
     elif program == 'jupyter':
-      self.assertEqual(rest[0], 'execute')
-      self.assertTrue((markdown.ROOT / rest[1]).is_file())
+      self.assertEqual(rest[:2], ['execute', '--inplace'])
+      self.assertTrue((markdown.ROOT / rest[2]).is_file())
     elif program == 'python' and rest[0] == 'run_experiment.py':
       self.check_experiment(rest)
     elif program == 'python':
@@ -146,6 +147,7 @@ class DocsTest(parameterized.TestCase):
       path = _source(module)
       self.assertTrue(path.is_file(), path)
       used = [w.split('=')[0] for w in rest if w.startswith('--')]
+      used = [flag for flag in used if flag != '--help']  # argparse's own.
       self.assertContainsSubset(used, _flags_of(path))
     else:
       self.fail(f'Expected a program of ours, found {program!r}.')

@@ -115,7 +115,11 @@ class ReadmeTest(absltest.TestCase):
       )
     elif program == '.venv/bin/jupyter':
       self.assertEqual(
-          rest, ['execute', 'notebooks/partial_personalization.ipynb']
+          rest,
+          [
+              *('execute', '--inplace'),
+              'notebooks/partial_personalization.ipynb',
+          ],
       )
     elif '--help' in rest:
       self.assertIn('--personal', self.run_program([sys.executable, *rest]))

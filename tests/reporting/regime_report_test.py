@@ -187,6 +187,25 @@ class FiguresTest(absltest.TestCase):
         ['output', 'adapter'],
     )
 
+  def test_logarithmic_axes_have_plain_numbers(self):
+    splits = {'output': split()}
+    for figure, axis in (
+        (regime_plots.lookahead(splits), 'xaxis'),
+        (regime_plots.constants(splits), 'yaxis'),
+    ):
+      figure.draw_without_rendering()
+      ticks = getattr(figure.axes[0], axis)
+      labels = [
+          label.get_text() for label in ticks.get_ticklabels(which='both')
+      ]
+      self.assertGreater(len([label for label in labels if label]), 1)
+      for label in filter(None, labels):
+        self.assertRegex(label, r'^[\d,.]+$')
+
+  def test_constants_keep_off_the_frame(self):
+    [axes] = regime_plots.constants({'output': split()}).axes
+    self.assertEqual(axes.get_xlim(), (-0.5, 2.5))
+
 
 if __name__ == '__main__':
   absltest.main()

@@ -113,6 +113,7 @@ class ReportTest(parameterized.TestCase):
         candidate='personalized',
         history=history,
         cost=_COST,
+        leaves_client='Leaves a client each round: the update.',
     )
     path = report.write(
         self.folder, report.RunReport(**{**arguments, **kwargs})
@@ -365,6 +366,27 @@ class ReportTest(parameterized.TestCase):
         ' worse by more than chance (chance alone gives 0.0); only 1 client had'
         ' enough test examples to show a change.',
     )
+
+  def test_who_gains_reads_as_a_sentence(self):
+    # Over clients, p = 2 * (1 + 13) / 2^13 = 0.003 and then 2 / 2^12. For each
+    # client, p = 1 / 2^10, which is below the smallest threshold, 0.05 / 13.
+    table = _table(
+        [str(i) for i in range(13)],
+        [True] * 13,
+        non_personalized=[*([[0] * 10] * 12), [1] * 10],
+        personalized=[*([[1] * 10] * 12), [0] * 10],
+    )
+    page, _ = self._report(table)
+    self.assertIn(
+        '12 better, 0 exactly equal, 1 worse (p = 0.003 in',
+        page.text['clients'],
+    )
+    self.assertIn('12 are significantly better and', page.text['clients'])
+    self.assertIn('1 is significantly worse', page.text['clients'])
+    alone = table.select(np.arange(13) < 12)
+    page, _ = self._report(alone)
+    self.assertIn(' 0 worse (p < 0.001 in', page.text['clients'])
+    self.assertIn('none is significantly worse', page.text['clients'])
 
   @parameterized.parameters(1, 60)
   def test_nobody_trained(self, clients):

@@ -49,16 +49,14 @@ class ConnectionTest(absltest.TestCase):
   def setUp(self):
     super().setUp()
     stack = self.enter_context(contextlib.ExitStack())
-    port = worker_process.unused_port()
     worker = worker_process.WorkerProcess(
-        port,
         max_concurrent_clients=1,
         log=stack.enter_context(tempfile.TemporaryFile()),
         variables={},
     )
     stack.callback(worker.stop)
     channel = stack.enter_context(
-        grpc.insecure_channel(f'localhost:{port}', connection.CHANNEL_OPTIONS)
+        grpc.insecure_channel(worker.target, connection.CHANNEL_OPTIONS)
     )
     self.counter = _Counter()
     self.channel = grpc.intercept_channel(channel, self.counter)

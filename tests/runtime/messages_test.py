@@ -79,6 +79,11 @@ class MessagesTest(parameterized.TestCase):
       for read in (messages.read, tff.framework.deserialize_value):
         with self.assertRaisesRegex(ValueError, 'no data'):
           read(message, type_spec)
+      # It is the right answer where there are no clients, and no other.
+      self.assertEqual(messages.read(message, type_spec, num_clients=0), [])
+      for num_clients in (None, 1):
+        with self.assertRaisesRegex(ValueError, 'no data'):
+          messages.read(message, type_spec, num_clients=num_clients)
       return
     expected, _ = tff.framework.deserialize_value(message, type_spec)
     self._assert_same(messages.read(message, type_spec), expected)

@@ -5,11 +5,9 @@
 They take root, to be another user; without, the tests say so and are skipped.
 """
 
-import contextlib
 import os
 import pathlib
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -18,10 +16,9 @@ from absl.testing import absltest
 import psutil
 
 from tests.helpers import paths
-from tests.helpers import workers as workers_lib
+from tests.helpers import sharded
 from tff_partial.runtime import local
 from tff_partial.runtime import private_socket
-from tff_partial.runtime import worker_process
 
 _NOBODY = 65534
 # Another user may not be able to read Python's own files: imports come first.
@@ -101,10 +98,10 @@ libc = ctypes.CDLL(None)
 assert libc.prctl(38, 1, 0, 0, 0) == 0
 program = struct.pack('@HP', 4, ctypes.addressof(lines))
 assert libc.prctl(22, 2, program) == 0
-from tests.helpers import workers
+from tests.helpers import sharded
 from tff_partial.runtime import local
 with local.local_worker():
-  print(workers.count_to(7))
+  print(sharded.count_to(7))
 """
 
 
@@ -145,7 +142,7 @@ class PrivateSocketTest(absltest.TestCase):
 
   def test_the_worker_listens_nowhere_and_computes(self):
     with local.local_worker():
-      self.assertEqual(workers_lib.count_to(7), 7)
+      self.assertEqual(sharded.count_to(7), 7)
       self.assertEmpty(_worker().net_connections('inet'))
 
   def test_another_user_finds_no_port(self):
@@ -159,7 +156,7 @@ class PrivateSocketTest(absltest.TestCase):
     self.assertEqual(attacker.stdout.readline(), 'ready\n')
     for number in range(3):
       with local.local_worker():
-        self.assertEqual(workers_lib.count_to(number), number)
+        self.assertEqual(sharded.count_to(number), number)
     attacker.send_signal(signal.SIGTERM)
     found, _ = attacker.communicate()
     self.assertEqual(found, '')
@@ -177,7 +174,7 @@ class PrivateSocketTest(absltest.TestCase):
       self.addCleanup(setattr, tempfile, 'tempdir', previous)
       with local.local_worker():
         self.assertEmpty(os.listdir(folder))
-        self.assertEqual(workers_lib.count_to(7), 7)
+        self.assertEqual(sharded.count_to(7), 7)
 
   def test_long_names_of_temporary_folders(self):
     with tempfile.TemporaryDirectory() as folder:
@@ -186,7 +183,7 @@ class PrivateSocketTest(absltest.TestCase):
       previous, tempfile.tempdir = tempfile.tempdir, str(long)
       self.addCleanup(setattr, tempfile, 'tempdir', previous)
       with local.local_worker():
-        self.assertEqual(workers_lib.count_to(7), 7)
+        self.assertEqual(sharded.count_to(7), 7)
       self.assertEmpty(os.listdir(long))
 
   def test_says_where_it_cannot_be_had_and_computes(self):
@@ -199,16 +196,6 @@ class PrivateSocketTest(absltest.TestCase):
     self.assertEqual(done.stdout, '7\n', done.stderr)
     [line] = [w for w in done.stderr.splitlines() if 'private socket' in w]
     self.assertIn('Function not implemented', line)
-
-  def test_at_a_port_only_the_process_itself_counts(self):
-    with contextlib.ExitStack() as stack:
-      squatter = stack.enter_context(socket.create_server(('127.0.0.1', 0)))
-      port = squatter.getsockname()[1]
-      log = stack.enter_context(tempfile.TemporaryFile())
-      with self.assertRaisesRegex(RuntimeError, 'did not start: .*'):
-        worker_process.WorkerProcess(
-            port, max_concurrent_clients=1, log=log, variables={}
-        )
 
 
 if __name__ == '__main__':

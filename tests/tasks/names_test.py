@@ -17,7 +17,6 @@ import soundfile
 
 from tests.helpers import paths
 from tests.helpers import programs
-from tests.helpers import workers as workers_lib
 from tff_partial.experiments import run_folder
 
 # BUILD: deps = ["//:run_experiment", "//tasks:import_client_data"]
@@ -62,7 +61,7 @@ def _write_text(folder):
       ),
       encoding='utf-8',
   )
-  return ['jsonl', str(path)]
+  return ['jsonl', str(path), '--min_people_per_word=1']
 
 
 def _write_speech(folder):
@@ -112,12 +111,8 @@ class NamesTest(parameterized.TestCase):
         f'--output_dir={data}',
     )
     arguments = []
-    if task == 'landmarks':  # Its examples are read by the workers.
-      workers = workers_lib.Workers(self, 1)
-      arguments = [
-          f'--workers={workers.addresses[0]}',
-          '--task_arg=image_size=28',
-      ]
+    if task == 'landmarks':  # Its examples are sent to other processes.
+      arguments = ['--cluster=local', '--task_arg=image_size=28']
     self.run_command(
         *('run_experiment.py', f'--task={task}', f'--data={data}'),
         *(f'--output_dir={run}', '--total_rounds=1', '--pretrain_rounds=1'),

@@ -15,7 +15,7 @@ from tests.helpers import worker
 from tff_partial.learning import algorithms
 from tff_partial.learning import examples as examples_lib
 from tff_partial.learning import process as process_lib
-from tff_partial.runtime import dispatcher
+from tff_partial.runtime import sharding as sharding_lib
 from tff_partial.training import personal_store
 from tff_partial.training import rehearsal
 from tff_partial.training import sampler as sampler_lib
@@ -67,7 +67,7 @@ class RehearsalTest(parameterized.TestCase):
           personal=rehearsal.ScratchVariables(default, store.read),
           first_round=2,
           rounds=3,
-          sharding=dispatcher.Sharding(clients_per_shard=clients_per_shard),
+          sharding=sharding_lib.Sharding(clients_per_shard=clients_per_shard),
       )
       self.assertEqual(contents(), files)
       self.assertEqual(store.version, 2)
@@ -95,7 +95,7 @@ class RehearsalTest(parameterized.TestCase):
         personal=rehearsal.ScratchVariables(default),
         first_round=0,
         rounds=2,
-        sharding=dispatcher.Sharding(),
+        sharding=sharding_lib.Sharding(),
         after_round=lambda: rounds.append(1),
     )
     # Two phases, with a step for each two examples.

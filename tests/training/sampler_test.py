@@ -7,9 +7,11 @@ from collections.abc import Sequence
 from absl.testing import absltest
 from absl.testing import parameterized
 import numpy as np
+from scipy import stats
 
 from tests.helpers import toy
 from tff_partial import errors
+from tff_partial.privacy import secret_key
 from tff_partial.training import sampler as sampler_lib
 
 
@@ -91,6 +93,103 @@ class UniformSamplerTest(parameterized.TestCase):
         ]
     }
     self.assertLen(seeds, 4)
+
+
+def poisson(size=1000, clients_per_round=20, key_seed=0, **kwargs):
+  return sampler_lib.PoissonSampler(
+      _Population(size),
+      clients_per_round,
+      secret_key.from_seed(key_seed),
+      **kwargs,
+  )
+
+
+class PoissonSamplerTest(absltest.TestCase):
+
+  def test_depends_on_key_stream_and_round_and_not_on_the_seed(self):
+    cohort = poisson().cohort(5)
+    self.assertEqual(cohort, poisson(seed=7).cohort(5))
+    self.assertNotEqual(cohort, poisson(key_seed=1).cohort(5))
+    self.assertNotEqual(cohort, poisson(stream='continued').cohort(5))
+    self.assertNotEqual(cohort, poisson().cohort(6))
+    self.assertNotIn('key=SecretKey(value', repr(poisson()))
+
+  def test_every_client_independently_with_the_same_probability(self):
+    few, rounds = poisson(size=6, clients_per_round=2), 3000
+    taken = np.zeros([rounds, 6])
+    for round_num in range(rounds):
+      cohort = few.cohort(round_num)
+      self.assertLen(set(cohort), len(cohort))
+      taken[round_num, [int(c.split('_')[1]) for c in cohort]] = 1
+    # Chi-square tests, each wrong once in a million keys; this key is fixed.
+    q = 2 / 6
+    counts = taken.sum(0)
+    chi_square = np.sum(np.square(counts - rounds * q)) / (rounds * q * (1 - q))
+    self.assertLess(chi_square, stats.chi2.ppf(1 - 1e-6, 6))
+    sizes = np.bincount(taken.sum(1).astype(int), minlength=7)
+    expected = rounds * stats.binom.pmf(np.arange(7), 6, q)
+    # The last two sizes together, or too few are expected.
+    merged = lambda x: np.append(x[:5], x[5:].sum())
+    self.assertGreater(
+        stats.chisquare(merged(sizes), merged(expected)).pvalue, 1e-6
+    )
+    self.assertGreater(sizes[0], 0)
+    correlations = np.corrcoef(taken.T)[np.triu_indices(6, 1)]
+    # The standard deviation is 1 / sqrt(3000) = 0.018. Without replacement from
+    # cohorts of two, all of them would be -0.2.
+    self.assertLess(np.abs(correlations).max(), 0.09)
+
+  def test_reads_ids_of_the_cohort_only(self):
+    many = poisson(size=10**9, clients_per_round=5)
+    cohort = many.cohort(0)
+    self.assertLen(many.clients.client_ids.asked, len(cohort))
+    self.assertBetween(len(cohort), 1, 20)
+
+  def test_everybody(self):
+    self.assertLen(poisson(size=7, clients_per_round=7).cohort(3), 7)
+
+  def test_too_few_clients(self):
+    with self.assertRaisesRegex(
+        errors.SettingsError, '`clients_per_round` from 1 to 3, .*found 4'
+    ):
+      poisson(size=3, clients_per_round=4)
+
+  def test_shuffle_seed_is_that_of_the_uniform_sampler(self):
+    for stream in (None, 'continued'):
+      np.testing.assert_array_equal(
+          poisson(seed=5, stream=stream).shuffle_seed(3, 'a'),
+          sampler_lib.UniformSampler(_Population(9), 2, 5, stream).shuffle_seed(
+              3, 'a'
+          ),
+      )
+
+
+class CyclicSamplerTest(absltest.TestCase):
+
+  def test_every_client_takes_part_every_few_rounds(self):
+    cyclic = sampler_lib.CyclicSampler(_Population(11), 3)
+    self.assertEqual(cyclic.num_groups, 3)
+    cohorts = [cyclic.cohort(round_num) for round_num in range(7)]
+    self.assertEqual(
+        cohorts[0], ['client_0', 'client_3', 'client_6', 'client_9']
+    )
+    self.assertEqual([len(c) for c in cohorts], [4, 4, 3, 4, 4, 3, 4])
+    self.assertLen({c for cohort in cohorts[:3] for c in cohort}, 11)
+    for before, after in zip(cohorts, cohorts[3:]):
+      self.assertEqual(before, after)
+
+  def test_reads_ids_of_the_cohort_only(self):
+    many = sampler_lib.CyclicSampler(_Population(10**9), 10**9 // 4 + 1)
+    self.assertEqual(many.num_groups, 3)
+    few = sampler_lib.CyclicSampler(_Population(10**6), 10)
+    self.assertLen(few.cohort(5), 10)
+    self.assertLen(few.clients.client_ids.asked, 10)
+
+  def test_too_few_clients(self):
+    with self.assertRaisesRegex(
+        errors.SettingsError, '`clients_per_round` from 1 to 3, .*found 4'
+    ):
+      sampler_lib.CyclicSampler(_Population(3), 4)
 
 
 class StreamTest(absltest.TestCase):

@@ -22,9 +22,10 @@ from tff_partial.learning import algorithms
 from tff_partial.learning import clients as clients_lib
 from tff_partial.learning import examples as examples_lib
 from tff_partial.learning import process as process_lib
-from tff_partial.runtime import dispatcher as dispatcher_lib
 from tff_partial.runtime import local
+from tff_partial.runtime import sharding as sharding_lib
 from tff_partial.training import history
+from tff_partial.training import metrics_file
 from tff_partial.training import personal_store
 from tff_partial.training import sampler as sampler_lib
 from tff_partial.training import training
@@ -32,12 +33,13 @@ from tff_partial.training import training
 FORM = examples_lib.Tensors(batch_size=2)
 
 
-def build_process(algorithm=None):
+def build_process(algorithm=None, **settings):
   return process_lib.build_partial_process(
       toy.model_fn(),
       algorithm or algorithms.fed_alt(toy.sgd(0.1), toy.sgd(0.2)),
       client_examples=FORM,
       server_optimizer=tff.learning.optimizers.build_adam(0.1),
+      **settings,
   )
 
 
@@ -50,9 +52,12 @@ def run(
     initial_state=None,
     stop_after=None,
     release_managers=(),
+    sharding=None,
+    metrics=True,
+    progress=False,
 ):
   """Trains the toy model; (state, {client: b})."""
-  process = build_process(algorithm)
+  process = build_process(algorithm, metrics=metrics)
   default = process.initialize_personal()
   with personal_store.PersonalStore(default, directory) as store:
     managers = list(release_managers)
@@ -68,7 +73,8 @@ def run(
         training.Settings(total_rounds=total_rounds, seconds_per_checkpoint=0),
         initial_state=initial_state,
         release_managers=managers,
-        progress=False,
+        sharding=sharding,
+        progress=progress,
     )
     personal = {c: store.read([c])[0] for c in store}
   return state, {c: p.trainable[0].tobytes() for c, p in personal.items()}
@@ -108,6 +114,13 @@ class _TwoAtATime:
 
   def shuffle_seed(self, round_num, client_id):
     return clients_lib.seed_for(round_num, client_id)
+
+
+class _NobodyAtFirst(_TwoAtATime):
+  """The same after a round without clients."""
+
+  def cohort(self, round_num):
+    return super().cohort(round_num - 1) if round_num else []
 
 
 class TrainTest(absltest.TestCase):
@@ -202,6 +215,42 @@ class TrainTest(absltest.TestCase):
     _, personal = run(total_rounds=5, sampler=_TwoAtATime())
     self.assertCountEqual(personal, ids)
 
+  def test_round_without_clients(self):
+    trained, rows = {}, {}
+    for clients_per_shard in (None, 1):
+      keep = _Keep()
+      sharding = sharding_lib.Sharding(clients_per_shard=clients_per_shard)
+      trained[clients_per_shard] = run(
+          total_rounds=3,
+          sampler=_NobodyAtFirst(),
+          sharding=sharding,
+          release_managers=[keep],
+          progress=True,
+      )
+      rows[clients_per_shard] = keep.rows
+    for found in rows.values():
+      self.assertEqual(
+          [found[r]['counts/examples'] > 0 for r in (1, 2, 3)],
+          [False, True, True],
+      )
+      self.assertNotIn('train/squared_error', found[1])
+      self.assertIn('train/squared_error', found[2])
+    for state, personal in trained.values():
+      self.assertEqual(state.client_work.round_num, 3)
+      self.assertCountEqual(personal, _NobodyAtFirst.clients.client_ids[:4])
+    self.assertEqual(trained[None][1], trained[1][1])
+
+  def test_round_without_metrics(self):
+    keep = _Keep()
+    state, personal = run(
+        total_rounds=2, metrics=False, release_managers=[keep], progress=True
+    )
+    expected = run(total_rounds=2)
+    self.assertEqual((bits(state), personal), (bits(expected[0]), expected[1]))
+    for row in keep.rows.values():
+      self.assertEmpty([k for k in row if k.startswith(('train', 'counts'))])
+      self.assertIn('seconds', row)
+
   def test_starts_from_the_given_state(self):
     # Zero rounds return the state itself.
     process = build_process()
@@ -219,7 +268,7 @@ class TrainTest(absltest.TestCase):
     with self.assertRaisesRegex(
         errors.SettingsError, '`clients_per_shard` of at least 1, found 0'
     ):
-      dispatcher_lib.Sharding(clients_per_shard=0)
+      sharding_lib.Sharding(clients_per_shard=0)
 
   def test_evaluates_every_few_rounds_and_after_the_last(self):
     settings = training.Settings(total_rounds=7, rounds_per_evaluation=3)
@@ -259,6 +308,26 @@ class HistoryTest(absltest.TestCase):
     self.assertRegex(logs.output[0], 'lacks 2 of 4 rounds, .* round 2. Curves')
     with self.assertNoLogs(level='WARNING'):
       history.trim(self.path('round,loss\n1,0.5\n2,0.25'), 1)
+
+  def test_damaged_rows_are_no_rows(self):
+    path = self.path('')
+    path.unlink()
+    manager = metrics_file.MetricsFile(path)
+    for round_num in range(1, 4):
+      value = {'train/loss': 1 / round_num, 'counts/steps': round_num}
+      asyncio.run(manager.release(value, round_num))
+    right = history.read(path)
+    self.assertEqual(
+        right[2], {'round': 3, 'train/loss': 1 / 3, 'counts/steps': 3}
+    )
+    good = path.read_text()
+    path.write_text(good.replace('0.3333', '0.4333'))
+    self.assertEqual(history.read(path), right[:2])
+    path.write_bytes(good.replace('0.5', '0.\xe9').encode('latin-1'))
+    self.assertEqual(history.read(path), [right[0], right[2]])
+    # After what is damaged is removed, the rest is still intact.
+    history.trim(path, 3)
+    self.assertEqual(history.read(path), [right[0], right[2]])
 
   def test_release_manager_goes_on_after_a_cut(self):
     path = self.path('round,loss\n1,0.5\n2,0.2')

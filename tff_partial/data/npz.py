@@ -179,13 +179,8 @@ def load(path: str, names: Sequence[str]) -> dict[str, np.ndarray]:
   """
   if not os.path.isfile(path):
     raise errors.MissingFileError(f'Expected a file {path}, found none.')
-  if not zipfile.is_zipfile(path):
-    raise errors.DataError(
-        f'Expected a NumPy archive (.npz) in {path}, found something else, or'
-        ' one that was cut short.'
-    )
   arrays = {}
-  with np.load(path, allow_pickle=False) as archive:
+  with _open(path) as archive:
     for name in names:
       if name not in archive.files:
         raise errors.DataError(
@@ -195,12 +190,27 @@ def load(path: str, names: Sequence[str]) -> dict[str, np.ndarray]:
         )
       try:
         arrays[name] = archive[name]
-      except _UNREADABLE as e:
+      except (*_UNREADABLE, OSError) as e:  # The latter for a place before 0.
         raise errors.DataError(
             f'Expected numbers or text in array {name!r} of {path}, found an'
             f' array that cannot be read: {e}.'
         ) from e
   return arrays
+
+
+def _open(path: str) -> Any:
+  """Opens an archive; its arrays may still be damaged."""
+  try:
+    if zipfile.is_zipfile(path):
+      archive = np.load(path, allow_pickle=False)
+      if isinstance(archive, np.lib.npyio.NpzFile):
+        return archive
+  except _UNREADABLE:
+    pass  # Its list of files is damaged, or its first bytes are.
+  raise errors.DataError(
+      f'Expected a NumPy archive (.npz) in {path}, found something else, or one'
+      ' that was cut short.'
+  )
 
 
 def _check_column(

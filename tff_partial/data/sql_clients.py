@@ -94,10 +94,16 @@ class SqlClients:
             f'Expected a table {table!r} with columns {list(columns)} in'
             f' {self.path}, found {found}. {ADVICE}'
         )
-    counts = self._read_counts()
-    self.split_name = self._choose_split(split_name, sorted(counts))
-    self.features = self._choose_features(features)
-    self._rows = self._find_rows(counts)
+    self._has_checksums = 'crc' in found  # Of the last table, the clients'.
+    try:
+      counts = self._read_counts()
+      self.split_name = self._choose_split(split_name, sorted(counts))
+      self.features = self._choose_features(features)
+      self._rows = self._find_rows(counts)
+    except (TypeError, ValueError) as e:
+      if isinstance(e, errors.UserError):
+        raise
+      raise self._damaged(str(e)) from e
     self._find_client = self._make_findable('client_metadata')
     self._find_examples = self._make_findable('examples')
 
@@ -136,6 +142,23 @@ class SqlClients:
     """
     self._position(client_id)  # Raises if there is no such client.
     return self._cache.get(client_id, self._read)
+
+  def _check(self, client_id: str, protos: Sequence[bytes]) -> None:
+    """Checks a client's examples, if the file has their checksum."""
+    if self._has_checksums:
+      row = int(self._rows[self._position(client_id)])
+      [(crc,)] = self._query(
+          'SELECT crc FROM client_metadata WHERE rowid = :row', row=row
+      )
+      if crc != sql_fingerprint.checksum(client_id, protos):
+        raise self._damaged(f'the examples of client {client_id!r}')
+
+  def _damaged(self, what: str) -> errors.DataError:
+    return errors.DataError(
+        f'Expected the data that were written to {self.path}, found others:'
+        f' {what}. The file is damaged: restore it from a copy, or import the'
+        ' data again.'
+    )
 
   def select(self, rows: np.ndarray) -> 'SqlClients':
     """Returns a view of the clients at these rows of `client_metadata`."""
@@ -193,12 +216,17 @@ class SqlClients:
         client_id=client_id,
         split_name=self.split_name,
     )
+    protos = [proto for (proto,) in rows]
+    if not all(isinstance(proto, bytes) for proto in protos):
+      raise self._damaged(f'the examples of client {client_id!r}')
     try:
-      return example_protos.decode([proto for proto, in rows], self.features)
+      examples = example_protos.decode(protos, self.features)
     except ValueError as e:
       raise errors.DataError(
           f'Client {client_id!r} of {self.path}: {e}.'
       ) from e
+    self._check(client_id, protos)
+    return examples
 
   def _position(self, client_id: object) -> int:
     rows = self._query(
@@ -219,7 +247,10 @@ class SqlClients:
       return {}
     counts = dict(self._query('SELECT split_name, num_clients FROM splits'))
     [(last,)] = self._query('SELECT max(rowid) FROM client_metadata')
-    return counts if sum(counts.values()) == last else {}
+    plausible = sum(counts.values()) == last
+    if self._has_checksums and not plausible:
+      raise self._damaged(f'{last} clients instead of {sum(counts.values())}')
+    return counts if plausible else {}
 
   def _choose_split(self, split_name: Optional[str], names: list[str]) -> str:
     names = names or [
@@ -313,7 +344,7 @@ class SqlClients:
     try:
       with self._lock:
         yield self._connection
-    except sqlite3.DatabaseError as e:
+    except (sqlite3.DatabaseError, UnicodeDecodeError) as e:
       raise errors.DataError(
           f'Expected an SQLite file with client data in {self.path}, found a'
           f' file that cannot be read: {e}. It may have been cut short: delete'

@@ -12,9 +12,12 @@ header and its size, which differ after every change.
 [1] https://www.sqlite.org/fileformat.html
 """
 
+from collections.abc import Iterable, Sequence
 import hashlib
+import json
 import os
 import sqlite3
+import zlib
 
 _HEADER_BYTES = 100
 _COUNTER = slice(24, 28)
@@ -40,6 +43,45 @@ class Digest:
   def text(self) -> str:
     """32 hexadecimal digits."""
     return self._hash.hexdigest()
+
+
+def checksum(client_id: str, protos: Iterable[bytes]) -> int:
+  """CRC-32 of a client's id and examples, by which damage is found."""
+  found = zlib.crc32(client_id.encode())
+  for proto in protos:
+    found = zlib.crc32(proto, found)
+  return found
+
+
+def of_features(split_name: str, features: Iterable[Sequence[str]]) -> Digest:
+  """Begins the digest of a file's content.
+
+  Args:
+    split_name: The name of its split.
+    features: Name, dtype and shape of each feature, the shape as `(2, None)`.
+  """
+  return Digest(split_name, *map(' '.join, features))
+
+
+def of_content(connection: sqlite3.Connection) -> str:
+  """The digest of a file of one split, from all of its examples."""
+  clients = connection.execute(
+      'SELECT client_id FROM client_metadata ORDER BY rowid'
+  )
+  features = connection.execute('SELECT name, dtype, shape FROM features')
+  [(split_name,)] = connection.execute('SELECT split_name FROM splits')
+  digest = of_features(
+      split_name,
+      [(n, d, str(tuple(json.loads(shape)))) for n, d, shape in features],
+  )
+  for (client_id,) in clients:
+    rows = connection.execute(
+        'SELECT serialized_example_proto FROM examples WHERE client_id = ?'
+        ' ORDER BY rowid',
+        [client_id],
+    )
+    digest.add(client_id, *(proto for (proto,) in rows))
+  return digest.text
 
 
 def write(connection: sqlite3.Connection, path: str, digest: str) -> None:

@@ -35,7 +35,8 @@ _SCHEMA = """
     CREATE TABLE client_metadata (
         client_id TEXT NOT NULL,
         split_name TEXT NOT NULL,
-        num_examples INTEGER NOT NULL);
+        num_examples INTEGER NOT NULL,
+        crc INTEGER);
     CREATE TABLE features (name TEXT, dtype TEXT, shape TEXT);
     CREATE TABLE splits (split_name TEXT, num_clients INTEGER);
     CREATE UNIQUE INDEX client ON client_metadata (client_id);
@@ -71,9 +72,9 @@ class SqlWriter:
     self._path = os.path.abspath(path)
     self._features = features
     self._split_name = split_name
-    self._digest = sql_fingerprint.Digest(
+    self._digest = sql_fingerprint.of_features(
         split_name,
-        *(f'{n} {s.dtype.name} {s.shape}' for n, s in features.items()),
+        [(n, s.dtype.name, str(s.shape)) for n, s in features.items()],
     )
 
   def __enter__(self) -> 'SqlWriter':
@@ -129,8 +130,13 @@ class SqlWriter:
     with self._writing():
       try:
         self._connection.execute(
-            'INSERT INTO client_metadata VALUES (?, ?, ?)',
-            (client_id, self._split_name, num_examples),
+            'INSERT INTO client_metadata VALUES (?, ?, ?, ?)',
+            (
+                client_id,
+                self._split_name,
+                num_examples,
+                sql_fingerprint.checksum(client_id, (r[-1] for r in rows)),
+            ),
         )
       except sqlite3.IntegrityError as e:
         raise errors.DataError(

@@ -52,11 +52,12 @@ def read(path: str) -> Table:
           {name: row[name] or '' for name in row if name is not None}
           for row in reader
       ]
+      columns = list(reader.fieldnames or ())  # Reads on if there is no line.
   except (UnicodeDecodeError, csv.Error) as e:
     raise errors.DataError(
         f'Expected a CSV file in UTF-8 in {path}, found something else: {e}.'
     ) from e
-  return Table(path, list(reader.fieldnames or ()), rows)
+  return Table(path, columns, rows)
 
 
 def check_columns(table: Table, columns: Sequence[str], arguments: str) -> None:

@@ -35,7 +35,7 @@ from tff_partial.learning import clients as clients_lib
 from tff_partial.learning import examples as examples_lib
 from tff_partial.learning import local_update
 from tff_partial.learning import partial_model
-from tff_partial.runtime import dispatcher as dispatcher_lib
+from tff_partial.runtime import sharding as sharding_lib
 
 _COHORT_SIZE = 50  # Clients evaluated at a time, unless the caller says.
 
@@ -227,7 +227,7 @@ def evaluate(
     client_ids: Sequence[str],
     *,
     seed: int = 0,
-    sharding: Optional[dispatcher_lib.Sharding] = None,
+    sharding: Optional[sharding_lib.Sharding] = None,
     progress: bool = True,
 ) -> client_table.ClientTable:
   """Evaluates clients under several models, on the same test examples.
@@ -253,7 +253,7 @@ def evaluate(
     raise errors.SettingsError(
         'Expected at least one client to evaluate, found none.'
     )
-  sharding = sharding or dispatcher_lib.Sharding()
+  sharding = sharding or sharding_lib.Sharding()
   size = sharding.clients_per_shard or _COHORT_SIZE
   cohorts = [
       list(client_ids[start : start + size])
@@ -268,18 +268,15 @@ def evaluate(
   ]
   reader = _CohortReader(models, population, seed)
 
+  steps = {name: _step(model) for name, model in models.items()}
+
   def task(i):
     job = jobs[i]
-    model = models[job.model]
-    work = client_work_lib.ClientWorkState(
-        np.int32(model.round_num), model.initial_personal
-    )
     train, test = reader.read(job)
-    personal = list(model.personal_fn(job.client_ids))
-    arguments = (model.shared, work, personal, train, test)
-    return model.evaluation.computation, arguments
+    personal = list(models[job.model].personal_fn(job.client_ids))
+    return steps[job.model], (personal, train, test)
 
-  results = sharding.dispatcher.compute(len(jobs), task)
+  results = sharding.engine.compute(len(jobs), task)
   scores = {name: {} for name in models}
   with tqdm.tqdm(
       total=sum(len(job.client_ids) for job in jobs),
@@ -301,6 +298,13 @@ def evaluate(
       participated=[population.participated(c) for c in client_ids],
       trained_earlier=[population.trained_earlier(c) for c in client_ids],
   )
+
+
+def _step(model: TestedModel) -> sharding_lib.Step:
+  work = client_work_lib.ClientWorkState(
+      np.int32(model.round_num), model.initial_personal
+  )
+  return sharding_lib.Step(model.evaluation.computation, [model.shared, work])
 
 
 class _Job(NamedTuple):

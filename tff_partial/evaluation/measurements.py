@@ -12,7 +12,7 @@ import tensorflow_federated as tff
 from tff_partial.evaluation import probes
 from tff_partial.evaluation import regime
 from tff_partial.learning import clients as clients_lib
-from tff_partial.runtime import dispatcher as dispatcher_lib
+from tff_partial.runtime import sharding as sharding_lib
 
 _CLIENTS_AT_A_TIME = 50  # Unless the caller says.
 
@@ -44,7 +44,7 @@ def measure(
     shared_step: float,
     personal_steps: Sequence[float],
     weighted: bool = True,
-    sharding: Optional[dispatcher_lib.Sharding] = None,
+    sharding: Optional[sharding_lib.Sharding] = None,
 ) -> regime.ClientMoments:
   """Runs both probes at a point.
 
@@ -60,7 +60,7 @@ def measure(
     sharding: How many clients are in memory at a time, 50 by default, and where
       they are computed.
   """
-  shards = _Shards(point, client_ids, sharding or dispatcher_lib.Sharding())
+  shards = _Shards(point, client_ids, sharding or sharding_lib.Sharding())
   columns, gradient = _gradients(gradient_probe, shards)
   secants = []
   for rows in shards.run(
@@ -88,7 +88,7 @@ def gradient_moments(
     point: Point,
     client_ids: Sequence[str],
     *,
-    sharding: Optional[dispatcher_lib.Sharding] = None,
+    sharding: Optional[sharding_lib.Sharding] = None,
 ) -> dict[str, np.ndarray]:
   """What the gradient probe measures, by names of `regime.ClientMoments`.
 
@@ -98,7 +98,7 @@ def gradient_moments(
     client_ids: The clients that measure.
     sharding: As in `measure`.
   """
-  shards = _Shards(point, client_ids, sharding or dispatcher_lib.Sharding())
+  shards = _Shards(point, client_ids, sharding or sharding_lib.Sharding())
   return _gradients(gradient_probe, shards)[0]
 
 
@@ -127,7 +127,7 @@ def clipped_share(
     point: Point,
     client_ids: Sequence[str],
     *,
-    sharding: Optional[dispatcher_lib.Sharding] = None,
+    sharding: Optional[sharding_lib.Sharding] = None,
 ) -> float:
   """The share of an epoch's steps that clipping would shorten, from 0 to 1.
 
@@ -137,7 +137,7 @@ def clipped_share(
     client_ids: The clients that measure.
     sharding: As in `measure`.
   """
-  shards = _Shards(point, client_ids, sharding or dispatcher_lib.Sharding())
+  shards = _Shards(point, client_ids, sharding or sharding_lib.Sharding())
   rows = [
       row
       for part in shards.run(
@@ -155,7 +155,7 @@ def curvature(
     client_ids: Sequence[str],
     directions: Sequence[Sequence[np.ndarray]],
     *,
-    sharding: Optional[dispatcher_lib.Sharding] = None,
+    sharding: Optional[sharding_lib.Sharding] = None,
 ) -> tuple[list[float], list[float]]:
   """|H z|^2 and z'H z of the mean personal Hessian H, for each direction z.
 
@@ -166,7 +166,7 @@ def curvature(
     directions: Each shaped like the personal trainable variables.
     sharding: As in `measure`.
   """
-  shards = _Shards(point, client_ids, sharding or dispatcher_lib.Sharding())
+  shards = _Shards(point, client_ids, sharding or sharding_lib.Sharding())
   squares, products = [], []
   for z in directions:
     means = [
@@ -188,7 +188,7 @@ class _Shards:
 
   point: Point
   client_ids: Sequence[str]
-  sharding: dispatcher_lib.Sharding
+  sharding: sharding_lib.Sharding
 
   def run(
       self, probe: probes.Probe, arguments_fn: Callable[..., Sequence[Any]]
@@ -204,6 +204,8 @@ class _Shards:
     num = len(self.client_ids)
     shards = [range(i, min(i + size, num)) for i in range(0, num, size)]
 
+    step = sharding_lib.Step(probe.computation)
+
     def task(number):
       chosen = [self.client_ids[i] for i in shards[number]]
       examples = [
@@ -214,9 +216,9 @@ class _Shards:
           for c in chosen
       ]
       personal = list(self.point.personal_fn(chosen))
-      return probe.computation, arguments_fn(shards[number], personal, examples)
+      return step, arguments_fn(shards[number], personal, examples)
 
-    return self.sharding.dispatcher.compute(len(shards), task)
+    return self.sharding.engine.compute(len(shards), task)
 
 
 def _weighted_mean(means: Sequence[tuple[Any, float]]) -> list[np.ndarray]:

@@ -15,6 +15,7 @@ ICML 2022. https://arxiv.org/abs/2204.03809
 from collections.abc import Mapping
 import dataclasses
 import math
+from typing import Optional
 
 import numpy as np
 from scipy import stats
@@ -151,9 +152,10 @@ class Cost:
   """The cost of a run.
 
   Attributes:
-    gradient_steps: Optimizer steps of all clients in all rounds.
+    gradient_steps: Optimizer steps of all clients in all rounds; `None` if
+      clients did not send their counts.
     examples_processed: Examples in those steps, counted once for every pass
-      over them.
+      over them; likewise.
     bytes_down_per_client: Bytes sent to one client in one round.
     bytes_up_per_client: Bytes sent back by one client in one round.
     bytes_down: Bytes sent to all clients in the whole run.
@@ -164,8 +166,8 @@ class Cost:
     shared_parameters: Number of elements of the shared variables.
   """
 
-  gradient_steps: int
-  examples_processed: int
+  gradient_steps: Optional[int]
+  examples_processed: Optional[int]
   bytes_down_per_client: int
   bytes_up_per_client: int
   bytes_down: int
@@ -181,7 +183,7 @@ class Cost:
     total = self.personal_parameters + self.shared_parameters
     return self.personal_parameters / total if total else 0.0
 
-  def to_dict(self) -> dict[str, float]:
+  def to_dict(self) -> dict[str, Optional[float]]:
     return {
         **dataclasses.asdict(self),
         'personal_fraction': self.personal_fraction,

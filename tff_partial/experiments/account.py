@@ -69,9 +69,12 @@ def cost(
     seconds = evaluation_seconds
     visits = num_evaluated
     up = 0
+  counted = (
+      not plan.algorithm.trains_shared or plan.config.privacy.sends_metrics
+  )
   return summary.Cost(
-      gradient_steps=int(steps),
-      examples_processed=int(examples),
+      gradient_steps=int(steps) if counted else None,
+      examples_processed=int(examples) if counted else None,
       bytes_down_per_client=down,
       bytes_up_per_client=up,
       bytes_down=down * visits,

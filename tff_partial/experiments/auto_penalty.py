@@ -38,7 +38,7 @@ from tff_partial.learning import examples as examples_lib
 from tff_partial.learning import hold_out
 from tff_partial.learning import local_update
 from tff_partial.reporting import page
-from tff_partial.runtime import dispatcher
+from tff_partial.runtime import sharding as sharding_lib
 
 _FACTORS = (1 / 8, 1 / 4, 1 / 2, 1, 2)
 _CLIENTS = 50
@@ -55,7 +55,7 @@ def resolve(
     folder: pathlib.Path,
     init_from: Optional[str],
     *,
-    sharding: dispatcher.Sharding,
+    sharding: sharding_lib.Sharding,
     progress: bool = True,
 ) -> plan_lib.Plan:
   """Replaces a penalty that is to be estimated by the estimate.
@@ -97,7 +97,7 @@ class _Estimation:
       self,
       plan: plan_lib.Plan,
       init_from: Optional[str],
-      sharding: dispatcher.Sharding,
+      sharding: sharding_lib.Sharding,
   ):
     self._plan = plan
     self._sharding = sharding

@@ -10,6 +10,7 @@ from typing import Any, Optional
 from tff_partial import errors
 from tff_partial.evaluation import run_results
 from tff_partial.experiments import config as config_lib
+from tff_partial.experiments import config_privacy
 from tff_partial.experiments import methods
 from tff_partial.experiments import setting
 
@@ -65,6 +66,7 @@ def combinations(
     errors.SettingsError: If a setting is unknown, or nothing is to be run.
   """
   check_not_empty('seeds', seeds)
+  config_privacy.check_several_runs(config)
   if config.evaluation.control:
     raise errors.SettingsError(
         'Expected no `control` in a comparison, found it. Run algorithm'

@@ -89,11 +89,41 @@ def _in_private() -> Iterator[None]:
   if in_main_thread:  # Only there does Python handle signals.
     previous = signal.signal(signal.SIGTERM, exit_command)
   try:
-    yield
+    with _stopped_for_certain():
+      yield
   finally:
     os.umask(umask)
     if in_main_thread:
       signal.signal(signal.SIGTERM, previous)
+
+
+@contextlib.contextmanager
+def _stopped_for_certain() -> Iterator[None]:
+  """Sends a signal again if what it raised was ignored.
+
+  A signal may arrive while Python collects garbage or finalizes an object, for
+  example in JAX's callback. What its handler raises there is printed and
+  ignored, and the program would go on.
+  """
+  hook = sys.unraisablehook
+
+  def send_again(unraisable):
+    number = {SystemExit: signal.SIGTERM, KeyboardInterrupt: signal.SIGINT}.get(
+        unraisable.exc_type
+    )
+    if number is None:
+      hook(unraisable)
+      return
+    # Not at once: here too it would be ignored.
+    timer = threading.Timer(0.05, os.kill, (os.getpid(), number))
+    timer.daemon = True
+    timer.start()
+
+  sys.unraisablehook = send_again
+  try:
+    yield
+  finally:
+    sys.unraisablehook = hook
 
 
 def with_flags(text: str, flag_names: Collection[str]) -> str:

@@ -33,13 +33,15 @@ from tff_partial.experiments import task as task_lib
 from tff_partial.experiments import used_settings
 from tff_partial.reporting import comparison_report
 from tff_partial.reporting import tuning_report
-from tff_partial.runtime import dispatcher
+from tff_partial.runtime import sharding as sharding_lib
 
 PRETRAINED = 'pretrained'  # The folder of the models that runs start from.
 _ERROR_FILE = 'error.txt'
 
 # Where a combination's computations run.
-WorkerFn = Callable[[], contextlib.AbstractContextManager[dispatcher.Sharding]]
+WorkerFn = Callable[
+    [], contextlib.AbstractContextManager[sharding_lib.Sharding]
+]
 
 
 def run(
@@ -90,7 +92,7 @@ def run(
         announce_fn(combination.folder)
       elif progress:
         print(f'[{i}/{len(todo)}] {combination.folder}', flush=True)
-      runs[combination.key] = _run_one(
+      runs[combination.key] = run_one(
           task, combination, root, worker_fn, progress=announce_fn is None
       )
     except Exception as e:  # pylint: disable=broad-exception-caught
@@ -128,7 +130,52 @@ def run(
   return failures
 
 
-def _run_one(
+def pretrained_folder(
+    task: task_lib.Task, combination: combinations.Combination, root: str
+) -> Optional[pathlib.Path]:
+  """Where the model is that a run starts from, if it is pretrained.
+
+  Args:
+    task: What is learned.
+    combination: The run.
+    root: The comparison's folder.
+  """
+  if not combination.config.pretrain_rounds_together:
+    return None
+  config = combination.pretraining or combination.config
+  _, folder = _pretraining(task, config, pathlib.Path(root, PRETRAINED))
+  return folder
+
+
+def pretrain_for(
+    task: task_lib.Task,
+    combination: combinations.Combination,
+    root: pathlib.Path,
+    worker_fn: WorkerFn,
+    *,
+    progress: bool,
+) -> Optional[str]:
+  """Trains the model that a run starts from, unless it is there.
+
+  Returns:
+    The model's folder; None if the run's model is not pretrained.
+  """
+  folder = pretrained_folder(task, combination, str(root))
+  if folder is None:
+    return None
+  if (folder / run_folder.WEIGHTS).exists():
+    return str(folder)
+  with worker_fn() as sharding:
+    return pretrain(
+        task,
+        combination.pretraining or combination.config,
+        root / PRETRAINED,
+        sharding=sharding,
+        progress=progress,
+    )
+
+
+def run_one(
     task: task_lib.Task,
     combination: combinations.Combination,
     root: pathlib.Path,
@@ -138,15 +185,10 @@ def _run_one(
 ) -> run_results.Run:
   """Runs a combination, or the rest of it; its results."""
   config = combination.config
-  if config.pretrain_rounds_together:
-    with worker_fn() as sharding:
-      init_from = pretrain(
-          task,
-          combination.pretraining or config,
-          root / PRETRAINED,
-          sharding=sharding,
-          progress=progress,
-      )
+  init_from = pretrain_for(
+      task, combination, root, worker_fn, progress=progress
+  )
+  if init_from is not None:
     config = setting.replace(config, pretrain_rounds=None, init_from=init_from)
   names = client_names.load(root, config.running.report_client_ids)
   folder = root / combination.folder
@@ -183,7 +225,7 @@ def pretrain(
     config: config_lib.Config,
     root: pathlib.Path,
     *,
-    sharding: Optional[dispatcher.Sharding] = None,
+    sharding: Optional[sharding_lib.Sharding] = None,
     progress: bool = True,
 ) -> str:
   """Trains the model that runs start from, unless it is there.
@@ -199,15 +241,22 @@ def pretrain(
   Returns:
     The model's folder.
   """
+  plan, folder = _pretraining(task, config, root)
+  with run_folder.claim(str(folder), plan.settings, overwrite=False):
+    run_lib.pretrain(plan, str(folder), sharding=sharding, progress=progress)
+  return str(folder)
+
+
+def _pretraining(
+    task: task_lib.Task, config: config_lib.Config, root: pathlib.Path
+) -> tuple[plan_lib.Plan, pathlib.Path]:
+  """The plan of a pretraining, and its folder."""
   plan = plan_lib.build(
       task,
       config.for_pretraining(config.pretrain_rounds_together),
   )
   text = json.dumps(plan.settings, sort_keys=True)
-  folder = root / hashlib.sha256(text.encode()).hexdigest()[:12]
-  with run_folder.claim(str(folder), plan.settings, overwrite=False):
-    run_lib.pretrain(plan, str(folder), sharding=sharding, progress=progress)
-  return str(folder)
+  return plan, root / hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
 def _in_order(

@@ -5,9 +5,9 @@
 What takes seconds to import is imported when it is needed.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 import contextlib
-from typing import Any
+from typing import Any, Optional
 
 from tff_partial.experiments import config as config_lib
 from tff_partial.experiments import run_folder
@@ -25,30 +25,45 @@ def start(
     folder: Gets the worker's log.
 
   Yields:
-    A `dispatcher.Sharding`: where cohorts are computed, and how they are cut.
+    A `sharding.Sharding`: where cohorts are computed, and how they are cut.
   """
-  from tff_partial.runtime import dispatcher as dispatcher_lib
-  from tff_partial.runtime import local
-  from tff_partial.runtime import remote
+  from tff_partial.runtime import sharding
 
   running = config.running
-  with contextlib.ExitStack() as stack:
-    workers: Sequence[remote.RemoteWorker] = ()
-    clients_per_shard = running.clients_per_shard
-    if running.workers:
-      workers = stack.enter_context(remote.connect(running.workers))
-      clients_per_shard = clients_per_shard or -(-config.clients_per_round // 8)
-    else:
-      # No more than there are, so that cores without a client help the others.
-      at_once = running.max_concurrent_clients or min(
-          worker_process.usable_cores(),
-          clients_per_shard or config.clients_per_round,
-      )
-      stack.enter_context(
-          local.local_worker(
-              max_concurrent_clients=at_once,
-              log_file=str(folder.path / 'worker.log'),
-          )
-      )
-    dispatcher = stack.enter_context(dispatcher_lib.Dispatcher(workers))
-    yield dispatcher_lib.Sharding(dispatcher, clients_per_shard)
+  log_file = str(folder.path / 'worker.log')
+  if running.cluster is not None:
+    from tff_partial.runtime import cluster
+
+    with cluster.connect(
+        running.cluster,
+        actor_cores=running.actor_cores,
+        max_concurrent_clients=running.max_concurrent_clients,
+        insecure_cluster=running.insecure_cluster,
+        log_file=log_file,
+    ) as engine:
+      yield sharding.Sharding(engine, clients_per_shard(config))
+    return
+  from tff_partial.runtime import local
+
+  with local.local_worker(
+      max_concurrent_clients=clients_at_once(
+          config, worker_process.usable_cores()
+      ),
+      log_file=log_file,
+  ):
+    yield sharding.Sharding(clients_per_shard=clients_per_shard(config))
+
+
+def clients_per_shard(config: config_lib.Config) -> Optional[int]:
+  """The size of a shard; None for whole rounds."""
+  if config.running.cluster is None:
+    return config.running.clients_per_shard
+  return config.running.clients_per_shard or -(-config.clients_per_round // 8)
+
+
+def clients_at_once(config: config_lib.Config, cores: int) -> int:
+  """How many clients a process with this many cores computes at a time."""
+  # No more than there are, so that cores without a client help the others.
+  return config.running.max_concurrent_clients or min(
+      cores, clients_per_shard(config) or config.clients_per_round
+  )

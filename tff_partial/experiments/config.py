@@ -7,6 +7,7 @@ from typing import Any, Optional
 
 from tff_partial import errors
 from tff_partial.experiments import config_groups
+from tff_partial.experiments import config_privacy
 from tff_partial.experiments import methods
 from tff_partial.experiments import setting
 
@@ -44,7 +45,7 @@ class Config(setting.Settings):
       100, 'Rounds of training.', least=0, common=True
   )
   clients_per_round: int = setting.field(
-      10, 'Clients in a round, sampled uniformly.', least=1, common=True
+      10, 'Clients in a round; see --client_sampling.', least=1, common=True
   )
   pretrain_rounds: Optional[int] = setting.field(
       None,
@@ -71,6 +72,7 @@ class Config(setting.Settings):
   )
   client: config_groups.ClientWork = config_groups.ClientWork()
   server: config_groups.Server = config_groups.Server()
+  privacy: config_privacy.Privacy = config_privacy.Privacy()
   evaluation: config_groups.Evaluation = config_groups.Evaluation()
   running: config_groups.Running = config_groups.Running()
 
@@ -111,6 +113,9 @@ class Config(setting.Settings):
           'Expected the same share in `gate` and `validation`, which hold out'
           f' the same examples, found {gate:g} and {validation:g}.'
       )
+    lacking = config_privacy.problem(self)
+    if lacking is not None:
+      raise errors.SettingsError(lacking)
 
   def _expand_alias(self) -> None:
     """Replaces a name from the literature by what it stands for."""
@@ -289,7 +294,15 @@ class Config(setting.Settings):
       return tuple(
           policy for policy in config_groups.ONBOARDING if policy in asked_for
       )
-    return ('initial', 'mean') if self.evaluation.unseen_clients else ()
+    if not self.evaluation.unseen_clients:
+      return ()
+    return ('initial',) if self.privacy.is_private else ('initial', 'mean')
+
+  @property
+  def weighting(self) -> str:
+    """How clients are weighted in the mean."""
+    default = 'uniform' if self.privacy.is_private else 'num_examples'
+    return self.server.client_weighting or default
 
   @property
   def num_pretrain_rounds(self) -> int:

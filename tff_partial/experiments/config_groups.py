@@ -146,9 +146,10 @@ class Server(setting.Settings):
   server_learning_rate: float = setting.field(
       1.0, 'Learning rate of the server.', least=0
   )
-  client_weighting: str = setting.field(
-      'num_examples',
-      'How clients are weighted in the mean.',
+  client_weighting: Optional[str] = setting.field(
+      None,
+      'How clients are weighted in the mean. Default: num_examples, or uniform'
+      ' with differential privacy.',
       choices=WEIGHTINGS,
   )
   aggregator: str = setting.field(
@@ -246,7 +247,7 @@ class Running(setting.Settings):
       None,
       'Clients of a round or of an evaluation that are computed at a time,'
       ' which bounds memory. Default: a whole round, or an eighth of one with'
-      ' --workers.',
+      ' --cluster.',
       least=1,
   )
   report_client_ids: str = setting.field(
@@ -256,11 +257,21 @@ class Running(setting.Settings):
       ' pseudonyms, and without the list of clients that are hurt most.',
       choices=REPORT_CLIENT_IDS,
   )
-  workers: tuple[str, ...] = setting.field(
-      (),
-      'Compute on these workers, host:port,host:port. Start each with "python'
-      ' -m tff_partial.runtime.serve_worker". The protocol has no passwords and'
-      ' no encryption: use a private network or a tunnel.',
+  cluster: Optional[str] = setting.field(
+      None,
+      'Compute in several processes: local for this machine, auto for the Ray'
+      ' cluster that it is part of, or ray://host:port for another one.',
+  )
+  actor_cores: Optional[int] = setting.field(
+      None,
+      'Cores for each process of --cluster. Default: 4, or all of a machine'
+      ' with fewer.',
+      least=1,
+  )
+  insecure_cluster: bool = setting.field(
+      False,
+      'Use a cluster that asks nobody for a token: whoever reaches it can run'
+      ' programs there as you, and read all data.',
   )
   allow_overlap: bool = setting.field(
       False,

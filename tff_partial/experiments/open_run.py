@@ -13,7 +13,7 @@ from tff_partial.evaluation import evaluation
 from tff_partial.experiments import plan as plan_lib
 from tff_partial.experiments import start as start_lib
 from tff_partial.experiments import tested_models as tested_models_lib
-from tff_partial.runtime import dispatcher
+from tff_partial.runtime import sharding as sharding_lib
 from tff_partial.training import earlier_clients
 from tff_partial.training import personal_store
 
@@ -28,7 +28,7 @@ class OpenRun:
   store: personal_store.PersonalStore
   earlier: earlier_clients.EarlierClients
   models: tested_models_lib.TestedModels
-  sharding: dispatcher.Sharding
+  sharding: sharding_lib.Sharding
   progress: bool
 
   @property
@@ -63,7 +63,7 @@ def open_run(
     plan: plan_lib.Plan,
     folder: pathlib.Path,
     init_from: Optional[str],
-    sharding: dispatcher.Sharding,
+    sharding: sharding_lib.Sharding,
     progress: bool,
     *,
     read_only: bool = False,

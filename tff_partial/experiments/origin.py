@@ -126,5 +126,10 @@ def keep(folder: str | os.PathLike[str], found: Origin, *, data: str) -> None:
   together = dataclasses.replace(kept, **known)
   path = pathlib.Path(folder) / run_folder.ORIGIN
   if together != kept or not path.exists():
-    contents = json.dumps(dataclasses.asdict(together), indent=2)
-    files.replace_text(path, contents + '\n')
+    write(folder, together)
+
+
+def write(folder: str | os.PathLike[str], known: Origin) -> None:
+  """Writes what a run was made from."""
+  contents = json.dumps(dataclasses.asdict(known), indent=2)
+  files.replace_text(pathlib.Path(folder) / run_folder.ORIGIN, contents + '\n')

@@ -5,6 +5,7 @@
 from collections.abc import Callable
 import dataclasses
 import functools
+from typing import Optional
 
 import tensorflow_federated as tff
 
@@ -16,6 +17,8 @@ from tff_partial.learning import local_update
 from tff_partial.learning import partial_model
 from tff_partial.learning import process as process_lib
 from tff_partial.learning import schedules
+from tff_partial.privacy import aggregation
+from tff_partial.privacy import secret_key
 
 
 @dataclasses.dataclass(frozen=True)
@@ -147,11 +150,29 @@ def build_server_optimizer(
 
 
 def build_aggregator(
-    server: config_groups.Server,
+    config: config_lib.Config,
+    noise_multiplier: Optional[float] = None,
+    key: Optional[secret_key.SecretKey] = None,
 ) -> process_lib.AggregationFactory:
-  """What aggregates the updates of shared variables."""
+  """What aggregates the updates of shared variables.
+
+  Args:
+    config: The settings.
+    noise_multiplier: That of differential privacy; `None` without it.
+    key: What the noise comes from, if there is any.
+  """
+  if noise_multiplier is not None:
+    assert key is not None
+    return aggregation.build_private_aggregator(
+        noise_multiplier=noise_multiplier,
+        expected_clients=config.clients_per_round,
+        clip=config.privacy.dp_clip,
+        initial_clip=config.privacy.dp_initial_clip,
+        quantile=config.privacy.dp_clip_quantile,
+        key=key,
+    )
   build = {
       'mean': tff.aggregators.MeanFactory,
       'robust': tff.learning.robust_aggregator,
   }
-  return build[server.aggregator]()
+  return build[config.server.aggregator]()

@@ -15,9 +15,11 @@ import tensorflow_federated as tff
 
 from tff_partial import errors
 from tff_partial.evaluation import evaluation
+from tff_partial.experiments import budget as budget_lib
 from tff_partial.experiments import config as config_lib
 from tff_partial.experiments import origin
 from tff_partial.experiments import parts
+from tff_partial.experiments import setting
 from tff_partial.experiments import task as task_lib
 from tff_partial.learning import algorithms
 from tff_partial.learning import clients as clients_lib
@@ -26,6 +28,8 @@ from tff_partial.learning import local_update
 from tff_partial.learning import partial_model
 from tff_partial.learning import partition
 from tff_partial.learning import process as process_lib
+from tff_partial.privacy import aggregation
+from tff_partial.privacy import secret_key
 from tff_partial.training import sampler as sampler_lib
 
 _CURVE_CLIENTS = 100  # Evaluated while training, for the learning curves.
@@ -58,6 +62,9 @@ class Plan:
     control: The plan of more rounds of FedAvg to compare with, if asked for.
     generation: How many times models were trained in rounds before this run,
       one starting from the other.
+    key: What cohorts are drawn from that nobody may guess; `None` if there are
+      none. A secret one is replaced by that of the run's folder (`with_key`).
+    budget: What differential privacy allows; `None` without it.
   """
 
   task: task_lib.Task
@@ -69,7 +76,7 @@ class Plan:
   held_out: Optional[clients_lib.Clients]
   test: clients_lib.Clients
   unseen: frozenset[str]
-  sampler: Optional[sampler_lib.UniformSampler]
+  sampler: Optional[sampler_lib.Sampler]
   evaluated: Sequence[str]
   curve_clients: Sequence[str]
   finetuning: Optional[algorithms.Algorithm]
@@ -79,6 +86,23 @@ class Plan:
   control: Optional['Plan'] = None
   generation: int = 0
   on_validation: bool = False
+  key: Optional[secret_key.SecretKey] = None
+  budget: Optional[budget_lib.Budget] = None
+
+  def with_key(self, key: secret_key.SecretKey) -> 'Plan':
+    """The same plan, with those in it, with another key."""
+    if key == self.key:
+      return self  # With what it has built.
+    sampler = self.sampler
+    if isinstance(sampler, sampler_lib.PoissonSampler):
+      sampler = dataclasses.replace(sampler, key=key)
+    return dataclasses.replace(
+        self,
+        key=key,
+        sampler=sampler,
+        pretraining=self.pretraining and self.pretraining.with_key(key),
+        control=self.control and self.control.with_key(key),
+    )
 
   @property
   def settings(self) -> dict[str, Any]:
@@ -124,11 +148,23 @@ class Plan:
         self.algorithm,
         client_examples=self.task.client_examples,
         server_optimizer=parts.build_server_optimizer(server),
-        aggregator=parts.build_aggregator(server),
+        aggregator=self._build_aggregator(),
         client_weighting=tff.learning.ClientWeighting[
-            server.client_weighting.upper()
+            self.config.weighting.upper()
         ],
+        metrics=self.config.privacy.sends_metrics,
         seed=self.config.seed,
+    )
+
+  def _build_aggregator(self) -> process_lib.AggregationFactory:
+    if self.budget is None:
+      return parts.build_aggregator(self.config)
+    assert self.key is not None
+    # Pretraining and training draw from one key.
+    return parts.build_aggregator(
+        self.config,
+        self.budget.noise_multiplier,
+        self.key.for_purpose(f'noise {self.generation}'),
     )
 
   def build_evaluation(
@@ -174,19 +210,17 @@ def build(
   model_fn = algorithm.wrap(task.model_fn(config.split))
   unseen = _unseen(task, config)
   train_clients, held_out = _divide(task, config)
+  key = _key(config)
+  in_training = clients_lib.ExcludingClients(train_clients, unseen)
   sampler = None
   if algorithm.trains_shared:
-    sampler = sampler_lib.UniformSampler(
-        clients_lib.ExcludingClients(train_clients, unseen),
-        config.clients_per_round,
-        seed=config.seed,
-        stream=_stream(generation),
-    )
+    sampler = _sampler(in_training, config, key, stream=_stream(generation))
+  budget = _budget(config, len(in_training.client_ids))
   test = task.test
   everyone: Sequence[str] = test.client_ids
   curve_ids = everyone
   if config.evaluation.validation:
-    curve_ids = clients_lib.ExcludingClients(train_clients, unseen).client_ids
+    curve_ids = in_training.client_ids
   if on_validation:
     if held_out is None or not config.evaluation.validation:
       raise errors.SettingsError(
@@ -199,6 +233,12 @@ def build(
   pretraining = None
   if config.num_pretrain_rounds:
     before = config.for_pretraining(config.num_pretrain_rounds)
+    if budget is not None:
+      before = setting.replace(
+          before,
+          noise_multiplier=budget.noise_multiplier,
+          target_epsilon=None,
+      )
     pretraining = build(task, before)
   return Plan(
       task=task,
@@ -226,15 +266,60 @@ def build(
       else None,
       generation=generation,
       on_validation=on_validation,
+      key=key,
+      budget=budget,
   )
 
 
+def _budget(
+    config: config_lib.Config, num_clients: int
+) -> Optional[budget_lib.Budget]:
+  if not config.privacy.is_private:
+    return None
+  budget = budget_lib.build(config, num_clients)
+  if config.privacy.dp_clip is None:  # Refuse too few clients before training.
+    aggregation.sum_noise_multiplier(
+        budget.noise_multiplier, config.clients_per_round
+    )
+  return budget
+
+
+def _key(config: config_lib.Config) -> Optional[secret_key.SecretKey]:
+  if not config.privacy.needs_key:
+    return None
+  if config.privacy.has_secret:
+    return secret_key.new()
+  return secret_key.from_seed(config.seed)
+
+
+def _sampler(
+    clients: clients_lib.Clients,
+    config: config_lib.Config,
+    key: Optional[secret_key.SecretKey],
+    *,
+    stream: Optional[str],
+) -> sampler_lib.Sampler:
+  """What draws the cohorts of a run."""
+  arguments: dict[str, Any] = dict(seed=config.seed, stream=stream)
+  sampling = config.privacy.sampling
+  size = config.clients_per_round
+  if sampling == 'cyclic':
+    return sampler_lib.CyclicSampler(clients, size, **arguments)
+  if sampling == 'poisson':
+    assert key is not None
+    return sampler_lib.PoissonSampler(clients, size, key, **arguments)
+  return sampler_lib.UniformSampler(clients, size, **arguments)
+
+
 def describe(plan: Plan, output_dir: str) -> str:
-  """What a run is going to do, in six lines."""
+  """What a run is going to do, in a few lines."""
   config, task = plan.config, plan.task
   total = sum(v.size for v in plan.variables)
   personal = sum(v.size for v in plan.variables if v.personal)
-  rounds = f'{config.total_rounds} rounds of {config.clients_per_round} clients'
+  size = f'{config.clients_per_round} clients'
+  if config.privacy.sampling == 'poisson':
+    size = f'about {size}'
+  rounds = f'{config.total_rounds} rounds of {size}'
   if plan.pretraining is not None:
     rounds = f'{config.num_pretrain_rounds} rounds of fed_avg, then {rounds}'
   if plan.control is not None:
@@ -248,9 +333,20 @@ def describe(plan: Plan, output_dir: str) -> str:
           f'split      {config.split_in_words}: {personal:,} of {total:,}'
           f' parameters personal ({personal / total:.2%})',
           f'algorithm  {config.algorithm}: {rounds}',
+          *_privacy_line(plan),
           f'output     {output_dir}',
       ]
   )
+
+
+def _privacy_line(plan: Plan) -> list[str]:
+  if plan.budget is None:
+    return []
+  found = plan.budget.guarantee
+  return [
+      f'privacy    epsilon {found.epsilon:.2f} at delta {found.delta:.2g}, by'
+      f' noise of {plan.budget.noise_multiplier:.3g} times the bound'
+  ]
 
 
 def _generation(config: config_lib.Config) -> int:

@@ -37,7 +37,7 @@ from tff_partial.experiments import split_study
 from tff_partial.experiments import task as task_lib
 from tff_partial.reporting import page
 from tff_partial.reporting import regime_report
-from tff_partial.runtime import dispatcher
+from tff_partial.runtime import sharding as sharding_lib
 
 _MEASUREMENTS = 'measurements.json'
 _NAMES = (
@@ -59,7 +59,7 @@ def run_in(
     splits: Sequence[Optional[str]],
     settings: config_groups.Regime,
     *,
-    sharding: Optional[dispatcher.Sharding] = None,
+    sharding: Optional[sharding_lib.Sharding] = None,
     progress: bool = True,
 ) -> dict[str, Any]:
   """Measures and rehearses, and writes `regime.json`, `.md` and `.html`.
@@ -82,7 +82,7 @@ def run_in(
     errors.WorkerError: If no process that computes is left.
   """
   check(config)
-  sharding = sharding or dispatcher.Sharding()
+  sharding = sharding or sharding_lib.Sharding()
   init_from = config.init_from
   if config.num_pretrain_rounds:
     before = config.for_pretraining(config.num_pretrain_rounds)

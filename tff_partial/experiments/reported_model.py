@@ -20,7 +20,7 @@ from tff_partial.experiments import open_run
 from tff_partial.experiments import plan as plan_lib
 from tff_partial.experiments import run as run_lib
 from tff_partial.experiments import run_folder
-from tff_partial.runtime import dispatcher
+from tff_partial.runtime import sharding as sharding_lib
 
 STORED, FINETUNED, GATED = 'personalized', 'finetuned', 'gated'
 CHOICES = (STORED, FINETUNED, GATED)
@@ -105,7 +105,7 @@ def compute(
   if plan.pretraining is not None:
     init_from = str(folder / run_folder.PRETRAINING)
   with open_run.open_run(
-      plan, folder, init_from, dispatcher.Sharding(), False, read_only=True
+      plan, folder, init_from, sharding_lib.Sharding(), False, read_only=True
   ) as current:
     models = current.models.of_everyone(shared)
     name = plan.config.finetuned_model

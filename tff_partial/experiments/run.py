@@ -25,21 +25,26 @@ from tff_partial.evaluation import summary
 from tff_partial.evaluation import yardstick
 from tff_partial.experiments import account
 from tff_partial.experiments import auto_penalty
+from tff_partial.experiments import budget
 from tff_partial.experiments import checkpoint
 from tff_partial.experiments import client_names
+from tff_partial.experiments import leaves
 from tff_partial.experiments import lineage
 from tff_partial.experiments import open_run
 from tff_partial.experiments import origin
 from tff_partial.experiments import penalty_estimate
 from tff_partial.experiments import plan as plan_lib
+from tff_partial.experiments import privacy_in_words
 from tff_partial.experiments import run_folder
 from tff_partial.experiments import start as start_lib
 from tff_partial.experiments import used_settings
 from tff_partial.learning import weights
+from tff_partial.privacy import secret_key
 from tff_partial.reporting import findings
 from tff_partial.reporting import report
-from tff_partial.runtime import dispatcher
+from tff_partial.runtime import sharding as sharding_lib
 from tff_partial.training import history
+from tff_partial.training import metrics_file
 from tff_partial.training import training
 
 
@@ -47,7 +52,7 @@ def run(
     plan: plan_lib.Plan,
     output_dir: str,
     *,
-    sharding: Optional[dispatcher.Sharding] = None,
+    sharding: Optional[sharding_lib.Sharding] = None,
     overwrite: bool = False,
     progress: bool = True,
 ) -> client_table.ClientTable:
@@ -84,11 +89,14 @@ def run_in(
     claimed: run_folder.RunFolder,
     plan: plan_lib.Plan,
     *,
-    sharding: Optional[dispatcher.Sharding] = None,
+    sharding: Optional[sharding_lib.Sharding] = None,
     progress: bool = True,
 ) -> client_table.ClientTable:
   """The same in a folder that is claimed already."""
-  sharding = sharding or dispatcher.Sharding()
+  sharding = sharding or sharding_lib.Sharding()
+  plan = _with_secret(claimed, plan)
+  if plan.budget is not None:
+    budget.write(claimed.path, plan.budget.to_dict())
   run_folder.keep_texts(claimed.path, plan.task.texts)
   init_from = plan.config.init_from
   if init_from is not None:
@@ -109,6 +117,7 @@ def run_in(
   plan = auto_penalty.resolve(
       plan, claimed.path, init_from, sharding=sharding, progress=progress
   )
+  plan = _with_secret(claimed, plan)
   with open_run.open_run(
       plan, claimed.path, init_from, sharding, progress
   ) as current:
@@ -120,14 +129,26 @@ def run_in(
     if plan.sampler is None:  # Training did not make a checkpoint.
       current.store.commit(current.store.version + 1)
     _report(current, table, gated, seconds)
+  secret_key.forget(claimed.path)
   return table
+
+
+def _with_secret(
+    claimed: run_folder.RunFolder, plan: plan_lib.Plan
+) -> plan_lib.Plan:
+  """The plan with the folder's key, if it has a secret one."""
+  if not plan.config.privacy.has_secret:
+    return plan
+  # A finished run has no key any more, and draws nothing with another.
+  goes_on = claimed.has_begun and not claimed.finished
+  return plan.with_key(secret_key.open_in(claimed.path, goes_on=goes_on))
 
 
 def pretrain(
     plan: plan_lib.Plan,
     output_dir: str,
     *,
-    sharding: Optional[dispatcher.Sharding] = None,
+    sharding: Optional[sharding_lib.Sharding] = None,
     progress: bool = True,
 ) -> None:
   """Trains a model for others to start from, or the rest of it.
@@ -140,14 +161,14 @@ def pretrain(
     progress: Whether to show a progress bar.
   """
   folder = pathlib.Path(output_dir).expanduser()
-  _train_only(plan, folder, None, sharding or dispatcher.Sharding(), progress)
+  _train_only(plan, folder, None, sharding or sharding_lib.Sharding(), progress)
 
 
 def _train_only(
     plan: plan_lib.Plan,
     folder: pathlib.Path,
     init_from: Optional[str],
-    sharding: dispatcher.Sharding,
+    sharding: sharding_lib.Sharding,
     progress: bool,
 ) -> None:
   """Trains a model in a folder of its own, or the rest of it."""
@@ -213,9 +234,7 @@ def _train(current: open_run.OpenRun) -> tff.learning.models.ModelWeights:
         ),
         sharding=current.sharding,
         release_managers=[
-            tff.program.CSVFileReleaseManager(
-                metrics, key_fieldname=history.KEY
-            ),
+            metrics_file.MetricsFile(metrics),
             tff.program.TensorBoardReleaseManager(
                 str(current.folder / 'tensorboard')
             ),
@@ -368,6 +387,7 @@ def _report(
               evaluation_seconds=evaluation_seconds,
               bytes_stored=current.store.num_bytes,
           ),
+          leaves_client=leaves.in_words(plan),
           notes=[
               *account.notes(
                   plan,
@@ -389,5 +409,6 @@ def _report(
           ],
           gate=gated,
           curves_on_validation=bool(plan.config.evaluation.validation),
+          privacy=privacy_in_words.rows(plan, rounds),
       ),
   )

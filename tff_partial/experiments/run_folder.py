@@ -20,6 +20,7 @@ from tff_partial import errors
 from tff_partial import files
 from tff_partial.experiments import config_groups
 from tff_partial.training import earlier_clients
+from tff_partial.training import store_file
 from tff_partial.training import store_summary
 
 CONFIG = 'config.json'
@@ -58,11 +59,30 @@ class RunFolder:
     return (self.path / REPORT_PAGE).exists()
 
   @property
+  def has_begun(self) -> bool:
+    """Whether the run, or its pretraining, has a store of its own."""
+    folders = (self.path, self.path / PRETRAINING)
+    return any((f / store_file.FILE_NAME).exists() for f in folders)
+
+  @property
   def headline(self) -> str:
     """What the run found, in a sentence."""
+    return self._reported('headline')
+
+  @property
+  def leaves_client(self) -> str:
+    """What left a client in each round, in a sentence or two."""
+    return self._reported('leaves_client')
+
+  @property
+  def privacy(self) -> dict[str, str]:
+    """What differential privacy promises; empty without it."""
+    return self._reported('privacy')
+
+  def _reported(self, name: str) -> Any:
     path = self.path / REPORT
     try:
-      return json.loads(path.read_text(encoding='utf-8'))['headline']
+      return json.loads(path.read_text(encoding='utf-8'))[name]
     except (OSError, ValueError, LookupError, TypeError) as e:
       raise errors.DataError(
           f'Expected the report of a finished run in {path}, found a file that'

@@ -29,7 +29,7 @@ from tff_partial.experiments import task as task_lib
 from tff_partial.learning import clients as clients_lib
 from tff_partial.learning import examples as examples_lib
 from tff_partial.learning import hold_out
-from tff_partial.runtime import dispatcher
+from tff_partial.runtime import sharding as sharding_lib
 from tff_partial.training import rehearsal as rehearsal_lib
 from tff_partial.training import sampler as sampler_lib
 
@@ -63,7 +63,7 @@ class SplitStudy:
   plans: Mapping[str, plan_lib.Plan]
   settings: config_groups.Regime
   start: start_lib.Start
-  sharding: dispatcher.Sharding
+  sharding: sharding_lib.Sharding
   after_round: Callable[[], None]
 
   @property
@@ -180,7 +180,7 @@ class SplitStudy:
   @property
   def weighted(self) -> bool:
     """Whether the mean update weights clients by their examples."""
-    return self.config.server.client_weighting == 'num_examples'
+    return self.config.weighting == 'num_examples'
 
   def rehearsal(self, name: str, repeat: int) -> tuple[dict[str, Any], Point]:
     """Rehearses an algorithm from the start.
@@ -267,7 +267,7 @@ def build(
     settings: config_groups.Regime,
     *,
     init_from: Optional[str],
-    sharding: dispatcher.Sharding,
+    sharding: sharding_lib.Sharding,
     after_round: Callable[[], None],
 ) -> SplitStudy:
   """Prepares the study of the split that the settings name.

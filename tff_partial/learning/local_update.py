@@ -190,7 +190,8 @@ class ClientOutput(NamedTuple):
 
   Attributes:
     update: Initial minus final shared trainable variables; zeros if the work
-      failed.
+      failed or the client has no examples. (Without a step, pFedMe would still
+      move the shared variables towards the personal ones.)
     weight: The number of the client's examples, or 1 if clients are weighted
       uniformly; 0 if the work failed or the client has no examples. Epochs and
       `max_steps` do not change it, whereas TFF's FedAvg weights a client by the
@@ -250,7 +251,7 @@ def local_update(
     weight = tf.cast(number, tf.float32)
   zeros = lambda value: tf.nest.map_structure(tf.zeros_like, value)
   return ClientOutput(
-      update=_choose(finite, update, zeros(update)),
+      update=_choose(finite & ~empty, update, zeros(update)),
       weight=tf.where(finite & ~empty, weight, 0.0),
       personal=_choose(finite, personal, inputs.personal),
       metrics=_choose(finite, last.metrics, zeros(last.metrics)),

@@ -127,8 +127,9 @@ def rule_by_name(name: str, splits: Mapping[str, Rule]) -> Rule:
     return any_of(rule_by_name(first, splits), rule_by_name(others, splits))
   if name not in rules:
     raise errors.SettingsError(
-        f'Expected a split of {sorted(rules)} or regex:E, where E is a regular'
-        f' expression, or several of these joined by +, found {name!r}.'
+        f'Expected `personal` to be one of {sorted(rules)}, or regex:E, where E'
+        ' is a regular expression, or several of these joined by +, found'
+        f' {name!r}.'
     )
   return rules[name]
 

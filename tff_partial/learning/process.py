@@ -37,6 +37,7 @@ from tff_partial.learning import algorithms
 from tff_partial.learning import client_work as client_work_lib
 from tff_partial.learning import examples as examples_lib
 from tff_partial.learning import partial_model
+from tff_partial.learning import round_metrics
 from tff_partial.learning import round_parts
 from tff_partial.learning import round_pieces
 
@@ -152,6 +153,10 @@ def build_partial_process(
     client_weighting: tff.learning.ClientWeighting = (
         tff.learning.ClientWeighting.NUM_EXAMPLES
     ),
+    metrics: bool = True,
+    metrics_aggregator: Optional[
+        tff.aggregators.UnweightedAggregationFactory
+    ] = None,
     seed: int = 0,
 ) -> PartialProcess:
   """Builds one round of training with shared and personal variables.
@@ -181,16 +186,25 @@ def build_partial_process(
     client_weighting: By number of examples, or uniform as in [2]. In both cases
       clients that fail or have no examples have weight 0. An unweighted
       aggregator ignores weights.
+    metrics: Whether clients send metrics and counts. Without, nothing but the
+      update and its weight leaves a client.
+    metrics_aggregator: Aggregates metrics and counts, such as
+      `tff.aggregators.SecureSumFactory(upper_bound)`. It is given a structure
+      of float32 scalars: `<metrics=<name=<total,weight>,...>, counts=...>`. By
+      default they are summed exactly, whatever the `aggregator` of the updates
+      is: noise and secure sums there do not cover them.
     seed: Seed of the initial values.
 
   Returns:
     A `PartialProcess`. Its metrics are `OrderedDict(train=..., counts=...,
     distributor=..., aggregator=..., finalizer=...)`: the model's metrics over
     all examples of the cohort, the sums of `local_update.ClientCounts`, and the
-    measurements of the parts.
+    measurements of the parts, also those of a `metrics_aggregator` that is
+    given. Without `metrics`, the first two are missing.
 
   Raises:
-    errors.SettingsError: If the split of the model cannot be trained
+    errors.SettingsError: If there is a `metrics_aggregator` without `metrics`,
+      if the split of the model cannot be trained
       (`partition.check`), if no variable is shared, or if the algorithm copies
       the model and some of its variables are personal.
 
@@ -199,6 +213,11 @@ def build_partial_process(
   [2] Pillutla et al. Federated Learning with Partial Model Personalization.
   ICML 2022. https://arxiv.org/abs/2204.03809
   """
+  if metrics_aggregator is not None and not metrics:
+    raise errors.SettingsError(
+        'Expected `metrics` with a `metrics_aggregator`, found none to'
+        ' aggregate. Leave it out.'
+    )
   model_fn = algorithm.wrap(model_fn)
   types = _trainable_types(model_fn, client_examples)
   client_work = client_work_lib.build_client_work(
@@ -217,7 +236,9 @@ def build_partial_process(
       client_work=client_work,
       next_client_work=client_work_lib.build_next_state(work_type),
       aggregator=_create_aggregation(aggregator, types.shared.trainable),
-      ratios=client_work_lib.build_ratios(output_type.metrics),
+      metrics=round_metrics.build_round_metrics(output_type, metrics_aggregator)
+      if metrics
+      else None,
       finalizer=tff.learning.templates.build_apply_optimizer_finalizer(
           server_optimizer or tff.learning.optimizers.build_sgdm(1.0),
           types.shared,
@@ -286,7 +307,7 @@ def _build_initialize(
             global_model_weights=tff.federated_eval(initial_shared, tff.SERVER),
             distributor=parts.distributor.initialize(),
             client_work=tff.federated_eval(initial_client_work, tff.SERVER),
-            aggregator=parts.aggregator.initialize(),
+            aggregator=parts.initialize_aggregators(),
             finalizer=parts.finalizer.initialize(),
         )
     )
@@ -307,7 +328,7 @@ def _build_next(
   def next_round(state, personal, examples):
     distributed = parts.distribute(state)
     output = parts.train_clients(state, distributed, personal, examples)
-    aggregated = parts.aggregate(state.aggregator, *round_parts.sent(output))
+    aggregated = parts.aggregate(state.aggregator, *parts.sent(output))
     new_state, metrics = parts.update_server(state, distributed, aggregated)
     return new_state, output.personal, metrics
 

@@ -8,11 +8,12 @@ aggregators and finalizers are placed at `tff.CLIENTS` and `tff.SERVER` here.
 
 import collections
 import dataclasses
-from typing import Any
+from typing import Any, Optional
 
 import tensorflow_federated as tff
 
 from tff_partial.learning import client_work as client_work_lib
+from tff_partial.learning import round_metrics
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,7 +30,7 @@ class RoundParts:
       `ClientWorkState`.
     next_client_work: `(W -> W)`.
     aggregator: Aggregates updates and their weights.
-    ratios: Divides the terms of the metrics, summed over clients.
+    metrics: Aggregates metrics and counts; `None` if clients send none.
     finalizer: Applies the aggregated update to the shared variables.
   """
 
@@ -38,7 +39,7 @@ class RoundParts:
   client_work: tff.Computation
   next_client_work: tff.Computation
   aggregator: tff.templates.AggregationProcess
-  ratios: tff.Computation
+  metrics: Optional[round_metrics.RoundMetrics]
   finalizer: tff.learning.templates.FinalizerProcess
 
   def distribute(self, state: Any) -> Any:
@@ -59,32 +60,81 @@ class RoundParts:
         ),
     )
 
-  def aggregate(
-      self,
-      aggregator_state: Any,
-      update: Any,
-      weight: Any,
-      metrics: Any,
-      counts: Any,
-  ) -> Any:
+  @property
+  def _metrics_have_state(self) -> bool:
+    if self.metrics is None:
+      return False
+    member = self.metrics.aggregator.state_type.member
+    return not isinstance(member, tff.StructType) or len(member) > 0
+
+  def initialize_aggregators(self) -> Any:
+    """The state of the aggregator, and of that of the metrics if it has one."""
+    if not self._metrics_have_state:
+      return self.aggregator.initialize()
+    return tff.federated_zip(
+        collections.OrderedDict(
+            update=self.aggregator.initialize(),
+            metrics=self.metrics.aggregator.initialize(),
+        )
+    )
+
+  @property
+  def sent_types(self) -> list[tff.FederatedType]:
+    """The types of what `sent` returns."""
+    output = self.client_work.type_signature.result
+    types = [output.update, output.weight]
+    if self.metrics is not None:
+      types.append(self.metrics.value_type)
+    return [at_clients(member) for member in types]
+
+  def sent(self, output: Any) -> list[Any]:
+    """What clients send of their `ClientOutput`: nothing personal."""
+    values = [output.update, output.weight]
+    if self.metrics is not None:
+      values.append(self.metrics.sent(output))
+    return values
+
+  def aggregate(self, states: Any, update: Any, weight: Any, *sent: Any) -> Any:
     """Aggregates what clients send.
 
+    Args:
+      states: As `initialize_aggregators` returns.
+      update: Updates of the shared variables.
+      weight: Their weights.
+      *sent: What clients send for the metrics, if they do.
+
     Returns:
-      The aggregator's new state, its result and its measurements; the sums of
-      the metrics' terms; and the sums of the counts.
+      The new states; the aggregator's result and its measurements; and those of
+      the metrics' aggregator, if there is one.
     """
-    aggregated = self.aggregator.next(aggregator_state, update, weight)
+    if not self._metrics_have_state:
+      aggregated = self.aggregator.next(states, update, weight)
+      new_states = aggregated.state
+      metrics_state = tff.federated_value((), tff.SERVER)
+    else:
+      aggregated = self.aggregator.next(states.update, update, weight)
+      metrics_state = states.metrics
+    reported: tuple[Any, ...] = ()
+    if self.metrics is not None:
+      [value] = sent
+      total = self.metrics.aggregator.next(metrics_state, value)
+      reported = (total.result, total.measurements)
+      if self._metrics_have_state:
+        new_states = tff.federated_zip(
+            collections.OrderedDict(
+                update=aggregated.state, metrics=total.state
+            )
+        )
     return (
-        aggregated.state,
+        new_states,
         aggregated.result,
         aggregated.measurements,
-        tff.federated_sum(metrics),
-        tff.federated_sum(counts),
+        *reported,
     )
 
   def update_server(self, state: Any, distributed: Any, aggregated: Any) -> Any:
     """Applies the result of `aggregate`; returns the new state and metrics."""
-    aggregator_state, update, measurements, totals, counts = aggregated
+    aggregator_state, update, measurements, *reported = aggregated
     finalized = self.finalizer.next(
         state.finalizer, state.global_model_weights, update
     )
@@ -99,21 +149,18 @@ class RoundParts:
             finalizer=finalized.state,
         )
     )
+    of_clients: dict[str, Any] = {}
+    if self.metrics is not None:
+      of_clients = self.metrics.of_round(*reported)
     metrics = tff.federated_zip(
         collections.OrderedDict(
-            train=tff.federated_map(self.ratios, totals),
-            counts=counts,
+            **of_clients,
             distributor=distributed.measurements,
             aggregator=measurements,
             finalizer=finalized.measurements,
         )
     )
     return new_state, metrics
-
-
-def sent(output: Any) -> tuple[Any, Any, Any, Any]:
-  """The parts of a `ClientOutput` that clients send: nothing personal."""
-  return output.update, output.weight, output.metrics, output.counts
 
 
 def at_clients(member: tff.Type) -> tff.FederatedType:

@@ -60,9 +60,13 @@ class RoundPieces:
     """
     return state._replace(finalizer=())
 
-  def merge(self, sums: Sequence[Any]) -> Any:
-    """Merges the partial sums of several shards, left to right."""
-    return self._merge(len(sums))(*sums)
+  def merge(self, count: int) -> tff.Computation:
+    """Builds `(<A,...> -> A)`, which merges partial sums from left to right.
+
+    Args:
+      count: Number of partial sums.
+    """
+    return self._merge(count)
 
   def finalize(
       self,
@@ -97,21 +101,17 @@ def build_round_pieces(
   Raises:
     errors.SettingsError: If the aggregator cannot be divided.
   """
-  sent_types = [
-      round_parts.at_clients(member)
-      for member in round_parts.sent(parts.client_work.type_signature.result)
-  ]
+  states_type = tff.FederatedType(state_type.member.aggregator, tff.SERVER)
   divided = _divide(
       tff.federated_computation(
-          parts.aggregate, parts.aggregator.state_type, *sent_types
+          lambda arguments: parts.aggregate(*arguments),
+          tff.StructType([states_type, *parts.sent_types]),
       )
   )
   return RoundPieces(
       _build_partial_round(parts, state_type, divided),
       functools.partial(_build_merge, divided),
-      functools.partial(
-          _build_last_step, parts, state_type, divided, sent_types
-      ),
+      functools.partial(_build_last_step, parts, state_type, divided),
   )
 
 
@@ -161,7 +161,7 @@ def _build_partial_round(
         state, parts.distribute(state), personal, examples
     )
     return output.personal, divided.up_to_merge(
-        state.aggregator, *round_parts.sent(output)
+        state.aggregator, *parts.sent(output)
     )
 
   return partial_round
@@ -187,14 +187,13 @@ def _build_last_step(
     parts: round_parts.RoundParts,
     state_type: tff.FederatedType,
     divided: Any,
-    sent_types: list[tff.FederatedType],
     count: int,
 ) -> tff.Computation:
   """Builds what the server does with `count` partial sums."""
   sums_type = divided.up_to_merge.type_signature.result
 
   @tff.federated_computation(
-      tff.StructType([state_type, *[sums_type] * count, *sent_types])
+      tff.StructType([state_type, *[sums_type] * count, *parts.sent_types])
   )
   def last_step(arguments):
     state, *others = arguments

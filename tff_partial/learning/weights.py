@@ -6,9 +6,13 @@ The file is in safetensors format and maps paths, such as `head/kernel`, to
 arrays. Variables are matched by path, so that a pretrained model without
 adapters can initialize one with adapters: variables without a match keep their
 initial values and are listed.
+
+A file that is saved here has a digest of its arrays, since safetensors does not
+notice a damaged number. Files of other programs have none and are not checked.
 """
 
 from collections.abc import Mapping, Sequence
+import hashlib
 import os
 from typing import NamedTuple
 
@@ -20,6 +24,8 @@ import tensorflow_federated as tff
 from tff_partial import errors
 from tff_partial import files
 from tff_partial.learning import partition
+
+_DIGEST = 'blake2b'  # In the metadata of the file.
 
 
 class Filled(NamedTuple):
@@ -74,7 +80,9 @@ def save_by_path(
   """
   try:
     with files.replace(path) as partial:
-      safetensors.numpy.save_file(dict(arrays), partial)
+      safetensors.numpy.save_file(
+          dict(arrays), partial, metadata={_DIGEST: _digest(arrays)}
+      )
   except safetensors.SafetensorError as e:
     raise errors.FileError(
         f'Cannot write {os.fspath(path)}: {e}. Check that its folder is'
@@ -94,13 +102,29 @@ def load(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
         f'Expected weights in {path}, found no such file.'
     )
   try:
-    return safetensors.numpy.load_file(path)
+    arrays = safetensors.numpy.load_file(path)
+    with safetensors.safe_open(path, 'np') as f:
+      digest = (f.metadata() or {}).get(_DIGEST)
   # The others are for element types that NumPy does not have.
   except (safetensors.SafetensorError, AttributeError, KeyError) as e:
     raise errors.DataError(
         f'Expected a safetensors file, found {path}, which is not one or is'
         f' damaged: {e}.'
     ) from e
+  if digest not in (None, _digest(arrays)):
+    raise errors.DataError(
+        f'Expected the weights that were saved to {path}, found others: the'
+        ' file is damaged. Restore it from a copy.'
+    )
+  return arrays
+
+
+def _digest(arrays: Mapping[str, np.ndarray]) -> str:
+  found = hashlib.blake2b(digest_size=16)
+  for path, array in sorted(arrays.items()):
+    found.update(f'{path} {array.dtype} {array.shape}\n'.encode())
+    found.update(np.ascontiguousarray(array).tobytes())
+  return found.hexdigest()
 
 
 def fill(

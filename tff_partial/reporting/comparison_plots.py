@@ -5,7 +5,6 @@
 from collections.abc import Mapping, Sequence
 
 from matplotlib import figure as mpl_figure
-from matplotlib import ticker
 import numpy as np
 
 from tff_partial.evaluation import comparison
@@ -90,10 +89,7 @@ def gain_by_fraction(
     )
   axes.axhline(0, color=plots.INK, linewidth=0.9, zorder=1)
   axes.set_xscale('log')
-  # Labels also within decades, since all points may lie in a single one.
-  axes.xaxis.set_major_locator(ticker.LogLocator(subs=(1, 2, 5)))
-  axes.xaxis.set_major_formatter(lambda x, _: f'{100 * x:g}%')
-  axes.xaxis.set_minor_formatter(ticker.NullFormatter())
+  plots.label_log(axes.xaxis, lambda x, _: f'{100 * x:g}%')
   plots.legend(axes)
   return figure
 

@@ -198,34 +198,22 @@ def _affected(comparison: summary.Comparison) -> str:
   hurt, helped = comparison.hurt, comparison.helped
   if not hurt.clients + helped.clients:
     return 'none is better or worse'
+  number_is = formatting.number_is
   text = (
-      f'{_number(helped.clients)} better and {_number(hurt.clients)} worse'
-      f' (sign test over clients, p{_relation(comparison.p_sign)})'
+      f'{number_is(helped.clients)} better and {number_is(hurt.clients)} worse'
+      f' (sign test over clients, p{formatting.p_relation(comparison.p_sign)})'
   )
   if not comparison.testable:
     return f'{text}, with too few test examples per client to say which'
   if hurt.clients:
     text += (
-        f'; {_number(hurt.beyond_chance)} worse by more than chance (chance'
+        f'; {number_is(hurt.beyond_chance)} worse by more than chance (chance'
         f' alone gives {hurt.expected_by_chance:.1f})'
     )
   if 2 * comparison.testable < comparison.change.clients:
     able = formatting.quantity(comparison.testable, 'client')
     text += f'; only {able} had enough test examples to show a change'
   return text
-
-
-def _number(clients: int) -> str:
-  """`none is`, `1 is` or `1,200 are`."""
-  if not clients:
-    return 'none is'
-  return f'{clients:,} {"is" if clients == 1 else "are"}'
-
-
-def _relation(p: float) -> str:
-  """` = 0.012` or ` < 0.001`."""
-  text = formatting.p_value(p)
-  return f' < {text[1:]}' if text.startswith('<') else f' = {text}'
 
 
 def group_numbers(

@@ -124,6 +124,17 @@ def p_value(number: Optional[float]) -> str:
   return '<0.001' if number < 0.001 else f'{number:.3f}'
 
 
+def p_relation(number: Optional[float]) -> str:
+  """What follows p: ` = 0.012` or ` < 0.001`."""
+  text = p_value(number)
+  return f' < {text[1:]}' if text.startswith('<') else f' = {text}'
+
+
+def number_is(clients: int) -> str:
+  """`none is`, `1 is` or `2 are`."""
+  return {0: 'none is', 1: '1 is'}.get(clients, f'{clients:,} are')
+
+
 def size(num_bytes: float) -> str:
   """A number of bytes in decimal units: `512 bytes`, `3.4 MB`."""
   text = humanize.naturalsize(num_bytes, format='%.3g')

@@ -8,11 +8,13 @@ time. The colours are those of Okabe and Ito, which colour-blind readers can
 tell apart: vermillion means hurt, blue helped and grey equal.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 import io
+from typing import Any
 
 import matplotlib
 from matplotlib import axes as mpl_axes
+from matplotlib import axis as mpl_axis
 from matplotlib import figure as mpl_figure
 from matplotlib import ticker
 import numpy as np
@@ -203,9 +205,7 @@ def change_by_size(
     axes.set_ylim(-1, 1)
   if len(sizes) and sizes.min() > 0 and sizes.max() > 10 * sizes.min():
     axes.set_xscale('log')
-    axes.xaxis.set_major_locator(ticker.LogLocator(subs=(1, 2, 5)))
-    axes.xaxis.set_major_formatter('{x:,.0f}')
-    axes.xaxis.set_minor_formatter(ticker.NullFormatter())
+    label_log(axes.xaxis, '{x:,.0f}')
   # The medians of ten groups mean something only with enough clients.
   if len(sizes) >= 50:
     groups = np.array_split(np.argsort(sizes, kind='stable'), 10)
@@ -238,6 +238,22 @@ def tidy(axes: mpl_axes.Axes, *, x: str, y: str) -> None:
   axes.spines[['left', 'bottom']].set_color('#9AA0A6')
   axes.grid(color='#E8EAED', linewidth=0.8)
   axes.set_axisbelow(True)
+
+
+def label_log(
+    axis: mpl_axis.Axis, label: str | Callable[[float, Any], str] = '{x:,g}'
+) -> None:
+  """Labels a logarithmic axis with plain numbers, not with powers of ten.
+
+  Labels are also within decades, since all points may lie in a single one.
+
+  Args:
+    axis: A logarithmic axis.
+    label: The format of a label, or a function of its value and position.
+  """
+  axis.set_major_locator(ticker.LogLocator(subs=(1, 2, 5)))
+  axis.set_major_formatter(label)
+  axis.set_minor_formatter(ticker.NullFormatter())
 
 
 def legend(axes: mpl_axes.Axes) -> None:

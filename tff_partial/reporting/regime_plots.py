@@ -73,6 +73,7 @@ def lookahead(splits: Mapping[str, Any]) -> mpl_figure.Figure:
     )
   axes.axhline(0, color=plots.INK, linewidth=0.9, zorder=1)
   axes.set_xscale('log')
+  plots.label_log(axes.xaxis)
   plots.legend(axes)
   return figure
 
@@ -99,6 +100,8 @@ def constants(splits: Mapping[str, Any]) -> mpl_figure.Figure:
       axes.plot([x, x], [value['low'], value['high']], color=color)
     axes.plot(where, [v['value'] for v in values], 'o', color=color, label=name)
   axes.set_xticks(range(3), labels)
+  axes.set_xlim(-0.5, 2.5)
   axes.set_yscale('log')
+  plots.label_log(axes.yaxis)
   plots.legend(axes)
   return figure

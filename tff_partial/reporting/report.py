@@ -42,12 +42,15 @@ class RunReport:
     history: For each logged round, `round` and any of `train/<metric>` and
       `eval/<model>/<metric>`.
     cost: The cost of the run.
+    leaves_client: What leaves a client in a round, as a sentence.
     notes: Remarks for the reader, a paragraph each.
     lists_clients: Whether to list the clients that are hurt most.
     gate: For a run with a gate, its numbers by name, such as how many clients
       kept the shared model.
     curves_on_validation: Whether `eval/...` in `history` was measured on
       examples held out of training, rather than on test examples.
+    privacy: What differential privacy promises, a title and a sentence each;
+      empty without it.
   """
 
   title: str
@@ -59,10 +62,12 @@ class RunReport:
   candidate: str
   history: Sequence[Mapping[str, float]]
   cost: summary.Cost
+  leaves_client: str
   notes: Sequence[str] = ()
   lists_clients: bool = True
   gate: Optional[Mapping[str, float]] = None
   curves_on_validation: bool = False
+  privacy: Sequence[tuple[str, str]] = ()
 
   @property
   def query(self) -> findings.ReportQuery:
@@ -124,6 +129,7 @@ def _contents(run_report: RunReport) -> dict[str, Any]:
               for name, members in findings.groups(table).items()
           },
           'cost': run_report.cost.to_dict(),
+          'leaves_client': run_report.leaves_client,
           'split': [
               {**dataclasses.asdict(v), 'size': v.size, 'bytes': v.num_bytes}
               for v in run_report.variables
@@ -134,6 +140,7 @@ def _contents(run_report: RunReport) -> dict[str, Any]:
           'notes': run_report.notes,
           'gate': run_report.gate,
           'lists_clients': run_report.lists_clients,
+          'privacy': dict(run_report.privacy),
       }
   )
 

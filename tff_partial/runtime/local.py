@@ -94,6 +94,20 @@ def local_worker(
     yield context
 
 
+def shared_cores(cores: int, max_concurrent_clients: int) -> dict[str, str]:
+  """A worker's environment if it may use some of the machine's cores only.
+
+  Args:
+    cores: Number of cores that it may keep busy.
+    max_concurrent_clients: Number of clients that share them.
+  """
+  threads = max(1, cores // max_concurrent_clients)
+  return {
+      'MALLOC_ARENA_MAX': str(cores),
+      'TF_NUM_INTRAOP_THREADS': str(threads),
+  }
+
+
 def remove_default_context():
   """Makes every computation outside of `local_worker` an error.
 
@@ -153,7 +167,6 @@ class _Worker:
   ):
     """Starts the process and connects to it."""
     self._process = worker_process.WorkerProcess(
-        None,
         max_concurrent_clients=max_concurrent_clients,
         log=log,
         variables=variables,

@@ -125,7 +125,7 @@ def _read_federated(
   values = message.federated.value
   placement = message.federated.type.placement.value.uri
   _check(placement == type_spec.placement.uri, message, type_spec)
-  if not values:
+  if not values and (type_spec.all_equal or num_clients != 0):
     raise UnexpectedAnswerError(
         f'Expected {type_spec} from the worker, found no data.'
     )
@@ -143,7 +143,7 @@ def _read_array(message: executor_pb2.Value, type_spec: tff.TensorType) -> Any:
       found.dtype == _empty(dtype).array.dtype
       and not found.shape.unknown_rank
       and all(n >= 0 for n in shape)
-      and _has_shape(shape, type_spec),
+      and has_shape(shape, type_spec),
       message,
       type_spec,
   )
@@ -188,7 +188,8 @@ def _unexpected(
   )
 
 
-def _has_shape(shape: tuple[int, ...], type_spec: tff.TensorType) -> bool:
+def has_shape(shape: tuple[int, ...], type_spec: tff.TensorType) -> bool:
+  """Whether an array of this shape can have this type."""
   if type_spec.shape is None:
     return True
   return len(type_spec.shape) == len(shape) and all(
@@ -210,7 +211,7 @@ def _is_plain(value: np.ndarray, type_spec: tff.TensorType) -> bool:
   return (
       _has_plain_bytes(type_spec)
       and value.dtype == np.dtype(type_spec.dtype.type)
-      and _has_shape(value.shape, type_spec)
+      and has_shape(value.shape, type_spec)
   )
 
 

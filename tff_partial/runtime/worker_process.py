@@ -15,7 +15,6 @@ import importlib.util
 import os
 import pathlib
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -46,10 +45,6 @@ if os.getppid() == int(sys.argv[1]):
 """
 
 
-class WorkerLost(errors.WorkerError):
-  """A worker is gone or does not answer; another worker can take over."""
-
-
 def binary() -> pathlib.Path:
   """Returns the path of TFF's worker, without importing TFF.
 
@@ -63,13 +58,6 @@ def binary() -> pathlib.Path:
         ' Install requirements.txt.'
     )
   return pathlib.Path(spec.origin).parent / 'data' / 'worker_binary'
-
-
-def unused_port() -> int:
-  """Returns a port of this machine that no program uses at the moment."""
-  with socket.socket() as listener:
-    listener.bind(('localhost', 0))
-    return listener.getsockname()[1]
 
 
 def usable_cores() -> int:
@@ -100,32 +88,11 @@ def _defaults(max_concurrent_clients: int) -> dict[str, str]:
   return variables
 
 
-def check_addresses(addresses: Sequence[str]) -> None:
-  """Checks addresses of workers.
-
-  Raises:
-    errors.SettingsError: If there is none, or one is not valid or comes twice.
-  """
-  for address in addresses:
-    host, _, port = address.rpartition(':')
-    if not host or not port.isdigit() or not 0 < int(port) < 2**16:
-      raise errors.SettingsError(
-          f'Expected workers as host:port, found {address!r}. Separate several'
-          ' by commas.'
-      )
-  if len(set(addresses)) < len(addresses) or not addresses:
-    raise errors.SettingsError(
-        f'Expected each worker once, found {", ".join(addresses) or "none"}.'
-        ' Use other addresses.'
-    )
-
-
 class WorkerProcess:
   """A worker on this machine, which ends when this program ends."""
 
   def __init__(
       self,
-      port: Optional[int],
       *,
       max_concurrent_clients: int,
       log: BinaryIO,
@@ -133,10 +100,10 @@ class WorkerProcess:
   ):
     """Starts the process and waits until it accepts connections.
 
+    It listens at a socket that only this program can reach. Where this cannot
+    be had, a warning says why, and it listens at an unused port.
+
     Args:
-      port: The port where it listens, at every address; 0 for an unused one.
-        `None` for a socket that only this program can reach. Where this cannot
-        be had, a warning says why, and the worker listens at an unused port.
       max_concurrent_clients: Number of clients that compute at the same time
         and share the cores; 0 for all.
       log: A file for its output.
@@ -151,14 +118,8 @@ class WorkerProcess:
     self._variables = variables
     self._socket: Optional[private_socket.PrivateSocket] = None
     self._port = 0
-    if port is None and self._start_in_private():
-      return
-    self._start_at_port(port or 0)
-
-  @property
-  def port(self) -> int:
-    """The port where it listens, unless it has a private socket."""
-    return self._port
+    if not self._start_in_private():
+      self._start_at_a_port()
 
   @property
   def target(self) -> str:
@@ -175,10 +136,6 @@ class WorkerProcess:
   @property
   def pid(self) -> int:
     return self._process.pid
-
-  def wait(self) -> None:
-    """Waits until the process has ended."""
-    self._process.wait()
 
   def has_ended(self, within_seconds: float) -> bool:
     """Whether the process has ended or ends within this time."""
@@ -214,7 +171,7 @@ class WorkerProcess:
     """Starts the process at a private socket; False where there are none."""
     try:
       self._socket = private_socket.PrivateSocket()
-      self._process = self._start_process(0)
+      self._process = self._start_process()
       with self._stop_if_it_fails():
         ended = lambda: self._process.poll() is not None
         if not self._socket.hand_over(ended):
@@ -232,27 +189,26 @@ class WorkerProcess:
         self._socket = None
       return False
 
-  def _start_at_port(self, port: int) -> None:
-    """Starts the process and waits until it listens at the port."""
-    self._process = self._start_process(port)
+  def _start_at_a_port(self) -> None:
+    """Starts the process and waits until it listens at a port."""
+    self._process = self._start_process()
     with self._stop_if_it_fails():
       deadline = time.monotonic() + _START_SECONDS
       while time.monotonic() < deadline:
         if self._process.poll() is not None:
           raise self._not_started()
-        # Whether anybody answers at the port would not do: another program may
-        # have taken it.
-        for found in _listens_at(self._process.pid):
-          if found == port or not port:
-            self._port = found
-            return
+        # A port that the process itself has: nobody else answers there.
+        ports = _listens_at(self._process.pid)
+        if ports:
+          self._port = ports[0]
+          return
         time.sleep(_POLL_SECONDS)
       raise self._not_started()
 
-  def _start_process(self, port: int) -> subprocess.Popen:
+  def _start_process(self) -> subprocess.Popen:
     command = [
         str(binary()),
-        f'--port={port}',
+        '--port=0',
         f'--max_concurrent_computation_calls={self._max_concurrent_clients}',
     ]
     descriptors: Sequence[int] = ()

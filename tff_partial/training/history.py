@@ -7,21 +7,33 @@ import csv
 import os
 import pathlib
 from typing import Any
+import zlib
 
 from absl import logging
 
 from tff_partial import files
 
 KEY = 'round'
+CHECKSUM = 'crc'  # Of a row; files of other programs need not have it.
+
+
+def checksum(row: Mapping[str, float]) -> int:
+  """CRC-32 of the names and values of a row, in any order."""
+  text = ''.join(f'{k}={float(v)!r}\n' for k, v in sorted(row.items()))
+  return zlib.crc32(text.encode())
 
 
 def read(path: str | os.PathLike[str]) -> list[dict[str, float]]:
   """Returns the rows of a metrics file as dictionaries, without empty values.
 
-  A truncated last line is left out. If there is no file, there are no rows.
+  A truncated or damaged line is left out. If there is no file, there are no
+  rows.
   """
   rows, _ = _complete_rows(path)
-  return [{name: float(v) for name, v in row.items()} for row in rows]
+  return [
+      {name: float(v) for name, v in row.items() if name != CHECKSUM}
+      for row in rows
+  ]
 
 
 def missing(rows: Iterable[Mapping[str, Any]], last_round: int) -> list[int]:
@@ -74,16 +86,22 @@ def _complete_rows(
   rows, damaged = [], False
   if not pathlib.Path(path).exists():
     return rows, damaged
-  with open(path, newline='') as f:
+  with open(path, newline='', encoding='utf-8', errors='replace') as f:
     reader = csv.reader(f)
     names = next(reader, [])
     for values in reader:
       row = {n: v for n, v in zip(names, values) if v != ''}
-      if len(values) == len(names) and KEY in row and _are_numbers(row):
+      complete = len(values) == len(names) and KEY in row
+      if complete and _are_numbers(row) and _is_intact(row):
         rows.append(row)
       else:
         damaged = True
   return rows, damaged or KEY not in names
+
+
+def _is_intact(row: Mapping[str, str]) -> bool:
+  rest = {name: float(v) for name, v in row.items() if name != CHECKSUM}
+  return CHECKSUM not in row or float(row[CHECKSUM]) == checksum(rest)
 
 
 def _are_numbers(row: Mapping[str, str]) -> bool:

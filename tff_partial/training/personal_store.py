@@ -12,6 +12,7 @@ Values are the raw bytes of the arrays; nothing is pickled. No TensorFlow here.
 """
 
 from collections.abc import Iterator, Sequence
+import os
 from typing import Any, Optional
 
 import humanize
@@ -160,7 +161,7 @@ class PersonalStore:
     for client_id, value in zip(client_ids, values):
       where = f'the personal variables of client {client_id!r}'
       self._file.compare(where, self._schema, store_rows.describe(value))
-    before = self._checksums(client_ids)
+    before = self._file.select_checksums(client_ids)
     new = [client_id for client_id in client_ids if client_id not in before]
     version = self._header.version + 1 if version is None else int(version)
     after = []
@@ -255,26 +256,8 @@ class PersonalStore:
       errors.StoreError: If removing fails, or another program reads the file.
         The clients may be gone already, but not all copies.
     """
-    if self._file.has_changes:
-      raise errors.SettingsError(
-          'Expected no variables that are not committed, found some. Call'
-          ' commit or restore first.'
-      )
-    crcs = self._checksums(client_ids)
-    header = self._header._replace(
-        num_clients=self._header.num_clients - len(crcs),
-        ids_crc=self._header.ids_crc - store_rows.sum_of_crcs(crcs),
-        rows_crc=self._header.rows_crc - sum(crcs.values()),
-    )
-    with self._file.writing():
-      for client_id in crcs:
-        self._file.run('DELETE FROM clients WHERE client_id = ?', [client_id])
-        self._file.remove_from_chain(client_id)
-      self._file.put_header(header)
-      self._file.commit()
-    self._header = header
-    self._file.vacuum()
-    return [client_id for client_id in client_ids if client_id in crcs]
+    self._header, found = self._file.forget(self._header, client_ids)
+    return found
 
   def restore(self, state_like: Any = ()) -> tuple[int, Any]:
     """Discards what was not committed; returns the last commit.
@@ -396,14 +379,6 @@ class PersonalStore:
     if (count, crcs) != (self._header.num_clients, self._header.ids_crc):
       raise self._file.damaged('its client ids')
 
-  def _checksums(self, client_ids: Sequence[str]) -> dict[str, int]:
-    """The checksum of each stored client's row, by id."""
-    found = dict(self._file.select('client_id, crc', client_ids))
-    for client_id, crc in found.items():
-      if not isinstance(crc, int):
-        raise self._file.damaged(f'the variables of client {client_id!r}')
-    return found
-
   def _check_rows(self, rows_crc: int):
     """Checks that all rows are those last written, by their checksums."""
     if rows_crc != self._header.rows_crc:
@@ -416,6 +391,31 @@ class PersonalStore:
       leaves.append(np.ndarray(leaf.shape, leaf.dtype, data, offset))
       offset += leaf.nbytes
     return tree.unflatten_as(self._default, leaves)
+
+
+def forget(directory: str, client_ids: Sequence[str]) -> list[str]:
+  """Removes clients from the store in a folder, whatever its variables are.
+
+  Args:
+    directory: The folder of a store.
+    client_ids: The clients; see `PersonalStore.forget`.
+
+  Returns:
+    The clients that were stored.
+
+  Raises:
+    errors.StoreError: As `PersonalStore.forget`, or if the store cannot be
+      opened.
+  """
+  if not os.path.exists(os.path.join(directory, FILE_NAME)):
+    raise errors.StoreError(
+        f'Expected a personal store in {directory}, found none.'
+    )
+  store = store_file.StoreFile(directory, None, read_only=False)
+  try:
+    return store.forget(store.read_header(), client_ids)[1]
+  finally:
+    store.close()
 
 
 def _frozen(leaf: Any) -> np.ndarray:

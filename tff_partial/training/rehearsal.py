@@ -13,7 +13,7 @@ import dataclasses
 from typing import Any, Optional
 
 from tff_partial.learning import process as process_lib
-from tff_partial.runtime import dispatcher as dispatcher_lib
+from tff_partial.runtime import sharding as sharding_lib
 from tff_partial.training import sampler as sampler_lib
 from tff_partial.training import training
 
@@ -79,7 +79,7 @@ def rehearse(
     personal: ScratchVariables,
     first_round: int,
     rounds: int,
-    sharding: dispatcher_lib.Sharding,
+    sharding: sharding_lib.Sharding,
     after_round: Callable[[], None] = lambda: None,
 ) -> Rehearsed:
   """Computes rounds of training, and commits nothing.

@@ -3,26 +3,21 @@
 """Rounds whose cohort is divided into shards, each computed separately.
 
 A shard's values are in memory at a time, not the cohort's, and any number of
-workers can compute shards. The shards and the order in which their sums are
-merged depend on the cohort alone, so the result has the same bits no matter
-which worker computed which shard and which one finished first.
+processes and machines can compute shards. The shards and the order in which
+their sums are added depend on the cohort alone, so the result has the same bits
+no matter who computed which shard and which one finished first.
 """
 
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import humanize
-import tensorflow as tf
 
 from tff_partial import errors
 from tff_partial.learning import process as process_lib
-from tff_partial.runtime import connection
-from tff_partial.runtime import dispatcher as dispatcher_lib
+from tff_partial.runtime import sharding as sharding_lib
 
 _MAX_MESSAGE_BYTES = 2**31 - 1  # The limit of protocol buffers, not of gRPC.
-# Sums that wait are merged when there are more of them, or they are larger.
-_MAX_UNMERGED = 8
-_MAX_UNMERGED_BYTES = 2**25
 
 # Client ids to their (personal variables, examples).
 ReadFn = Callable[[Sequence[str]], tuple[Sequence[Any], Sequence[Any]]]
@@ -35,7 +30,7 @@ def run_round(
     state: Any,
     cohort: Sequence[str],
     *,
-    sharding: dispatcher_lib.Sharding,
+    sharding: sharding_lib.Sharding,
     read_fn: ReadFn,
     write_fn: WriteFn,
 ) -> tuple[Any, Any]:
@@ -46,8 +41,7 @@ def run_round(
     state: The server's state.
     cohort: Ids of the clients; shards are consecutive parts of it.
     sharding: The size of a shard, and who computes it.
-    read_fn: Called in this thread when a shard is handed out, which may happen
-      more than once for a shard.
+    read_fn: Called in this thread, once for each shard, when it is handed out.
     write_fn: Called in this thread, once for each shard, in order.
 
   Returns:
@@ -56,33 +50,27 @@ def run_round(
   Raises:
     errors.SettingsError: If the process's aggregator cannot be divided, or a
       shard is too large for a message.
-    errors.WorkerError: If no worker is left. What was written is then part of a
-      round only, and must not be committed.
+    errors.WorkerError: If nobody is left who computes. What was written is then
+      part of a round only, and must not be committed.
   """
   pieces = process.pieces
-  state_for_clients = pieces.for_clients(state)
-  shards = cut(cohort, sharding.clients_per_shard or len(cohort))
+  step = sharding_lib.Step(pieces.partial_round, [pieces.for_clients(state)])
+  # A cohort without clients is one shard: the server's step takes a sum.
+  shards = cut(cohort, sharding.clients_per_shard or len(cohort) or 1) or [[]]
 
   def task(i):
     personal, examples = read_fn(shards[i])
     _check_size(personal)
     _check_size(examples)
-    return (
-        pieces.partial_round,
-        (state_for_clients, list(personal), list(examples)),
-    )
+    return step, (list(personal), list(examples))
 
-  unmerged = []  # Sums in order, to be merged when that is worth a call.
-  results = sharding.dispatcher.compute(len(shards), task)
-  for shard, (personal, sums) in zip(shards, results):
-    write_fn(shard, personal)
-    del personal  # Free it while waiting for the next shard.
-    unmerged.append(sums)
-    del sums
-    if _should_merge(unmerged):
-      unmerged = [pieces.merge(unmerged)]
-    connection.give_back_memory()
-  return pieces.finalize(state, unmerged)
+  sums = sharding.engine.add_up(
+      len(shards),
+      task,
+      lambda i, personal: write_fn(shards[i], personal),
+      pieces.merge,
+  )
+  return pieces.finalize(state, sums)
 
 
 def cut(cohort: Sequence[str], clients_per_shard: int) -> list[Sequence[str]]:
@@ -93,25 +81,13 @@ def cut(cohort: Sequence[str], clients_per_shard: int) -> list[Sequence[str]]:
   ]
 
 
-def _should_merge(unmerged: Sequence[Any]) -> bool:
-  """Whether holding the sums costs more than a call that merges them."""
-  return len(unmerged) > 1 and (
-      len(unmerged) > _MAX_UNMERGED
-      or _num_bytes(unmerged) > _MAX_UNMERGED_BYTES
-  )
-
-
-def _num_bytes(value: Any) -> int:
-  return sum(getattr(leaf, 'nbytes', 0) for leaf in tf.nest.flatten(value))
-
-
 def _check_size(values: Sequence[Any]) -> None:
   """Checks that the clients' values fit into one message to a worker.
 
   Raises:
     errors.SettingsError: If they do not.
   """
-  sizes = [_num_bytes(value) for value in values]
+  sizes = [sharding_lib.num_bytes(value) for value in values]
   if sum(sizes) > _MAX_MESSAGE_BYTES:
     largest = max(sizes)
     advice = max(1, _MAX_MESSAGE_BYTES // largest)

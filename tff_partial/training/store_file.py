@@ -99,7 +99,7 @@ class StoreFile:
     Args:
       directory: The folder of the file; None keeps it in memory.
       schema: Path and kind of each personal variable, which a stored file must
-        match; `None` reads a file of any variables.
+        match. None takes those of an existing file.
       read_only: Whether to refuse to write, and to allow another writer.
 
     Raises:
@@ -164,9 +164,10 @@ class StoreFile:
     schema, *values, _ = rows[0]
     format_version, pairs = json.loads(schema)
     self._check_format(format_version)
-    if self._schema is not None:
-      found = [tuple(pair) for pair in pairs]
-      self.compare('the personal variables', self._schema, found)
+    found = [tuple(pair) for pair in pairs]
+    if self._schema is None:
+      self._schema = found
+    self.compare('the personal variables', self._schema, found)
     return Header(*values)
 
   def _find_format(self) -> Any:
@@ -224,7 +225,35 @@ class StoreFile:
       )
       self._wal_warning_bytes = 2 * wal_bytes
 
-  def vacuum(self) -> None:
+  def forget(
+      self, header: Header, client_ids: Sequence[str]
+  ) -> tuple[Header, list[str]]:
+    """Removes clients; see `PersonalStore.forget`.
+
+    Returns:
+      The new header, and the clients that were stored.
+    """
+    if self._connection.in_transaction:
+      raise errors.SettingsError(
+          'Expected no variables that are not committed, found some. Call'
+          ' commit or restore first.'
+      )
+    crcs = self.select_checksums(client_ids)
+    header = header._replace(
+        num_clients=header.num_clients - len(crcs),
+        ids_crc=header.ids_crc - store_rows.sum_of_crcs(crcs),
+        rows_crc=header.rows_crc - sum(crcs.values()),
+    )
+    with self.writing():
+      for client_id in crcs:
+        self.run('DELETE FROM clients WHERE client_id = ?', [client_id])
+        self._remove_from_chain(client_id)
+      self.put_header(header)
+      self.commit()
+    self._vacuum()
+    return header, [c for c in client_ids if c in crcs]
+
+  def _vacuum(self) -> None:
     """Writes the whole file again, without any remains of removed rows.
 
     SQLite overwrites what it deletes, but not the copies that it made earlier
@@ -249,12 +278,6 @@ class StoreFile:
     """
     [(kept, pages, _)] = self.run('PRAGMA wal_checkpoint(TRUNCATE)')
     return pages * _PAGE_BYTES if kept else 0
-
-  @property
-  def has_changes(self) -> bool:
-    """Whether something was written that is not committed."""
-    with self._errors():
-      return self._connection.in_transaction
 
   def roll_back(self) -> None:
     """Discards what was not committed."""
@@ -291,6 +314,14 @@ class StoreFile:
       for client_id in not_found:
         self._link_around(client_id)
 
+  def select_checksums(self, client_ids: Sequence[str]) -> dict[str, int]:
+    """The checksum of each stored client's row, by id."""
+    found = dict(self.select('client_id, crc', client_ids))
+    for client_id, crc in found.items():
+      if not isinstance(crc, int):
+        raise self.damaged(f'the variables of client {client_id!r}')
+    return found
+
   def add_to_chain(self, client_ids: Sequence[str]) -> None:
     """Adds ids that are not stored yet to the chain of ids."""
     for client_id in client_ids:
@@ -300,7 +331,7 @@ class StoreFile:
           [store_rows.row(before, client_id), store_rows.row(client_id, after)],
       )
 
-  def remove_from_chain(self, client_id: str) -> None:
+  def _remove_from_chain(self, client_id: str) -> None:
     """Joins the neighbors, in the chain, of an id that is stored.
 
     Raises:

@@ -31,7 +31,7 @@ import tqdm
 from tff_partial import errors
 from tff_partial.learning import client_faults
 from tff_partial.learning import process as process_lib
-from tff_partial.runtime import dispatcher as dispatcher_lib
+from tff_partial.runtime import sharding as sharding_lib
 from tff_partial.training import personal_store
 from tff_partial.training import sampler as sampler_lib
 from tff_partial.training import sharded_round
@@ -85,7 +85,7 @@ def train(
     settings: Settings,
     *,
     initial_state: Any = None,
-    sharding: Optional[dispatcher_lib.Sharding] = None,
+    sharding: Optional[sharding_lib.Sharding] = None,
     release_managers: Iterable[tff.program.ReleaseManager] = (),
     evaluation_fn: Optional[EvaluationFn] = None,
     progress: bool = True,
@@ -119,9 +119,7 @@ def train(
     errors.DivergedError: If no client's work is finite for some rounds.
     errors.DataError: If the model cannot compute a client's examples.
   """
-  rounds = Rounds(
-      process, sampler, store, sharding or dispatcher_lib.Sharding()
-  )
+  rounds = Rounds(process, sampler, store, sharding or sharding_lib.Sharding())
   if initial_state is None:
     initial_state = process.initialize()
   version, state = store.restore(initial_state)
@@ -182,7 +180,7 @@ class Rounds:
   process: process_lib.PartialProcess
   sampler: sampler_lib.Sampler
   store: PersonalVariables
-  sharding: dispatcher_lib.Sharding
+  sharding: sharding_lib.Sharding
 
   def run(
       self, round_num: int, state: Any
@@ -282,13 +280,14 @@ class _Divergence:
   def after_round(
       self, num_rounds: int, row: Mapping[str, float], num_clients: int
   ) -> None:
-    """Looks at the counts of a round.
+    """Looks at the counts of a round, if its clients send any.
 
     Raises:
       errors.DivergedError: If no client's work was finite in some consecutive
         rounds.
     """
-    lost, empty = row['counts/non_finite'], row['counts/empty']
+    lost = row.get('counts/non_finite', 0)
+    empty = row.get('counts/empty', 0)
     if lost and not self._warned:
       logging.warning(
           'Round %d: the updates of %d of %d clients are not finite and are'
@@ -329,11 +328,12 @@ def _flatten(metrics: Any) -> collections.OrderedDict[str, float]:
 def _postfix(row: Mapping[str, float]) -> dict[str, str]:
   """Returns what the progress bar shows after a round."""
   shown = {}
-  if 'train/loss' in row:
+  if not math.isnan(row.get('train/loss', math.nan)):
     shown['loss'] = f'{row["train/loss"]:.4f}'
-  shown['examples/s'] = f'{row["counts/examples"] / row["seconds"]:,.0f}'
+  if 'counts/examples' in row:
+    shown['examples/s'] = f'{row["counts/examples"] / row["seconds"]:,.0f}'
   for name in ('non_finite', 'empty'):
-    if row[f'counts/{name}']:
+    if row.get(f'counts/{name}'):
       shown[name] = f'{row[f"counts/{name}"]:.0f}'
   return shown
 

@@ -233,6 +233,17 @@ class PhotosTest(parameterized.TestCase):
         dict(source.changed), {'photos with damaged EXIF data, not turned': 1}
     )
 
+  def test_photo_that_is_left_out_is_not_changed_too(self):
+    self.photo('0.png')
+    with open(self.path('0.png'), 'r+b') as f:
+      f.truncate(os.path.getsize(self.path('0.png')) // 2)
+    self.photo('1.png')
+    self.table(['0.png,b,ann', '1.png,a,ann'])
+    source = self.read()
+    self.assertLen(dict(source.examples)['ann']['label'], 1)
+    self.assertEqual(source.left_out, {'photos that cannot be read': 1})
+    self.assertEmpty(source.changed)
+
   def test_photos_that_are_left_out_are_counted(self):
     for i in range(6):
       self.photo(f'{i}.png', color=(i, i, i))

@@ -196,7 +196,9 @@ class TaskTest(parameterized.TestCase):
   def test_unknown_split(self):
     self.write()
     task = landmarks.create_task(self.folder)
-    with self.assertRaisesRegex(ValueError, 'Expected a split of .*adapter'):
+    with self.assertRaisesRegex(
+        ValueError, 'Expected `personal` to be one of .*adapter'
+    ):
       task.model_fn('head')
 
 

@@ -17,6 +17,7 @@ from tasks.tabular import import_table
 from tasks.tabular import task as tabular
 from tests.helpers import commands
 from tests.helpers import programs
+from tff_partial import errors
 from tff_partial.data import client_data
 from tff_partial.learning import partial_model
 
@@ -100,6 +101,13 @@ class TableTest(programs.FolderTest):
     path = self.write(*rows)
     with self.assertRaisesRegex(ValueError, message):
       self.read(path, **kwargs)
+
+  def test_empty_file(self):
+    path = os.path.join(self.folder, 'empty.csv')
+    with open(path, 'w'):
+      pass
+    with self.assertRaisesRegex(errors.DataError, 'found an empty file'):
+      self.read(path)
 
   def test_no_file(self):
     for name in ('none.csv', 'none.parquet'):

@@ -1,6 +1,6 @@
 # Copyright 2026 The tff-partial Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""The program gives the same results on several workers as on one."""
+"""The program gives the same results in several processes as in one."""
 
 import pathlib
 import subprocess
@@ -11,7 +11,7 @@ from absl.testing import absltest
 
 from tests.helpers import paths
 from tests.helpers import programs
-from tests.helpers import workers as workers_lib
+from tff_partial.runtime import worker_process
 
 _PROGRAM = (
     sys.executable,
@@ -19,7 +19,7 @@ _PROGRAM = (
 )
 
 
-class RunOnWorkersTest(absltest.TestCase):
+class RunOnClusterTest(absltest.TestCase):
 
   def setUp(self):
     super().setUp()
@@ -47,18 +47,18 @@ class RunOnWorkersTest(absltest.TestCase):
     )
 
   def test_same_bits_and_same_evaluation(self):
-    workers = workers_lib.Workers(self, 2)
     here = self.run_program(
-        # A client has as many threads as on the other workers.
+        # A client has one thread, as in the other processes.
         'here',
         '--clients_per_shard=2',
-        '--max_concurrent_clients=1',
+        f'--max_concurrent_clients={worker_process.usable_cores()}',
     )
     self.assertEqual(here.returncode, 0, here.stderr)
     there = self.run_program(
         'there',
         '--clients_per_shard=2',
-        f'--workers={",".join(workers.addresses)}',
+        '--cluster=local',
+        '--actor_cores=1',
     )
     self.assertEqual(there.returncode, 0, there.stderr)
     found, expected = (
@@ -73,12 +73,12 @@ class RunOnWorkersTest(absltest.TestCase):
     self.assertEqual(found, expected)
 
   def test_bad_address(self):
-    done = self.run_program('none', '--workers=nowhere')
+    done = self.run_program('none', '--cluster=nowhere')
     self.assertEqual(done.returncode, 1)
     self.assertEqual(
         done.stderr,
-        "run_experiment: Expected workers as host:port, found 'nowhere'."
-        ' Separate several by commas.\n',
+        'run_experiment: Expected --cluster of local, auto or ray://host:port,'
+        " found 'nowhere'.\n",
     )
 
 

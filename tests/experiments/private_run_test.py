@@ -1,0 +1,345 @@
+# Copyright 2026 The tff-partial Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""Runs with a key: their cohorts, how they resume, and what is left of them."""
+
+import dataclasses
+import json
+import pathlib
+import shutil
+import tempfile
+
+from absl.testing import absltest
+
+from tests.helpers import toy
+from tests.helpers import toy_task
+from tests.helpers import worker
+from tff_partial import errors
+from tff_partial.experiments import combinations
+from tff_partial.experiments import config as config_lib
+from tff_partial.experiments import plan as plan_lib
+from tff_partial.experiments import privacy_in_words
+from tff_partial.experiments import run as run_lib
+from tff_partial.privacy import accounting
+from tff_partial.privacy import secret_key
+from tff_partial.training import history
+from tff_partial.training import sampler as sampler_lib
+
+setUpModule, tearDownModule = worker.start, worker.stop
+
+
+class _Failing(toy.Clients):
+  """Clients that can be read this many times before the disk fails."""
+
+  def __init__(self, data, reads):
+    super().__init__(data)
+    self.reads = reads
+
+  def read(self, client_id):
+    if not self.reads:
+      raise OSError('The disk is gone.')
+    self.reads -= 1
+    return super().read(client_id)
+
+
+def task(reads=None):
+  whole = toy_task.create_task('', num_clients=12)
+  if reads is None:
+    return whole
+  data = {c: whole.train.read(c) for c in whole.train.client_ids}
+  return dataclasses.replace(whole, train=_Failing(data, reads))
+
+
+def config(**settings):
+  return config_lib.create(
+      **{
+          'algorithm': 'fed_alt',
+          'total_rounds': 4,
+          'pretrain_rounds': 3,
+          'clients_per_round': 4,
+          'client_sampling': 'poisson',
+          'rounds_per_evaluation': 0,
+          'seconds_per_checkpoint': 0,
+          **settings,
+      }
+  )
+
+
+class FolderTest(absltest.TestCase):
+
+  def setUp(self):
+    super().setUp()
+    folder = tempfile.TemporaryDirectory()
+    self.addCleanup(folder.cleanup)
+    self.folder = pathlib.Path(folder.name)
+
+  def run_one(self, name, *, reads=None, **settings):
+    """Runs in a folder, or goes on there; its report."""
+    plan = plan_lib.build(task(reads), config(**settings))
+    run_lib.run(plan, str(self.folder / name), progress=False)
+    return json.loads((self.folder / name / 'report.json').read_text())
+
+  def bits(self, name):
+    """What a run and its pretraining have learned, and their metrics."""
+    found = []
+    for part in ('.', 'pretrain'):
+      folder = self.folder / name / part
+      rows = history.read(folder / 'metrics.csv')
+      for row in rows:
+        del row['seconds']
+      found += [rows, (folder / 'model.safetensors').read_bytes()]
+    return found
+
+  def stop(self, name, reads, **settings):
+    with self.assertRaises(OSError):
+      self.run_one(name, reads=reads, **settings)
+
+
+class SamplingTest(FolderTest):
+
+  def test_key_is_kept_while_it_is_needed(self):
+    self.stop('run', 20)
+    key = self.folder / 'run' / secret_key.FILE
+    self.assertEqual(key.stat().st_mode & 0o777, 0o600)
+    for name in ('copy', 'lost'):
+      shutil.copytree(self.folder / 'run', self.folder / name)
+    (self.folder / 'lost' / secret_key.FILE).unlink()
+    with self.assertRaisesRegex(errors.MissingFileError, 'private.key of the'):
+      self.run_one('lost')
+    # Stopped again, in another place, and gone on with in both.
+    self.stop('copy', 5)
+    self.run_one('copy')
+    self.run_one('run')
+    self.assertEqual(self.bits('copy'), self.bits('run'))
+    for name in ('copy', 'run'):
+      self.assertFalse((self.folder / name / secret_key.FILE).exists())
+
+  def test_cohorts_are_those_of_the_key(self):
+    plan = lambda **kwargs: plan_lib.build(task(), config(**kwargs))
+    cohorts = lambda p: [p.sampler.cohort(r) for r in range(5)]
+    first, second = plan(), plan()
+    self.assertNotEqual(cohorts(first), cohorts(second))
+    key = secret_key.new()
+    self.assertEqual(
+        cohorts(first.with_key(key)), cohorts(second.with_key(key))
+    )
+    # Pretraining and training have cohorts of their own.
+    keyed = first.with_key(key)
+    self.assertNotEqual(cohorts(keyed), cohorts(keyed.pretraining))
+    self.assertEqual(keyed.pretraining.key, key)
+    public = [cohorts(plan(dp_key='seed', seed=s)) for s in (0, 0, 1)]
+    self.assertEqual(public[0], public[1])
+    self.assertNotEqual(public[0], public[2])
+    self.assertIn('4 rounds of about 4 clients', plan_lib.describe(first, ''))
+
+  def test_without_poisson_there_is_no_key(self):
+    for sampling, kind in (
+        (None, sampler_lib.UniformSampler),
+        ('fixed', sampler_lib.UniformSampler),
+        ('cyclic', sampler_lib.CyclicSampler),
+    ):
+      plan = plan_lib.build(task(), config(client_sampling=sampling))
+      self.assertIsNone(plan.key)
+      self.assertIsInstance(plan.sampler, kind)
+
+  def test_comparison_has_the_same_cohorts_in_all_runs(self):
+    compare = lambda **kwargs: combinations.combinations(
+        config(**kwargs),
+        algorithms=['fed_alt'],
+        splits=['output'],
+        seeds=[0, 1],
+    )
+    with self.assertRaisesRegex(errors.SettingsError, '`dp_key` seed'):
+      compare()
+    self.assertLen(compare(dp_key='seed'), 2)
+
+
+# Accounting is fast with much noise, or without sampling.
+_CYCLIC = dict(client_sampling='cyclic', noise_multiplier=3.0, dp_clip=0.5)
+
+
+class DifferentialPrivacyTest(FolderTest):
+
+  def test_what_is_said_and_kept(self):
+    report = self.run_one('run', noise_multiplier=3.0, dp_clip=0.5)
+    released = json.loads((self.folder / 'run' / 'privacy.json').read_text())
+    first, second = released['mechanisms']
+    self.assertEqual((first['rounds'], second['rounds']), (3, 4))
+    for part in (first, second):
+      del part['rounds']
+      self.assertEqual(
+          part,
+          {
+              'noise_multiplier': 3.0,
+              'sampling': 'poisson',
+              'num_clients': 12,
+              'clients_per_round': 4,
+          },
+      )
+    self.assertAlmostEqual(released['delta'], 12**-1.1)
+    expected = accounting.guarantee(
+        [accounting.Mechanism(3.0, 'poisson', 12, 4, 7)], 12**-1.1
+    )
+    self.assertAlmostEqual(released['epsilon'], expected.epsilon, delta=1e-6)
+    self.assertLen(released['other_epsilons'], 4)
+    privacy = report['privacy']
+    self.assertStartsWith(
+        privacy['Privacy'],
+        f'epsilon {expected.epsilon:.2f} at delta 0.065 for each',
+    )
+    self.assertIn('12 clients is in a round with probability', privacy['if'])
+    self.assertIn('secret key, now deleted', privacy['if'])
+    self.assertIn('bound 0.5; rounds: 3 with noise 3 and 4', privacy['how'])
+    self.assertIn('adding or removing one person (PLD', privacy['against'])
+    self.assertEqual(
+        report['leaves_client'].split('. ')[0],
+        'Leaves a client each round: the update of 1 shared parameter (4'
+        ' bytes); nothing else, and nothing personal',
+    )
+    rows = history.read(self.folder / 'run' / 'metrics.csv')
+    self.assertLen(rows, 4)
+    for row in rows:
+      self.assertEmpty([k for k in row if k.startswith(('train', 'counts'))])
+    self.assertIsNone(report['cost']['gradient_steps'])
+    page = (self.folder / 'run' / 'report.html').read_text()
+    self.assertIn('not counted', page)
+    self.assertIn('secret key, now deleted', page)
+    self.assertFalse((self.folder / 'run' / secret_key.FILE).exists())
+
+  def test_stopped_anywhere_it_ends_with_the_same_bits(self):
+    # With an adaptive bound, whose state must be kept, too.
+    settings = dict(
+        client_sampling='cyclic',
+        clients_per_round=6,
+        noise_multiplier=0.5,
+        dp_key='seed',
+    )
+    self.run_one('whole', **settings)
+    whole = self.bits('whole')
+    clips = [row['aggregator/dp_query_metrics/clip'] for row in whole[0]]
+    self.assertLen(set(clips), 4)
+    for reads in (8, 32):  # In pretraining and in training.
+      self.stop(f'stopped_{reads}', reads, **settings)
+      self.run_one(f'stopped_{reads}', **settings)
+      self.assertEqual(self.bits(f'stopped_{reads}'), whole)
+
+  def test_pretraining_and_training_have_noise_of_their_own(self):
+    plan = plan_lib.build(task(), config(**_CYCLIC))
+
+    def noise(process):
+      state, _, _ = process.next(process.initialize(), [], [])
+      return state.global_model_weights.trainable[0].item()
+
+    # The variable is 0 at first, and nobody takes part.
+    first, second = noise(plan.pretraining.process), noise(plan.process)
+    for value in (first, second):
+      self.assertBetween(abs(value), 1e-6, 5 * 3.0 * 0.5 / 4)
+    self.assertNotEqual(first, second)
+
+  def test_target_epsilon_is_one_budget(self):
+    settings = dict(client_sampling='cyclic', dp_clip=0.5, delta=1e-3)
+    plan = plan_lib.build(task(), config(target_epsilon=2.0, **settings))
+    self.assertAlmostEqual(plan.budget.guarantee.epsilon, 2.0, delta=0.02)
+    noise = plan.budget.noise_multiplier
+    self.assertEqual(plan.pretraining.config.privacy.noise_multiplier, noise)
+    self.assertEqual(
+        [m.noise_multiplier for m in plan.budget.own], [noise, noise]
+    )
+    self.assertIn('privacy    epsilon 2.00 at', plan_lib.describe(plan, ''))
+
+  def test_a_run_from_a_private_one_adds_to_its_budget(self):
+    settings = dict(client_sampling='cyclic', dp_clip=0.5, delta=1e-3)
+    self.run_one('first', noise_multiplier=3.0, **settings)
+    build = lambda **kwargs: plan_lib.build(
+        task(),
+        config(
+            pretrain_rounds=None,
+            init_from=str(self.folder / 'first'),
+            noise_multiplier=3.0,
+            **kwargs,
+        ),
+    ).budget
+    budget = build(**settings)
+    # Twelve clients in three groups: 1, 2 and 2 rounds of a client.
+    self.assertEqual([m.rounds for m in budget.before], [3, 4])
+    self.assertEqual([m.rounds for m in budget.own], [4])
+    alone = build(init_is_public=True, **settings)
+    self.assertEmpty(alone.before)
+    self.assertGreater(budget.guarantee.epsilon, alone.guarantee.epsilon)
+
+    (self.folder / 'first' / 'privacy.json').write_text('{}')
+    with self.assertRaisesRegex(errors.FileError, 'what a run has released'):
+      build(**settings)
+    (self.folder / 'first' / 'privacy.json').unlink()
+    with self.assertRaisesRegex(
+        errors.SettingsError, '`init_from` of a run with privacy.json'
+    ):
+      build(**settings)
+
+  def test_refused_before_training(self):
+    for settings, message in (
+        ({'delta': 0.1}, '`delta` below 1/n = 0.083, found 0.1'),
+        ({'noise_multiplier': 0.5}, 'at least 6 `clients_per_round` for adapt'),
+        (
+            {
+                'noise_multiplier': None,
+                'target_epsilon': 1e-4,
+                'delta': 1e-9,
+            },
+            'up to 1000 for',
+        ),
+    ):
+      with self.assertRaisesRegex(errors.SettingsError, message):
+        plan_lib.build(
+            task(),
+            config(
+                **{
+                    'noise_multiplier': 0.1,
+                    'client_sampling': 'cyclic',
+                    **settings,
+                }
+            ),
+        )
+
+  def test_finetuning_has_the_budget_of_its_pretraining(self):
+    plan = plan_lib.build(task(), config(algorithm='finetune', **_CYCLIC))
+    self.assertEqual([m.rounds for m in plan.budget.own], [3])
+    self.assertEqual(plan.pretraining.budget.noise_multiplier, 3.0)
+
+  def test_comparison_is_refused(self):
+    with self.assertRaisesRegex(errors.SettingsError, 'found several'):
+      combinations.combinations(
+          config(target_epsilon=1.0, dp_key='seed'),
+          algorithms=['fed_alt'],
+          splits=['output'],
+          seeds=[0, 1],
+      )
+
+  def test_words(self):
+    def words(rounds=(), **settings):
+      plan = plan_lib.build(task(), config(**{**_CYCLIC, **settings}))
+      return dict(privacy_in_words.rows(plan, rounds))
+
+    clip = 'aggregator/dp_query_metrics/clip'
+    weak = words([{clip: 0.2}, {clip: 0.3}], noise_multiplier=0.3, dp_clip=None)
+    self.assertIn('weak: it bounds odds', weak['Privacy'])
+    self.assertIn('adaptive bound (0.1 -> 0.3)', weak['how'])
+    usual = words()
+    self.assertNotIn('weak', usual['Privacy'])
+    self.assertNotIn('public', usual['Privacy'])
+    self.assertIn('is in one of every 3 rounds', usual['if'])
+    self.assertIn('by nothing', usual['against'])
+    self.assertIn(
+        'if it were run with a secret key; the randomness of this run is',
+        words(dp_key='seed')['Privacy'],
+    )
+    self.assertIn('exact sums', words(dp_metrics='exact')['Privacy'])
+    self.assertStartsWith(
+        words(noise_multiplier=0.0)['Privacy'], 'none: without noise'
+    )
+    self.assertEmpty(
+        privacy_in_words.rows(plan_lib.build(task(), config()), [])
+    )
+
+
+if __name__ == '__main__':
+  absltest.main()

@@ -1,0 +1,62 @@
+# Copyright 2026 The tff-partial Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""A comparison whose runs are spread over processes."""
+
+import subprocess
+
+from absl.testing import absltest
+
+from tests.helpers import programs
+from tff_partial.runtime import worker_process
+
+
+class SpreadTest(programs.FolderTest):
+
+  def compare(self, name, *arguments):
+    data = self.folder / 'data'
+    if not data.exists():
+      data.mkdir()
+      programs.write_data(data)
+    done = subprocess.run(
+        [
+            *programs.PROGRAM,
+            *programs.settings(data, self.folder / name),
+            '--algorithm=fed_avg,fed_alt',
+            '--total_rounds=2',
+            *arguments,
+        ],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+    )
+    self.assertEqual(done.returncode, 0, done.stderr)
+    return done
+
+  def test_same_bits_as_one_after_the_other(self):
+    self.compare(
+        'here',
+        '--clients_per_shard=1',
+        # A client has one thread, as in the other processes.
+        f'--max_concurrent_clients={worker_process.usable_cores()}',
+    )
+    done = self.compare('there', '--cluster=local', '--actor_cores=1')
+    # A model to start from, and two runs.
+    self.assertRegex(done.stderr, r'runs: 100%.* 3/3 ')
+    self.assertNotIn('tried again', done.stderr)
+    here, there = self.folder / 'here', self.folder / 'there'
+    stores = sorted(
+        path.parent.relative_to(here)
+        for path in here.rglob('personal_store.sqlite')
+    )
+    self.assertLen(stores, 3)
+    for folder in stores:
+      with self.subTest(folder):
+        self.assertEqual(
+            programs.results(there / folder), programs.results(here / folder)
+        )
+    self.assertTrue((there / 'comparison.html').exists())
+    self.assertFalse((there / '.seen_by_all').exists())
+
+
+if __name__ == '__main__':
+  absltest.main()

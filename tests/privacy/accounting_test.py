@@ -1,0 +1,170 @@
+# Copyright 2026 The tff-partial Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""Epsilons against published values and an independent formula."""
+
+import dataclasses
+import math
+
+from absl.testing import absltest
+from absl.testing import parameterized
+import dp_accounting
+from dp_accounting import rdp
+import numpy as np
+from scipy import optimize
+from scipy import stats
+
+from tff_partial import errors
+from tff_partial.privacy import accounting
+
+DIGITS = accounting.Mechanism(1.0, 'poisson', 836, 50, 100)
+
+
+def exact_gaussian(mu, delta):
+  """Epsilon of `mu`-Gaussian DP (Dong, Roth, Su 2022, Corollary 2.13)."""
+  phi = stats.norm.cdf
+  excess = lambda eps: (
+      phi(-eps / mu + mu / 2) - np.exp(eps) * phi(-eps / mu - mu / 2) - delta
+  )
+  return optimize.brentq(excess, 0, 100)
+
+
+class GuaranteeTest(parameterized.TestCase):
+
+  @parameterized.named_parameters(
+      # Of the digits of 836 writers.
+      ('digits', 1.0, 836, 50, 100, 836**-1.1, 2.856, 1e-3),
+      # The tutorial of TensorFlow Federated says 2, by Renyi accounting.
+      ('tff_tutorial', 1.2, 3383, 120, 100, 1e-5, 1.7075, 1e-3),
+      # That of TensorFlow Privacy says 2.92, by an older conversion.
+      ('tfp_tutorial', 1.12, 60_000, 256, 14_063, 1e-5, 2.3103, 1e-3),
+  )
+  def test_poisson(self, noise, clients, cohort, rounds, delta, expected, tol):
+    mechanism = accounting.Mechanism(noise, 'poisson', clients, cohort, rounds)
+    found = accounting.guarantee([mechanism], delta)
+    self.assertAlmostEqual(found.epsilon, expected, delta=tol)
+    self.assertEqual(found.against, 'adding or removing one person')
+
+  def test_published_value_of_mcmahan_et_al(self):
+    # 4.634 for 763,430 users (ICLR 2018), by the conversion of that time.
+    mechanism = accounting.Mechanism(1.0, 'poisson', 763_430, 5000, 5000)
+    orders = list(range(2, 64))
+    accountant = rdp.RdpAccountant(orders=orders).compose(mechanism.event())
+    # pylint: disable-next=protected-access
+    classic = np.min(accountant._rdp + math.log(1e9) / (np.array(orders) - 1))
+    self.assertAlmostEqual(classic, 4.634, delta=5e-4)
+
+  def test_everybody_in_every_round_is_the_gaussian_mechanism(self):
+    for noise, rounds in ((4.0, 10), (2.0, 1), (20.0, 100)):
+      mechanism = accounting.Mechanism(noise, 'poisson', 50, 50, rounds)
+      self.assertAlmostEqual(
+          accounting.guarantee([mechanism], 1e-3).epsilon,
+          exact_gaussian(math.sqrt(rounds) / noise, 1e-3),
+          delta=2e-3,
+      )
+
+  def test_cyclic_counts_the_rounds_of_a_client(self):
+    # 836 clients in 4 groups of 209: 10 of 40 rounds, and 11 of 41.
+    for rounds, own in ((40, 10), (41, 11)):
+      mechanism = accounting.Mechanism(2.7, 'cyclic', 836, 209, rounds)
+      found = accounting.guarantee([mechanism], 6.1e-4)
+      self.assertAlmostEqual(
+          found.epsilon,
+          exact_gaussian(math.sqrt(own) / 2.7, 6.1e-4),
+          delta=2e-3,
+      )
+    self.assertIn('by nothing', found.against)
+
+  def test_fixed_size_is_another_matter(self):
+    # As docs/privacy.md has it: replace-one, of twice the sensitivity.
+    accountant = rdp.RdpAccountant(
+        neighboring_relation=dp_accounting.NeighboringRelation.REPLACE_ONE
+    ).compose(
+        dp_accounting.SampledWithoutReplacementDpEvent(
+            836, 50, dp_accounting.GaussianDpEvent(0.5)
+        ),
+        100,
+    )
+    self.assertAlmostEqual(accountant.get_epsilon(836**-1.1), 38.99, delta=0.01)
+
+  def test_runs_one_after_the_other_are_one_budget(self):
+    half = dataclasses.replace(DIGITS, rounds=50)
+    self.assertAlmostEqual(
+        accounting.guarantee([half, half], 836**-1.1).epsilon,
+        accounting.guarantee([DIGITS], 836**-1.1).epsilon,
+        delta=1e-6,
+    )
+
+  def test_without_noise_or_rounds(self):
+    no_noise = dataclasses.replace(DIGITS, noise_multiplier=0.0)
+    no_rounds = dataclasses.replace(no_noise, rounds=0)
+    self.assertEqual(
+        accounting.guarantee([DIGITS, no_noise], 1e-3).epsilon, math.inf
+    )
+    self.assertEqual(accounting.guarantee([no_rounds], 1e-3).epsilon, 0.0)
+    accounting.guarantee([DIGITS, no_rounds], 1e-3)
+
+  def test_different_sampling(self):
+    other = dataclasses.replace(DIGITS, sampling='cyclic')
+    with self.assertRaisesRegex(errors.SettingsError, 'one way of sampling'):
+      accounting.guarantee([DIGITS, other], 1e-3)
+
+  def test_several_deltas(self):
+    mechanism = accounting.Mechanism(2.0, 'cyclic', 10, 5, 4)
+    several = accounting.guarantees([mechanism], [1e-2, 1e-4])
+    for delta, found in zip([1e-2, 1e-4], several):
+      self.assertEqual(found, accounting.guarantee([mechanism], delta))
+    self.assertLess(several[0].epsilon, several[1].epsilon)
+
+  def test_default_delta(self):
+    self.assertAlmostEqual(accounting.default_delta(836), 6.1e-4, delta=1e-5)
+
+
+class CalibrateTest(parameterized.TestCase):
+
+  @parameterized.named_parameters(
+      ('poisson', 'poisson', 2.0, 50, 1.205),
+      ('poisson_4', 'poisson', 4.0, 209, None),
+      ('cyclic', 'cyclic', 1.0, 209, None),
+  )
+  def test_reaches_the_epsilon(self, sampling, epsilon, cohort, expected):
+    mechanism = accounting.Mechanism(0.0, sampling, 836, cohort, 100)
+    delta = 836**-1.1
+    noise = accounting.calibrate([mechanism], epsilon=epsilon, delta=delta)
+    given = dataclasses.replace(mechanism, noise_multiplier=noise)
+    found = accounting.guarantee([given], delta).epsilon
+    self.assertLessEqual(found, epsilon)
+    self.assertAlmostEqual(found, epsilon, delta=0.02)
+    if expected is not None:
+      self.assertAlmostEqual(noise, expected, delta=2e-3)
+
+  def test_earlier_runs_are_part_of_it(self):
+    before = accounting.Mechanism(3.0, 'cyclic', 100, 25, 4)
+    after = dataclasses.replace(before, noise_multiplier=0.0)
+    noise = accounting.calibrate(
+        [after], epsilon=3.0, delta=1e-3, before=[before]
+    )
+    alone = accounting.calibrate([after], epsilon=3.0, delta=1e-3)
+    self.assertGreater(noise, alone)
+    both = [before, dataclasses.replace(after, noise_multiplier=noise)]
+    self.assertAlmostEqual(
+        accounting.guarantee(both, 1e-3).epsilon, 3.0, delta=0.02
+    )
+
+  def test_hardly_any_noise_is_enough(self):
+    mechanism = accounting.Mechanism(0.0, 'cyclic', 10, 5, 1)
+    self.assertEqual(
+        accounting.calibrate([mechanism], epsilon=1e4, delta=1e-3), 0.05
+    )
+
+  def test_out_of_reach(self):
+    mechanism = accounting.Mechanism(0.0, 'cyclic', 10, 10, 10_000_000)
+    with self.assertRaisesRegex(
+        errors.SettingsError,
+        'multiplier up to 1000 for `target_epsilon` of 0.1, found none: take'
+        ' fewer rounds',
+    ):
+      accounting.calibrate([mechanism], epsilon=0.1, delta=1e-3)
+
+
+if __name__ == '__main__':
+  absltest.main()

@@ -1,0 +1,168 @@
+# Copyright 2026 The tff-partial Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""Noise of the right size, from a key; clipping; and one release a round."""
+
+import collections
+
+from absl.testing import absltest
+from absl.testing import parameterized
+import numpy as np
+from scipy import stats
+import tensorflow as tf
+import tensorflow_federated as tff
+
+from tests.helpers import worker
+from tff_partial import errors
+from tff_partial.privacy import aggregation
+from tff_partial.privacy import secret_key
+
+setUpModule, tearDownModule = worker.start, worker.stop
+
+SIZE = 400
+TYPE = tff.types.to_type([(np.float32, [SIZE]), (np.float32, [SIZE])])
+
+
+def create(
+    *, noise_multiplier=0.0, clip=1.0, expected_clients=20.0, key=0, **kwargs
+):
+  kwargs.setdefault('initial_clip', 0.1)
+  kwargs.setdefault('quantile', 0.5)
+  return aggregation.build_private_aggregator(
+      noise_multiplier=noise_multiplier,
+      clip=clip,
+      expected_clients=expected_clients,
+      key=secret_key.from_seed(key),
+      **kwargs,
+  ).create(TYPE)
+
+
+def record(number, index=0):
+  """A record of this norm."""
+  first, second = np.zeros([2, SIZE], np.float32)
+  first[index] = number
+  return [first, second]
+
+
+def results(process, cohorts):
+  """The mean of each round, float [rounds, 2, SIZE], and its measurements."""
+  state, means, measurements = process.initialize(), [], []
+  for cohort in cohorts:
+    output = process.next(state, cohort)
+    state = output.state
+    means.append(np.array(output.result))
+    measurements.append(output.measurements['dp_query_metrics'])
+  return np.array(means), measurements
+
+
+class NoiseTest(parameterized.TestCase):
+
+  def test_has_the_size_of_the_multiplier_also_for_an_empty_cohort(self):
+    # 12,000 numbers of standard deviation 1.5 * 0.8 / 20 = 0.06.
+    process = create(noise_multiplier=1.5, clip=0.8)
+    cohorts = [[], [record(0.0)]] * 8
+    means, _ = results(process, cohorts[:15])
+    noise = means.ravel() / 0.06
+    low, high = stats.chi2.interval(1 - 1e-6, noise.size)
+    self.assertBetween(np.sum(np.square(noise)), low, high)
+    self.assertGreater(stats.kstest(noise, 'norm').pvalue, 1e-6)
+    # Rounds and tensors have noise of their own: 30 rows of 400 numbers, whose
+    # correlations have standard deviation 0.05.
+    correlations = np.corrcoef(means.reshape([30, SIZE]))
+    others = correlations[~np.eye(30, dtype=bool)]
+    self.assertLess(np.abs(others).max(), 0.3)
+
+  def test_is_a_function_of_the_key_and_the_round(self):
+    cohorts = [[record(0.5)], [], [record(0.0), record(2.0)]]
+    run = lambda **kwargs: results(
+        create(noise_multiplier=1.0, **kwargs), cohorts
+    )[0]
+    means = run()
+    np.testing.assert_array_equal(means, run())
+    other = run(key=1)
+    self.assertLess(
+        abs(np.corrcoef(means[:, 1].ravel(), other[:, 1].ravel())[0, 1]), 0.2
+    )
+
+  def test_a_round_that_is_computed_again_releases_nothing_new(self):
+    process = create(noise_multiplier=1.0)
+    state = process.next(process.initialize(), [record(0.5)]).state
+    first, second = (process.next(state, [record(0.5)]) for _ in range(2))
+    np.testing.assert_array_equal(first.result, second.result)
+
+  def test_adaptive_noise_is_that_of_both_releases_together(self):
+    # z_sum = (1^-2 - (2 * 2)^-2)^-1/2 for a count of 40 / 20 = 2.
+    self.assertAlmostEqual(
+        aggregation.sum_noise_multiplier(1.0, 40.0), (1 - 1 / 16) ** -0.5
+    )
+    process = create(noise_multiplier=1.0, clip=None, expected_clients=40.0)
+    means, _ = results(process, [[]])
+    expected = (15 / 16) ** -0.5 * 0.1 / 40
+    low, high = stats.chi2.interval(1 - 1e-6, means.size)
+    self.assertBetween(np.sum(np.square(means / expected)), low, high)
+
+  def test_too_few_clients_for_an_adaptive_clip(self):
+    with self.assertRaisesRegex(
+        errors.SettingsError,
+        'Expected at least 31 `clients_per_round` for adaptive clipping with'
+        ' noise multiplier 3, found 30. Give `dp_clip`, or take more.',
+    ):
+      create(noise_multiplier=3.0, clip=None, expected_clients=30.0)
+    create(noise_multiplier=3.0, clip=None, expected_clients=31.0)
+
+
+class ClipTest(absltest.TestCase):
+
+  def test_mean_of_clipped_records_over_the_expected_number(self):
+    means, _ = results(
+        create(clip=1.0, expected_clients=4.0),
+        [[record(0.5), record(8.0, 1), [np.full(SIZE, 1.0, np.float32)] * 2]],
+    )
+    together = (1 - 1e-5) / np.sqrt(2 * SIZE)
+    expected = np.full([2, SIZE], together)
+    expected[0, 0] += 0.5
+    expected[0, 1] += 1 - 1e-5
+    np.testing.assert_allclose(means[0], expected / 4, rtol=1e-5)
+
+  def test_one_client_moves_the_sum_by_no_more_than_the_clip(self):
+    rng = np.random.default_rng(0)
+    others = [list(rng.normal(size=[2, SIZE]).astype(np.float32))] * 3
+    process = create(clip=0.7, expected_clients=1.0)
+    for scale in (1e-3, 1.0, 1e20):
+      one = list((scale * rng.normal(size=[2, SIZE])).astype(np.float32))
+      means, _ = results(process, [others])
+      more, _ = results(process, [[*others, one]])
+      moved = np.linalg.norm(more.astype(np.float64) - means)
+      self.assertLess(moved, 0.7 + 1e-5)
+      if scale == 1:
+        self.assertGreater(moved, 0.7 - 1e-4)
+
+  def test_adaptive_clip_follows_the_quantile(self):
+    # Two of three are within 0.1: share 2.0 / 3 = 1/2 + (2 - 1) / 2 / 3.
+    cohort = [record(0.05), record(0.05), record(3.0)]
+    process = create(clip=None, expected_clients=3.0)
+    _, measurements = results(process, [cohort, [], cohort])
+    first = 0.1 * np.exp(-0.2 * (2 / 3 - 0.5))
+    expected = [first, first, first * np.exp(-0.2 * (2 / 3 - 0.5))]
+    np.testing.assert_allclose(
+        [m['clip'] for m in measurements], expected, rtol=1e-5
+    )
+
+  def test_without_noise_a_fixed_clip_is_the_mean(self):
+    records = [record(0.25), record(0.5), record(0.125)]
+    means, measurements = results(
+        create(clip=1.0, expected_clients=4.0), [records]
+    )
+    self.assertEqual(means[0, 0, 0], 0.875 / 4)
+    self.assertEqual(measurements, [collections.OrderedDict()])
+
+  def test_state_has_no_key(self):
+    state = create(noise_multiplier=1.0).initialize()
+    leaves = [np.asarray(x) for x in tf.nest.flatten(state)]
+    key = secret_key.from_seed(0).for_purpose('noise').value
+    for leaf in leaves:
+      self.assertNotIn(key[:4], leaf.tobytes())
+      self.assertEqual(leaf.ndim, 0)
+
+
+if __name__ == '__main__':
+  absltest.main()

@@ -1,0 +1,143 @@
+# Copyright 2026 The tff-partial Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""What a run with differential privacy may release, and what it guarantees.
+
+Pretraining and training have one budget, and so has an earlier run that the
+model comes from. `privacy.json` in a run's folder lists all releases.
+"""
+
+from collections.abc import Mapping
+import dataclasses
+import functools
+import json
+import os
+import pathlib
+from typing import Any, Optional
+
+from tff_partial import errors
+from tff_partial import files
+from tff_partial.experiments import config as config_lib
+from tff_partial.privacy import accounting
+
+FILE = 'privacy.json'
+_DELTAS = (1e-3, 1e-4, 1e-5, 1e-6)
+
+
+@dataclasses.dataclass(frozen=True)
+class Budget:
+  """The noise of a run, and all that its clients take part in.
+
+  Attributes:
+    noise_multiplier: Of each of its rounds.
+    delta: The delta of the guarantee.
+    before: What the model that it starts from has released.
+    own: Its pretraining and its training.
+  """
+
+  noise_multiplier: float
+  delta: float
+  before: tuple[accounting.Mechanism, ...]
+  own: tuple[accounting.Mechanism, ...]
+
+  @functools.cached_property
+  def _guarantees(self) -> list[accounting.Guarantee]:
+    return accounting.guarantees(
+        [*self.before, *self.own], [self.delta, *_DELTAS]
+    )
+
+  @property
+  def guarantee(self) -> accounting.Guarantee:
+    """What all of it guarantees together."""
+    return self._guarantees[0]
+
+  def to_dict(self) -> dict[str, Any]:
+    """The content of `privacy.json`; an infinite epsilon is null."""
+    finite = lambda epsilon: None if epsilon == float('inf') else epsilon
+    return {
+        'epsilon': finite(self.guarantee.epsilon),
+        'delta': self.delta,
+        'against': self.guarantee.against,
+        'accountant': accounting.name(),
+        'other_epsilons': {
+            f'{g.delta:g}': finite(g.epsilon) for g in self._guarantees[1:]
+        },
+        'mechanisms': [part.to_dict() for part in [*self.before, *self.own]],
+    }
+
+
+def build(config: config_lib.Config, num_clients: int) -> Budget:
+  """Finds the noise of a run, and checks that it may be run.
+
+  Args:
+    config: Its settings.
+    num_clients: Number of clients in training.
+
+  Raises:
+    errors.SettingsError: If the delta says nothing, if the epsilon is out of
+      reach, or if nothing is known about the model that the run starts from.
+    errors.FileError: If the `privacy.json` of that model is damaged.
+  """
+  privacy = config.privacy
+  delta = privacy.delta
+  if delta is None:
+    delta = accounting.default_delta(num_clients)
+  if delta >= 1 / num_clients:
+    raise errors.SettingsError(
+        f'Expected `delta` below 1/n = {1 / num_clients:.2g}, found {delta:g}.'
+    )
+  rounds = [config.num_pretrain_rounds]
+  if not config.method.trains_alone:
+    rounds.append(config.total_rounds)
+  mechanisms = [
+      accounting.Mechanism(
+          privacy.noise_multiplier or 0.0,
+          privacy.sampling,
+          num_clients,
+          config.clients_per_round,
+          number,
+      )
+      for number in rounds
+      if number
+  ]
+  before = _before(config)
+  noise_multiplier = privacy.noise_multiplier or 0.0
+  if privacy.target_epsilon is not None and mechanisms:
+    noise_multiplier = accounting.calibrate(
+        mechanisms,
+        epsilon=privacy.target_epsilon,
+        delta=delta,
+        before=before,
+    )
+  own = [
+      dataclasses.replace(m, noise_multiplier=noise_multiplier)
+      for m in mechanisms
+  ]
+  return Budget(noise_multiplier, delta, before, tuple(own))
+
+
+def write(folder: pathlib.Path, content: Mapping[str, Any]) -> None:
+  """Writes `privacy.json`, before the first round that it is about."""
+  files.replace_text(folder / FILE, json.dumps(content, indent=2) + '\n')
+
+
+def _before(config: config_lib.Config) -> tuple[accounting.Mechanism, ...]:
+  """What the model that a run starts from has released about its clients."""
+  start = config.init_from
+  if start is None or config.privacy.init_is_public:
+    return ()
+  path = pathlib.Path(start).expanduser()
+  path = (path if os.path.isdir(path) else path.parent) / FILE
+  if not path.exists():
+    raise errors.SettingsError(
+        f'Expected `init_from` of a run with {FILE}, or `init_is_public`, found'
+        f' {start}: it may owe something to these clients.'
+    )
+  found: Optional[Any] = None
+  try:
+    found = json.loads(path.read_text(encoding='utf-8'))
+    return tuple(accounting.Mechanism(**m) for m in found['mechanisms'])
+  except (ValueError, KeyError, TypeError) as e:
+    raise errors.FileError(
+        f'Expected what a run has released in {path}, found something else.'
+        ' Restore the file from a copy.'
+    ) from e

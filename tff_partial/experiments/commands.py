@@ -1,0 +1,223 @@
+# Copyright 2026 The tff-partial Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""What the program can be told to do: run, compare, tune, forecast, export.
+
+What takes seconds to import is imported where it is needed, after flags and
+folder have been checked.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+import contextlib
+import dataclasses
+import sys
+from typing import Any, Optional
+
+from tff_partial import errors
+from tff_partial.experiments import combinations
+from tff_partial.experiments import computing
+from tff_partial.experiments import config as config_lib
+from tff_partial.experiments import config_groups
+from tff_partial.experiments import config_privacy
+from tff_partial.experiments import flags
+from tff_partial.experiments import run_folder
+from tff_partial.experiments import search as search_lib
+from tff_partial.experiments import setting
+from tff_partial.experiments import task_choice
+from tff_partial.privacy import secret_key
+from tff_partial.runtime import cluster_address
+
+
+@dataclasses.dataclass(frozen=True)
+class Commands:
+  """What the program can be told to do; each returns an exit status.
+
+  Attributes:
+    tasks: References by the names of registered tasks.
+    choice: The task.
+    output: Where everything is written.
+  """
+
+  tasks: Mapping[str, str]
+  choice: task_choice.TaskChoice
+  output: flags.Output
+
+  @property
+  def _choices(self) -> Mapping[str, Any]:
+    return self.choice.settings(self.tasks)
+
+  def tune(self, search: search_lib.Search) -> int:
+    """Chooses settings and compares the chosen ones; the exit status."""
+    config = search.config
+    config_privacy.check_several_runs(config)
+    if config.running.cluster is not None:
+      cluster_address.check(config.running.cluster)
+    varied = dict.fromkeys(
+        ('algorithm', 'personal', 'seed', *search.lists), 'several'
+    )
+    with self._several_runs(
+        {**config.settings, **varied, 'validation': search.validation},
+    ) as folder:
+      from tff_partial.experiments import tune
+
+      print(
+          f"Held out for the search: {search.validation:.0%} of every client's"
+          ' training examples (--validation). It has'
+          f' {tune.num_runs(search)} runs.',
+          flush=True,
+      )
+      failures = tune.run(
+          self._task(),
+          search,
+          str(folder.path),
+          worker_fn=lambda: computing.start(config, folder),
+      )
+      print(f'Search: {folder.path / "tuning.html"}')
+    return _end_comparison(folder, failures)
+
+  def run(self, config: config_lib.Config) -> int:
+    """Runs one experiment, unless it is finished, and exports from it."""
+    with run_folder.claim(
+        self.output.output_dir,
+        {**self._choices, **config.settings},
+        overwrite=self.output.overwrite,
+    ) as folder:
+      if folder.finished:
+        secret_key.forget(folder.path)  # If it was stopped just before.
+        print(
+            f'Finished before: {folder.path}\n{folder.headline}\n'
+            'Use --overwrite to run it again, or another --output_dir.'
+        )
+      else:
+        self._train_and_report(config, folder)
+      if self.output.export_client is not None:
+        self._export(folder)
+    return 0
+
+  def _train_and_report(
+      self, config: config_lib.Config, folder: run_folder.RunFolder
+  ) -> None:
+    from tff_partial.experiments import plan as plan_lib
+    from tff_partial.experiments import run as run_lib
+
+    with computing.start(config, folder) as sharding:
+      plan = plan_lib.build(self._task(), config)
+      print(plan_lib.describe(plan, str(folder.path)), flush=True)
+      run_lib.run_in(folder, plan, sharding=sharding)
+    print(folder.headline)
+    print(folder.leaves_client)
+    for title, text in folder.privacy.items():
+      print(f'{title:<12}{text}')
+    print(f'Report: {folder.path / run_folder.REPORT_PAGE}')
+
+  def _export(self, folder: run_folder.RunFolder) -> None:
+    """Writes a client's model, as `python -m tasks.export_client` does."""
+    from tff_partial.experiments import export
+    from tff_partial.runtime import local
+
+    local.remove_default_context()
+    missing = export.export(
+        str(folder.path),
+        self.output.export_client,
+        str(self.output.export_dir),
+        registered=self.tasks,
+    )
+    export.say(missing, str(self.output.export_dir))
+
+  def compare(
+      self,
+      config: config_lib.Config,
+      todo: Sequence[combinations.Combination],
+  ) -> int:
+    """Runs all combinations; the exit status."""
+    several = dict.fromkeys(('algorithm', 'personal', 'seed'), 'several')
+    with self._several_runs({**config.settings, **several}) as folder:
+      from tff_partial.experiments import compare
+
+      task = self._task()
+      if config.running.cluster is not None:
+        from tff_partial.experiments import spread
+
+        # What fails there is tried again here.
+        spread.run(
+            task,
+            self.choice,
+            self.tasks,
+            todo,
+            str(folder.path),
+            config.running,
+        )
+      failures = compare.run(
+          task,
+          todo,
+          str(folder.path),
+          worker_fn=lambda: computing.start(config, folder),
+      )
+    return _end_comparison(folder, failures)
+
+  @contextlib.contextmanager
+  def _several_runs(
+      self, settings: Mapping[str, Any]
+  ) -> Iterator[run_folder.RunFolder]:
+    """The folder of several runs, to which later ones can be added."""
+    if self.output.export_client is not None:
+      raise errors.SettingsError(
+          'Expected one run with `export_client`, found several. Export from'
+          ' the folder of one: python -m tasks.export_client --help.'
+      )
+    with run_folder.claim(
+        self.output.output_dir,
+        {**self._choices, **settings},
+        overwrite=self.output.overwrite,
+    ) as folder:
+      yield folder
+
+  def regime(
+      self,
+      config: config_lib.Config,
+      splits: Sequence[Optional[str]],
+      settings: config_groups.Regime,
+  ) -> int:
+    """Measures what decides between FedAlt and FedSim."""
+    config_privacy.check_several_runs(config)
+    several = {'personal': ','.join(map(str, splits))}
+    kept = {**config.settings, **several, **setting.flatten(settings)}
+    with run_folder.claim(
+        self.output.output_dir,
+        {**self._choices, **kept},
+        overwrite=self.output.overwrite,
+    ) as folder:
+      from tff_partial.experiments import regime
+      from tff_partial.reporting import regime_report
+
+      regime.check(config)
+      with computing.start(config, folder) as sharding:
+        contents = regime.run_in(
+            folder,
+            self._task(),
+            config,
+            splits,
+            settings,
+            sharding=sharding,
+        )
+      print(regime_report.text(contents))
+      print(f'Report: {folder.path / regime_report.PAGE}')
+    return 0
+
+  def _task(self) -> Any:
+    from tff_partial.experiments import task
+
+    return task.create(self.choice, registered=self.tasks)
+
+
+def _end_comparison(
+    folder: run_folder.RunFolder, failures: Mapping[str, str]
+) -> int:
+  """Says how a comparison ended; the exit status."""
+  print(f'Comparison: {folder.path / "comparison.html"}')
+  if failures:
+    print(
+        f'{len(failures)} runs failed:'
+        f' {", ".join(failures)}. The same command tries them again.',
+        file=sys.stderr,
+    )
+  return 1 if failures else 0

@@ -1,0 +1,127 @@
+# Copyright 2026 The tff-partial Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""What leaves a client, in words for the report.
+
+The words are made from the computation that trains (`learning/data_flow.py`),
+not from the settings.
+"""
+
+from collections.abc import Sequence
+import math
+
+import tensorflow_federated as tff
+
+from tff_partial.experiments import plan as plan_lib
+from tff_partial.learning import data_flow
+from tff_partial.learning import partition
+from tff_partial.reporting import formatting
+
+_EXPECTED = ('update', 'weight', 'metrics', 'counts')
+
+
+def in_words(plan: plan_lib.Plan) -> str:
+  """What leaves a client each round of a run, a sentence or two."""
+  if plan.sampler is None:
+    text = 'Leaves a client: nothing; clients train alone.'
+  else:
+    text = f'Leaves a client each round: {_of_a_round(plan)}.'
+  if plan.pretraining is not None:
+    rounds = formatting.quantity(plan.pretraining.config.total_rounds, 'round')
+    text += (
+        f' In the {rounds} of pretraining before:'
+        f' {_of_a_round(plan.pretraining)}.'
+    )
+  if plan.control is not None:
+    text += f' In the rounds of the control: {_of_a_round(plan.control)}.'
+  return text
+
+
+def _of_a_round(plan: plan_lib.Plan) -> str:
+  return describe(data_flow.leaves_clients(plan.process.next), plan.variables)
+
+
+def describe(
+    found: Sequence[data_flow.Leaves],
+    variables: Sequence[partition.VariableInfo],
+) -> str:
+  """Describes what leaves a client in one round.
+
+  Args:
+    found: What `leaves_clients` finds in the round.
+    variables: The model's variables.
+  """
+  shared = [v for v in variables if v.trainable and not v.personal]
+  size = sum(v.size for v in shared)
+  from_update = [x for x in found if 'update' in x.fields]
+  # What else is computed from it, such as a norm, has other shapes. The bit for
+  # an adaptive bound comes after it in the same sum.
+  shapes = [v.shape for v in shared]
+  whole = [x for x in from_update if _shapes(x)[: len(shapes)] == shapes]
+  num_others = sum(
+      math.prod(shape)
+      for x in from_update
+      for shape in _shapes(x)[len(shapes) if x in whole else 0 :]
+  )
+  parts = []
+  if whole:
+    num_bytes = sum(
+        math.prod(t.shape) * t.dtype.itemsize
+        for x in whole
+        for t in _tensors(x.type_spec)[: len(shapes)]
+    )
+    name = 'parameter' if size == 1 else 'parameters'
+    parts.append(
+        f'the update of {size:,} shared {name} ({num_bytes:,} bytes'
+        f'{", in secure sums" if all(x.is_secure for x in whole) else ""})'
+    )
+  if num_others:
+    more = 'more ' if whole else ''
+    parts.append(
+        f'{formatting.quantity(num_others, f"{more}number")} computed from the'
+        ' update'
+    )
+  if any('weight' in x.fields for x in found):
+    parts.append("the client's weight")
+  for field in ('metrics', 'counts'):
+    if names := _names(found, field):
+      parts.append(f'the {field} {_listed(names)}')
+  others = sorted(
+      origin
+      for x in found
+      for origin in x.origins
+      if origin.split('/')[0] not in _EXPECTED
+  )
+  if others:
+    return f'{_listed([*parts, *others])}'
+  return f'{_listed(parts)}; nothing else, and nothing personal'
+
+
+def _shapes(sent: data_flow.Leaves) -> list[tuple[int, ...]]:
+  return [tuple(t.shape) for t in _tensors(sent.type_spec)]
+
+
+def _tensors(type_spec: tff.Type) -> list[tff.TensorType]:
+  if isinstance(type_spec, tff.StructType):
+    return [
+        tensor
+        for _, part in tff.structure.iter_elements(type_spec)
+        for tensor in _tensors(part)
+    ]
+  assert isinstance(type_spec, tff.TensorType)
+  return [type_spec]
+
+
+def _names(found: Sequence[data_flow.Leaves], field: str) -> list[str]:
+  """The parts of a field, in the order of their names."""
+  names = [
+      origin.split('/')[1]
+      for x in found
+      for origin in x.origins
+      if origin.startswith(f'{field}/')
+  ]
+  return [formatting.words(name) for name in sorted(set(names))]
+
+
+def _listed(words: Sequence[str]) -> str:
+  *first, last = words
+  return f'{", ".join(first)} and {last}' if first else last

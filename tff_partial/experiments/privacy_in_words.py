@@ -1,0 +1,110 @@
+# Copyright 2026 The tff-partial Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""What a run with differential privacy promises, in words for the report."""
+
+from collections.abc import Mapping, Sequence
+import math
+
+from tff_partial.experiments import budget as budget_lib
+from tff_partial.experiments import config_privacy
+from tff_partial.experiments import plan as plan_lib
+from tff_partial.privacy import accounting
+from tff_partial.reporting import formatting
+
+_CLIP = 'aggregator/dp_query_metrics/clip'
+_WEAK = 10  # Epsilons above it promise little.
+
+
+def rows(
+    plan: plan_lib.Plan, rounds: Sequence[Mapping[str, float]]
+) -> list[tuple[str, str]]:
+  """A title and a sentence each; none without differential privacy.
+
+  Args:
+    plan: The run's plan.
+    rounds: The run's metrics, one record per round.
+  """
+  budget, privacy = plan.budget, plan.config.privacy
+  if budget is None:
+    return []
+  return [
+      ('Privacy', _promise(budget, privacy)),
+      ('how', _mechanism(budget, privacy, rounds)),
+      ('against', f'{budget.guarantee.against} ({accounting.name()})'),
+      ('if', _assumption(budget, privacy)),
+      (
+          'personal',
+          "each person's own model is not private towards that person's data;"
+          ' everything that all others hold is (joint DP), with the same'
+          ' epsilon',
+      ),
+      (
+          'not covered',
+          'this report (tests of every client, clients.csv, who took part),'
+          ' personal_store.sqlite, exports; vocabularies; choices of rates and'
+          ' bounds made on these data; rounding of floats, and TensorFlow’s'
+          ' generator, which is not cryptographic',
+      ),
+  ]
+
+
+def _promise(budget: budget_lib.Budget, privacy: config_privacy.Privacy) -> str:
+  epsilon = budget.guarantee.epsilon
+  if math.isinf(epsilon):
+    return 'none: without noise, epsilon is infinite'
+  text = (
+      f'epsilon {epsilon:.2f} at delta {budget.delta:.2g} for each person’s'
+      ' whole data, of the shared variables after every round'
+  )
+  if epsilon > _WEAK:
+    text += f'; weak: it bounds odds by a factor of {math.exp(epsilon):,.0f}'
+  if not privacy.has_secret:
+    text += (
+        ', if it were run with a secret key; the randomness of this run is'
+        ' public'
+    )
+  if privacy.dp_metrics == 'exact':
+    text += '; metrics.csv holds exact sums over cohorts, which are not private'
+  return text
+
+
+def _mechanism(
+    budget: budget_lib.Budget,
+    privacy: config_privacy.Privacy,
+    rounds: Sequence[Mapping[str, float]],
+) -> str:
+  if privacy.dp_clip is not None:
+    clip = f'bound {privacy.dp_clip:g}'
+  else:
+    clips = [row[_CLIP] for row in rounds if _CLIP in row]
+    last = f' -> {clips[-1]:.3g}' if clips else ''
+    clip = f'adaptive bound ({privacy.dp_initial_clip:g}{last})'
+  parts = ' and '.join(
+      f'{part.rounds} with noise {part.noise_multiplier:.3g}'
+      for part in [*budget.before, *budget.own]
+  )
+  return (
+      'Gaussian noise on the sum of the updates of each round, as a multiple of'
+      f' the {clip}; rounds: {parts}'
+  )
+
+
+def _assumption(
+    budget: budget_lib.Budget, privacy: config_privacy.Privacy
+) -> str:
+  if not budget.own:
+    return 'one client is one person'
+  part = budget.own[-1]
+  clients = formatting.quantity(part.num_clients, 'client')
+  if part.sampling == 'cyclic':
+    groups = part.num_clients // part.clients_per_round
+    return (
+        f'each of {clients} is in one of every {groups} rounds; one client'
+        ' is one person'
+    )
+  key = 'a secret key, now deleted' if privacy.has_secret else 'the seed'
+  return (
+      f'each of {clients} is in a round with probability'
+      f' {part.clients_per_round / part.num_clients:.3g}, by {key}; one client'
+      ' is one person'
+  )

@@ -1,0 +1,207 @@
+# Copyright 2026 The tff-partial Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""What a sequence of noisy releases guarantees, and the noise for a guarantee.
+
+A user is a client with all of its data. The guarantee is about the sequence of
+all shared variables, after every round, and whatever is computed from them
+without the client's data. With Poisson sampling it also holds for clients that
+keep personal variables: given everything else, whether a client is in a round
+stays as unknown as before the run. It does not for cohorts of a fixed size,
+where the others' participation tells a client's own.
+
+Epsilons are those of the PLD accountant of Google's dp_accounting.
+"""
+
+from collections.abc import Sequence
+import dataclasses
+from importlib import metadata
+import math
+from typing import Any
+
+import dp_accounting
+from dp_accounting import pld
+from dp_accounting import rdp
+
+from tff_partial import errors
+
+_LEAST_NOISE, _MOST_NOISE = 0.05, 1000.0
+_TOLERANCE = 1e-3
+
+
+@dataclasses.dataclass(frozen=True)
+class Mechanism:
+  """Rounds of Gaussian noise on a sum over sampled clients.
+
+  Attributes:
+    noise_multiplier: Standard deviation of the noise over the bound on one
+      client's effect.
+    sampling: 'poisson' or 'cyclic', as the samplers.
+    num_clients: Size of the population.
+    clients_per_round: Expected size of a cohort.
+    rounds: Number of rounds.
+  """
+
+  noise_multiplier: float
+  sampling: str
+  num_clients: int
+  clients_per_round: int
+  rounds: int
+
+  def event(self) -> dp_accounting.DpEvent:
+    """The rounds as dp_accounting describes them."""
+    gaussian = dp_accounting.GaussianDpEvent(self.noise_multiplier)
+    if self.sampling == 'cyclic':
+      groups = self.num_clients // self.clients_per_round
+      return dp_accounting.SelfComposedDpEvent(
+          gaussian, math.ceil(self.rounds / groups)
+      )
+    sampled = dp_accounting.PoissonSampledDpEvent(
+        self.clients_per_round / self.num_clients, gaussian
+    )
+    return dp_accounting.SelfComposedDpEvent(sampled, self.rounds)
+
+  def to_dict(self) -> dict[str, Any]:
+    """For JSON."""
+    return dataclasses.asdict(self)
+
+
+@dataclasses.dataclass(frozen=True)
+class Guarantee:
+  """(epsilon, delta)-differential privacy of a user.
+
+  Attributes:
+    epsilon: The bound; infinite if there is none.
+    delta: The probability with which the bound may fail.
+    against: Which change of the data the guarantee is about.
+  """
+
+  epsilon: float
+  delta: float
+  against: str
+
+
+def name() -> str:
+  """The accountant, with its version."""
+  return f'PLD accountant, dp-accounting {metadata.version("dp-accounting")}'
+
+
+def default_delta(num_clients: int) -> float:
+  """The delta that is usual for a population, `n^-1.1`."""
+  return num_clients**-1.1
+
+
+def guarantee(parts: Sequence[Mechanism], delta: float) -> Guarantee:
+  """What some mechanisms guarantee together, one after the other.
+
+  Args:
+    parts: All that the same clients took part in.
+    delta: The delta.
+
+  Raises:
+    errors.SettingsError: As `guarantees`.
+  """
+  return guarantees(parts, [delta])[0]
+
+
+def guarantees(
+    parts: Sequence[Mechanism], deltas: Sequence[float]
+) -> list[Guarantee]:
+  """The same for several deltas, in the time of one.
+
+  Args:
+    parts: All that the same clients took part in.
+    deltas: The deltas.
+
+  Raises:
+    errors.SettingsError: If their clients are sampled in different ways, so
+      that their guarantees are about different changes of the data.
+  """
+  sampling = {part.sampling for part in parts}
+  if len(sampling) > 1:
+    raise errors.SettingsError(
+        'Expected one way of sampling clients in all runs of a budget, found'
+        f' {sorted(sampling)}. Use the `client_sampling` of the earlier run.'
+    )
+  is_cyclic = sampling == {'cyclic'}
+  if all(part.rounds == 0 for part in parts):
+    epsilons = [0.0 for _ in deltas]
+  elif any(part.rounds and not part.noise_multiplier for part in parts):
+    epsilons = [math.inf for _ in deltas]
+  else:
+    accountant = _pld_accountant(is_cyclic).compose(_event(parts))
+    epsilons = [float(accountant.get_epsilon(delta)) for delta in deltas]
+  against = 'adding or removing one person'
+  if is_cyclic:
+    against = "replacing one person's updates by nothing"
+  return [Guarantee(e, delta, against) for e, delta in zip(epsilons, deltas)]
+
+
+def calibrate(
+    mechanisms: Sequence[Mechanism],
+    *,
+    epsilon: float,
+    delta: float,
+    before: Sequence[Mechanism] = (),
+) -> float:
+  """The noise multiplier with which mechanisms have a guarantee together.
+
+  Args:
+    mechanisms: What is to be run; their noise multipliers are not read.
+    epsilon: The epsilon to reach, which is not exceeded.
+    delta: The delta.
+    before: What the same clients took part in before.
+
+  Raises:
+    errors.SettingsError: If no multiplier up to 1000 is enough.
+  """
+  is_cyclic = mechanisms[0].sampling == 'cyclic'
+
+  def event(noise_multiplier):
+    given = [
+        dataclasses.replace(m, noise_multiplier=noise_multiplier)
+        for m in mechanisms
+    ]
+    return _event([*before, *given])
+
+  def search(accountant_fn, low, high):
+    return dp_accounting.calibrate_dp_mechanism(
+        accountant_fn,
+        event,
+        epsilon,
+        delta,
+        dp_accounting.ExplicitBracketInterval(low, high),
+        tol=_TOLERANCE,
+    )
+
+  # Renyi accounting is fast and close, and needs somewhat more noise.
+  close = lambda: _rdp_accountant(is_cyclic)
+  epsilon_with = lambda noise: close().compose(event(noise)).get_epsilon(delta)
+  if epsilon_with(_LEAST_NOISE) <= epsilon:
+    return _LEAST_NOISE
+  if epsilon_with(_MOST_NOISE) > epsilon:
+    raise errors.SettingsError(
+        f'Expected a noise multiplier up to {_MOST_NOISE:.0f} for'
+        f' `target_epsilon` of {epsilon:g}, found none: take fewer rounds or'
+        ' more clients.'
+    )
+  near = search(close, _LEAST_NOISE, _MOST_NOISE)
+  return search(lambda: _pld_accountant(is_cyclic), 0.6 * near, 1.1 * near)
+
+
+def _event(parts: Sequence[Mechanism]) -> dp_accounting.DpEvent:
+  return dp_accounting.ComposedDpEvent([p.event() for p in parts if p.rounds])
+
+
+def _relation(is_cyclic: bool) -> dp_accounting.NeighboringRelation:
+  relations = dp_accounting.NeighboringRelation
+  if is_cyclic:
+    return relations.REPLACE_SPECIAL
+  return relations.ADD_OR_REMOVE_ONE
+
+
+def _pld_accountant(is_cyclic: bool) -> dp_accounting.PrivacyAccountant:
+  return pld.PLDAccountant(_relation(is_cyclic))
+
+
+def _rdp_accountant(is_cyclic: bool) -> dp_accounting.PrivacyAccountant:
+  return rdp.RdpAccountant(neighboring_relation=_relation(is_cyclic))

@@ -1,0 +1,281 @@
+# Copyright 2026 The tff-partial Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""Gaussian noise on the sum of clipped updates, drawn from a key.
+
+TFF's own Gaussian noise comes from a generator without a seed: a round that is
+computed again after a crash has other noise, which is a second release of the
+same sum. Here noise is a function of the key, the round and the tensor.
+
+The queries are used in `tff.aggregators.DifferentiallyPrivateFactory`. Its mean
+divides by the expected number of clients, because the real one is private.
+"""
+
+from collections.abc import Sequence
+import math
+from typing import Any, NamedTuple, Optional
+
+import dp_accounting
+import numpy as np
+import tensorflow as tf
+import tensorflow_federated as tff
+import tensorflow_privacy as tfp
+
+from tff_partial import errors
+from tff_partial.privacy import secret_key
+
+# A clipped update may be longer than the clip by rounding; never by this much.
+_ROUNDING = 1e-5
+_CLIP_LEARNING_RATE = 0.2  # Those of Andrew et al. 2021, and of TFF.
+_CLIENTS_PER_COUNT_STDDEV = 20
+
+
+class ClipState(NamedTuple):
+  """The server's state.
+
+  Attributes:
+    clip: Bound of the l2 norm of an update, all tensors together, float32.
+    round_num: Number of completed rounds, int32.
+  """
+
+  clip: Any
+  round_num: Any
+
+
+class KeyedGaussianSumQuery(tfp.SumAggregationDPQuery):
+  """A sum of clipped records with Gaussian noise from a key."""
+
+  def __init__(
+      self,
+      *,
+      clip: float,
+      noise_multiplier: float,
+      key: secret_key.SecretKey,
+  ):
+    """Creates the query.
+
+    Args:
+      clip: Bound of the l2 norm of a record.
+      noise_multiplier: Standard deviation of the noise over the clip.
+      key: Determines the noise.
+    """
+    self._clip = clip
+    self._noise_multiplier = noise_multiplier
+    self._seed = _as_seed(key)
+
+  def initial_global_state(self):
+    return ClipState(tf.constant(self._clip, tf.float32), tf.constant(0))
+
+  def derive_sample_params(self, global_state):
+    return global_state.clip
+
+  def preprocess_record(self, params, record):
+    clipped, _ = _clip(record, params)
+    return clipped
+
+  def get_noised_result(self, sample_state, global_state):
+    noised = _add_noise(
+        sample_state,
+        self._noise_multiplier * global_state.clip,
+        self._seed,
+        global_state.round_num,
+    )
+    new_state = global_state._replace(round_num=global_state.round_num + 1)
+    return noised, new_state, _event(self._noise_multiplier)
+
+
+class KeyedAdaptiveClipSumQuery(tfp.SumAggregationDPQuery):
+  """The same with a clip that follows a quantile of the norms [1].
+
+  Clients also send whether their update was within the clip. The noisy share of
+  those that were moves the clip: `clip * exp(-0.2 (share - quantile))`.
+
+  [1] Andrew et al. Differentially Private Learning with Adaptive Clipping.
+  NeurIPS 2021. https://arxiv.org/abs/1905.03871
+  """
+
+  def __init__(
+      self,
+      *,
+      initial_clip: float,
+      quantile: float,
+      expected_clients: float,
+      noise_multiplier: float,
+      key: secret_key.SecretKey,
+  ):
+    """Creates the query.
+
+    Args:
+      initial_clip: The clip of the first round.
+      quantile: The share of clients whose updates are to be within the clip.
+      expected_clients: Expected number of clients in a round.
+      noise_multiplier: What the noise of the sum and that of the share amount
+        to together, as a multiplier.
+      key: Determines the noise.
+    """
+    self._initial_clip = initial_clip
+    self._quantile = quantile
+    self._expected_clients = expected_clients
+    self._noise_multiplier = noise_multiplier
+    self._sum_multiplier = sum_noise_multiplier(
+        noise_multiplier, expected_clients
+    )
+    self._seed = _as_seed(key)
+
+  def initial_global_state(self):
+    return ClipState(
+        tf.constant(self._initial_clip, tf.float32), tf.constant(0)
+    )
+
+  def derive_sample_params(self, global_state):
+    return global_state.clip
+
+  def initial_sample_state(self, template=None):
+    return super().initial_sample_state((template, tf.constant(0.0)))
+
+  def preprocess_record(self, params, record):
+    clipped, norm = _clip(record, params)
+    # Half a client more or less: the smallest bound of one client's effect.
+    return clipped, tf.where(norm <= params, 0.5, -0.5)
+
+  def get_noised_result(self, sample_state, global_state):
+    total, excess = sample_state
+    clip, round_num = global_state
+    noised = _add_noise(
+        total, self._sum_multiplier * clip, self._seed, round_num
+    )
+    stddev = self._expected_clients / _CLIENTS_PER_COUNT_STDDEV
+    num_tensors = len(tf.nest.flatten(total))
+    if self._noise_multiplier:
+      excess += stddev * _normal(
+          excess.shape, self._seed, round_num, num_tensors
+      )
+    share = excess / self._expected_clients + 0.5
+    new_clip = clip * tf.exp(-_CLIP_LEARNING_RATE * (share - self._quantile))
+    return (
+        noised,
+        ClipState(new_clip, round_num + 1),
+        _event(self._noise_multiplier),
+    )
+
+  def derive_metrics(self, global_state):
+    return {'clip': global_state.clip}
+
+
+def sum_noise_multiplier(
+    noise_multiplier: float, expected_clients: float
+) -> float:
+  """The noise on the sum if the share takes its part of the budget [1, Thm. 1].
+
+  Args:
+    noise_multiplier: What both amount to together.
+    expected_clients: Expected number of clients in a round; a twentieth of it
+      is the standard deviation of the noise on the count, as in TFF.
+
+  Raises:
+    errors.SettingsError: If the noise on the count alone would be too little.
+  """
+  if not noise_multiplier:
+    return 0.0
+  stddev = expected_clients / _CLIENTS_PER_COUNT_STDDEV
+  left = noise_multiplier**-2 - (2 * stddev) ** -2
+  if left <= 0:
+    least = math.floor(_CLIENTS_PER_COUNT_STDDEV / 2 * noise_multiplier) + 1
+    raise errors.SettingsError(
+        f'Expected at least {least} `clients_per_round` for adaptive clipping'
+        f' with noise multiplier {noise_multiplier:.4g}, found'
+        f' {expected_clients:g}. Give `dp_clip`, or take more.'
+    )
+  return left**-0.5
+
+
+def build_private_aggregator(
+    *,
+    noise_multiplier: float,
+    expected_clients: float,
+    clip: Optional[float],
+    key: secret_key.SecretKey,
+    initial_clip: float = 0.1,
+    quantile: float = 0.5,
+    sum_factory: Optional[tff.aggregators.UnweightedAggregationFactory] = None,
+) -> tff.aggregators.UnweightedAggregationFactory:
+  """Builds the mean of clipped updates with noise.
+
+  Args:
+    noise_multiplier: Standard deviation of the noise on the sum over the clip;
+      with an adaptive clip that of all noise together.
+    expected_clients: Expected number of clients in a round, which sums are
+      divided by.
+    clip: Bound of the l2 norm of an update; `None` for an adaptive one.
+    key: Determines the noise.
+    initial_clip: Where an adaptive clip starts.
+    quantile: The share of updates that an adaptive clip leaves as they are.
+    sum_factory: Sums what clients send; by default in the clear.
+
+  Returns:
+    An aggregator for `build_partial_process`, which must be given clients of
+    equal weight, and `metrics=False`: exact metrics are not private.
+
+  Raises:
+    errors.SettingsError: If there are too few clients for an adaptive clip.
+  """
+  query: tfp.SumAggregationDPQuery
+  if clip is not None:
+    query = KeyedGaussianSumQuery(
+        clip=clip, noise_multiplier=noise_multiplier, key=key
+    )
+  else:
+    query = KeyedAdaptiveClipSumQuery(
+        initial_clip=initial_clip,
+        quantile=quantile,
+        expected_clients=expected_clients,
+        noise_multiplier=noise_multiplier,
+        key=key,
+    )
+  return tff.aggregators.DifferentiallyPrivateFactory(
+      tfp.NormalizedQuery(query, float(expected_clients)),
+      record_aggregation_factory=sum_factory,
+  )
+
+
+def _clip(record: Any, clip: tf.Tensor) -> tuple[Any, tf.Tensor]:
+  """Returns the record, scaled down to the clip, and its norm before.
+
+  A record whose norm is too large for float32 becomes zeros: not a number would
+  remain not a number, and show in the sum that this client took part.
+  """
+  flat = tf.nest.flatten(record)
+  norm = tf.linalg.global_norm(flat)
+  clipped, _ = tf.clip_by_global_norm(flat, clip * (1 - _ROUNDING), norm)
+  clipped = [
+      tf.where(tf.math.is_finite(norm), c, tf.zeros_like(c)) for c in clipped
+  ]
+  return tf.nest.pack_sequence_as(record, clipped), norm
+
+
+def _add_noise(
+    total: Any, stddev: Any, seed: np.ndarray, round_num: tf.Tensor
+) -> Any:
+  noised = [
+      tensor + stddev * _normal(tensor.shape, seed, round_num, i)
+      for i, tensor in enumerate(tf.nest.flatten(total))
+  ]
+  return tf.nest.pack_sequence_as(total, noised)
+
+
+def _normal(
+    shape: Sequence[int], seed: np.ndarray, round_num: tf.Tensor, tensor: int
+) -> tf.Tensor:
+  """Standard normal numbers that depend on nothing but the arguments."""
+  fold_in = tf.random.experimental.stateless_fold_in
+  return tf.random.stateless_normal(
+      shape, fold_in(fold_in(seed, tf.cast(round_num, tf.int64)), tensor)
+  )
+
+
+def _as_seed(key: secret_key.SecretKey) -> np.ndarray:
+  digest = key.for_purpose('noise').value
+  return np.frombuffer(digest[:16], np.int64)
+
+
+def _event(noise_multiplier: float) -> dp_accounting.DpEvent:
+  return dp_accounting.GaussianDpEvent(noise_multiplier)

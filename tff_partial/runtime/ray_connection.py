@@ -1,0 +1,222 @@
+# Copyright 2026 The tff-partial Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""Connects to a Ray cluster, or starts one on this machine for a run alone.
+
+Whoever reaches a Ray cluster can run programs on it, unless it asks for a token
+[1]. So before anything is sent, the cluster is asked something without the
+token, and must refuse.
+
+[1] https://docs.ray.io/en/latest/ray-security/token-auth.html
+"""
+
+from collections.abc import Iterator
+import contextlib
+import functools
+import logging
+import os
+import pathlib
+import secrets
+import shutil
+import tempfile
+from typing import Any
+
+import grpc
+import ray
+
+from tff_partial import errors
+from tff_partial.runtime import cluster_address
+from tff_partial.runtime import worker_process
+
+_CORES = 4  # One process does not use many cores well.
+_ASK_SECONDS = 10.0
+# Without a request, which does nothing.
+_ASK_CLUSTER = '/ray.rpc.NodeInfoGcsService/CheckAlive'
+_ASK_CLIENT_SERVER = '/ray.rpc.RayletDriver/ClusterInfo'
+_QUIET: dict[str, Any] = {
+    'log_to_driver': False,
+    'logging_level': logging.ERROR,
+}
+
+
+@contextlib.contextmanager
+def connect(address: str, *, insecure_cluster: bool) -> Iterator[None]:
+  """Connects this program to a cluster until the block ends.
+
+  Args:
+    address: 'local' for a cluster on this machine that ends with the block;
+      'auto' for the one that this machine is part of; ray://host:port.
+    insecure_cluster: Whether the cluster may let everybody in.
+
+  Raises:
+    errors.SettingsError: If the address is not valid, this program is connected
+      already, or the cluster lets everybody in.
+    errors.WorkerError: If the cluster does not answer.
+  """
+  cluster_address.check(address)
+  if ray.is_initialized():
+    raise errors.SettingsError(
+        'Expected a program without a connection to Ray, found one. Call'
+        ' ray.shutdown() first.'
+    )
+  with contextlib.ExitStack() as stack:
+    stack.callback(ray.shutdown)
+    if address == cluster_address.LOCAL:
+      stack.enter_context(_private_cluster())
+    else:
+      _connect(address)
+    if not insecure_cluster:
+      _check_refuses(address)
+    yield
+
+
+@contextlib.contextmanager
+def _private_cluster() -> Iterator[None]:
+  """Starts a cluster on this machine with a token of its own."""
+  with contextlib.ExitStack() as stack:
+    stack.enter_context(
+        _environment(RAY_AUTH_TOKEN=_token(), RAY_USAGE_STATS_ENABLED='0')
+    )
+    # Ray lets everybody read and write the folder that has its sockets, so it
+    # is inside of one that nobody else can enter.
+    folder = tempfile.mkdtemp(prefix='tff_partial-', dir='/tmp')
+    stack.callback(shutil.rmtree, folder, ignore_errors=True)
+    with one_line_errors():
+      ray.init(
+          num_cpus=worker_process.usable_cores(),
+          include_dashboard=False,
+          _temp_dir=os.path.join(folder, 'ray'),
+          **_QUIET,
+      )
+    # Before the folder is removed.
+    stack.callback(ray.shutdown)
+    yield
+
+
+@functools.cache  # Ray keeps the first one that a process has.
+def _token() -> str:
+  return secrets.token_hex(32)
+
+
+def _connect(address: str) -> None:
+  try:
+    ray.init(address, **_QUIET)
+  except ray.exceptions.AuthenticationError as error:
+    raise errors.SettingsError(
+        f'Expected the token of the cluster at {address}, found none or another'
+        f' one: {_one_line(error)}'
+    ) from error
+  except (ConnectionError, ValueError, ray.exceptions.RayError) as error:
+    raise errors.WorkerError(
+        f'Expected a Ray cluster at {address}, found none that answers:'
+        f' {_one_line(error)} Start one with "ray start --head", or use'
+        f' `cluster` of {cluster_address.LOCAL}.'
+    ) from error
+
+
+def _check_refuses(address: str) -> None:
+  """Checks that the cluster refuses whoever has no token.
+
+  Raises:
+    errors.SettingsError: If it does not.
+  """
+  if address.startswith(cluster_address.RAY_CLIENT):
+    target = address.removeprefix(cluster_address.RAY_CLIENT)
+    question = _ASK_CLIENT_SERVER
+  else:
+    target, question = ray.get_runtime_context().gcs_address, _ASK_CLUSTER
+  with _channel(target) as channel:
+    try:
+      channel.unary_unary(question)(b'', timeout=_ASK_SECONDS)
+    except grpc.RpcError as error:
+      if error.code() == grpc.StatusCode.UNAUTHENTICATED:
+        return
+  raise errors.SettingsError(
+      f'Expected a cluster at {address} that asks for a token, found one that'
+      ' lets everybody in who reaches it. Start it with RAY_AUTH_MODE=token, or'
+      ' use `insecure_cluster` on a network that is yours alone.'
+  )
+
+
+def _channel(target: str) -> grpc.Channel:
+  """A channel as Ray's own, but without a token."""
+  if os.environ.get('RAY_USE_TLS', '0').lower() not in ('1', 'true'):
+    return grpc.insecure_channel(target)
+
+  def read(variable: str) -> bytes:
+    with open(os.environ[variable], 'rb') as file:
+      return file.read()
+
+  return grpc.secure_channel(
+      target,
+      grpc.ssl_channel_credentials(
+          root_certificates=read('RAY_TLS_CA_CERT'),
+          private_key=read('RAY_TLS_SERVER_KEY'),
+          certificate_chain=read('RAY_TLS_SERVER_CERT'),
+      ),
+  )
+
+
+def cores_of_nodes() -> list[int]:
+  """Number of cores of each machine of the cluster."""
+  return [
+      int(found['Resources'].get('CPU', 0))
+      for found in ray.nodes()
+      if found['Alive']
+  ]
+
+
+def default_cores() -> int:
+  """Number of cores of a process, unless the user says."""
+  return min(_CORES, max(cores_of_nodes()))
+
+
+def environment() -> dict[str, Any]:
+  """What Ray needs to know to start processes that can import this package.
+
+  They find a checkout at the same path on every machine.
+  """
+  root = str(pathlib.Path(__file__).absolute().parent.parent.parent)
+  paths = filter(None, [root, os.environ.get('PYTHONPATH')])
+  return {'env_vars': {'PYTHONPATH': os.pathsep.join(paths)}}
+
+
+@contextlib.contextmanager
+def one_line_errors() -> Iterator[None]:
+  """Raises Ray's errors as errors that a user can do something about.
+
+  Raises:
+    errors.WorkerError: If the cluster is lost.
+    errors.UserError: If a process of the cluster raised it.
+  """
+  try:
+    yield
+  except ray.exceptions.RayTaskError as error:
+    cause = error.cause
+    if isinstance(cause, errors.UserError):
+      raise type(cause)(str(cause)) from None
+    raise  # A bug: its traceback is of use.
+  except (ray.exceptions.RayError, ConnectionError) as error:
+    raise errors.WorkerError(
+        f'Expected the Ray cluster to go on, found: {_one_line(error)} Run the'
+        ' same command again, with this or another cluster: it continues from'
+        ' the last checkpoint.'
+    ) from error
+
+
+@contextlib.contextmanager
+def _environment(**variables: str) -> Iterator[None]:
+  """Sets environment variables, which Ray's processes inherit."""
+  before = {name: os.environ.get(name) for name in variables}
+  os.environ.update(variables)
+  try:
+    yield
+  finally:
+    for name, value in before.items():
+      if value is None:
+        del os.environ[name]
+      else:
+        os.environ[name] = value
+
+
+def _one_line(error: Any) -> str:
+  return ' '.join(str(error).split())[:300].rstrip('.') + '.'
