@@ -89,8 +89,6 @@ The names, in one line each; `help(tfp.run)`, for example, says more:
       `call`.
   PartialModel: A Keras model divided into shared and personal variables.
   PartialProcess: An iterative process whose clients keep personal variables.
-  next_seed: Returns a seed for a random function of TensorFlow, in a layer's
-      `call`.
   partition: Split rules: which variables of a model are personal, by their
       paths.
   PersonalStore: Personal variables of every client that took part, by client

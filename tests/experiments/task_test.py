@@ -91,7 +91,7 @@ class CreateTest(parameterized.TestCase):
       self.create(reference)
 
   @parameterized.parameters(
-      ('clients=7', r"\(.*num_clients, greeting\), found 'clients'"),
+      ('clients=7', r"\(.*num_clients, greeting, with_loss\), found 'clients'"),
       ('num_clients', 'name=value, found .*num_clients'),
       ('1=2', 'name=value, found .*1=2'),
   )
