@@ -34,6 +34,7 @@ from tff_partial.learning import local_update
 from tff_partial.learning import process as process_lib
 from tff_partial.reporting import plots
 from tff_partial.runtime import local
+from tff_partial.runtime import sharding as sharding_lib
 from tff_partial.training import rehearsal
 from tff_partial.training import sampler as sampler_lib
 
