@@ -72,7 +72,7 @@ The names, in one line each; `help(tfp.run)`, for example, says more:
   build_private_aggregator: Builds the mean of clipped updates with noise.
   Clients: A population of clients and their examples.
   ClientTable: Test results of clients under one or more models.
-  connect: Connects to workers, all of which must be available.
+  connect: Starts processes that compute, and ends them when the block ends.
   create_config: Makes a `Config` from settings by the names that flags have
       too.
   CyclicSampler: Takes one group of clients after the other, in a fixed order.

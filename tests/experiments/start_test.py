@@ -8,8 +8,8 @@ from absl.testing import absltest
 
 from tests.helpers import toy_task
 from tests.helpers import worker
-from tff_partial.experiments import account
 from tff_partial.experiments import config as config_lib
+from tff_partial.experiments import notes
 from tff_partial.experiments import plan as plan_lib
 from tff_partial.experiments import start
 from tff_partial.learning import weights
@@ -47,7 +47,7 @@ class StartTest(absltest.TestCase):
     with self.assertNoLogs():
       found = start.load(self.plan, self.path)
     self.assertEqual(list(found.new), self.paths(personal=True))
-    [note] = account.notes_on_new_variables(found.new)
+    [note] = notes.notes_on_new_variables(found.new)
     self.assertEqual(
         note,
         f'{len(found.new)} personal variable is new: the model that training'

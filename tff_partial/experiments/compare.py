@@ -19,11 +19,11 @@ from typing import Any, Optional
 from tff_partial import errors
 from tff_partial import files
 from tff_partial.evaluation import run_results
-from tff_partial.experiments import account
 from tff_partial.experiments import client_names
 from tff_partial.experiments import combinations
 from tff_partial.experiments import config as config_lib
 from tff_partial.experiments import methods
+from tff_partial.experiments import notes as notes_lib
 from tff_partial.experiments import origin
 from tff_partial.experiments import plan as plan_lib
 from tff_partial.experiments import run as run_lib
@@ -282,7 +282,7 @@ def _common(settings: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 def _notes(task: task_lib.Task, config: config_lib.Config) -> list[str]:
   notes = []
   if task.demonstration:
-    notes.append(account.DEMONSTRATION_NOTE)
+    notes.append(notes_lib.DEMONSTRATION_NOTE)
   if not (config.pretrain_rounds_together or config.init_from):
     notes.append(
         'These runs did not start from a trained model, so each is compared'
@@ -294,7 +294,7 @@ def _notes(task: task_lib.Task, config: config_lib.Config) -> list[str]:
         ' about other models to start from.'
     )
   if config.evaluation.gate and config.init_from:
-    notes.append(account.GATED_INIT_NOTE)
+    notes.append(notes_lib.GATED_INIT_NOTE)
   if config.evaluation.validation:
     notes.append(
         'All results here are from test examples, which each run read once,'
@@ -302,5 +302,5 @@ def _notes(task: task_lib.Task, config: config_lib.Config) -> list[str]:
         ' training examples that --validation held out.'
     )
     if config.init_from:
-      notes.append(account.VALIDATION_INIT_NOTE)
+      notes.append(notes_lib.VALIDATION_INIT_NOTE)
   return notes

@@ -16,9 +16,9 @@ import tensorflow_federated as tff
 
 from tff_partial import errors
 from tff_partial.experiments import config as config_lib
+from tff_partial.experiments import final_evaluation
 from tff_partial.experiments import open_run
 from tff_partial.experiments import plan as plan_lib
-from tff_partial.experiments import run as run_lib
 from tff_partial.experiments import run_folder
 from tff_partial.runtime import sharding as sharding_lib
 
@@ -110,7 +110,7 @@ def compute(
     models = current.models.of_everyone(shared)
     name = plan.config.finetuned_model
     if choice == GATED:
-      takes = run_lib.choose_by_gate(current, models, [client_id])
+      takes = final_evaluation.choose_by_gate(current, models, [client_id])
       name = plan.candidate if client_id in takes else plan.baseline
     model = models[name]
     (personal,) = model.personal_fn([client_id])

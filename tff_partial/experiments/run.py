@@ -10,42 +10,35 @@
 The same call goes on where an earlier one stopped.
 """
 
-from collections.abc import Mapping, Sequence
-import dataclasses
+from collections.abc import Mapping
 import pathlib
 import time
 from typing import Optional
 
-import tensorflow_federated as tff
-
 from tff_partial.evaluation import client_table
 from tff_partial.evaluation import evaluation
-from tff_partial.evaluation import gate
-from tff_partial.evaluation import summary
-from tff_partial.evaluation import yardstick
 from tff_partial.experiments import account
 from tff_partial.experiments import auto_penalty
 from tff_partial.experiments import budget
 from tff_partial.experiments import checkpoint
 from tff_partial.experiments import client_names
+from tff_partial.experiments import final_evaluation
 from tff_partial.experiments import leaves
 from tff_partial.experiments import lineage
+from tff_partial.experiments import notes as notes_lib
 from tff_partial.experiments import open_run
-from tff_partial.experiments import origin
 from tff_partial.experiments import penalty_estimate
 from tff_partial.experiments import plan as plan_lib
 from tff_partial.experiments import privacy_in_words
 from tff_partial.experiments import run_folder
+from tff_partial.experiments import stages
 from tff_partial.experiments import start as start_lib
 from tff_partial.experiments import used_settings
-from tff_partial.learning import weights
 from tff_partial.privacy import secret_key
 from tff_partial.reporting import findings
 from tff_partial.reporting import report
 from tff_partial.runtime import sharding as sharding_lib
 from tff_partial.training import history
-from tff_partial.training import metrics_file
-from tff_partial.training import training
 
 
 def run(
@@ -104,7 +97,7 @@ def run_in(
   checkpoint.keep_start(claimed.path, plan)
   init_from = checkpoint.start_of(claimed.path, plan)
   if plan.pretraining is not None:
-    _keep_origin(claimed.path, plan, None)
+    stages.keep_origin(claimed.path, plan, None)
     pretrain(
         plan.pretraining,
         str(claimed.path / run_folder.PRETRAINING),
@@ -112,7 +105,7 @@ def run_in(
         progress=progress,
     )
   else:
-    _keep_origin(claimed.path, plan, init_from)
+    stages.keep_origin(claimed.path, plan, init_from)
   lineage.keep(claimed.path, plan)
   plan = auto_penalty.resolve(
       plan, claimed.path, init_from, sharding=sharding, progress=progress
@@ -121,10 +114,10 @@ def run_in(
   with open_run.open_run(
       plan, claimed.path, init_from, sharding, progress
   ) as current:
-    shared = _train(current)
+    shared = stages.train(current)
     control = _control(current, init_from)
     started_at = time.monotonic()
-    table, gated = _evaluate(current, shared, control)
+    table, gated = final_evaluation.evaluate(current, shared, control)
     seconds = time.monotonic() - started_at
     if plan.sampler is None:  # Training did not make a checkpoint.
       current.store.commit(current.store.version + 1)
@@ -161,26 +154,9 @@ def pretrain(
     progress: Whether to show a progress bar.
   """
   folder = pathlib.Path(output_dir).expanduser()
-  _train_only(plan, folder, None, sharding or sharding_lib.Sharding(), progress)
-
-
-def _train_only(
-    plan: plan_lib.Plan,
-    folder: pathlib.Path,
-    init_from: Optional[str],
-    sharding: sharding_lib.Sharding,
-    progress: bool,
-) -> None:
-  """Trains a model in a folder of its own, or the rest of it."""
-  folder.mkdir(parents=True, exist_ok=True)
-  _keep_origin(folder, plan, init_from)
-  if (folder / run_folder.WEIGHTS).exists():
-    return
-  with open_run.open_run(
-      plan, folder, init_from, sharding, progress
-  ) as current:
-    run_folder.keep_texts(folder, plan.task.texts)
-    _train(current)
+  stages.train_only(
+      plan, folder, None, sharding or sharding_lib.Sharding(), progress
+  )
 
 
 def _control(
@@ -191,166 +167,11 @@ def _control(
   if control is None:
     return {}
   folder = current.folder / run_folder.CONTROL
-  _train_only(control, folder, init_from, current.sharding, current.progress)
+  stages.train_only(
+      control, folder, init_from, current.sharding, current.progress
+  )
   trained = start_lib.load(current.plan, str(folder))
   return {findings.CONTROL: current.models.of_control(trained)}
-
-
-def _keep_origin(
-    folder: pathlib.Path, plan: plan_lib.Plan, init_from: Optional[str]
-) -> None:
-  """Checks that a run has the same data and start as before, if it goes on."""
-  start = None
-  if init_from is not None:
-    start = origin.digest(origin.weights_of(init_from))
-  origin.keep(
-      folder,
-      origin.Origin(
-          data=plan.task.fingerprint, start=start, generation=plan.generation
-      ),
-      data=plan.task.data,
-  )
-
-
-def _train(current: open_run.OpenRun) -> tff.learning.models.ModelWeights:
-  """Trains to the last round and saves the weights; the shared variables."""
-  plan, start = current.plan, current.start
-  metrics = current.folder / run_folder.METRICS
-  shared = start.shared
-  if plan.sampler is not None:
-    process = plan.process
-    history.trim(metrics, current.store.version)
-    state = training.train(
-        process,
-        plan.sampler,
-        current.store,
-        training.Settings(
-            total_rounds=plan.config.total_rounds,
-            rounds_per_evaluation=plan.config.evaluation.rounds_per_evaluation,
-            seconds_per_checkpoint=plan.config.running.seconds_per_checkpoint,
-        ),
-        initial_state=process.start_from(
-            process.initialize(), start.shared, start.personal
-        ),
-        sharding=current.sharding,
-        release_managers=[
-            metrics_file.MetricsFile(metrics),
-            tff.program.TensorBoardReleaseManager(
-                str(current.folder / 'tensorboard')
-            ),
-        ],
-        evaluation_fn=_create_evaluation_fn(current),
-        progress=current.progress,
-    )
-    shared = state.global_model_weights
-  weights.save(
-      current.folder / run_folder.WEIGHTS,
-      plan.variables,
-      shared,
-      start.personal,
-  )
-  return shared
-
-
-def _create_evaluation_fn(current: open_run.OpenRun) -> training.EvaluationFn:
-  """Evaluates some clients while training, for the learning curves."""
-
-  def evaluate(unused_round_num, state):
-    models = current.models.of_everyone(state.global_model_weights)
-    names = [n for n in ('shared', current.plan.candidate) if n in models]
-    table = current.evaluate(
-        {name: models[name] for name in names},
-        current.plan.curve_clients,
-        population=dataclasses.replace(
-            current.population, test=current.plan.curve_examples
-        ),
-        progress=False,
-    )
-    return {
-        f'eval/{name}/{metric}': summary.summarize(
-            table, name, metric
-        ).weighted_mean
-        for name in names
-        for metric in table.scores[name]
-    }
-
-  return evaluate
-
-
-def _evaluate(
-    current: open_run.OpenRun,
-    shared: tff.learning.models.ModelWeights,
-    control: Mapping[str, evaluation.TestedModel],
-) -> tuple[client_table.ClientTable, Optional[Mapping[str, float]]]:
-  """Results of all models, and what the gate decided if there is one."""
-  plan = current.plan
-  models = current.models.of_everyone(shared)
-  table = current.evaluate(
-      {**models, **control, **current.models.of_newcomers(shared)},
-      plan.evaluated,
-  )
-  if plan.task.labels_fn is not None:
-    table = yardstick.add(
-        table,
-        plan.task.metric.name,
-        train=plan.train_clients,
-        test=plan.test,
-        labels_fn=plan.task.labels_fn,
-        baseline=plan.baseline,
-    )
-  if not (plan.config.evaluation.gate and plan.config.method.personalizes):
-    return table, None
-  takes = choose_by_gate(current, models, table.client_ids)
-  kept_shared = len(table.client_ids) - len(takes)
-  gated = gate.add(
-      table, takes, baseline=plan.baseline, candidate=plan.candidate
-  )
-  return gated, {
-      'share_held_out': plan.config.evaluation.gate,
-      'clients': len(table.client_ids),
-      'kept_shared': kept_shared,
-      'kept_shared_share': kept_shared / len(table.client_ids),
-      **gate.worth(
-          gated,
-          plan.task.metric,
-          takes,
-          baseline=plan.baseline,
-          candidate=plan.candidate,
-      ),
-  }
-
-
-def choose_by_gate(
-    current: open_run.OpenRun,
-    models: Mapping[str, evaluation.TestedModel],
-    client_ids: Sequence[str],
-) -> frozenset[str]:
-  """The clients whose held-out examples speak for the candidate."""
-  plan = current.plan
-  held_out = plan.held_out
-  assert held_out is not None
-  deciding = [
-      c
-      for c in client_ids
-      if c in held_out.client_ids and held_out.num_examples(c)
-  ]
-  if not deciding:
-    return frozenset()
-  table = current.evaluate(
-      {
-          # What is kept and counted belongs to the evaluation on test examples.
-          name: dataclasses.replace(models[name], keep_fn=None)
-          for name in (plan.baseline, plan.candidate)
-      },
-      deciding,
-      population=dataclasses.replace(current.population, test=held_out),
-  )
-  return gate.helped(
-      table,
-      plan.task.metric,
-      baseline=plan.baseline,
-      candidate=plan.candidate,
-  )
 
 
 def _report(
@@ -389,7 +210,7 @@ def _report(
           ),
           leaves_client=leaves.in_words(plan),
           notes=[
-              *account.notes(
+              *notes_lib.notes(
                   plan,
                   current.models,
                   table,
