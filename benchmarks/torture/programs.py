@@ -28,7 +28,7 @@ IMPORTS = (
     'tff_partial.experiments.compare',
     'tff_partial.experiments.export',
     'tff_partial.runtime.local',
-    'tff_partial.runtime.remote',
+    'tff_partial.runtime.sharding',
     'tasks.import_client_data',
 )
 

@@ -29,6 +29,7 @@ from tff_partial.experiments import plan as plan_lib
 from tff_partial.experiments import run as run_lib
 from tff_partial.experiments import run_folder
 from tff_partial.experiments import setting
+from tff_partial.experiments import stages
 from tff_partial.experiments import task as task_lib
 from tff_partial.experiments import used_settings
 from tff_partial.reporting import comparison_report
@@ -160,15 +161,17 @@ def pretrain_for(
   Returns:
     The model's folder; None if the run's model is not pretrained.
   """
-  folder = pretrained_folder(task, combination, str(root))
-  if folder is None:
+  if not combination.config.pretrain_rounds_together:
     return None
+  config = combination.pretraining or combination.config
+  plan, folder = _pretraining(task, config, root / PRETRAINED)
   if (folder / run_folder.WEIGHTS).exists():
+    stages.keep_origin(folder, plan, None)  # Refuses that of other data.
     return str(folder)
   with worker_fn() as sharding:
     return pretrain(
         task,
-        combination.pretraining or combination.config,
+        config,
         root / PRETRAINED,
         sharding=sharding,
         progress=progress,
