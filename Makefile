@@ -4,6 +4,11 @@ PYTHON ?= python3.11
 JOBS ?= 2
 VENV = .venv
 KERAS3 = .venv-keras3
+# Ray reads its environment once in a process, so each of these has its own.
+CLUSTER_TESTS = tests/project/benchmarks_test.py tests/runtime/cluster_test.py \
+  tests/runtime/cluster_jobs_test.py tests/runtime/ray_client_test.py
+FAULT_TESTS = tests/runtime/cluster_network_test.py \
+  tests/runtime/node_faults_test.py
 AUDIT = .venv-audit
 INSTALL = $(RUN) -m pip install --quiet --no-deps --require-hashes
 # These two have no wheels. They are built with the tools of the lock; nothing
@@ -11,15 +16,22 @@ INSTALL = $(RUN) -m pip install --quiet --no-deps --require-hashes
 SOURCES = promise,sqlalchemy
 RUN = $(VENV)/bin/python
 
-.PHONY: audit demo test bazel-test check docs format build-files lock sbom clean help
+.PHONY: audit demo test test-faults bazel-test check docs format build-files lock sbom clean help
 help:  ## Lists the targets.
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/:/' | column -ts:
 
 demo: $(VENV)/installed  ## Runs FedAvg, then FedAlt, on drawn handwriting.
 	$(RUN) run_experiment.py --output_dir=out/demo
 
-test: $(VENV)/installed $(KERAS3)/installed  ## Runs every test.
-	TF_CPP_MIN_LOG_LEVEL=3 $(RUN) -m pytest --numprocesses=$(JOBS) --dist=loadfile
+test: $(VENV)/installed $(KERAS3)/installed  ## Runs the tests but those that break clusters.
+	TF_CPP_MIN_LOG_LEVEL=3 $(RUN) -m pytest --numprocesses=$(JOBS) \
+	  --dist=loadfile $(addprefix --ignore=,$(CLUSTER_TESTS) $(FAULT_TESTS))
+	for file in $(CLUSTER_TESTS); do \
+	  TF_CPP_MIN_LOG_LEVEL=3 $(RUN) -m pytest $$file || exit 1; done
+
+test-faults: $(VENV)/installed  ## Runs the tests that break clusters; minutes.
+	for file in $(FAULT_TESTS); do \
+	  TF_CPP_MIN_LOG_LEVEL=3 $(RUN) -m pytest $$file || exit 1; done
 
 bazel-test: $(VENV)/installed $(KERAS3)/installed  ## Runs every test with Bazel, installing it if needed.
 	@command -v bazel >/dev/null || { apt-get update && apt-get install --yes \
