@@ -64,7 +64,7 @@ class Setting:
     """Builds the processes.
 
     Args:
-      steps: tau; a client's examples make so many batches.
+      steps: tau; the number of batches of a client's examples.
       noise: sigma^2 of one example's gradient.
     """
     self.steps = steps

@@ -28,7 +28,7 @@ from tff_partial.training import personal_store
 
 KINDS = ('kill', 'term', 'kill worker', 'stop', 'stop worker')
 _PAUSE_SECONDS = 0.5
-_MOST_IN_A_ROW = 6  # After so many interruptions, a command may finish.
+_MOST_IN_A_ROW = 6  # After this many interruptions, a command may finish.
 _WORKER = 'worker_binary'
 _COMMON = (
     '--total_rounds=4',

@@ -57,7 +57,7 @@ class Privacy(setting.Settings):
   client_sampling: Optional[str] = setting.field(
       None,
       'Who takes part in a round: fixed, --clients_per_round at random;'
-      ' poisson, each client independently, so many on average, by a secret'
+      ' poisson, each client independently, this many on average, by a secret'
       ' key; cyclic, one group of clients after the other. Default: fixed, or'
       ' poisson with differential privacy.',
       choices=SAMPLINGS,

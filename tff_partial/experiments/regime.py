@@ -123,7 +123,6 @@ def run_in(
               **setting.flatten(settings),
           },
           'total_rounds': config.total_rounds,
-          'starts_from': init_from and config.init_from or None,
           'splits': results,
       }
   )
