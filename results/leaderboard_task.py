@@ -20,9 +20,11 @@ import functools
 import numpy as np
 import tensorflow as tf
 
+from tasks.networks import additions as additions_lib
 from tasks.networks import classification
 import tff_partial as tfp
 from tff_partial.data import npz
+from tff_partial.learning import identity_layers
 
 NUM_CLASSES = 10
 _SHAPE = (28, 28)
@@ -31,6 +33,9 @@ SPLITS: Mapping[str, tfp.partition.Rule] = {
     'input': tfp.partition.layers('conv1'),
     'output': tfp.partition.layers('head'),
     'adapter': tfp.partition.matches('adapter'),
+    'bias': tfp.partition.layers('feature_bias'),
+    'input_norm': tfp.partition.layers('input_norm'),
+    **additions_lib.LORA_SPLITS,
 }
 
 
@@ -86,11 +91,13 @@ def create_task(data: str, *, batch_size: int = 10) -> tfp.Task:
   )
 
 
-def create_cnn(*, with_adapters: bool) -> tf.keras.Model:
+def create_cnn(
+    *, additions: additions_lib.Additions = additions_lib.NOTHING
+) -> tf.keras.Model:
   """Builds the network.
 
   Args:
-    with_adapters: Whether each convolution is followed by an adapter.
+    additions: Layers that are added; an adapter follows each convolution.
 
   Returns:
     A model from images, float32 [batch, 28, 28, 1], to logits [batch, 10].
@@ -98,17 +105,26 @@ def create_cnn(*, with_adapters: bool) -> tf.keras.Model:
   layers = tf.keras.layers
   inputs = tf.keras.Input((*_SHAPE, 1))
   x, fan_in = inputs, 25
+  if additions.input_norm:
+    x = identity_layers.InputNorm(name='input_norm')(x)
   for i, channels in ((1, 32), (2, 64)):
     x = layers.Conv2D(channels, 5, name=f'conv{i}', **_as_pytorch(fan_in))(x)
-    if with_adapters:
+    if additions.adapters:
       x = tfp.adapters.ConvAdapter(8, name=f'adapter{i}')(x)
     x = layers.MaxPool2D()(layers.ReLU()(x))
     fan_in = 25 * channels
   x = layers.Flatten()(x)
-  x = layers.Dense(
-      512, activation='relu', name='dense', **_as_pytorch(x.shape[-1])
+  dense = additions.lora.dense
+  x = dense(
+      512,
+      path='dense',
+      activation='relu',
+      name='dense',
+      **_as_pytorch(x.shape[-1]),
   )(x)
-  outputs = layers.Dense(NUM_CLASSES, name='head', **_as_pytorch(512))(x)
+  if additions.feature_bias:
+    x = identity_layers.FeatureBias(name='feature_bias')(x)
+  outputs = dense(NUM_CLASSES, path='head', name='head', **_as_pytorch(512))(x)
   return tf.keras.Model(inputs, outputs)
 
 

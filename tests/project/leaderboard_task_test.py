@@ -38,6 +38,16 @@ class LeaderboardTaskTest(programs.FolderTest):
       ('output', 582_026, 5_130),
       # Scale, offset and kernel: 2 * 32 + 32 * 32 and 2 * 64 + 64 * 64.
       ('adapter', 582_026 + 1_088 + 4_224, 1_088 + 4_224),
+      # A number for each input of the head; a scale and an offset of grey.
+      ('bias', 582_026 + 512, 512),
+      ('input_norm', 582_026 + 2, 2),
+      # Rank 8: 1024 -> 512 -> 10.
+      (
+          'lora',
+          582_026 + 8 * (1024 + 512 + 512 + 10),
+          8 * (1024 + 2 * 512 + 10),
+      ),
+      ('lora_b', 582_026 + 8 * (1024 + 512 + 512 + 10), 8 * (512 + 10)),
   )
   def test_sizes(self, split, total, personal):
     task = leaderboard_task.create_task(self.data)
@@ -53,7 +63,7 @@ class LeaderboardTaskTest(programs.FolderTest):
     np.testing.assert_array_equal(task.train.read('client_00')['y'], [0, 2, 4])
 
   def test_initial_values_and_pixels(self):
-    model = leaderboard_task.create_cnn(with_adapters=False)
+    model = leaderboard_task.create_cnn()
     for layer, fan_in in (('conv1', 25), ('conv2', 800), ('dense', 1024)):
       for values in model.get_layer(layer).get_weights():
         limit = 1 / np.sqrt(fan_in)

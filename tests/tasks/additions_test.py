@@ -124,7 +124,7 @@ class AdditionsTest(parameterized.TestCase):
 
   def test_words_have_no_channels(self):
     with self.assertRaisesRegex(
-        ValueError, "Expected a split of .*found 'input_norm'"
+        ValueError, "Expected `personal` to be one of .*found 'input_norm'"
     ):
       stackoverflow.create_model_fn(
           stackoverflow.SIZES['tiny'], stackoverflow_data.ABC, 'input_norm'
