@@ -46,6 +46,18 @@ class ConfigTest(parameterized.TestCase):
           '`noise_multiplier` or `target_epsilon`, found both',
       ),
       (
+          {'noise_multiplier': 1.0, 'secure_aggregation': True},
+          'Expected `dp_clip` with `secure_aggregation`',
+      ),
+      (
+          {'aggregator': 'robust', 'secure_aggregation': True},
+          "`aggregator` mean with `secure_aggregation`, found 'robust'",
+      ),
+      (
+          {'algorithm': 'local', 'secure_aggregation': True},
+          'sends something with `secure_aggregation`, found .local. without',
+      ),
+      (
           {'noise_multiplier': 1.0, 'client_sampling': 'fixed'},
           "`client_sampling` poisson or cyclic .*found 'fixed': .*Leave it out",
       ),

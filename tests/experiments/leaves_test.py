@@ -43,6 +43,16 @@ class LeavesTest(parameterized.TestCase):
         " bytes), 6 more numbers computed from the update, the client's weight",
     )
 
+  def test_secure_sums(self):
+    # Integers below 2^32 have eight bytes here.
+    self.assertEqual(
+        in_words(
+            algorithm='fed_avg', pretrain_rounds=0, secure_aggregation=True
+        ),
+        'Leaves a client each round: the update of 2 shared parameters (16'
+        f' bytes), {_NUMBERS}.'.replace(';', ', all in secure sums;'),
+    )
+
   def test_private_with_an_adaptive_bound(self):
     self.assertEqual(
         in_words(

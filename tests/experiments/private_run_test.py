@@ -21,6 +21,7 @@ from tff_partial.experiments import privacy_in_words
 from tff_partial.experiments import run as run_lib
 from tff_partial.privacy import accounting
 from tff_partial.privacy import secret_key
+from tff_partial.runtime import sharding
 from tff_partial.training import history
 from tff_partial.training import sampler as sampler_lib
 
@@ -72,10 +73,15 @@ class FolderTest(absltest.TestCase):
     self.addCleanup(folder.cleanup)
     self.folder = pathlib.Path(folder.name)
 
-  def run_one(self, name, *, reads=None, **settings):
+  def run_one(self, name, *, reads=None, shard=None, **settings):
     """Runs in a folder, or goes on there; its report."""
     plan = plan_lib.build(task(reads), config(**settings))
-    run_lib.run(plan, str(self.folder / name), progress=False)
+    run_lib.run(
+        plan,
+        str(self.folder / name),
+        sharding=sharding.Sharding(clients_per_shard=shard),
+        progress=False,
+    )
     return json.loads((self.folder / name / 'report.json').read_text())
 
   def bits(self, name):
@@ -221,6 +227,26 @@ class DifferentialPrivacyTest(FolderTest):
       self.stop(f'stopped_{reads}', reads, **settings)
       self.run_one(f'stopped_{reads}', **settings)
       self.assertEqual(self.bits(f'stopped_{reads}'), whole)
+
+  def test_secure_sums_have_the_same_bits_in_shards(self):
+    settings = dict(
+        _CYCLIC,
+        algorithm='fed_avg',
+        pretrain_rounds=0,
+        total_rounds=2,
+        dp_key='seed',
+        secure_aggregation=True,
+    )
+    bits = []
+    for shard in (None, 3):
+      report = self.run_one(f'run_{shard}', shard=shard, **settings)
+      folder = self.folder / f'run_{shard}'
+      bits.append((folder / 'model.safetensors').read_bytes())
+    self.assertEqual(*bits)
+    self.assertIn(
+        'update of 2 shared parameters (16 bytes, in secure sums); nothing',
+        report['leaves_client'],
+    )
 
   def test_pretraining_and_training_have_noise_of_their_own(self):
     plan = plan_lib.build(task(), config(**_CYCLIC))

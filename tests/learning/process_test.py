@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """A round: its types, its numbers, and TFF's own algorithms."""
 
-import signal
-
 from absl.testing import absltest
 from absl.testing import parameterized
 import numpy as np
@@ -163,13 +161,6 @@ class RoundTest(parameterized.TestCase):
 
   @parameterized.named_parameters(('weighted', True), ('unweighted', False))
   def test_secure_aggregator(self, weighted):
-    # TFF's native context cannot sum securely, its test context can.
-    before = tff.framework.get_context_stack().current
-    self.addCleanup(tff.framework.set_default_context, before)
-    # TFF stops its worker by SIGINT and waits. Background jobs of a shell and
-    # their child processes ignore this signal by default.
-    signal.signal(signal.SIGINT, signal.default_int_handler)
-    tff.backends.test.set_sync_test_cpp_execution_context()
     self.check_aggregator(tff.learning.secure_aggregator(weighted=weighted))
 
   def check_aggregator(self, aggregator):

@@ -14,6 +14,9 @@ from tff_partial.learning import algorithms
 from tff_partial.learning import client_work as client_work_lib
 from tff_partial.learning import local_update
 from tff_partial.learning import process
+from tff_partial.privacy import aggregation
+from tff_partial.privacy import secret_key
+from tff_partial.privacy import secure_sums
 
 setUpModule, tearDownModule = worker.start, worker.stop
 
@@ -130,12 +133,71 @@ class RoundPiecesTest(parameterized.TestCase):
       state, personal, _ = expected
     self.assertEqual(state.distributor, 2)
 
+  @parameterized.named_parameters(
+      ('noise', None, SUM_ERROR),
+      # Sums of integers do not depend on their order.
+      ('noise_in_secure_sums', secure_sums.BoundedSecureSumFactory(0.5), 0.0),
+  )
+  def test_differential_privacy(self, sum_factory, error):
+    private = aggregation.build_private_aggregator(
+        noise_multiplier=1.0,
+        expected_clients=7,
+        clip=0.5,
+        key=secret_key.from_seed(0),
+        sum_factory=sum_factory,
+    )
+    p = build(aggregator=private, metrics=False)
+    personal = [toy.weights([float(i)]) for i in range(7)]
+    before, _, _ = p.next(p.initialize(), personal, examples())
+    expected, _, _ = p.next(before, personal, examples())
+    for sizes in ([7], [3, 4], [1] * 7):
+      state, _, _ = in_pieces(p, before, personal, sizes)
+      for found, wanted in zip(flat(state), flat(expected)):
+        if wanted.dtype.kind in 'fi':  # There are strings in TFF's state.
+          np.testing.assert_allclose(found, wanted, rtol=error)
+
+  def test_secure_sums_of_the_update_and_its_weight(self):
+    secure = secure_sums.BoundedSecureSumFactory(64.0)
+    mean = tff.aggregators.MeanFactory(secure, secure)
+    p, usual = build(aggregator=mean, metrics=False), build(metrics=False)
+    personal = [toy.weights([float(i)]) for i in range(7)]
+    before = p.initialize()
+    expected, _, _ = p.next(before, personal, examples())
+    state, _, _ = in_pieces(p, before, personal, [3, 4])
+    self.assertEqual(bits(state), bits(expected))
+    plain, _, _ = usual.next(before, personal, examples())
+    for found, wanted in zip(flat(state.finalizer), flat(plain.finalizer)):
+      np.testing.assert_allclose(found, wanted, rtol=1e-5)
+
   def test_aggregator_that_cannot_be_divided(self):
-    p = build(aggregator=tff.learning.secure_aggregator())
+    p = build(aggregator=_SumAfterASum())
     with self.assertRaisesRegex(
         ValueError, 'Expected an `aggregator` whose sums'
     ):
       _ = p.pieces
+
+
+class _SumAfterASum(tff.aggregators.UnweightedAggregationFactory):
+  """Sends the sum back to clients, and sums again."""
+
+  def create(self, value_type):
+    initialize = tff.federated_computation(
+        lambda: tff.federated_value((), tff.SERVER)
+    )
+
+    @tff.federated_computation(
+        initialize.type_signature.result,
+        tff.FederatedType(value_type, tff.CLIENTS),
+    )
+    def next_fn(state, value):
+      total = tff.federated_broadcast(tff.federated_sum(value))
+      return tff.templates.MeasuredProcessOutput(
+          state,
+          tff.federated_sum(total),
+          tff.federated_value((), tff.SERVER),
+      )
+
+    return tff.templates.AggregationProcess(initialize, next_fn)
 
 
 def _fading_distributor():

@@ -80,6 +80,12 @@ class Privacy(setting.Settings):
       'With differential privacy: your word that --init_from owes nothing to'
       ' these clients.',
   )
+  secure_aggregation: bool = setting.field(
+      False,
+      'Sum what clients send as secure aggregation does, in integers of a fixed'
+      ' range, so that the server learns sums alone. The protocol itself is'
+      ' simulated.',
+  )
 
   def __post_init__(self):
     """Checks what concerns several of these settings.
@@ -137,7 +143,37 @@ class Privacy(setting.Settings):
 
 
 def problem(config: Any) -> Optional[str]:
-  """What other settings of a `Config` lack for differential privacy."""
+  """What other settings of a `Config` lack for these."""
+  return _problem_of_secure_sums(config) or _problem_of_privacy(config)
+
+
+def _problem_of_secure_sums(config: Any) -> Optional[str]:
+  """What secure sums lack."""
+  privacy = config.privacy
+  if not privacy.secure_aggregation:
+    return None
+  if privacy.is_private and privacy.dp_clip is None:
+    return (
+        'Expected `dp_clip` with `secure_aggregation` and differential privacy,'
+        ' found none: clients need the range of the integers before a round.'
+    )
+  if config.server.aggregator != 'mean':
+    return (
+        'Expected `aggregator` mean with `secure_aggregation`, found'
+        f' {config.server.aggregator!r}, which needs more than one sum.'
+    )
+  if config.method.trains_alone and not (
+      config.method.starts_pretrained and config.num_pretrain_rounds
+  ):
+    return (
+        'Expected an algorithm that sends something with `secure_aggregation`,'
+        f' found {config.algorithm!r} without pretraining.'
+    )
+  return None
+
+
+def _problem_of_privacy(config: Any) -> Optional[str]:
+  """What differential privacy lacks."""
   if not config.privacy.is_private:
     return None
   if config.server.client_weighting == 'num_examples':

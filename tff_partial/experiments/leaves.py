@@ -62,6 +62,7 @@ def describe(
       for x in from_update
       for shape in _shapes(x)[len(shapes) if x in whole else 0 :]
   )
+  all_secure = len(found) > 1 and all(x.is_secure for x in found)
   parts = []
   if whole:
     num_bytes = sum(
@@ -70,9 +71,10 @@ def describe(
         for t in _tensors(x.type_spec)[: len(shapes)]
     )
     name = 'parameter' if size == 1 else 'parameters'
+    is_secure_update = all(x.is_secure for x in whole) and not all_secure
     parts.append(
         f'the update of {size:,} shared {name} ({num_bytes:,} bytes'
-        f'{", in secure sums" if all(x.is_secure for x in whole) else ""})'
+        f'{", in secure sums" if is_secure_update else ""})'
     )
   if num_others:
     more = 'more ' if whole else ''
@@ -91,9 +93,10 @@ def describe(
       for origin in x.origins
       if origin.split('/')[0] not in _EXPECTED
   )
+  everything = ', all in secure sums' if all_secure else ''
   if others:
-    return f'{_listed([*parts, *others])}'
-  return f'{_listed(parts)}; nothing else, and nothing personal'
+    return f'{_listed([*parts, *others])}{everything}'
+  return f'{_listed(parts)}{everything}; nothing else, and nothing personal'
 
 
 def _shapes(sent: data_flow.Leaves) -> list[tuple[int, ...]]:

@@ -19,6 +19,13 @@ from tff_partial.learning import process as process_lib
 from tff_partial.learning import schedules
 from tff_partial.privacy import aggregation
 from tff_partial.privacy import secret_key
+from tff_partial.privacy import secure_sums
+
+# Without differential privacy, the range of what is added securely: of a number
+# of an update times its weight, and of a client's weight, metrics and counts.
+# Steps are 2^31 times smaller.
+_MOST_OF_AN_UPDATE = {'num_examples': 2.0**16, 'uniform': 2.0**6}
+_MOST_OF_A_METRIC = 2.0**20
 
 
 @dataclasses.dataclass(frozen=True)
@@ -161,18 +168,39 @@ def build_aggregator(
     noise_multiplier: That of differential privacy; `None` without it.
     key: What the noise comes from, if there is any.
   """
+  is_secure = config.privacy.secure_aggregation
   if noise_multiplier is not None:
     assert key is not None
+    clip = config.privacy.dp_clip
+    sum_factory = None
+    if is_secure:
+      assert clip is not None
+      sum_factory = secure_sums.BoundedSecureSumFactory(clip)
     return aggregation.build_private_aggregator(
         noise_multiplier=noise_multiplier,
         expected_clients=config.clients_per_round,
-        clip=config.privacy.dp_clip,
+        clip=clip,
         initial_clip=config.privacy.dp_initial_clip,
         quantile=config.privacy.dp_clip_quantile,
         key=key,
+        sum_factory=sum_factory,
     )
-  build = {
-      'mean': tff.aggregators.MeanFactory,
-      'robust': tff.learning.robust_aggregator,
-  }
-  return build[config.server.aggregator]()
+  if is_secure:
+    bound = _MOST_OF_AN_UPDATE[config.weighting]
+    return tff.aggregators.MeanFactory(
+        secure_sums.BoundedSecureSumFactory(bound),
+        secure_sums.BoundedSecureSumFactory(_MOST_OF_A_METRIC),
+    )
+  if config.server.aggregator == 'robust':
+    return tff.learning.robust_aggregator()
+  return tff.aggregators.MeanFactory()
+
+
+def build_metrics_aggregator(
+    config: config_lib.Config,
+) -> Optional[tff.aggregators.UnweightedAggregationFactory]:
+  """What sums metrics and counts; `None` for exact sums, or for none."""
+  privacy = config.privacy
+  if not privacy.secure_aggregation or not privacy.sends_metrics:
+    return None
+  return secure_sums.BoundedSecureSumFactory(_MOST_OF_A_METRIC)

@@ -153,6 +153,7 @@ class Plan:
             self.config.weighting.upper()
         ],
         metrics=self.config.privacy.sends_metrics,
+        metrics_aggregator=parts.build_metrics_aggregator(self.config),
         seed=self.config.seed,
     )
 

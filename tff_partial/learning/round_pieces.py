@@ -127,6 +127,11 @@ def _divide(server_step: tff.Computation) -> Any:
   Raises:
     errors.SettingsError: If one sum depends on another.
   """
+  # Secure sums cannot be divided, but the sums of integers that stand for them.
+  server_step = tff.framework.ConcreteComputation.with_type(
+      tff.backends.test.replace_secure_intrinsics_with_bodies(server_step),
+      server_step.type_signature,  # With the classes of its structures.
+  )
   try:
     return tff.backends.native.compile_to_mergeable_comp_form(server_step)
   except ValueError as e:
