@@ -54,6 +54,12 @@ class ConfigTest(parameterized.TestCase):
           "`aggregator` mean with `secure_aggregation`, found 'robust'",
       ),
       (
+          {'compression': 'quantize', 'secure_aggregation': True},
+          "`compression` none with `secure_aggregation`, found 'quantize'",
+      ),
+      ({'broadcast_bits': 8}, r'one of \[32, 16\], found 8'),
+      ({'compression_bits': 1}, 'from 2 to 16, found 1'),
+      (
           {'algorithm': 'local', 'secure_aggregation': True},
           'sends something with `secure_aggregation`, found .local. without',
       ),

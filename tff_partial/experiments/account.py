@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from tff_partial.evaluation import summary
 from tff_partial.experiments import plan as plan_lib
 from tff_partial.experiments import tested_models as tested_models_lib
+from tff_partial.learning import compression
 from tff_partial.learning import local_update
 
 
@@ -32,6 +33,9 @@ def cost(
   shared = [v for v in plan.variables if not v.personal]
   personal = [v for v in plan.variables if v.personal]
   down = sum(v.num_bytes for v in shared)
+  server = plan.config.server
+  if server.broadcast_bits == 16 and plan.algorithm.trains_shared:
+    down -= sum(v.num_bytes // 2 for v in shared if v.dtype == 'float32')
   if local_update.needs_initial_personal(plan.algorithm.phases):
     down += sum(v.num_bytes for v in personal)
   if plan.algorithm.trains_shared:
@@ -39,12 +43,22 @@ def cost(
     steps, examples = total('counts/steps'), total('counts/examples')
     seconds = total('seconds')
     visits = len(rounds) * plan.config.clients_per_round
-    up = sum(v.num_bytes for v in shared if v.trainable)
+    sent = [v for v in shared if v.trainable]
+    up = sum(v.num_bytes for v in sent)
+    up_in_all = up * visits
+    if server.compression != 'none':
+      up = compression.most_bytes(
+          [v.size for v in sent], bits=server.compression_bits
+      )
+      up_in_all = up * visits
+      if plan.config.privacy.sends_metrics:  # Also how much it was.
+        up_in_all = int(total('aggregator/bytes_up'))
+        up = round(up_in_all / visits) if visits else 0
   else:  # Every client was visited once, in the evaluation.
     steps, examples = models.finetuning_steps, models.finetuning_examples
     seconds = evaluation_seconds
     visits = num_evaluated
-    up = 0
+    up = up_in_all = 0
   counted = (
       not plan.algorithm.trains_shared or plan.config.privacy.sends_metrics
   )
@@ -54,7 +68,7 @@ def cost(
       bytes_down_per_client=down,
       bytes_up_per_client=up,
       bytes_down=down * visits,
-      bytes_up=up * visits,
+      bytes_up=up_in_all,
       bytes_stored=bytes_stored,
       seconds=seconds,
       personal_parameters=sum(v.size for v in personal),

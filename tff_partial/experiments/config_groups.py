@@ -26,6 +26,8 @@ AGGREGATORS = ('mean', 'robust')
 NO_CLIENT_IDS, HASHED_CLIENT_IDS, FULL_CLIENT_IDS = 'none', 'hashed', 'full'
 REPORT_CLIENT_IDS = (NO_CLIENT_IDS, HASHED_CLIENT_IDS, FULL_CLIENT_IDS)
 WEIGHTINGS = ('num_examples', 'uniform')
+COMPRESSIONS = ('none', 'quantize')
+FLOAT_BITS = (32, 16)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -156,6 +158,22 @@ class Server(setting.Settings):
       'mean',
       'mean, or robust, which zeroes and clips outliers.',
       choices=AGGREGATORS,
+  )
+  compression: str = setting.field(
+      'none',
+      'How clients send updates: none, as float32; or quantize, as integers of'
+      ' --compression_bits that are rounded at random, in a shorter code where'
+      ' most are 0. The report has the bytes.',
+      choices=COMPRESSIONS,
+  )
+  compression_bits: int = setting.field(
+      8, 'Bits of a number with --compression=quantize.', least=2, most=16
+  )
+  broadcast_bits: int = setting.field(
+      32,
+      'Bits of a number that the server sends to clients: 32, or 16 for'
+      ' float16.',
+      choices=FLOAT_BITS,
   )
 
 

@@ -162,6 +162,11 @@ def _problem_of_secure_sums(config: Any) -> Optional[str]:
         'Expected `aggregator` mean with `secure_aggregation`, found'
         f' {config.server.aggregator!r}, which needs more than one sum.'
     )
+  if config.server.compression != 'none':
+    return (
+        'Expected `compression` none with `secure_aggregation`, found'
+        f' {config.server.compression!r}: sums need one grid for all clients.'
+    )
   if config.method.trains_alone and not (
       config.method.starts_pretrained and config.num_pretrain_rounds
   ):

@@ -12,7 +12,10 @@ import tensorflow_federated as tff
 from tff_partial.experiments import config as config_lib
 from tff_partial.experiments import config_groups
 from tff_partial.learning import algorithms
+from tff_partial.learning import client_work
+from tff_partial.learning import compression
 from tff_partial.learning import corrected_adam
+from tff_partial.learning import examples as examples_lib
 from tff_partial.learning import local_update
 from tff_partial.learning import partial_model
 from tff_partial.learning import process as process_lib
@@ -168,6 +171,39 @@ def build_aggregator(
     noise_multiplier: That of differential privacy; `None` without it.
     key: What the noise comes from, if there is any.
   """
+  aggregator = _build_uncompressed(config, noise_multiplier, key)
+  if config.server.compression == 'none':
+    return aggregator
+  return compression.QuantizingFactory(
+      aggregator,
+      bits=config.server.compression_bits,
+      measure=config.privacy.sends_metrics,
+  )
+
+
+def build_distributor(
+    config: config_lib.Config,
+    model_fn: partial_model.ModelFn,
+    client_examples: examples_lib.ClientExamples,
+) -> Optional[tff.learning.templates.DistributionProcess]:
+  """What sends shared variables to clients; `None` as they are.
+
+  Args:
+    config: The settings.
+    model_fn: Makes the models that are trained.
+    client_examples: The form of a client's examples.
+  """
+  if config.server.broadcast_bits == 32:
+    return None
+  types = client_work.model_types(model_fn, client_examples)
+  return compression.build_float16_broadcast(types.shared)
+
+
+def _build_uncompressed(
+    config: config_lib.Config,
+    noise_multiplier: Optional[float],
+    key: Optional[secret_key.SecretKey],
+) -> process_lib.AggregationFactory:
   is_secure = config.privacy.secure_aggregation
   if noise_multiplier is not None:
     assert key is not None

@@ -149,6 +149,9 @@ class Plan:
         client_examples=self.task.client_examples,
         server_optimizer=parts.build_server_optimizer(server),
         aggregator=self._build_aggregator(),
+        distributor=parts.build_distributor(
+            self.config, self.model_fn, self.task.client_examples
+        ),
         client_weighting=tff.learning.ClientWeighting[
             self.config.weighting.upper()
         ],
