@@ -24,7 +24,7 @@ class ConfigTest(parameterized.TestCase):
       ({'algorithm': 'sgd'}, "`algorithm` .*'fed_alt'.*'fed_bn'.*found 'sgd'"),
       ({'schedule': 'cosine'}, "`schedule` .*'linear'.*, found 'cosine'"),
       ({'server_optimizer': 'lion'}, "found 'lion'"),
-      ({'aggregator': 'median'}, r"\['mean', 'robust'\], found 'median'"),
+      ({'aggregator': 'krum'}, "'median', 'trimmed_mean'., found 'krum'"),
       ({'client_weighting': 'all'}, "found 'all'"),
       ({'pretrain_rounds': 3, 'init_from': 'x'}, '`init_from`, found both'),
       ({'algorithm': 'finetune', 'finetune_epochs': 0}, 'at least 1'),
@@ -57,6 +57,29 @@ class ConfigTest(parameterized.TestCase):
           {'compression': 'quantize', 'secure_aggregation': True},
           "`compression` none with `secure_aggregation`, found 'quantize'",
       ),
+      (
+          {'aggregator': 'median', 'client_weighting': 'num_examples'},
+          "`client_weighting` uniform with `aggregator` median, found 'num_",
+      ),
+      (
+          {'target_epsilon': 1.0, 'aggregator': 'trimmed_mean'},
+          "`aggregator` mean .*, found 'trimmed_mean': what it learns",
+      ),
+      (
+          {
+              'noise_multiplier': 1.0,
+              'dp_mechanism': 'tree',
+              'client_sampling': 'poisson',
+              'dp_clip': 1.0,
+          },
+          "`client_sampling` cyclic with `dp_mechanism` tree, found 'poisson'",
+      ),
+      (
+          {'noise_multiplier': 1.0, 'dp_mechanism': 'tree'},
+          '`dp_clip` with `dp_mechanism` tree, found none',
+      ),
+      ({'dp_mechanism': 'tree'}, 'with `dp_mechanism` tree, found neither'),
+      ({'trim': 0.5}, 'at least 0 and below 0.5, found 0.5'),
       ({'broadcast_bits': 8}, r'one of \[32, 16\], found 8'),
       ({'compression_bits': 1}, 'from 2 to 16, found 1'),
       (

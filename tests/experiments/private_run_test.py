@@ -179,6 +179,7 @@ class DifferentialPrivacyTest(FolderTest):
               'sampling': 'poisson',
               'num_clients': 12,
               'clients_per_round': 4,
+              'kind': 'gaussian',
           },
       )
     self.assertAlmostEqual(released['delta'], 12**-1.1)
@@ -247,6 +248,27 @@ class DifferentialPrivacyTest(FolderTest):
         'update of 2 shared parameters (16 bytes, in secure sums); nothing',
         report['leaves_client'],
     )
+
+  def test_tree_stopped_in_mid_round_ends_with_the_same_bits(self):
+    settings = dict(
+        dp_mechanism='tree',
+        client_sampling=None,
+        noise_multiplier=3.0,
+        dp_clip=0.5,
+        dp_key='seed',
+        algorithm='fed_avg',
+        pretrain_rounds=0,
+    )
+    report = self.run_one('whole', **settings)
+    self.assertIn('node of a tree of sums over', report['privacy']['how'])
+    self.assertIn('one of every 3 rounds', report['privacy']['if'])
+    self.stop('stopped', 10, **settings)  # In the third round of four.
+    self.run_one('stopped', **settings)
+    weights = [
+        (self.folder / name / 'model.safetensors').read_bytes()
+        for name in ('whole', 'stopped')
+    ]
+    self.assertEqual(*weights)
 
   def test_pretraining_and_training_have_noise_of_their_own(self):
     plan = plan_lib.build(task(), config(**_CYCLIC))

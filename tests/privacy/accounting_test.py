@@ -12,6 +12,7 @@ from dp_accounting import rdp
 import numpy as np
 from scipy import optimize
 from scipy import stats
+import tensorflow_privacy as tfp
 
 from tff_partial import errors
 from tff_partial.privacy import accounting
@@ -73,6 +74,34 @@ class GuaranteeTest(parameterized.TestCase):
           delta=2e-3,
       )
     self.assertIn('by nothing', found.against)
+
+  @parameterized.parameters((40, 4, 146), (100, 9, 173), (100, 39, 22))
+  def test_tree_sensitivity(self, rounds, groups, expected):
+    # The worst pattern of TensorFlow Privacy's accountant, with gaps of at
+    # least this many rounds, is the regular one.
+    self.assertEqual(accounting.tree_sensitivity(rounds, groups), expected)
+
+  def test_tree_by_hand_and_by_the_accountant_of_tfp(self):
+    # Rounds 0, 2, 4 of 6: 3 leaves, 3 pairs, and 2^2 for the first four.
+    self.assertEqual(accounting.tree_sensitivity(6, 2), 3 + 3 + 4)
+    rho = tfp.compute_zcdp_single_tree(3.0, 11, 3, 3)
+    self.assertAlmostEqual(
+        accounting.tree_sensitivity(11, 4) / (2 * 3.0**2), rho
+    )
+
+  def test_tree(self):
+    # Epsilon 4 for the digits of 836 writers takes noise of 10.3.
+    tree = accounting.Mechanism(10.3, 'cyclic', 836, 209, 40, 'tree')
+    found = accounting.guarantee([tree], 836**-1.1)
+    self.assertAlmostEqual(
+        found.epsilon,
+        exact_gaussian(146**0.5 / 10.3, 836**-1.1),
+        delta=2e-3,
+    )
+    self.assertAlmostEqual(found.epsilon, 4.0, delta=0.03)
+    self.assertIn('by nothing', found.against)
+    with self.assertRaisesRegex(errors.SettingsError, "'cyclic' for a tree"):
+      accounting.Mechanism(1.0, 'poisson', 836, 50, 100, 'tree')
 
   def test_fixed_size_is_another_matter(self):
     # As docs/privacy.md has it: replace-one, of twice the sensitivity.

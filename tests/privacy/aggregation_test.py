@@ -110,6 +110,34 @@ class NoiseTest(parameterized.TestCase):
     create(noise_multiplier=3.0, clip=None, expected_clients=31.0)
 
 
+class TreeTest(absltest.TestCase):
+
+  def test_sums_of_rounds_have_the_noise_of_their_nodes(self):
+    process = create(
+        noise_multiplier=1.5, clip=0.8, expected_clients=1.0, tree=True
+    )
+    means, _ = results(process, [[], [record(0.5)], [], [], [], [], [], []])
+    sums = np.cumsum(means, axis=0, dtype=np.float64) / 1.2
+    sums[1:, 0, 0] -= 0.5 / 1.2
+    # After 4 rounds there is one node, after 7 there are three, of 1, 2 and 4
+    # rounds, and so on: 800 numbers each.
+    low, high = stats.chi2.interval(1 - 1e-6, 2 * SIZE)
+    for num_rounds, num_nodes in enumerate([1, 1, 2, 1, 2, 2, 3, 1], 1):
+      squares = np.sum(np.square(sums[num_rounds - 1])) / num_nodes
+      self.assertBetween(squares, low, high)
+    # Sums that have no node in common are independent, and others are not.
+    flat = sums.reshape([8, -1])
+    correlation = np.corrcoef(flat)
+    self.assertLess(abs(correlation[0, 1]), 0.2)
+    self.assertLess(abs(correlation[3, 7]), 0.2)
+    self.assertAlmostEqual(correlation[3, 4], 0.5**0.5, delta=0.1)
+    self.assertAlmostEqual(correlation[5, 6], (2 / 3) ** 0.5, delta=0.1)
+
+  def test_takes_a_fixed_clip(self):
+    with self.assertRaisesRegex(errors.SettingsError, 'fixed `clip` with'):
+      create(noise_multiplier=1.0, clip=None, tree=True)
+
+
 class ClipTest(absltest.TestCase):
 
   def test_mean_of_clipped_records_over_the_expected_number(self):

@@ -95,6 +95,7 @@ def build(config: config_lib.Config, num_clients: int) -> Budget:
           num_clients,
           config.clients_per_round,
           number,
+          privacy.dp_mechanism,
       )
       for number in rounds
       if number

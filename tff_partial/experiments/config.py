@@ -92,6 +92,7 @@ class Config(setting.Settings):
       )
     self._check_that_it_trains()
     self._check_epsilon()
+    self._check_aggregator()
     self._check_penalty()
     missing = self.method.requirement(self)
     if missing is not None:
@@ -178,6 +179,16 @@ class Config(setting.Settings):
       raise errors.SettingsError(
           'Expected `server_epsilon` above 0, found 0: a variable without a'
           ' gradient would become 0 / 0.'
+      )
+
+  def _check_aggregator(self) -> None:
+    server = self.server
+    is_ordered = server.aggregator in config_groups.ORDERED
+    if is_ordered and server.client_weighting == 'num_examples':
+      raise errors.SettingsError(
+          'Expected `client_weighting` uniform with `aggregator`'
+          f" {server.aggregator}, found 'num_examples': who claims many"
+          ' examples would count more.'
       )
 
   def _check_control(self) -> None:
@@ -301,7 +312,11 @@ class Config(setting.Settings):
   @property
   def weighting(self) -> str:
     """How clients are weighted in the mean."""
-    default = 'uniform' if self.privacy.is_private else 'num_examples'
+    equal = (
+        self.privacy.is_private
+        or self.server.aggregator in config_groups.ORDERED
+    )
+    default = 'uniform' if equal else 'num_examples'
     return self.server.client_weighting or default
 
   @property

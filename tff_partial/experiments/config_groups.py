@@ -20,7 +20,9 @@ SERVER_OPTIMIZERS = (
     'adagrad',
     'yogi',
 )
-AGGREGATORS = ('mean', 'robust')
+AGGREGATORS = ('mean', 'robust', 'median', 'trimmed_mean')
+ORDERED = ('median', 'trimmed_mean')  # In which all clients count equally.
+ATTACKS = ('sign_flip', 'label_flip', 'backdoor')
 # What reports call clients: by pseudonyms and no list of single clients, by
 # pseudonyms, or by their ids.
 NO_CLIENT_IDS, HASHED_CLIENT_IDS, FULL_CLIENT_IDS = 'none', 'hashed', 'full'
@@ -156,8 +158,30 @@ class Server(setting.Settings):
   )
   aggregator: str = setting.field(
       'mean',
-      'mean, or robust, which zeroes and clips outliers.',
+      'mean; robust, which zeroes and clips outliers; or, against malicious'
+      ' clients, the median or the trimmed_mean of each parameter.',
       choices=AGGREGATORS,
+  )
+  trim: float = setting.field(
+      0.1,
+      'Share of the clients that --aggregator=trimmed_mean leaves out at either'
+      ' end.',
+      least=0,
+      below=0.5,
+  )
+  attack: Optional[str] = setting.field(
+      None,
+      'Simulate malicious clients: sign_flip, which send their update times'
+      ' -10; label_flip, which train on wrong labels; or backdoor, which train'
+      ' on pictures with a small mark that all have label 0. The report tells'
+      ' the success.',
+      choices=ATTACKS,
+  )
+  attackers: float = setting.field(
+      0.1,
+      'Share of the clients that are malicious with --attack.',
+      least=0,
+      most=1,
   )
   compression: str = setting.field(
       'none',

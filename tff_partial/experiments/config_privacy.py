@@ -11,6 +11,7 @@ from tff_partial.experiments import setting
 SAMPLINGS = ('fixed', 'poisson', 'cyclic')
 KEYS = ('secret', 'seed')
 METRICS = ('none', 'exact')
+MECHANISMS = ('gaussian', 'tree')
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,12 +55,19 @@ class Privacy(setting.Settings):
   dp_initial_clip: float = setting.field(
       0.1, 'Where an adaptive bound starts.', least=0
   )
+  dp_mechanism: str = setting.field(
+      'gaussian',
+      "Where differential privacy has its noise: gaussian, on each round's sum;"
+      ' tree, on sums of rounds (DP-FTRL), for which nothing needs to be secret'
+      ' about who takes part.',
+      choices=MECHANISMS,
+  )
   client_sampling: Optional[str] = setting.field(
       None,
       'Who takes part in a round: fixed, --clients_per_round at random;'
       ' poisson, each client independently, this many on average, by a secret'
       ' key; cyclic, one group of clients after the other. Default: fixed, or'
-      ' poisson with differential privacy.',
+      ' poisson with differential privacy, cyclic with --dp_mechanism=tree.',
       choices=SAMPLINGS,
   )
   dp_metrics: str = setting.field(
@@ -108,13 +116,34 @@ class Privacy(setting.Settings):
       if getattr(self, name) == 0:
         raise errors.SettingsError(f'Expected `{name}` above 0, found 0.')
     if self.is_private:
+      self._check_tree()
       return
+    if self.dp_mechanism != 'gaussian':
+      raise errors.SettingsError(
+          'Expected `noise_multiplier` or `target_epsilon` with `dp_mechanism`'
+          f' {self.dp_mechanism}, found neither: there is no differential'
+          ' privacy without.'
+      )
     for name in ('delta', 'dp_clip', 'init_is_public'):
       if getattr(self, name):
         raise errors.SettingsError(
             f'Expected `noise_multiplier` or `target_epsilon` with `{name}`,'
             ' found neither: there is no differential privacy without.'
         )
+
+  def _check_tree(self) -> None:
+    if self.dp_mechanism != 'tree':
+      return
+    if self.client_sampling not in (None, 'cyclic'):
+      raise errors.SettingsError(
+          'Expected `client_sampling` cyclic with `dp_mechanism` tree, found'
+          f' {self.client_sampling!r}: its noise is for clients in turns.'
+      )
+    if self.dp_clip is None:
+      raise errors.SettingsError(
+          'Expected `dp_clip` with `dp_mechanism` tree, found none: its noise'
+          ' is for one bound in all rounds.'
+      )
 
   @property
   def is_private(self) -> bool:
@@ -124,7 +153,11 @@ class Privacy(setting.Settings):
   @property
   def sampling(self) -> str:
     """Who takes part in a round, one of `SAMPLINGS`."""
-    return self.client_sampling or ('poisson' if self.is_private else 'fixed')
+    if self.client_sampling is not None:
+      return self.client_sampling
+    if not self.is_private:
+      return 'fixed'
+    return 'cyclic' if self.dp_mechanism == 'tree' else 'poisson'
 
   @property
   def sends_metrics(self) -> bool:
@@ -160,7 +193,7 @@ def _problem_of_secure_sums(config: Any) -> Optional[str]:
   if config.server.aggregator != 'mean':
     return (
         'Expected `aggregator` mean with `secure_aggregation`, found'
-        f' {config.server.aggregator!r}, which needs more than one sum.'
+        f' {config.server.aggregator!r}, which needs more than a sum.'
     )
   if config.server.compression != 'none':
     return (

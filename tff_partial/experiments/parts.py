@@ -19,6 +19,7 @@ from tff_partial.learning import examples as examples_lib
 from tff_partial.learning import local_update
 from tff_partial.learning import partial_model
 from tff_partial.learning import process as process_lib
+from tff_partial.learning import robust
 from tff_partial.learning import schedules
 from tff_partial.privacy import aggregation
 from tff_partial.privacy import secret_key
@@ -172,13 +173,15 @@ def build_aggregator(
     key: What the noise comes from, if there is any.
   """
   aggregator = _build_uncompressed(config, noise_multiplier, key)
-  if config.server.compression == 'none':
-    return aggregator
-  return compression.QuantizingFactory(
-      aggregator,
-      bits=config.server.compression_bits,
-      measure=config.privacy.sends_metrics,
-  )
+  if config.server.compression != 'none':
+    aggregator = compression.QuantizingFactory(
+        aggregator,
+        bits=config.server.compression_bits,
+        measure=config.privacy.sends_metrics,
+    )
+  if config.server.attack == 'sign_flip':
+    aggregator = robust.SignFlippingFactory(aggregator, config.server.attackers)
+  return aggregator
 
 
 def build_distributor(
@@ -219,6 +222,7 @@ def _build_uncompressed(
         initial_clip=config.privacy.dp_initial_clip,
         quantile=config.privacy.dp_clip_quantile,
         key=key,
+        tree=config.privacy.dp_mechanism == 'tree',
         sum_factory=sum_factory,
     )
   if is_secure:
@@ -227,9 +231,13 @@ def _build_uncompressed(
         secure_sums.BoundedSecureSumFactory(bound),
         secure_sums.BoundedSecureSumFactory(_MOST_OF_A_METRIC),
     )
-  if config.server.aggregator == 'robust':
-    return tff.learning.robust_aggregator()
-  return tff.aggregators.MeanFactory()
+  build = {
+      'mean': tff.aggregators.MeanFactory,
+      'robust': tff.learning.robust_aggregator,
+      'median': lambda: robust.TrimmedMeanFactory(None),
+      'trimmed_mean': lambda: robust.TrimmedMeanFactory(config.server.trim),
+  }
+  return build[config.server.aggregator]()
 
 
 def build_metrics_aggregator(

@@ -22,6 +22,7 @@ from tff_partial.experiments import parts
 from tff_partial.experiments import setting
 from tff_partial.experiments import task as task_lib
 from tff_partial.learning import algorithms
+from tff_partial.learning import attacks
 from tff_partial.learning import clients as clients_lib
 from tff_partial.learning import hold_out
 from tff_partial.learning import local_update
@@ -215,6 +216,7 @@ def build(
   unseen = _unseen(task, config)
   train_clients, held_out = _divide(task, config)
   key = _key(config)
+  train_clients, attackers = _attacked(train_clients, config, unseen)
   in_training = clients_lib.ExcludingClients(train_clients, unseen)
   sampler = None
   if algorithm.trains_shared:
@@ -231,6 +233,9 @@ def build(
           'Expected `validation` above 0 to evaluate on, found 0.'
       )
     test, everyone = held_out, list(curve_ids)
+  if attackers:
+    everyone = [c for c in everyone if c not in attackers]
+    curve_ids = [c for c in curve_ids if c not in attackers]
   finetuning = None
   if config.num_finetune_epochs:
     finetuning = parts.build_finetuning(config, config.num_finetune_epochs)
@@ -273,6 +278,21 @@ def build(
       key=key,
       budget=budget,
   )
+
+
+def _attacked(
+    clients: clients_lib.Clients,
+    config: config_lib.Config,
+    unseen: frozenset[str],
+) -> tuple[clients_lib.Clients, frozenset[str]]:
+  """Training examples with those of an attack, and who has these."""
+  server = config.server
+  if server.attack not in attacks.ON_DATA:
+    return clients, frozenset()
+  candidates = clients_lib.ExcludingClients(clients, unseen).client_ids
+  size = round(server.attackers * len(candidates))
+  attackers = frozenset(_sample(candidates, size, config, 'attackers'))
+  return attacks.malicious(clients, server.attack, attackers), attackers
 
 
 def _budget(

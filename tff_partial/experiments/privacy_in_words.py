@@ -83,9 +83,11 @@ def _mechanism(
       f'{part.rounds} with noise {part.noise_multiplier:.3g}'
       for part in [*budget.before, *budget.own]
   )
+  where = 'the sum of the updates of each round'
+  if privacy.dp_mechanism == 'tree':
+    where = 'each node of a tree of sums over rounds (DP-FTRL)'
   return (
-      'Gaussian noise on the sum of the updates of each round, as a multiple of'
-      f' the {clip}; rounds: {parts}'
+      f'Gaussian noise on {where}, as a multiple of the {clip}; rounds: {parts}'
   )
 
 

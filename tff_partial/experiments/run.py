@@ -10,7 +10,7 @@
 The same call goes on where an earlier one stopped.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 import pathlib
 import time
 from typing import Optional
@@ -18,6 +18,7 @@ from typing import Optional
 from tff_partial.evaluation import client_table
 from tff_partial.evaluation import evaluation
 from tff_partial.experiments import account
+from tff_partial.experiments import attack_success
 from tff_partial.experiments import auto_penalty
 from tff_partial.experiments import budget
 from tff_partial.experiments import checkpoint
@@ -121,7 +122,8 @@ def run_in(
     seconds = time.monotonic() - started_at
     if plan.sampler is None:  # Training did not make a checkpoint.
       current.store.commit(current.store.version + 1)
-    _report(current, table, gated, seconds)
+    success = attack_success.notes(current, shared)
+    _report(current, table, gated, seconds, success)
   secret_key.forget(claimed.path)
   return table
 
@@ -179,6 +181,7 @@ def _report(
     table: client_table.ClientTable,
     gated: Optional[Mapping[str, float]],
     evaluation_seconds: float,
+    more_notes: Sequence[str],
 ) -> None:
   """Writes the report."""
   plan = current.plan
@@ -227,6 +230,7 @@ def _report(
                   ),
               ),
               *penalty_estimate.notes(current.folder),
+              *more_notes,
           ],
           gate=gated,
           curves_on_validation=bool(plan.config.evaluation.validation),

@@ -14,6 +14,7 @@ Epsilons are those of the PLD accountant of Google's dp_accounting.
 
 from collections.abc import Sequence
 import dataclasses
+import functools
 from importlib import metadata
 import math
 from typing import Any
@@ -21,6 +22,7 @@ from typing import Any
 import dp_accounting
 from dp_accounting import pld
 from dp_accounting import rdp
+import numpy as np
 
 from tff_partial import errors
 
@@ -39,6 +41,8 @@ class Mechanism:
     num_clients: Size of the population.
     clients_per_round: Expected size of a cohort.
     rounds: Number of rounds.
+    kind: 'gaussian' for noise on each round's sum, or 'tree' for noise on sums
+      of rounds (DP-FTRL), which takes cyclic sampling.
   """
 
   noise_multiplier: float
@@ -46,12 +50,30 @@ class Mechanism:
   num_clients: int
   clients_per_round: int
   rounds: int
+  kind: str = 'gaussian'
+
+  def __post_init__(self):
+    """Checks that the two go together.
+
+    Raises:
+      errors.SettingsError: If a tree is to have another sampling.
+    """
+    if self.kind == 'tree' and self.sampling != 'cyclic':
+      raise errors.SettingsError(
+          "Expected `sampling` 'cyclic' for a tree, found"
+          f' {self.sampling!r}. Use cyclic sampling.'
+      )
 
   def event(self) -> dp_accounting.DpEvent:
     """The rounds as dp_accounting describes them."""
     gaussian = dp_accounting.GaussianDpEvent(self.noise_multiplier)
     if self.sampling == 'cyclic':
       groups = self.num_clients // self.clients_per_round
+      if self.kind == 'tree':
+        return dp_accounting.GaussianDpEvent(
+            self.noise_multiplier
+            / math.sqrt(tree_sensitivity(self.rounds, groups))
+        )
       return dp_accounting.SelfComposedDpEvent(
           gaussian, math.ceil(self.rounds / groups)
       )
@@ -78,6 +100,33 @@ class Guarantee:
   epsilon: float
   delta: float
   against: str
+
+
+@functools.cache
+def tree_sensitivity(rounds: int, groups: int) -> int:
+  """The squared effect of one client on all nodes of a tree, over the clip.
+
+  The client takes part every so many rounds, and counts in each node as many
+  times as it took part in the node's rounds: the worst case over the groups of
+  the sum of squares [1, Appendix D.2].
+
+  Args:
+    rounds: Number of rounds, the leaves of the tree.
+    groups: Number of rounds after which a client takes part again.
+
+  [1] Kairouz et al. Practical and Private (Deep) Learning without Sampling or
+  Shuffling. ICML 2021. https://arxiv.org/abs/2103.00039
+  """
+  found = []
+  for group in range(min(groups, rounds)):
+    counts = np.arange(rounds) % groups == group
+    squares = 0
+    while len(counts):
+      squares += int(np.square(counts.astype(np.int64)).sum())
+      pairs = len(counts) // 2  # A node without a sibling has no parent.
+      counts = counts[: 2 * pairs].reshape([pairs, 2]).sum(axis=1)
+    found.append(squares)
+  return max(found)
 
 
 def name() -> str:

@@ -147,7 +147,10 @@ class KeyedAdaptiveClipSumQuery(tfp.SumAggregationDPQuery):
     num_tensors = len(tf.nest.flatten(total))
     if self._noise_multiplier:
       excess += stddev * _normal(
-          excess.shape, self._seed, round_num, num_tensors
+          excess.shape,
+          self._seed,
+          tf.cast(round_num, tf.int64),
+          num_tensors,
       )
     share = excess / self._expected_clients + 0.5
     new_clip = clip * tf.exp(-_CLIP_LEARNING_RATE * (share - self._quantile))
@@ -159,6 +162,84 @@ class KeyedAdaptiveClipSumQuery(tfp.SumAggregationDPQuery):
 
   def derive_metrics(self, global_state):
     return {'clip': global_state.clip}
+
+
+class KeyedTreeSumQuery(tfp.SumAggregationDPQuery):
+  """A sum of clipped records whose noise over the rounds is that of a tree [1].
+
+  There is noise on each node of a binary tree over the rounds, and the sum of
+  the first t rounds has that of the nodes that these rounds consist of: no more
+  than log2(t) + 1. A round's own sum has the difference to the round before.
+  Nothing is kept between rounds, as the key makes the noise of every node
+  again.
+
+  [1] Kairouz et al. Practical and Private (Deep) Learning without Sampling or
+  Shuffling. ICML 2021. https://arxiv.org/abs/2103.00039
+  """
+
+  def __init__(
+      self,
+      *,
+      clip: float,
+      noise_multiplier: float,
+      key: secret_key.SecretKey,
+  ):
+    """Creates the query.
+
+    Args:
+      clip: Bound of the l2 norm of a record.
+      noise_multiplier: Standard deviation of the noise of a node over the clip.
+      key: Determines the noise.
+    """
+    self._clip = clip
+    self._stddev = noise_multiplier * clip
+    self._seed = _as_seed(key)
+
+  def initial_global_state(self):
+    return ClipState(tf.constant(self._clip, tf.float32), tf.constant(0))
+
+  def derive_sample_params(self, global_state):
+    return global_state.clip
+
+  def preprocess_record(self, params, record):
+    clipped, _ = _clip(record, params)
+    return clipped
+
+  def get_noised_result(self, sample_state, global_state):
+    num_rounds = global_state.round_num + 1  # With this one.
+
+    def changed(level, unused_noise):
+      # The nodes that end with this round, or that it merges into another.
+      return tf.equal(num_rounds % tf.bitwise.left_shift(1, level), 0)
+
+    def change(level, noise):
+      ends_here = tf.equal(tf.bitwise.right_shift(num_rounds, level) % 2, 1)
+      end = tf.where(ends_here, num_rounds, num_rounds - 1)
+      node = tf.bitwise.right_shift(end, level) - 1
+      sign = tf.where(ends_here, 1.0, -1.0)
+      return level + 1, [
+          total
+          + sign
+          * _normal(
+              total.shape,
+              self._seed,
+              tf.cast(level, tf.int64),
+              tf.cast(node, tf.int64),
+              i,
+          )
+          for i, total in enumerate(noise)
+      ]
+
+    flat = tf.nest.flatten(sample_state)
+    _, noise = tf.while_loop(
+        changed, change, (tf.constant(0), [tf.zeros_like(t) for t in flat])
+    )
+    noised = [t + self._stddev * n for t, n in zip(flat, noise)]
+    return (
+        tf.nest.pack_sequence_as(sample_state, noised),
+        global_state._replace(round_num=num_rounds),
+        dp_accounting.UnsupportedDpEvent(),  # As of TFP's trees.
+    )
 
 
 def sum_noise_multiplier(
@@ -196,6 +277,7 @@ def build_private_aggregator(
     key: secret_key.SecretKey,
     initial_clip: float = 0.1,
     quantile: float = 0.5,
+    tree: bool = False,
     sum_factory: Optional[tff.aggregators.UnweightedAggregationFactory] = None,
 ) -> tff.aggregators.UnweightedAggregationFactory:
   """Builds the mean of clipped updates with noise.
@@ -209,6 +291,8 @@ def build_private_aggregator(
     key: Determines the noise.
     initial_clip: Where an adaptive clip starts.
     quantile: The share of updates that an adaptive clip leaves as they are.
+    tree: Whether the noise is that of a tree over the rounds, which takes a
+      fixed clip.
     sum_factory: Sums what clients send; by default in the clear.
 
   Returns:
@@ -216,10 +300,19 @@ def build_private_aggregator(
     equal weight, and `metrics=False`: exact metrics are not private.
 
   Raises:
-    errors.SettingsError: If there are too few clients for an adaptive clip.
+    errors.SettingsError: If there are too few clients for an adaptive clip, or
+      if a tree is to have one.
   """
   query: tfp.SumAggregationDPQuery
-  if clip is not None:
+  if tree:
+    if clip is None:
+      raise errors.SettingsError(
+          'Expected a fixed `clip` with `tree`, found none. Give one.'
+      )
+    query = KeyedTreeSumQuery(
+        clip=clip, noise_multiplier=noise_multiplier, key=key
+    )
+  elif clip is not None:
     query = KeyedGaussianSumQuery(
         clip=clip, noise_multiplier=noise_multiplier, key=key
     )
@@ -256,20 +349,18 @@ def _add_noise(
     total: Any, stddev: Any, seed: np.ndarray, round_num: tf.Tensor
 ) -> Any:
   noised = [
-      tensor + stddev * _normal(tensor.shape, seed, round_num, i)
+      tensor
+      + stddev * _normal(tensor.shape, seed, tf.cast(round_num, tf.int64), i)
       for i, tensor in enumerate(tf.nest.flatten(total))
   ]
   return tf.nest.pack_sequence_as(total, noised)
 
 
-def _normal(
-    shape: Sequence[int], seed: np.ndarray, round_num: tf.Tensor, tensor: int
-) -> tf.Tensor:
+def _normal(shape: Sequence[int], seed: np.ndarray, *numbers: Any) -> tf.Tensor:
   """Standard normal numbers that depend on nothing but the arguments."""
-  fold_in = tf.random.experimental.stateless_fold_in
-  return tf.random.stateless_normal(
-      shape, fold_in(fold_in(seed, tf.cast(round_num, tf.int64)), tensor)
-  )
+  for number in numbers:
+    seed = tf.random.experimental.stateless_fold_in(seed, number)
+  return tf.random.stateless_normal(shape, seed)
 
 
 def _as_seed(key: secret_key.SecretKey) -> np.ndarray:
