@@ -19,7 +19,14 @@ from tff_partial.experiments import search_flags
 
 # BUILD: data = ["//:sources"]
 flags_lib.define()
-_SCRIPTS = ('emnist', 'landmarks', 'stackoverflow', 'speech', 'leaderboard')
+_SCRIPTS = (
+    'emnist',
+    'landmarks',
+    'stackoverflow',
+    'speech',
+    'leaderboard',
+    'privacy',
+)
 
 
 def _commands(script, **environment):

@@ -4,7 +4,8 @@
 
 This module and `messages.py` alone use private parts of TFF. With the
 environment variable `TFF_PARTIAL_PLAIN_EXECUTOR=1`, `connection.py` imports
-neither of them and takes TFF's own executor, which gives the same results.
+neither of them and takes TFF's own executor, which gives the same results, but
+cannot return the values of a round without clients.
 """
 
 from typing import Any, Optional
