@@ -53,6 +53,17 @@ class LeavesTest(parameterized.TestCase):
         f' bytes), {_NUMBERS}.'.replace(';', ', all in secure sums;'),
     )
 
+  def test_compression(self):
+    # Clients also send how many bytes they sent.
+    self.assertStartsWith(
+        in_words(
+            algorithm='fed_avg', pretrain_rounds=0, compression='quantize'
+        ),
+        'Leaves a client each round: the update of 2 shared parameters (8'
+        ' bytes, before it is quantized to 8 bits), 1 more number computed from'
+        " the update, the client's weight",
+    )
+
   def test_private_with_an_adaptive_bound(self):
     self.assertEqual(
         in_words(

@@ -8,6 +8,7 @@ not from the settings.
 
 from collections.abc import Sequence
 import math
+from typing import Optional
 
 import tensorflow_federated as tff
 
@@ -37,18 +38,26 @@ def in_words(plan: plan_lib.Plan) -> str:
 
 
 def _of_a_round(plan: plan_lib.Plan) -> str:
-  return describe(data_flow.leaves_clients(plan.process.next), plan.variables)
+  server = plan.config.server
+  return describe(
+      data_flow.leaves_clients(plan.process.next),
+      plan.variables,
+      bits=None if server.compression == 'none' else server.compression_bits,
+  )
 
 
 def describe(
     found: Sequence[data_flow.Leaves],
     variables: Sequence[partition.VariableInfo],
+    *,
+    bits: Optional[int] = None,
 ) -> str:
   """Describes what leaves a client in one round.
 
   Args:
     found: What `leaves_clients` finds in the round.
     variables: The model's variables.
+    bits: How many an update's numbers are quantized to, if they are.
   """
   shared = [v for v in variables if v.trainable and not v.personal]
   size = sum(v.size for v in shared)
@@ -74,6 +83,7 @@ def describe(
     is_secure_update = all(x.is_secure for x in whole) and not all_secure
     parts.append(
         f'the update of {size:,} shared {name} ({num_bytes:,} bytes'
+        f'{f", before it is quantized to {bits} bits" if bits else ""}'
         f'{", in secure sums" if is_secure_update else ""})'
     )
   if num_others:
