@@ -38,6 +38,10 @@ def pfedme(steps):
   )
 
 
+def ffgg(steps):
+  return algorithms.ffgg(SHARED, PERSONAL, personal_steps=steps)
+
+
 # Name, function of `Steps`, the groups that each phase changes, and whether the
 # algorithm is stateful.
 ALGORITHMS = (
@@ -78,6 +82,19 @@ ALGORITHMS = (
         True,
     ),
     ('pfedme', pfedme, ['personal+shared'] * 2, True),
+    (
+        'fed_babu',
+        lambda s: algorithms.fed_babu(SHARED, steps=s),
+        ['shared'],
+        False,
+    ),
+    (
+        'fed_rod',
+        lambda s: algorithms.fed_rod(SHARED, PERSONAL, steps=s),
+        ['personal+shared'],
+        True,
+    ),
+    ('ffgg', ffgg, ['personal', 'shared'], True),
     (
         'apfl',
         lambda s: algorithms.apfl(SHARED, PERSONAL, steps=s),
@@ -171,6 +188,7 @@ class ContractTest(parameterized.TestCase):
     )
     self.assertEqual(algorithm.stateful, stateful)
     self.assertEqual(algorithm.trains_shared, 'shared' in ''.join(groups))
+    self.assertEqual(algorithm.trains_personal, 'personal' in ''.join(groups))
 
   @parameterized.named_parameters(*ALGORITHMS)
   def test_moves_the_groups_that_it_trains_and_no_others(
@@ -193,21 +211,30 @@ class ContractTest(parameterized.TestCase):
   @parameterized.named_parameters(*ALGORITHMS)
   def test_counts_steps_and_examples(self, create, groups, unused_stateful):
     # Three epochs of two batches, of 2 and 1 examples. Without a bound, pFedMe
-    # takes four inner steps.
+    # takes four inner steps. FFGG goes over the examples once for the shared
+    # variables.
     algorithm = create(algorithms.Steps(epochs=3))
-    steps, seen = (4, 6) if create is pfedme else (6, 9)
+    steps, seen = [6] * len(groups), [9] * len(groups)
+    if create is pfedme:
+      steps, seen = [4, 4], [6, 6]
+    if create is ffgg:
+      steps, seen = [6, 2], [9, 3]
     output = run(algorithm, value(), start(algorithm))[1]
-    self.assertEqual(output.counts.steps, steps * len(groups))
-    self.assertEqual(output.counts.examples, seen * len(groups))
+    self.assertEqual(output.counts.steps, sum(steps))
+    self.assertEqual(output.counts.examples, sum(seen))
     self.assertEqual(output.weight, 3)
 
   @parameterized.named_parameters(*ALGORITHMS)
   def test_max_steps_bounds_each_phase(self, create, groups, unused_stateful):
-    # Two batches of the first epoch and one of the second.
-    algorithm = create(algorithms.Steps(epochs=3, max_steps=3))
+    # Two batches of the first epoch and one of the second. A step of FFGG is an
+    # epoch.
+    steps, seen = 3 * len(groups), 5 * len(groups)
+    if create is ffgg:
+      steps, seen = (3 + 1) * 2, (3 + 1) * 3
+    algorithm = create(algorithms.Steps(epochs=5, max_steps=3))
     output = run(algorithm, value(), start(algorithm))[1]
-    self.assertEqual(output.counts.steps, 3 * len(groups))
-    self.assertEqual(output.counts.examples, 5 * len(groups))
+    self.assertEqual(output.counts.steps, steps)
+    self.assertEqual(output.counts.examples, seen)
     self.assertEqual(output.weight, 3)
 
   @parameterized.named_parameters(*ALGORITHMS)

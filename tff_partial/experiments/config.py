@@ -34,8 +34,9 @@ class Config(setting.Settings):
   personal: Optional[str] = setting.field(
       None,
       'Which variables are personal: input, output, adapter, norm, bias,'
-      ' input_norm, lora, lora_b, all, none, or "regex:" and an expression that'
-      ' is searched for in variable paths; or several of these joined by +.'
+      ' input_norm, second_head, lora, lora_b, all, none, or "regex:" and an'
+      ' expression that is searched for in variable paths; or several of these'
+      ' joined by +.'
       ' Default: output, or what --algorithm implies: nothing for fed_avg,'
       ' everything for local, a copy of the model for ditto, pfedme and apfl.'
       ' Several, with commas, are compared, except with "regex:".',
@@ -368,6 +369,7 @@ class Config(setting.Settings):
         'personal_dropout',
         'local_rounds',
         'pull',
+        'tolerance',
         'onboarding',
         'min_clients_for_mean',
         'eval_clients',

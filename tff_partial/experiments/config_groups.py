@@ -111,6 +111,13 @@ class ClientWork(setting.Settings):
       ' (FedProx).',
       least=0,
   )
+  tolerance: float = setting.field(
+      0.0,
+      'FFGG only: norm of the gradient of personal variables below which a'
+      ' client stops training them in a round. It takes --personal_epochs steps'
+      ' at most, by default 10, each on all of its examples.',
+      least=0,
+  )
   local_rounds: int = setting.field(
       5,
       'pFedMe only: number of times the shared model moves in a round.',

@@ -22,9 +22,9 @@ from typing import Any, Optional
 
 _PRETRAIN_ROUNDS = 200
 _FINETUNE_EPOCHS = 5  # Pillutla et al., section 5.
-_OF_PFEDME = frozenset(('local_rounds', 'pull'))
+_OF_SOME = frozenset(('local_rounds', 'pull', 'tolerance'))
 # Numeric settings without effect where nothing is personal, ...
-_OF_PERSONALIZATION = _OF_PFEDME | {
+_OF_PERSONALIZATION = _OF_SOME | {
     'finetune_epochs',
     'personal_dropout',
     'personal_epochs',
@@ -32,7 +32,7 @@ _OF_PERSONALIZATION = _OF_PFEDME | {
     'personal_learning_rate',
 }
 # ... and where there are no rounds.
-_OF_ROUNDS = _OF_PFEDME | {
+_OF_ROUNDS = _OF_SOME | {
     'clients_per_round',
     'epochs',
     'learning_rate',
@@ -248,6 +248,45 @@ METHODS: dict[str, Method] = {
             " fed_recon, which reconstructs them from a client's examples in"
             ' each round. What is shared is where reconstruction starts.'
         ),
+    ),
+    'fed_babu': Method(
+        'FedAvg with a fixed output layer, which clients fine-tune afterwards.',
+        build=lambda algorithms, parts: algorithms.fed_babu(
+            parts.shared, steps=parts.steps
+        ),
+        split='output',
+        candidate='finetuned',
+        # The head that nobody trains is to be the initial one.
+        pretrain_rounds=0,
+        finetune_epochs=_FINETUNE_EPOCHS,
+        ignores=frozenset(('personal_epochs',)),
+        requirement=_at_least_one_epoch,
+        no_client_export=(
+            'Expected a run that keeps personal variables, found one of'
+            ' fed_babu, whose clients fine-tune them in the evaluation. Run'
+            ' algorithm finetune with `init_from` this run, and export from'
+            ' there.'
+        ),
+    ),
+    'fed_rod': Method(
+        'A shared model that learns alone, and a personal head on top.',
+        build=lambda algorithms, parts: algorithms.fed_rod(
+            parts.shared, parts.personal, steps=parts.steps
+        ),
+        split='second_head',
+        ignores=frozenset(('personal_epochs',)),
+    ),
+    'ffgg': Method(
+        'Personal variables to a tolerance, then one shared gradient.',
+        build=lambda algorithms, parts: algorithms.ffgg(
+            parts.shared,
+            parts.personal,
+            tolerance=parts.client.tolerance,
+            personal_steps=parts.personal_steps,
+        ),
+        personal_epochs=10,
+        own_settings=('tolerance',),
+        ignores=frozenset(('epochs',)),
     ),
     'finetune': Method(
         'Each client fine-tunes personal variables, without a server.',

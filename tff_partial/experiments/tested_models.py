@@ -79,7 +79,7 @@ class TestedModels:
       models['shared'] = self._model(
           shared, _same_for_all(algorithm.shared_only(shared, start.personal))
       )
-    if algorithm.trains_shared:
+    if algorithm.trains_shared and algorithm.trains_personal:
       if algorithm.stateful:
         models['personalized'] = self._model(shared, self._store.read)
       else:

@@ -9,6 +9,12 @@
 | FedAlt [2]   | personal, then shared        | kept                     |
 | FedRecon [3] | personal, then shared        | initial ones each round  |
 | fine-tuning  | personal                     | kept; no server step     |
+| FedBABU [10] | shared                       | initial ones each round  |
+| FedRoD [11]  | both; the shared ones are    | kept                     |
+|              | trained to predict alone     |                          |
+| FFGG [12]    | personal until the gradient  | kept                     |
+|              | is small; then shared, one   |                          |
+|              | step of the whole gradient   |                          |
 
 In full personalization each client has a copy of the whole model, in addition
 to the shared model (`copied_model.py`). The algorithm wraps the model:
@@ -34,6 +40,9 @@ what [2, Section 5] calls the stateless variant of FedAlt.
 [7] Li et al. ICML 2021. https://arxiv.org/abs/2012.04221
 [8] T. Dinh et al. NeurIPS 2020. https://arxiv.org/abs/2006.08848
 [9] Deng et al. 2020. https://arxiv.org/abs/2003.13461
+[10] Oh et al. ICLR 2022. https://arxiv.org/abs/2106.06042
+[11] Chen and Chao. ICLR 2022. https://arxiv.org/abs/2107.00778
+[12] Mishchenko et al. TMLR 2025. https://arxiv.org/abs/2305.18285
 """
 
 from collections.abc import Callable
@@ -87,6 +96,11 @@ class Algorithm:
   def trains_shared(self) -> bool:
     """Whether the shared variables change."""
     return any(phase.shared is not None or phase.pull for phase in self.phases)
+
+  @property
+  def trains_personal(self) -> bool:
+    """Whether the personal variables change in a round."""
+    return any(phase.personal is not None for phase in self.phases)
 
   def wrap(self, model_fn: partial_model.ModelFn) -> partial_model.ModelFn:
     """The models that this algorithm trains.
@@ -256,6 +270,82 @@ def finetune(
   """
   return Algorithm(
       'finetune', (_phase(steps, personal=personal),), wrapper=wrapper
+  )
+
+
+def fed_babu(
+    shared: local_update.GroupTraining, *, steps: Steps = Steps()
+) -> Algorithm:
+  """FedBABU [10, Algorithm 1]: nobody trains the head until training is over.
+
+  All clients train the shared variables with the same personal ones, which stay
+  at their initial values. Afterwards, each client fine-tunes its own
+  (`finetune`).
+
+  Args:
+    shared: How the shared variables are trained.
+    steps: The steps of the phase.
+  """
+  return dataclasses.replace(
+      fed_avg(shared, steps=steps), name='fed_babu', stateful=False
+  )
+
+
+def fed_rod(
+    shared: local_update.GroupTraining,
+    personal: local_update.GroupTraining,
+    *,
+    steps: Steps = Steps(),
+) -> Algorithm:
+  """FedRoD [11, Section 4]: a personal head is added to the shared one.
+
+  Shared variables are trained on the loss of the shared model alone, and the
+  personal ones on the loss of the sum, in the same steps. Unlike in [11], the
+  loss of the shared model is not balanced by the client's numbers of examples
+  of each class.
+
+  Args:
+    shared: How the shared variables are trained.
+    personal: How the personal variables are trained, which must be initially
+      zero and then change nothing, as those of a second head.
+    steps: The steps of the phase.
+  """
+  phase = _phase(steps, shared=shared, personal=personal)
+  return Algorithm('fed_rod', (dataclasses.replace(phase, alone=True),))
+
+
+def ffgg(
+    shared: local_update.GroupTraining,
+    personal: local_update.GroupTraining,
+    *,
+    tolerance: float = 0.0,
+    personal_steps: Steps = Steps(10),
+) -> Algorithm:
+  """FFGG [12, Algorithms 1 and 2]: fine-tuning, then one global gradient.
+
+  The client minimizes its loss over the personal variables by gradient descent
+  on all of its examples, and then sends a single gradient of the shared ones.
+  The server's step, which [12] calls gamma, is the server's learning rate times
+  that of `shared`.
+
+  Args:
+    shared: How the shared variables are trained, in one step.
+    personal: How the personal variables are trained.
+    tolerance: The norm of the gradient of the personal variables below which
+      the client stops training them.
+    personal_steps: Its epochs are the most steps that the client takes.
+  """
+  one_step = dataclasses.replace(personal_steps, epochs=1)
+  fine_tuning = _phase(personal_steps, personal=personal)
+  global_gradient = _phase(one_step, shared=shared)
+  return Algorithm(
+      'ffgg',
+      (
+          dataclasses.replace(
+              fine_tuning, full_batch=True, tolerance=tolerance
+          ),
+          dataclasses.replace(global_gradient, full_batch=True),
+      ),
   )
 
 

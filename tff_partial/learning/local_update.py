@@ -102,6 +102,13 @@ class Phase:
       each step, from 0 to below 1. It does not affect other layers.
     pull: Fraction of the distance that the shared variables move towards their
       personal copies after the phase, from 0 to 1 (pFedMe).
+    alone: Whether the gradients of the shared variables are taken with personal
+      variables of zero, so that the shared model learns to predict alone
+      (FedRoD). For personal variables that are initially zero.
+    full_batch: Whether each step takes the mean gradient of all examples, so
+      that `epochs` is the number of steps.
+    tolerance: With `full_batch`, a norm of the gradients. The phase ends before
+      the first step with a smaller one.
   """
 
   shared: Optional[GroupTraining] = None
@@ -111,8 +118,16 @@ class Phase:
   clip_norm: Optional[float] = None
   adapter_dropout: float = 0.0
   pull: float = 0.0
+  alone: bool = False
+  full_batch: bool = False
+  tolerance: float = 0.0
 
   def __post_init__(self):
+    if self.tolerance < 0 or (self.tolerance and not self.full_batch):
+      raise errors.SettingsError(
+          'Expected `tolerance` of at least 0, and with `full_batch` only,'
+          f' found {self.tolerance}.'
+      )
     if not 0 <= self.adapter_dropout < 1:
       raise errors.SettingsError(
           'Expected `adapter_dropout` of at least 0 and below 1, found'
@@ -272,7 +287,7 @@ def _num_examples(
     client_examples: examples_lib.ClientExamples,
 ) -> tf.Tensor:
   """The number of a client's examples, int64 scalar."""
-  if phase.max_steps is None:
+  if phase.max_steps is None and not phase.tolerance:
     # Without another pass over a dataset.
     return progress.examples // phase.epochs
   return client_examples.count(examples)
@@ -334,8 +349,13 @@ def run_phases(
             inputs.examples,
             client_examples,
             examples_lib.Pass(phase.epochs, phase.max_steps, phase=number),
-            clip_norm=phase.clip_norm,
-            adapter_dropout=phase.adapter_dropout,
+            training_step.Manner(
+                clip_norm=phase.clip_norm,
+                adapter_dropout=phase.adapter_dropout,
+                alone=phase.alone,
+                full_batch=phase.full_batch,
+                tolerance=phase.tolerance,
+            ),
         )
     )
     if phase.pull:
