@@ -12,6 +12,7 @@ from tests.helpers import worker
 from tff_partial import errors
 from tff_partial.learning import algorithms
 from tff_partial.learning import copied_model
+from tff_partial.learning import dual_model
 from tff_partial.learning import examples as examples_lib
 from tff_partial.learning import local_update
 from tff_partial.learning import partition
@@ -96,6 +97,12 @@ ALGORITHMS = (
     ),
     ('ffgg', ffgg, ['personal', 'shared'], True),
     (
+        'fed_apm',
+        lambda s: algorithms.fed_apm(SHARED, PERSONAL, rho=2.0, steps=s),
+        ['personal', 'shared'],
+        True,
+    ),
+    (
         'apfl',
         lambda s: algorithms.apfl(SHARED, PERSONAL, steps=s),
         ['personal+shared'],
@@ -103,15 +110,13 @@ ALGORITHMS = (
     ),
 )
 TRAINING_SHARED = [row for row in ALGORITHMS if 'shared' in ''.join(row[2])]
-WRAPPING = [
-    row for row in ALGORITHMS if row[1](algorithms.Steps()).wrapper is not None
-]
+COPYING = [row for row in ALGORITHMS if row[1](algorithms.Steps()).copies_model]
 
 
 def plain_model_fn(algorithm):
   """A model that the algorithm takes: with a split, or without."""
   return toy.model_fn(
-      toy.B_IS_PERSONAL if algorithm.wrapper is None else partition.none
+      partition.none if algorithm.copies_model else toy.B_IS_PERSONAL
   )
 
 
@@ -122,8 +127,13 @@ def start(algorithm, *, apart=0.0):
     algorithm: The algorithm that it runs.
     apart: By how much personal copies differ from what they are a copy of.
   """
-  if algorithm.wrapper is None:
-    return toy.weights([[W]]), toy.weights([B])
+  if not algorithm.copies_model:
+    personal = toy.weights([B])
+    if algorithm.wrapper is dual_model.DualModel:
+      # The client's copy of the slope, and its dual variable.
+      copy = [np.array([[v]], np.float32) for v in (W + apart, 0.1 * apart)]
+      personal = personal._replace(non_trainable=copy)
+    return toy.weights([[W]]), personal
   personal = [[[W + apart]], [B + apart]]
   if algorithm.wrapper is copied_model.MixedModel:
     personal.append(MIXTURE)
@@ -407,7 +417,7 @@ class ModelTest(parameterized.TestCase):
     else:
       self.assertIsInstance(p.model_fn(), algorithm.wrapper)
 
-  @parameterized.named_parameters(*WRAPPING)
+  @parameterized.named_parameters(*COPYING)
   def test_split_model_is_refused(self, create, *unused):
     with self.assertRaisesRegex(
         errors.SettingsError,
@@ -417,7 +427,7 @@ class ModelTest(parameterized.TestCase):
           toy.model_fn(), create(algorithms.Steps()), client_examples=FORM
       )
 
-  @parameterized.named_parameters(*WRAPPING)
+  @parameterized.named_parameters(*COPYING)
   def test_model_that_was_wrapped_already_is_refused(self, create, *unused):
     algorithm = create(algorithms.Steps())
     with self.assertRaisesRegex(
@@ -455,6 +465,13 @@ class AlgorithmTest(absltest.TestCase):
     self.assertEqual(public, {name for name, *_ in ALGORITHMS})
     for name, create, *_ in ALGORITHMS:
       self.assertEqual(create(algorithms.Steps()).name, name)
+
+  def test_dual_steps_need_their_model(self):
+    phase = local_update.Phase(shared=SHARED, dual_rho=0.5)
+    with self.assertRaisesRegex(errors.SettingsError, "`wrapper` .* 'mine'"):
+      algorithms.Algorithm('mine', (phase,))
+    with self.assertRaisesRegex(errors.SettingsError, '`rho` above 0, found 0'):
+      algorithms.fed_apm(SHARED, PERSONAL, rho=0)
 
   def test_phases_of_one_algorithm_may_be_of_different_lengths(self):
     for create in (

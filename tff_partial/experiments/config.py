@@ -200,12 +200,16 @@ class Config(setting.Settings):
     client = self.client
     method = self.method
     if self.estimates_penalty and (
-        not method.personalizes or method.drawn_to_shared or method.is_full
+        not method.personalizes
+        or method.drawn_to_shared
+        or method.drawn_to_last
+        or method.is_full
     ):
       raise errors.SettingsError(
           'Expected a number as `personal_l2` for algorithm'
           f' {self.algorithm!r}, found {config_groups.AUTO!r}, which is for'
-          ' algorithms whose clients keep a part of the model.'
+          ' algorithms whose clients keep a part of the model that is drawn to'
+          ' its initial values.'
       )
     if client.personal_l2_total is None:
       return
@@ -369,6 +373,7 @@ class Config(setting.Settings):
         'personal_dropout',
         'local_rounds',
         'pull',
+        'rho',
         'tolerance',
         'onboarding',
         'min_clients_for_mean',

@@ -86,7 +86,8 @@ class ClientWork(setting.Settings):
       None,
       'Weight lambda of the squared distance of personal variables from their'
       ' initial values; for ditto and pfedme, from the shared model. Default:'
-      ' 0, but 1 for ditto and 15 for pfedme. "auto" estimates a weight for'
+      ' 0, but 1 for ditto, 15 for pfedme and 0.2 for fed_apm, from where the'
+      ' round began. "auto" estimates a weight for'
       ' --personal_l2_total before training.',
       least=0,
       words=(AUTO,),
@@ -110,6 +111,12 @@ class ClientWork(setting.Settings):
       "Weight of the squared distance of shared variables from the server's"
       ' (FedProx).',
       least=0,
+  )
+  rho: float = setting.field(
+      0.2,
+      "FedAPM only: weight of the squared distance of a client's copy of shared"
+      " variables from the server's; above 0.",
+      least=1e-6,
   )
   tolerance: float = setting.field(
       0.0,

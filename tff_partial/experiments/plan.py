@@ -142,12 +142,18 @@ class Plan:
   @functools.cached_property
   def process(self) -> process_lib.PartialProcess:
     """A round; takes seconds to build."""
-    server = self.config.server
+    share = 1.0
+    if self.algorithm.changes_of_all:
+      assert self.sampler is not None
+      population = len(self.sampler.clients.client_ids)
+      share = min(1.0, self.config.clients_per_round / population)
     return process_lib.build_partial_process(
         self.task.model_fn(self.config.split),
         self.algorithm,
         client_examples=self.task.client_examples,
-        server_optimizer=parts.build_server_optimizer(server),
+        server_optimizer=parts.build_server_optimizer(
+            self.config.server, share=share
+        ),
         aggregator=self._build_aggregator(),
         client_weighting=tff.learning.ClientWeighting[
             self.config.weighting.upper()

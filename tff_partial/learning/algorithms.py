@@ -15,6 +15,8 @@
 | FFGG [12]    | personal until the gradient  | kept                     |
 |              | is small; then shared, one   |                          |
 |              | step of the whole gradient   |                          |
+| FedAPM [13]  | personal; then shared, with  | kept, with a copy and a  |
+|              | a dual variable              | dual of the shared ones  |
 
 In full personalization each client has a copy of the whole model, in addition
 to the shared model (`copied_model.py`). The algorithm wraps the model:
@@ -43,6 +45,7 @@ what [2, Section 5] calls the stateless variant of FedAlt.
 [10] Oh et al. ICLR 2022. https://arxiv.org/abs/2106.06042
 [11] Chen and Chao. ICLR 2022. https://arxiv.org/abs/2107.00778
 [12] Mishchenko et al. TMLR 2025. https://arxiv.org/abs/2305.18285
+[13] Zhu et al. KDD 2025. https://arxiv.org/abs/2506.04672
 """
 
 from collections.abc import Callable
@@ -54,6 +57,7 @@ import tensorflow_federated as tff
 
 from tff_partial import errors
 from tff_partial.learning import copied_model
+from tff_partial.learning import dual_model
 from tff_partial.learning import local_update
 from tff_partial.learning import partial_model
 
@@ -72,12 +76,16 @@ class Algorithm:
     wrapper: Makes the model that is trained from a `ModelFn`, if that is more
       than one model divided into groups: `copied_model.CopiedModel`, for
       example, adds a personal copy. `None` to train the model itself.
+    changes_of_all: Whether what clients send is how a mean over all clients
+      changes. The server's step is then to be multiplied by the share of the
+      clients that take part in a round.
   """
 
   name: str
   phases: tuple[local_update.Phase, ...]
   stateful: bool = True
   wrapper: Optional[Wrapper] = None
+  changes_of_all: bool = False
 
   def __post_init__(self):
     if not self.phases:
@@ -91,6 +99,18 @@ class Algorithm:
           ' moves personal copies and shared variables towards each other,'
           ' found None. Use copied_model.CopiedModel.'
       )
+    duals = any(phase.dual_rho for phase in self.phases)
+    if duals and self.wrapper is not dual_model.DualModel:
+      raise errors.SettingsError(
+          'Expected dual_model.DualModel as `wrapper` of the algorithm'
+          f' {self.name!r}, whose phases have a `dual_rho`, found'
+          f' {self.wrapper}.'
+      )
+
+  @property
+  def copies_model(self) -> bool:
+    """Whether clients predict with a copy of the whole model."""
+    return self.wrapper is not None and self.wrapper is not dual_model.DualModel
 
   @property
   def trains_shared(self) -> bool:
@@ -106,8 +126,8 @@ class Algorithm:
     """The models that this algorithm trains.
 
     Args:
-      model_fn: Returns a new `PartialModel` on every call. If the algorithm has
-        a wrapper, all variables of the model must be shared; otherwise the
+      model_fn: Returns a new `PartialModel` on every call. If the algorithm
+        copies the model, all of its variables must be shared; otherwise the
         models raise an `errors.SettingsError` when they are created.
     """
     if self.wrapper is None:
@@ -126,10 +146,10 @@ class Algorithm:
       initial_personal: The initial personal variables.
 
     Returns:
-      The initial ones, or a copy of the shared ones if the algorithm has a
-      wrapper.
+      The initial ones, or a copy of the shared ones if clients have a copy of
+      the whole model.
     """
-    if self.wrapper is None:
+    if not self.copies_model:
       return initial_personal
     return copied_model.copy_of(shared, initial_personal)
 
@@ -346,6 +366,52 @@ def ffgg(
           ),
           dataclasses.replace(global_gradient, full_batch=True),
       ),
+  )
+
+
+def fed_apm(
+    shared: local_update.GroupTraining,
+    personal: local_update.GroupTraining,
+    *,
+    rho: float,
+    steps: Steps = Steps(),
+    personal_steps: Optional[Steps] = None,
+) -> Algorithm:
+  """FedAPM [13, Algorithm 1]: ADMM on clients' copies of the shared variables.
+
+  The client approaches the minimizer of its loss over the personal variables,
+  which the penalty of `personal` holds near those of its last round, and then
+  that of the augmented Lagrangian over its copy of the shared ones
+  (`dual_model.py`). Both start from the shared variables that it received,
+  whereas [13] starts from the client's last copy. The weights of the loss are
+  those of the mean, not divided by the number of clients: rho and the penalty
+  are as many times those of [13].
+
+  Args:
+    shared: How the shared variables are trained; its penalty is replaced.
+    personal: How the personal variables are trained; its anchor is replaced by
+      the values that the client received.
+    rho: Weight of the squared distance from the server's variables, above 0.
+    steps: The steps of the shared phase.
+    personal_steps: The steps of the personal phase; `steps` by default.
+
+  Raises:
+    errors.SettingsError: If `rho` is not above 0.
+  """
+  if rho <= 0:
+    raise errors.SettingsError(f'Expected `rho` above 0, found {rho}.')
+  alternating = fed_alt(
+      dataclasses.replace(shared, penalty=rho, penalty_total=0.0),
+      dataclasses.replace(personal, anchor=local_update.RECEIVED),
+      steps=steps,
+      personal_steps=personal_steps,
+  )
+  first, last = alternating.phases
+  return Algorithm(
+      'fed_apm',
+      (first, dataclasses.replace(last, dual_rho=rho)),
+      wrapper=dual_model.DualModel,
+      changes_of_all=True,
   )
 
 

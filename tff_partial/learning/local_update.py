@@ -20,6 +20,7 @@ import tensorflow as tf
 import tensorflow_federated as tff
 
 from tff_partial import errors
+from tff_partial.learning import dual_model
 from tff_partial.learning import examples as examples_lib
 from tff_partial.learning import partial_model
 from tff_partial.learning import training_step
@@ -109,6 +110,8 @@ class Phase:
       that `epochs` is the number of steps.
     tolerance: With `full_batch`, a norm of the gradients. The phase ends before
       the first step with a smaller one.
+    dual_rho: The rho of a `dual_model.DualModel`, whose dual step follows the
+      phase; 0 without one (FedAPM).
   """
 
   shared: Optional[GroupTraining] = None
@@ -121,6 +124,7 @@ class Phase:
   alone: bool = False
   full_batch: bool = False
   tolerance: float = 0.0
+  dual_rho: float = 0.0
 
   def __post_init__(self):
     if self.tolerance < 0 or (self.tolerance and not self.full_batch):
@@ -360,6 +364,11 @@ def run_phases(
     )
     if phase.pull:
       _pull(model, phase.pull)
+    if phase.dual_rho:
+      assert isinstance(model, dual_model.DualModel)
+      model.take_dual_step(
+          inputs.shared.trainable, phase.dual_rho, progress[-1].steps > 0
+      )
   return progress
 
 
