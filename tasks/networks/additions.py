@@ -20,6 +20,7 @@ SPLITS = {
     'second_head': partition.layers('second_head'),
     'lora': _MATRICES,
     'lora_b': partition.matches(r'/lora_b$'),
+    'lora_shared': partition.none,
 }
 
 
@@ -85,13 +86,15 @@ def of_split(split: str, lora: lora_lib.Lora = lora_lib.DEFAULT) -> Additions:
 def frozen(split: str, rule: partition.Rule) -> partition.Rule:
   """What a split never trains.
 
-  In `lora_b`, which is FedSA-LoRA, these are all variables but the low-rank
-  matrices and those that are personal. In other splits, there are none.
+  In `lora_b`, which is FedSA-LoRA, and `lora_shared`, these are all variables
+  but the low-rank matrices and those that are personal. In other splits, there
+  are none.
 
   Args:
     split: As for `partition.rule_by_name`.
     rule: The rule that it names.
   """
-  if 'lora_b' not in split.partition('regex:')[0].split('+'):
+  names = split.partition('regex:')[0].split('+')
+  if not {'lora_b', 'lora_shared'} & {*names}:
     return partition.none
   return lambda path: not (_MATRICES(path) or rule(path))

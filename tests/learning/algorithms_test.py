@@ -95,6 +95,14 @@ ALGORITHMS = (
         ['personal+shared'],
         True,
     ),
+    (
+        'rolora',
+        lambda s: algorithms.rolora(
+            SHARED, turns=[partition.matches('kernel')], steps=s
+        ),
+        ['shared'],
+        True,
+    ),
     ('ffgg', ffgg, ['personal', 'shared'], True),
     (
         'fed_apm',

@@ -17,6 +17,8 @@ from tests.helpers import toy
 from tff_partial.learning import algorithms
 from tff_partial.learning import examples as examples_lib
 from tff_partial.learning import local_update
+from tff_partial.learning import lora
+from tff_partial.learning import partial_model
 from tff_partial.learning import partition
 
 XS, YS = [1.0, 2.0], [2.0, 3.0]
@@ -114,6 +116,42 @@ class PhasesTest(parameterized.TestCase):
         )
     )
     self.assertAlmostEqual(b, 0.4, places=6)  # 2.5, 2.3, and 2.1 is small.
+
+  @parameterized.parameters(
+      (0, (0.0, -0.3)), (1, (-0.15, 0.0)), (2, (0.0, -0.3))
+  )
+  def test_rolora_trains_the_matrices_in_turns(self, round_num, expected):
+    # The kernel of one number is 2 A B, where alpha is twice the rank. With
+    # A = 1 and B = 0.5, e is (-1, -1), and the gradient of the kernel -1.5:
+    # that of A is 2 B and that of B 2 A times as much.
+    layer = lora.LoraDense(1, rank=1, alpha=2.0, use_bias=False, name='line')
+    keras_model = tf.keras.Sequential([tf.keras.layers.InputLayer([1]), layer])
+    model = partial_model.PartialModel(
+        keras_model,
+        partition.none,
+        loss_fn=toy.loss,
+        metric_fns={'squared_error': toy.squared_error},
+        input_spec=toy.INPUT_SPEC,
+        frozen=partition.matches('kernel'),
+    )
+    paths = [v.path for v in model.variables if v.trainable]
+    self.assertEqual(paths, ['line/lora_a', 'line/lora_b'])
+    output = local_update.local_update(
+        model,
+        algorithms.rolora(toy.sgd(0.1)).phases,
+        local_update.ClientInputs(
+            toy.weights([[1.0]], [[0.5]])._replace(
+                non_trainable=[np.zeros([1, 1], np.float32)]
+            ),
+            toy.weights(),
+            toy.value(XS, YS),
+            round_num=round_num,
+        ),
+        client_examples=toy.ALL_AT_ONCE,
+    )
+    np.testing.assert_allclose(
+        np.squeeze(output.update), expected, rtol=1e-5, atol=1e-7
+    )
 
   def test_finetuning_changes_nothing_shared(self):
     update, b, _ = run(algorithms.finetune(toy.sgd(0.2)))

@@ -243,7 +243,7 @@ class AdditionsTest(parameterized.TestCase):
         [v.shape for v in copy.variables], [v.shape for v in block.variables]
     )
 
-  def test_lora_b_trains_nothing_but_the_matrices(self):
+  def test_frozen_splits_train_nothing_but_the_matrices(self):
     model_fn = functools.partial(
         stackoverflow.create_model_fn,
         stackoverflow.SIZES['tiny'],
@@ -263,6 +263,11 @@ class AdditionsTest(parameterized.TestCase):
           {v.path for v in variables if v.personal}, query('b') | others
       )
       self.assertFalse(any(v.moving for v in variables))
+    variables = partial_model.describe(model_fn('lora_shared'))
+    self.assertFalse(any(v.personal for v in variables))
+    self.assertEqual(
+        {v.path for v in variables if v.trainable}, query('a') | query('b')
+    )
     variables = partial_model.describe(model_fn('lora'))
     self.assertTrue(all(v.trainable for v in variables))
     self.assertEqual(

@@ -46,6 +46,12 @@ _OF_ROUNDS = _OF_SOME | {
 }
 
 
+_SAME_FOR_ALL = (
+    'Expected a run that personalizes, found one where all clients have the'
+    ' same model.'
+)
+
+
 def _no_requirement(config: Any) -> Optional[str]:
   del config  # Unused.
   return None
@@ -183,6 +189,20 @@ def _copies(summary: str, build: Any, **facts: Any) -> Method:
   )
 
 
+def _low_rank(summary: str, build: Any) -> Method:
+  """A method that trains one model for all, by low-rank matrices."""
+  return Method(
+      summary,
+      build,
+      split='lora_shared',
+      is_divided=False,
+      personalizes=False,
+      baseline='initial',
+      candidate='non_personalized',
+      no_client_export=_SAME_FOR_ALL,
+  )
+
+
 PRETRAINING = 'fed_avg'
 
 METHODS: dict[str, Method] = {
@@ -197,9 +217,18 @@ METHODS: dict[str, Method] = {
         baseline='initial',
         candidate='non_personalized',
         pretrain_rounds=0,
-        no_client_export=(
-            'Expected a run that personalizes, found one of fed_avg, where all'
-            ' clients have the same model.'
+        no_client_export=_SAME_FOR_ALL,
+    ),
+    'fed_lora': _low_rank(
+        'FedAvg of low-rank matrices; all else stays as it was pretrained.',
+        build=lambda algorithms, parts: dataclasses.replace(
+            algorithms.fed_avg(parts.shared, steps=parts.steps), name='fed_lora'
+        ),
+    ),
+    'rolora': _low_rank(
+        'The same, with only one of the two matrices trained in each round.',
+        build=lambda algorithms, parts: algorithms.rolora(
+            parts.shared, steps=parts.steps
         ),
     ),
     'fed_sim': Method(

@@ -214,6 +214,12 @@ def build(
   generation = _generation(config)
   algorithm = parts.build_algorithm(config)
   model_fn = algorithm.wrap(task.model_fn(config.split))
+  variables = partial_model.describe(model_fn)
+  if config.method.personalizes and not any(v.personal for v in variables):
+    raise errors.SettingsError(
+        f'Expected personal variables for algorithm {config.algorithm!r}, found'
+        f' none with `personal` {config.split}.'
+    )
   unseen = _unseen(task, config)
   train_clients, held_out = _divide(task, config)
   key = _key(config)
@@ -251,7 +257,7 @@ def build(
       config=config,
       algorithm=algorithm,
       model_fn=model_fn,
-      variables=partial_model.describe(model_fn),
+      variables=variables,
       train_clients=train_clients,
       held_out=held_out,
       test=test,

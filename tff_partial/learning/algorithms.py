@@ -15,6 +15,8 @@
 | FFGG [12]    | personal until the gradient  | kept                     |
 |              | is small; then shared, one   |                          |
 |              | step of the whole gradient   |                          |
+| RoLoRA [14]  | shared: matrices B in one    | none                     |
+|              | round, A in the next         |                          |
 | FedAPM [13]  | personal; then shared, with  | kept, with a copy and a  |
 |              | a dual variable              | dual of the shared ones  |
 
@@ -46,9 +48,10 @@ what [2, Section 5] calls the stateless variant of FedAlt.
 [11] Chen and Chao. ICLR 2022. https://arxiv.org/abs/2107.00778
 [12] Mishchenko et al. TMLR 2025. https://arxiv.org/abs/2305.18285
 [13] Zhu et al. KDD 2025. https://arxiv.org/abs/2506.04672
+[14] Chen et al. NeurIPS 2025. https://arxiv.org/abs/2502.01755
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 import dataclasses
 import functools
 from typing import Optional
@@ -60,6 +63,7 @@ from tff_partial.learning import copied_model
 from tff_partial.learning import dual_model
 from tff_partial.learning import local_update
 from tff_partial.learning import partial_model
+from tff_partial.learning import partition
 
 Wrapper = Callable[[partial_model.ModelFn], partial_model.PartialModel]
 
@@ -200,6 +204,33 @@ def fed_avg(
     steps: The steps of the phase.
   """
   return Algorithm('fed_avg', (_phase(steps, shared=shared),))
+
+
+def rolora(
+    shared: local_update.GroupTraining,
+    *,
+    turns: Sequence[partition.Rule] = (
+        partition.matches('/lora_b$'),
+        partition.matches('/lora_a$'),
+    ),
+    steps: Steps = Steps(),
+) -> Algorithm:
+  """RoLoRA [14]: low-rank matrices B and A are trained in turns.
+
+  B is trained in the first, third, ... round, A in those between. The mean of
+  products with a factor that is the same for all clients is the product of the
+  means, which it is not if both factors are trained.
+
+  Args:
+    shared: How the shared variables are trained; its turns are replaced.
+    turns: Which of them are trained in the first round, in the next one, and so
+      on, from the start again after the last.
+    steps: The steps of the phase.
+  """
+  return dataclasses.replace(
+      fed_avg(dataclasses.replace(shared, turns=tuple(turns)), steps=steps),
+      name='rolora',
+  )
 
 
 def fed_sim(

@@ -23,6 +23,7 @@ from tff_partial import errors
 from tff_partial.learning import dual_model
 from tff_partial.learning import examples as examples_lib
 from tff_partial.learning import partial_model
+from tff_partial.learning import partition
 from tff_partial.learning import training_step
 
 # Round number, int32 scalar -> learning rate, float32 scalar.
@@ -55,6 +56,8 @@ class GroupTraining:
       of all clients [1, Section 5: L2 regularization]; or `SHARED`, the values
       that the shared variables have when the phase begins, if the personal
       variables are a copy of them (Ditto, pFedMe).
+    turns: Rules on variable paths that take turns: in round r, only variables
+      that `turns[r % len(turns)]` matches are trained. Without any, all are.
   """
 
   optimizer: tff.learning.optimizers.Optimizer
@@ -62,6 +65,7 @@ class GroupTraining:
   penalty: float = 0.0
   penalty_total: float = 0.0
   anchor: str = RECEIVED
+  turns: tuple[partition.Rule, ...] = ()
 
   def __post_init__(self):
     for name in ('penalty', 'penalty_total'):
@@ -399,6 +403,24 @@ def _create_group(
       penalty=penalty,
       anchor=_anchor(model, name, training, inputs),
       implicit=training.penalty_total > 0,
+      gates=_gates(model, name, training, inputs.round_num),
+  )
+
+
+def _gates(
+    model: partial_model.PartialModel,
+    name: str,
+    training: GroupTraining,
+    round_num: Any,
+) -> tuple[tf.Tensor, ...]:
+  """For each variable whether it is trained in a round, 1.0 or 0.0."""
+  if not training.turns:
+    return ()
+  number = tf.cast(round_num, tf.int32) % len(training.turns)
+  return tuple(
+      tf.gather([float(turn(v.path)) for turn in training.turns], number)
+      for v in model.variables
+      if v.trainable and v.personal == (name == 'personal')
   )
 
 

@@ -42,6 +42,8 @@ class Group(NamedTuple):
       float32 scalar.
     anchor: Values for the first variables, if there is a penalty. Variables
       that follow, such as a mixture weight, have no penalty.
+    gates: What the gradient of each variable is multiplied by, penalty
+      included, float32 scalars; none for 1.
     implicit: Whether the penalty acts after the optimizer's step, by the exact
       minimizer of its own part. Unlike a gradient, which diverges if the
       learning rate times the penalty exceeds 2, it is stable for any weight.
@@ -54,6 +56,7 @@ class Group(NamedTuple):
   penalty: Any = 0.0
   anchor: tuple[tf.Tensor, ...] = ()
   implicit: bool = False
+  gates: tuple[tf.Tensor, ...] = ()
 
   def initial_state(self) -> Any:
     """The optimizer's state before the first step."""
@@ -70,8 +73,13 @@ class Group(NamedTuple):
 
   def add_penalty(self, gradient: Any) -> Any:
     """Adds the gradient of the penalty to that of the loss."""
-    if not self.anchor or self.implicit:
+    if self.anchor and not self.implicit:
+      gradient = self._with_penalty(gradient)
+    if not self.gates:
       return gradient
+    return tuple(gate * g for gate, g in zip(self.gates, gradient))
+
+  def _with_penalty(self, gradient: Any) -> Any:
     return (
         *(
             g + self.penalty * (v - a)
