@@ -10,6 +10,7 @@ from tff_partial.experiments import config_groups
 from tff_partial.experiments import config_privacy
 from tff_partial.experiments import methods
 from tff_partial.experiments import setting
+from tff_partial.experiments import split_choice
 
 _NEWCOMER_EPOCHS = 5
 _PFEDME_RATE = 0.005  # The eta of T. Dinh et al., in all of their experiments.
@@ -36,7 +37,8 @@ class Config(setting.Settings):
       'Which variables are personal: input, output, adapter, norm, bias,'
       ' input_norm, second_head, lora, lora_b, all, none, or "regex:" and an'
       ' expression that is searched for in variable paths; or several of these'
-      ' joined by +.'
+      ' joined by +; or "auto", or "auto:64kB" with the most bytes of a client,'
+      ' to choose layers from data.'
       ' Default: output, or what --algorithm implies: nothing for fed_avg,'
       ' everything for local, a copy of the model for ditto, pfedme and apfl.'
       ' Several, with commas, are compared, except with "regex:".',
@@ -94,6 +96,7 @@ class Config(setting.Settings):
     self._check_that_it_trains()
     self._check_epsilon()
     self._check_penalty()
+    self._check_choice()
     missing = self.method.requirement(self)
     if missing is not None:
       raise errors.SettingsError(missing)
@@ -142,7 +145,7 @@ class Config(setting.Settings):
   def _check_that_it_trains(self) -> None:
     """Refuses settings with which a method would be another one."""
     method = self.method
-    if method.split is None and self.split == 'none':
+    if method.split is None and self.split == 'none' and not self.chooses_split:
       raise errors.SettingsError(
           f'Expected personal variables for algorithm {self.algorithm!r}, found'
           f' `personal` none. Use algorithm {methods.PRETRAINING!r} to'
@@ -224,6 +227,16 @@ class Config(setting.Settings):
           f' found {client.personal_l2_total:g}. Its lambda is `personal_l2`.'
       )
 
+  def _check_choice(self) -> None:
+    if not split_choice.is_auto(self.personal):
+      return
+    split_choice.budget(self.personal or '')
+    if self.method.split is not None:
+      raise errors.SettingsError(
+          f'Expected no `personal` {self.personal} for algorithm'
+          f' {self.algorithm!r}, whose split is {self.split_in_words}.'
+      )
+
   def _check_onboarding(self) -> None:
     onboarding = self.evaluation.onboarding
     if onboarding in (None, 'none'):
@@ -273,6 +286,11 @@ class Config(setting.Settings):
   def estimates_penalty(self) -> bool:
     """Whether the penalty is estimated before training."""
     return self.client.personal_l2 == config_groups.AUTO
+
+  @property
+  def chooses_split(self) -> bool:
+    """Whether what is personal is chosen before training."""
+    return self.method.split is None and split_choice.is_auto(self.personal)
 
   @property
   def penalty_total(self) -> float:
@@ -344,12 +362,16 @@ class Config(setting.Settings):
 
   @property
   def split(self) -> str:
-    """How the model is divided."""
+    """How the model is divided; not at all while that is to be chosen."""
+    if self.chooses_split:
+      return 'none'
     return self.method.split or self.personal or 'output'
 
   @property
   def split_in_words(self) -> str:
     """The same for people."""
+    if self.chooses_split:
+      return str(self.personal)
     return self.method.split_in_words or self.split
 
   @property

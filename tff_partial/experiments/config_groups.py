@@ -229,6 +229,13 @@ class Evaluation(setting.Settings):
       ' FedAvg too, on the same cohorts, and compare with it.',
       common=True,
   )
+  auto_score: str = setting.field(
+      'variance',
+      'What --personal=auto ranks layers by, per byte: variance, how much'
+      ' clients disagree about them beyond noise; sensitivity of the loss after'
+      ' an epoch; or how far it moved them.',
+      choices=('variance', 'sensitivity', 'moved'),
+  )
   rounds_per_evaluation: int = setting.field(
       10,
       'Rounds between evaluations of some clients, for the learning curves; 0'

@@ -215,7 +215,8 @@ def build(
   algorithm = parts.build_algorithm(config)
   model_fn = algorithm.wrap(task.model_fn(config.split))
   variables = partial_model.describe(model_fn)
-  if config.method.personalizes and not any(v.personal for v in variables):
+  personalizes = config.method.personalizes and not config.chooses_split
+  if personalizes and not any(v.personal for v in variables):
     raise errors.SettingsError(
         f'Expected personal variables for algorithm {config.algorithm!r}, found'
         f' none with `personal` {config.split}.'
@@ -331,6 +332,10 @@ def describe(plan: Plan, output_dir: str) -> str:
   size = f'{config.clients_per_round} clients'
   if config.privacy.sampling == 'poisson':
     size = f'about {size}'
+  share = f'{personal:,} of {total:,} parameters personal'
+  share += f' ({personal / total:.2%})'
+  if config.chooses_split:
+    share = 'to be chosen before training'
   rounds = f'{config.total_rounds} rounds of {size}'
   if plan.pretraining is not None:
     rounds = f'{config.num_pretrain_rounds} rounds of fed_avg, then {rounds}'
@@ -342,8 +347,7 @@ def describe(plan: Plan, output_dir: str) -> str:
       [
           f'task       {task.name}: {task.model}',
           f'data       {task.data}; {len(task.train.client_ids):,} clients',
-          f'split      {config.split_in_words}: {personal:,} of {total:,}'
-          f' parameters personal ({personal / total:.2%})',
+          f'split      {config.split_in_words}: {share}',
           f'algorithm  {config.algorithm}: {rounds}',
           *_privacy_line(plan),
           f'output     {output_dir}',

@@ -19,6 +19,7 @@ from tff_partial.evaluation import client_table
 from tff_partial.evaluation import evaluation
 from tff_partial.experiments import account
 from tff_partial.experiments import auto_penalty
+from tff_partial.experiments import auto_split
 from tff_partial.experiments import budget
 from tff_partial.experiments import checkpoint
 from tff_partial.experiments import client_names
@@ -31,6 +32,7 @@ from tff_partial.experiments import penalty_estimate
 from tff_partial.experiments import plan as plan_lib
 from tff_partial.experiments import privacy_in_words
 from tff_partial.experiments import run_folder
+from tff_partial.experiments import split_choice
 from tff_partial.experiments import stages
 from tff_partial.experiments import start as start_lib
 from tff_partial.experiments import used_settings
@@ -107,6 +109,9 @@ def run_in(
   else:
     stages.keep_origin(claimed.path, plan, init_from)
   lineage.keep(claimed.path, plan)
+  plan = auto_split.resolve(
+      plan, claimed.path, init_from, sharding=sharding, progress=progress
+  )
   plan = auto_penalty.resolve(
       plan, claimed.path, init_from, sharding=sharding, progress=progress
   )
@@ -226,6 +231,7 @@ def _report(
                       current.folder / run_folder.CONTROL / run_folder.METRICS
                   ),
               ),
+              *split_choice.notes(current.folder),
               *penalty_estimate.notes(current.folder),
           ],
           gate=gated,
