@@ -220,7 +220,7 @@ class _Choice:
     if not taken:
       smallest = min(map(self._bytes, ranked))
       raise errors.SettingsError(
-          f'Expected a budget of at least {smallest:,} B in `personal`, which is'
+          f'Expected a budget of at least {smallest:,} B in `personal`, of'
           f' the smallest layer, found {self._plan.config.personal!r}.'
       )
     sizes = sorted({n for n in _SIZES if n < len(taken)} | {len(taken)})
