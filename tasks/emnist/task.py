@@ -128,6 +128,7 @@ def create_task(
       ),
       metric=metric_lib.Metric('accuracy', higher_is_better=True),
       labels_fn=lambda examples: examples['y'],
+      head='head',
       usage=_USAGE,
       demonstration=opened.demonstration,
   )

@@ -114,6 +114,7 @@ def create_task(
               y=tf.TensorSpec([], tf.int32),
           ),
       ),
+      head='head',
       metric=metric_lib.Metric('accuracy', higher_is_better=True),
       usage=_usage(opened.folder, columns, scale),
       demonstration=opened.demonstration,

@@ -310,7 +310,8 @@ class Config(setting.Settings):
     By default the policies that train nothing, if there are unseen clients.
     There are none where clients have nothing personal from a federation.
     """
-    if self.method.trains_alone or not self.method.personalizes:
+    method = self.method
+    if method.trains_alone or method.neighbors or not method.personalizes:
       return ()
     if self.evaluation.onboarding is not None:
       asked_for = self.evaluation.onboarding.split(',')

@@ -95,6 +95,8 @@ class Method:
       rate has it as the default of that of personal variables.
     no_client_export: Why no client's model can be exported, if so.
     note: What a reader of the report must know.
+    neighbors: Whether clients predict with nearest neighbours among their
+      training examples, too (`neighbors.py`).
   """
 
   summary: str
@@ -120,6 +122,7 @@ class Method:
   ignores: frozenset[str] = frozenset()
   no_client_export: Optional[str] = None
   note: Optional[str] = None
+  neighbors: bool = False
 
   @property
   def ignored(self) -> frozenset[str]:
@@ -204,6 +207,7 @@ def _low_rank(summary: str, build: Any) -> Method:
 
 
 PRETRAINING = 'fed_avg'
+NEIGHBORS = 'with_neighbors'  # The model that mixes in neighbours.
 
 METHODS: dict[str, Method] = {
     PRETRAINING: Method(
@@ -218,6 +222,27 @@ METHODS: dict[str, Method] = {
         candidate='non_personalized',
         pretrain_rounds=0,
         no_client_export=_SAME_FOR_ALL,
+    ),
+    'knn_per': Method(
+        "FedAvg, mixed with the nearest of a client's own examples.",
+        build=lambda algorithms, parts: dataclasses.replace(
+            algorithms.fed_avg(parts.shared, steps=parts.steps), name='knn_per'
+        ),
+        split='none',
+        is_divided=False,
+        baseline='shared',
+        candidate=NEIGHBORS,
+        pretrain_rounds=0,
+        ignores=_OF_PERSONALIZATION,
+        no_client_export=(
+            'Expected a run that keeps personal variables, found one of'
+            ' knn_per, whose clients predict with their examples.'
+        ),
+        note=(
+            'Nothing is personal but training examples, whose representations'
+            ' a client would store; the bytes here do not count them.'
+        ),
+        neighbors=True,
     ),
     'fed_lora': _low_rank(
         'FedAvg of low-rank matrices; all else stays as it was pretrained.',

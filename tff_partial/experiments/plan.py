@@ -15,6 +15,7 @@ import tensorflow_federated as tff
 
 from tff_partial import errors
 from tff_partial.evaluation import evaluation
+from tff_partial.evaluation import neighbors as neighbors_lib
 from tff_partial.experiments import budget as budget_lib
 from tff_partial.experiments import config as config_lib
 from tff_partial.experiments import origin
@@ -186,6 +187,16 @@ class Plan:
     return self._evaluations[tuple(phases)]
 
   @functools.cached_property
+  def neighbors(self) -> evaluation.Evaluation:
+    """The evaluation of the shared model with neighbours, of kNN-Per."""
+    assert self.task.head is not None
+    return neighbors_lib.build_evaluation(
+        self.model_fn,
+        self.task.head,
+        client_examples=self.task.client_examples,
+    )
+
+  @functools.cached_property
   def _evaluations(self) -> dict[Any, evaluation.Evaluation]:
     return {}
 
@@ -215,8 +226,13 @@ def build(
   algorithm = parts.build_algorithm(config)
   model_fn = algorithm.wrap(task.model_fn(config.split))
   variables = partial_model.describe(model_fn)
-  personalizes = config.method.personalizes and not config.chooses_split
-  if personalizes and not any(v.personal for v in variables):
+  if config.method.neighbors and task.head is None:
+    raise errors.SettingsError(
+        f'Expected a task with a `head` for algorithm {config.algorithm!r},'
+        f' found {task.name}, which has none. Use a task that classifies.'
+    )
+  by_name = config.method.split is None and not config.chooses_split
+  if by_name and not any(v.personal for v in variables):
     raise errors.SettingsError(
         f'Expected personal variables for algorithm {config.algorithm!r}, found'
         f' none with `personal` {config.split}.'

@@ -11,6 +11,7 @@
 | `personalized`     | trained          | the client's own                  |
 | `finetuned`        | trained          | the client's own, trained further |
 | `trained_alone`    | none             | the client's own                  |
+| `with_neighbors`   | trained          | none, but training examples       |
 | `new_*`            | trained          | what a newcomer can have          |
 """
 
@@ -87,6 +88,10 @@ class TestedModels:
         models['personalized'] = self._model(
             shared, initial_for_all, phases=self._plan.reconstruction.phases
         )
+    if self._plan.config.method.neighbors:
+      models[self._plan.candidate] = dataclasses.replace(
+          models['shared'], evaluation=self._plan.neighbors
+      )
     if self._plan.finetuning is not None:
       # Fine-tuning alone starts again, also where a stopped run stored some.
       kept = algorithm.stateful and algorithm.trains_shared
