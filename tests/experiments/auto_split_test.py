@@ -154,6 +154,12 @@ class AutoSplitTest(parameterized.TestCase):
     with self.assertRaisesRegex(errors.SettingsError, 'at least 4 B'):
       self.resolve(create_plan(personal='auto:3B'))
 
+  def test_methods_with_their_own_split_choose_none(self):
+    for algorithm in ('fed_avg', 'ditto', 'fed_rep'):
+      config = config_lib.create(algorithm=algorithm, personal='auto')
+      self.assertFalse(config.chooses_split)
+      self.assertEqual(config.split, config.method.split)
+
   def test_a_name_stays(self):
     plan = create_plan(personal='regex:shift')
     self.assertIs(self.resolve(plan), plan)
@@ -171,7 +177,6 @@ class AutoSplitTest(parameterized.TestCase):
   @parameterized.parameters(
       ({'personal': 'auto:64'}, 'a number of B, kB or MB'),
       ({'personal': 'auto:-1kB'}, 'a number of B, kB or MB'),
-      ({'personal': 'auto', 'algorithm': 'ditto'}, 'whose split is a copy'),
       (
           {'personal': 'auto', 'noise_multiplier': 1.0},
           'the choice has no noise',

@@ -96,7 +96,8 @@ class Config(setting.Settings):
     self._check_that_it_trains()
     self._check_epsilon()
     self._check_penalty()
-    self._check_choice()
+    if split_choice.is_auto(self.personal):
+      split_choice.budget(str(self.personal))  # Raises if it is no budget.
     missing = self.method.requirement(self)
     if missing is not None:
       raise errors.SettingsError(missing)
@@ -235,16 +236,6 @@ class Config(setting.Settings):
       raise errors.SettingsError(
           f'Expected no `personal_l2_total` for algorithm {self.algorithm!r},'
           f' found {client.personal_l2_total:g}. Its lambda is `personal_l2`.'
-      )
-
-  def _check_choice(self) -> None:
-    if not split_choice.is_auto(self.personal):
-      return
-    split_choice.budget(self.personal or '')
-    if self.method.split is not None:
-      raise errors.SettingsError(
-          f'Expected no `personal` {self.personal} for algorithm'
-          f' {self.algorithm!r}, whose split is {self.split_in_words}.'
       )
 
   def _check_onboarding(self) -> None:
