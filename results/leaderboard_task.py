@@ -33,9 +33,8 @@ SPLITS: Mapping[str, tfp.partition.Rule] = {
     'input': tfp.partition.layers('conv1'),
     'output': tfp.partition.layers('head'),
     'adapter': tfp.partition.matches('adapter'),
-    'bias': tfp.partition.layers('feature_bias'),
     'input_norm': tfp.partition.layers('input_norm'),
-    **additions_lib.LORA_SPLITS,
+    **additions_lib.SPLITS,
 }
 
 
@@ -125,7 +124,7 @@ def create_cnn(
   if additions.feature_bias:
     x = identity_layers.FeatureBias(name='feature_bias')(x)
   outputs = dense(NUM_CLASSES, path='head', name='head', **_as_pytorch(512))(x)
-  return tf.keras.Model(inputs, outputs)
+  return tf.keras.Model(inputs, additions.add_head(x, outputs))
 
 
 def _as_pytorch(fan_in: int) -> dict[str, tf.keras.initializers.Initializer]:

@@ -56,9 +56,8 @@ SPLITS: Mapping[str, partition.Rule] = {
     'output': partition.layers('head'),
     'adapter': partition.matches(r'adapter|^norm\d/'),
     'norm': partition.matches(r'norm\d?/'),
-    'bias': partition.layers('feature_bias'),
     'input_norm': partition.layers('input_norm'),
-    **additions_lib.LORA_SPLITS,
+    **additions_lib.SPLITS,
 }
 
 
@@ -129,6 +128,7 @@ def create_task(
       ),
       metric=metric_lib.Metric('accuracy', higher_is_better=True),
       labels_fn=lambda examples: examples['y'],
+      head='head',
       usage=_USAGE,
       demonstration=opened.demonstration,
   )
@@ -163,7 +163,7 @@ def create_cnn(
   if additions.feature_bias:
     x = identity_layers.FeatureBias(name='feature_bias')(x)
   outputs = additions.lora.dense(NUM_CLASSES, path='head', name='head')(x)
-  return tf.keras.Model(inputs, outputs)
+  return tf.keras.Model(inputs, additions.add_head(x, outputs))
 
 
 def _prepare(batch, seed):

@@ -123,6 +123,7 @@ def create_task(
           ),
       ),
       metric=metric_lib.Metric('accuracy', higher_is_better=True),
+      head='head',
       labels_fn=functools.partial(sql_examples.read_integers, name='label'),
       usage=_usage(opened.train, image_size, classes),
       demonstration=opened.demonstration,

@@ -8,14 +8,19 @@ ones computes what it computed without them.
 
 import dataclasses
 
+import tensorflow as tf
+
 from tff_partial.learning import lora as lora_lib
 from tff_partial.learning import partition
 
 _MATRICES = partition.matches(r'/lora_[ab]$')
-# The splits that low-rank matrices make possible in every network.
-LORA_SPLITS = {
+# The splits that added layers make possible in every network.
+SPLITS = {
+    'bias': partition.layers('feature_bias'),
+    'second_head': partition.layers('second_head'),
     'lora': _MATRICES,
     'lora_b': partition.matches(r'/lora_b$'),
+    'lora_shared': partition.none,
 }
 
 
@@ -29,13 +34,32 @@ class Additions:
       representation in front of the output layer.
     input_norm: Whether each channel of the input has a scale and an offset, of
       the layer `input_norm`.
+    second_head: Whether the outputs are sums, to which a dense layer
+      `second_head` is added that is initially zero (FedRoD).
     lora: The dense layers that get low-rank matrices.
   """
 
   adapters: bool = False
   feature_bias: bool = False
   input_norm: bool = False
+  second_head: bool = False
   lora: lora_lib.Lora = lora_lib.NONE
+
+  def add_head(
+      self, representation: tf.Tensor, outputs: tf.Tensor
+  ) -> tf.Tensor:
+    """The outputs, or their sum with those of a second head.
+
+    Args:
+      representation: What the output layer takes, [..., features].
+      outputs: What it makes of it, [..., units].
+    """
+    if not self.second_head:
+      return outputs
+    second = tf.keras.layers.Dense(
+        outputs.shape[-1], kernel_initializer='zeros', name='second_head'
+    )
+    return tf.keras.layers.Add(name='heads')([outputs, second(representation)])
 
 
 NOTHING = Additions()
@@ -54,6 +78,7 @@ def of_split(split: str, lora: lora_lib.Lora = lora_lib.DEFAULT) -> Additions:
       adapters='adapter' in split,
       feature_bias='bias' in names or 'feature_bias' in split,
       input_norm='input_norm' in split,
+      second_head='second_head' in split,
       lora=lora if 'lora' in split else lora_lib.NONE,
   )
 
@@ -61,13 +86,15 @@ def of_split(split: str, lora: lora_lib.Lora = lora_lib.DEFAULT) -> Additions:
 def frozen(split: str, rule: partition.Rule) -> partition.Rule:
   """What a split never trains.
 
-  In `lora_b`, which is FedSA-LoRA, these are all variables but the low-rank
-  matrices and those that are personal. In other splits, there are none.
+  In `lora_b`, which is FedSA-LoRA, and `lora_shared`, these are all variables
+  but the low-rank matrices and those that are personal. In other splits, there
+  are none.
 
   Args:
     split: As for `partition.rule_by_name`.
     rule: The rule that it names.
   """
-  if 'lora_b' not in split.partition('regex:')[0].split('+'):
+  names = split.partition('regex:')[0].split('+')
+  if not {'lora_b', 'lora_shared'} & {*names}:
     return partition.none
   return lambda path: not (_MATRICES(path) or rule(path))

@@ -34,9 +34,8 @@ SPLITS: Mapping[str, partition.Rule] = {
         r'adapter|^stem_norm/|^stage\d_block\d_norm\d/'
     ),
     'norm': partition.matches(r'norm\d?/|_norm/'),
-    'bias': partition.layers('feature_bias'),
     'input_norm': partition.layers('input_norm'),
-    **additions_lib.LORA_SPLITS,
+    **additions_lib.SPLITS,
 }
 
 
@@ -101,7 +100,7 @@ def _create_resnet(
   if additions.feature_bias:
     x = identity_layers.FeatureBias(name='feature_bias')(x)
   outputs = additions.lora.dense(num_classes, path='head', name='head')(x)
-  return tf.keras.Model(inputs, outputs)
+  return tf.keras.Model(inputs, additions.add_head(x, outputs))
 
 
 def _block(x, channels, groups, stride, name, additions):

@@ -66,9 +66,8 @@ def splits(size: Size) -> Mapping[str, partition.Rule]:
       'output': partition.layers(f'block{size.num_blocks - 1}', 'norm', 'head'),
       'adapter': partition.matches(r'/adapter\d/|(^|/)norm\d?/'),
       'norm': partition.matches(r'(^|/)norm\d?/'),
-      'bias': partition.layers('feature_bias'),
       'input_norm': partition.layers('input_norm'),
-      **additions_lib.LORA_SPLITS,
+      **additions_lib.SPLITS,
   }
 
 
@@ -117,6 +116,7 @@ def create_encoder(
   if additions.feature_bias:
     x = identity_layers.FeatureBias(name='feature_bias')(x)
   logits = additions.lora.dense(num_classes, path='head', name='head')(x)
+  logits = additions.add_head(x, logits)
   return tf.keras.Model(inputs, {'logits': logits, 'num_frames': length})
 
 

@@ -76,8 +76,7 @@ class Size:
         'adapter': adapter,
         'adapter64': adapter,
         'norm': partition.matches(r'/norm\d/'),
-        'bias': partition.layers('feature_bias'),
-        **additions_lib.LORA_SPLITS,
+        **additions_lib.SPLITS,
     }
 
 
@@ -175,8 +174,7 @@ def create_transformer(
     vocabulary_size: int,
     *,
     adapter_width: Optional[int] = None,
-    feature_bias: bool = False,
-    lora: lora_lib.Lora = lora_lib.NONE,
+    additions: additions_lib.Additions = additions_lib.NOTHING,
 ) -> tf.keras.Model:
   """Builds the network from tokens to logits.
 
@@ -188,8 +186,8 @@ def create_transformer(
     size: The size of the network.
     vocabulary_size: The number of tokens.
     adapter_width: Bottleneck width of the adapters; `None` means no adapters.
-    feature_bias: Whether a vector is added to the last block's outputs.
-    lora: The dense layers of the blocks that get low-rank matrices.
+    additions: Layers that are added, apart from adapters. Only the dense layers
+      of the blocks can have low-rank matrices.
   """
   tokens = tf.keras.Input([None], dtype=tf.int32)
   words = TiedEmbedding(vocabulary_size, size.width, name='words')
@@ -201,13 +199,14 @@ def create_transformer(
         causal=True,
         attention_bias=False,
         adapter_width=adapter_width,
-        lora=lora,
+        lora=additions.lora,
         name=f'block_{i}',
     )(x)
   real = tf.boolean_mask(x, tf.not_equal(tokens, vocabulary_lib.PADDING))
-  if feature_bias:
+  if additions.feature_bias:
     real = identity_layers.FeatureBias(name='feature_bias')(real)
-  return tf.keras.Model(tokens, words(real, reverse=True))
+  logits = words(real, reverse=True)
+  return tf.keras.Model(tokens, additions.add_head(real, logits))
 
 
 @tf.keras.saving.register_keras_serializable('tff_partial')
@@ -276,8 +275,7 @@ def create_model_fn(
           size,
           vocabulary.size,
           adapter_width=adapter_width,
-          feature_bias=additions.feature_bias,
-          lora=additions.lora,
+          additions=additions,
       ),
       rule,
       loss_fn=lambda y, logits: tf.reduce_mean(_cross_entropy(y, logits)),

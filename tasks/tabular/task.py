@@ -38,9 +38,8 @@ SPLITS: Mapping[str, partition.Rule] = {
     'input': partition.layers('dense1'),
     'output': partition.layers('head'),
     'adapter': partition.matches('adapter'),
-    'bias': partition.layers('feature_bias'),
     'input_norm': partition.layers('input_norm'),
-    **additions_lib.LORA_SPLITS,
+    **additions_lib.SPLITS,
 }
 _MODELS = {'mlp': 64}  # Units of each hidden layer.
 _VERSION = 1  # Must be raised with any change to the made-up data.
@@ -115,6 +114,7 @@ def create_task(
               y=tf.TensorSpec([], tf.int32),
           ),
       ),
+      head='head',
       metric=metric_lib.Metric('accuracy', higher_is_better=True),
       usage=_usage(opened.folder, columns, scale),
       demonstration=opened.demonstration,
@@ -176,7 +176,7 @@ def create_mlp(
   if additions.feature_bias:
     x = identity_layers.FeatureBias(name='feature_bias')(x)
   outputs = additions.lora.dense(num_classes, path='head', name='head')(x)
-  return tf.keras.Model(inputs, outputs)
+  return tf.keras.Model(inputs, additions.add_head(x, outputs))
 
 
 def create_numbers(num_people: int = 40, num_rows: int = 60) -> str:

@@ -127,7 +127,7 @@ class AutoPenaltyTest(absltest.TestCase):
     self.assertEqual(settings['personal_l2_total'], found['total'])
 
   def test_refuses_methods_without_a_personal_part(self):
-    for algorithm in ('fed_avg', 'ditto', 'pfedme', 'local'):
+    for algorithm in ('fed_avg', 'ditto', 'pfedme', 'local', 'fed_apm'):
       with self.assertRaisesRegex(errors.SettingsError, 'Expected a number'):
         config_lib.create(algorithm=algorithm, personal_l2='auto')
 

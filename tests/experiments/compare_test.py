@@ -240,7 +240,7 @@ class RunTest(absltest.TestCase):
     html = (self.out / 'comparison.html').read_text()
     self.assertIn('fed_alt_output-1', html)
     self.assertIn('fed_alt_output-1', (self.out / 'comparison.md').read_text())
-    for name in ('changes', 'fraction', 'clients'):
+    for name in ('changes', 'frontier', 'clients'):
       figure = (self.out / f'comparison_{name}.svg').read_text()
       self.assertIn('</svg>', figure)
     # Once the folder is gone, the same command finishes.

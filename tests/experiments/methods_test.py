@@ -34,9 +34,7 @@ class MethodsTest(parameterized.TestCase):
     algorithm = parts.build_algorithm(config)
     method = config.method
     self.assertEqual(method.trains_alone, not algorithm.trains_shared)
-    self.assertEqual(
-        method.split_in_words is not None, algorithm.wrapper is not None
-    )
+    self.assertEqual(method.split_in_words is not None, algorithm.copies_model)
     # Training alone is fine-tuning after all rounds, and is named so.
     if not method.trains_alone:
       self.assertEqual(algorithm.name, name)

@@ -190,6 +190,8 @@ class RunTest(absltest.TestCase):
     for algorithm in ('fed_avg', 'ditto', 'finetune'):
       with self.assertRaisesRegex(errors.SettingsError, 'shared and personal'):
         regime.check(create_config(algorithm=algorithm))
+    with self.assertRaisesRegex(errors.SettingsError, 'by name with `regime`'):
+      regime.check(create_config(personal='auto'))
 
 
 if __name__ == '__main__':

@@ -12,6 +12,7 @@ from tests.helpers import worker
 from tff_partial import errors
 from tff_partial.learning import algorithms
 from tff_partial.learning import copied_model
+from tff_partial.learning import dual_model
 from tff_partial.learning import examples as examples_lib
 from tff_partial.learning import local_update
 from tff_partial.learning import partition
@@ -36,6 +37,10 @@ def pfedme(steps):
       inner_steps=steps.max_steps or 4,
       clip_norm=steps.clip_norm,
   )
+
+
+def ffgg(steps):
+  return algorithms.ffgg(SHARED, PERSONAL, personal_steps=steps)
 
 
 # Name, function of `Steps`, the groups that each phase changes, and whether the
@@ -79,6 +84,33 @@ ALGORITHMS = (
     ),
     ('pfedme', pfedme, ['personal+shared'] * 2, True),
     (
+        'fed_babu',
+        lambda s: algorithms.fed_babu(SHARED, steps=s),
+        ['shared'],
+        False,
+    ),
+    (
+        'fed_rod',
+        lambda s: algorithms.fed_rod(SHARED, PERSONAL, steps=s),
+        ['personal+shared'],
+        True,
+    ),
+    (
+        'rolora',
+        lambda s: algorithms.rolora(
+            SHARED, turns=[partition.matches('kernel')], steps=s
+        ),
+        ['shared'],
+        True,
+    ),
+    ('ffgg', ffgg, ['personal', 'shared'], True),
+    (
+        'fed_apm',
+        lambda s: algorithms.fed_apm(SHARED, PERSONAL, rho=2.0, steps=s),
+        ['personal', 'shared'],
+        True,
+    ),
+    (
         'apfl',
         lambda s: algorithms.apfl(SHARED, PERSONAL, steps=s),
         ['personal+shared'],
@@ -86,15 +118,13 @@ ALGORITHMS = (
     ),
 )
 TRAINING_SHARED = [row for row in ALGORITHMS if 'shared' in ''.join(row[2])]
-WRAPPING = [
-    row for row in ALGORITHMS if row[1](algorithms.Steps()).wrapper is not None
-]
+COPYING = [row for row in ALGORITHMS if row[1](algorithms.Steps()).copies_model]
 
 
 def plain_model_fn(algorithm):
   """A model that the algorithm takes: with a split, or without."""
   return toy.model_fn(
-      toy.B_IS_PERSONAL if algorithm.wrapper is None else partition.none
+      partition.none if algorithm.copies_model else toy.B_IS_PERSONAL
   )
 
 
@@ -105,8 +135,13 @@ def start(algorithm, *, apart=0.0):
     algorithm: The algorithm that it runs.
     apart: By how much personal copies differ from what they are a copy of.
   """
-  if algorithm.wrapper is None:
-    return toy.weights([[W]]), toy.weights([B])
+  if not algorithm.copies_model:
+    personal = toy.weights([B])
+    if algorithm.wrapper is dual_model.DualModel:
+      # The client's copy of the slope, and its dual variable.
+      copy = [np.array([[v]], np.float32) for v in (W + apart, 0.1 * apart)]
+      personal = personal._replace(non_trainable=copy)
+    return toy.weights([[W]]), personal
   personal = [[[W + apart]], [B + apart]]
   if algorithm.wrapper is copied_model.MixedModel:
     personal.append(MIXTURE)
@@ -171,6 +206,7 @@ class ContractTest(parameterized.TestCase):
     )
     self.assertEqual(algorithm.stateful, stateful)
     self.assertEqual(algorithm.trains_shared, 'shared' in ''.join(groups))
+    self.assertEqual(algorithm.trains_personal, 'personal' in ''.join(groups))
 
   @parameterized.named_parameters(*ALGORITHMS)
   def test_moves_the_groups_that_it_trains_and_no_others(
@@ -193,21 +229,30 @@ class ContractTest(parameterized.TestCase):
   @parameterized.named_parameters(*ALGORITHMS)
   def test_counts_steps_and_examples(self, create, groups, unused_stateful):
     # Three epochs of two batches, of 2 and 1 examples. Without a bound, pFedMe
-    # takes four inner steps.
+    # takes four inner steps. FFGG goes over the examples once for the shared
+    # variables.
     algorithm = create(algorithms.Steps(epochs=3))
-    steps, seen = (4, 6) if create is pfedme else (6, 9)
+    steps, seen = [6] * len(groups), [9] * len(groups)
+    if create is pfedme:
+      steps, seen = [4, 4], [6, 6]
+    if create is ffgg:
+      steps, seen = [6, 2], [9, 3]
     output = run(algorithm, value(), start(algorithm))[1]
-    self.assertEqual(output.counts.steps, steps * len(groups))
-    self.assertEqual(output.counts.examples, seen * len(groups))
+    self.assertEqual(output.counts.steps, sum(steps))
+    self.assertEqual(output.counts.examples, sum(seen))
     self.assertEqual(output.weight, 3)
 
   @parameterized.named_parameters(*ALGORITHMS)
   def test_max_steps_bounds_each_phase(self, create, groups, unused_stateful):
-    # Two batches of the first epoch and one of the second.
-    algorithm = create(algorithms.Steps(epochs=3, max_steps=3))
+    # Two batches of the first epoch and one of the second. A step of FFGG is an
+    # epoch.
+    steps, seen = 3 * len(groups), 5 * len(groups)
+    if create is ffgg:
+      steps, seen = (3 + 1) * 2, (3 + 1) * 3
+    algorithm = create(algorithms.Steps(epochs=5, max_steps=3))
     output = run(algorithm, value(), start(algorithm))[1]
-    self.assertEqual(output.counts.steps, 3 * len(groups))
-    self.assertEqual(output.counts.examples, 5 * len(groups))
+    self.assertEqual(output.counts.steps, steps)
+    self.assertEqual(output.counts.examples, seen)
     self.assertEqual(output.weight, 3)
 
   @parameterized.named_parameters(*ALGORITHMS)
@@ -380,7 +425,7 @@ class ModelTest(parameterized.TestCase):
     else:
       self.assertIsInstance(p.model_fn(), algorithm.wrapper)
 
-  @parameterized.named_parameters(*WRAPPING)
+  @parameterized.named_parameters(*COPYING)
   def test_split_model_is_refused(self, create, *unused):
     with self.assertRaisesRegex(
         errors.SettingsError,
@@ -390,7 +435,7 @@ class ModelTest(parameterized.TestCase):
           toy.model_fn(), create(algorithms.Steps()), client_examples=FORM
       )
 
-  @parameterized.named_parameters(*WRAPPING)
+  @parameterized.named_parameters(*COPYING)
   def test_model_that_was_wrapped_already_is_refused(self, create, *unused):
     algorithm = create(algorithms.Steps())
     with self.assertRaisesRegex(
@@ -428,6 +473,13 @@ class AlgorithmTest(absltest.TestCase):
     self.assertEqual(public, {name for name, *_ in ALGORITHMS})
     for name, create, *_ in ALGORITHMS:
       self.assertEqual(create(algorithms.Steps()).name, name)
+
+  def test_dual_steps_need_their_model(self):
+    phase = local_update.Phase(shared=SHARED, dual_rho=0.5)
+    with self.assertRaisesRegex(errors.SettingsError, "`wrapper` .* 'mine'"):
+      algorithms.Algorithm('mine', (phase,))
+    with self.assertRaisesRegex(errors.SettingsError, '`rho` above 0, found 0'):
+      algorithms.fed_apm(SHARED, PERSONAL, rho=0)
 
   def test_phases_of_one_algorithm_may_be_of_different_lengths(self):
     for create in (

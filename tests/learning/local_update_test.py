@@ -17,6 +17,8 @@ from tests.helpers import toy
 from tff_partial.learning import algorithms
 from tff_partial.learning import examples as examples_lib
 from tff_partial.learning import local_update
+from tff_partial.learning import lora
+from tff_partial.learning import partial_model
 from tff_partial.learning import partition
 
 XS, YS = [1.0, 2.0], [2.0, 3.0]
@@ -67,6 +69,89 @@ class PhasesTest(parameterized.TestCase):
     update, b, _ = run(algorithms.fed_alt(toy.sgd(0.1), toy.sgd(0.2)))
     self.assertAlmostEqual(b, 0.5, places=6)
     self.assertAlmostEqual(update, -0.325, places=6)
+
+  def test_fed_rod_trains_the_shared_variable_without_the_personal_one(self):
+    # The gradient of w is -4 without b. With it, e = (-1.5, -2.5), so that the
+    # gradient of b is -2.
+    update, b, output = run(
+        algorithms.fed_rod(toy.sgd(0.1), toy.sgd(0.2)),
+        personal=toy.weights([0.5]),
+    )
+    self.assertAlmostEqual(update, -0.4, places=6)
+    self.assertAlmostEqual(b, 0.9, places=6)
+    total, _ = output.metrics['squared_error']
+    self.assertAlmostEqual(total, 1.5**2 + 2.5**2, places=5)  # With b.
+
+  @parameterized.parameters(100, 1)
+  def test_ffgg_stops_at_the_tolerance_and_sends_one_gradient(self, batch_size):
+    # The gradients of b are -2.5, -2 at 0.5, and -1.6 at 0.9, where it stops.
+    # There, e = (-1.1, -2.1), and the gradient of w is -2.65.
+    update, b, output = run(
+        algorithms.ffgg(toy.sgd(0.1), toy.sgd(0.2), tolerance=1.7),
+        client_examples=examples_lib.Tensors(batch_size),
+    )
+    self.assertAlmostEqual(b, 0.9, places=6)
+    self.assertAlmostEqual(update, -0.265, places=6)
+    # It went over the examples three times for b, and once for w.
+    self.assertEqual(output.counts.examples, (3 + 1) * 2)
+    self.assertEqual(output.weight, 2.0)
+
+  def test_ffgg_takes_a_bounded_number_of_steps(self):
+    _, b, output = run(
+        algorithms.ffgg(
+            toy.sgd(0.1), toy.sgd(0.2), personal_steps=algorithms.Steps(3)
+        )
+    )
+    self.assertAlmostEqual(b, 0.5 + 0.4 + 0.32, places=6)
+    self.assertEqual(output.counts.steps, 3 + 1)
+
+  def test_ffgg_bounds_the_norm_of_the_whole_gradient(self):
+    # Clipped to 1, b takes steps of 0.2; the tolerance is for the norm before.
+    _, b, _ = run(
+        algorithms.ffgg(
+            toy.sgd(0.1),
+            toy.sgd(0.2),
+            tolerance=2.2,
+            personal_steps=algorithms.Steps(9, clip_norm=1.0),
+        )
+    )
+    self.assertAlmostEqual(b, 0.4, places=6)  # 2.5, 2.3, and 2.1 is small.
+
+  @parameterized.parameters(
+      (0, (0.0, -0.3)), (1, (-0.15, 0.0)), (2, (0.0, -0.3))
+  )
+  def test_rolora_trains_the_matrices_in_turns(self, round_num, expected):
+    # The kernel of one number is 2 A B, where alpha is twice the rank. With
+    # A = 1 and B = 0.5, e is (-1, -1), and the gradient of the kernel -1.5:
+    # that of A is 2 B and that of B 2 A times as much.
+    layer = lora.LoraDense(1, rank=1, alpha=2.0, use_bias=False, name='line')
+    keras_model = tf.keras.Sequential([tf.keras.layers.InputLayer([1]), layer])
+    model = partial_model.PartialModel(
+        keras_model,
+        partition.none,
+        loss_fn=toy.loss,
+        metric_fns={'squared_error': toy.squared_error},
+        input_spec=toy.INPUT_SPEC,
+        frozen=partition.matches('kernel'),
+    )
+    paths = [v.path for v in model.variables if v.trainable]
+    self.assertEqual(paths, ['line/lora_a', 'line/lora_b'])
+    output = local_update.local_update(
+        model,
+        algorithms.rolora(toy.sgd(0.1)).phases,
+        local_update.ClientInputs(
+            toy.weights([[1.0]], [[0.5]])._replace(
+                non_trainable=[np.zeros([1, 1], np.float32)]
+            ),
+            toy.weights(),
+            toy.value(XS, YS),
+            round_num=round_num,
+        ),
+        client_examples=toy.ALL_AT_ONCE,
+    )
+    np.testing.assert_allclose(
+        np.squeeze(output.update), expected, rtol=1e-5, atol=1e-7
+    )
 
   def test_finetuning_changes_nothing_shared(self):
     update, b, _ = run(algorithms.finetune(toy.sgd(0.2)))
@@ -277,6 +362,11 @@ class BadClientsTest(parameterized.TestCase):
       ('no_group', {}, 'at least one group'),
       ('epochs', dict(shared=toy.sgd(), epochs=0), '`epochs` above 0, found 0'),
       ('clip', dict(shared=toy.sgd(), clip_norm=-1.0), '`clip_norm` above 0'),
+      (
+          'tolerance',
+          dict(personal=toy.sgd(), tolerance=0.1),
+          '`tolerance` .* with `full_batch` only, found 0.1',
+      ),
       (
           'anchor',
           dict(shared=toy.sgd(penalty=1.0, anchor='initial')),

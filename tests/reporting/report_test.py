@@ -212,6 +212,11 @@ class ReportTest(parameterized.TestCase):
     ):
       self.assertIn(row, page.text['cost'])
     self.assertEqual(numbers['cost']['personal_fraction'], 0.25)
+    # 100 bytes are personal.
+    [main] = list(numbers['groups'].values())[:1]
+    change = main['comparisons']['personalized']['change']['weighted_mean']
+    self.assertAlmostEqual(numbers['gain_per_kilobyte'], 10 * change)
+    self.assertIn('Gain per stored kilobyte of a client', page.text['cost'])
     self.assertIn('| task | emnist', page.text['settings'])
     self.assertIsNone(numbers['settings']['rate'])
     self.assertIn('Made of fonts.', page.text['notes'])

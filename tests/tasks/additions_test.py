@@ -23,6 +23,7 @@ from tff_partial.learning import partial_model
 from tff_partial.learning import partition
 
 ADDED = additions_lib.Additions(feature_bias=True, input_norm=True)
+SECOND = ('second_head/kernel', 'second_head/bias')
 BIAS = 'feature_bias/bias'
 NORM = ('input_norm/scale', 'input_norm/offset')
 FEATURES = {
@@ -108,7 +109,9 @@ class AdditionsTest(parameterized.TestCase):
         stackoverflow.SIZES['tiny'],
         stackoverflow_data.ABC.size,
     )
-    plain, larger = build(), build(feature_bias=True)
+    plain, larger = build(), build(
+        additions=additions_lib.Additions(feature_bias=True)
+    )
     paths = _by_path(larger)
     for path, variable in _by_path(plain).items():
       paths.pop(path).assign(variable)
@@ -121,6 +124,44 @@ class AdditionsTest(parameterized.TestCase):
     # A softmax that is the transposed embedding: its column 7 is added.
     embedding = _by_path(larger)['words/embedding'].numpy()
     np.testing.assert_allclose(larger(x), before + embedding[:, 7], atol=1e-5)
+
+  @parameterized.named_parameters(
+      # Features and outputs of the layer that there is anyway.
+      ('emnist', *NETWORKS[0][1:4], 128, 62),
+      ('landmarks', *NETWORKS[1][1:4], 64, 5),
+      ('tabular', *NETWORKS[2][1:4], 8, 2),
+      ('speech', *NETWORKS[3][1:4], speech_data.TINY.width, 7),
+      (
+          'stackoverflow',
+          functools.partial(
+              stackoverflow.create_transformer,
+              stackoverflow.SIZES['tiny'],
+              stackoverflow_data.ABC.size,
+          ),
+          stackoverflow.SIZES['tiny'].splits,
+          np.array([[5, 1, 2, 3], [5, 3, 0, 0]]),
+          64,
+          stackoverflow_data.ABC.size,
+      ),
+  )
+  def test_second_head(self, build, splits, inputs, features, outputs):
+    plain = build()
+    larger = build(additions=additions_lib.of_split('second_head'))
+    paths = _by_path(larger)
+    for path, variable in _by_path(plain).items():
+      paths.pop(path).assign(variable)
+    self.assertEqual(
+        {path: v.shape.as_list() for path, v in paths.items()},
+        {SECOND[0]: [features, outputs], SECOND[1]: [outputs]},
+    )
+    rule = partition.rule_by_name('second_head', splits)
+    self.assertEqual({p for p in _by_path(larger) if rule(p)}, {*SECOND})
+    logits = lambda model: tf.nest.flatten(model(inputs))[0]
+    np.testing.assert_array_equal(logits(plain), logits(larger))
+    paths[SECOND[1]].assign(np.arange(outputs))
+    np.testing.assert_allclose(
+        logits(larger), logits(plain) + np.arange(outputs), rtol=1e-5
+    )
 
   def test_words_have_no_channels(self):
     with self.assertRaisesRegex(
@@ -202,7 +243,7 @@ class AdditionsTest(parameterized.TestCase):
         [v.shape for v in copy.variables], [v.shape for v in block.variables]
     )
 
-  def test_lora_b_trains_nothing_but_the_matrices(self):
+  def test_frozen_splits_train_nothing_but_the_matrices(self):
     model_fn = functools.partial(
         stackoverflow.create_model_fn,
         stackoverflow.SIZES['tiny'],
@@ -222,6 +263,11 @@ class AdditionsTest(parameterized.TestCase):
           {v.path for v in variables if v.personal}, query('b') | others
       )
       self.assertFalse(any(v.moving for v in variables))
+    variables = partial_model.describe(model_fn('lora_shared'))
+    self.assertFalse(any(v.personal for v in variables))
+    self.assertEqual(
+        {v.path for v in variables if v.trainable}, query('a') | query('b')
+    )
     variables = partial_model.describe(model_fn('lora'))
     self.assertTrue(all(v.trainable for v in variables))
     self.assertEqual(

@@ -20,6 +20,7 @@ clients is made. Clients are evaluated in cohorts, which bounds memory.
 import collections
 from collections.abc import Callable, Iterator, Mapping, Sequence
 import dataclasses
+import functools
 from typing import Any, NamedTuple, Optional
 
 import numpy as np
@@ -55,12 +56,19 @@ class Evaluation:
     client_examples: The form in which the computation takes examples.
     model_fn: Makes the models that are evaluated.
     phases: The local training before the test.
+    takes_train: Whether training examples go in although there are no phases.
   """
 
   computation: tff.Computation
   client_examples: examples_lib.ClientExamples
   model_fn: partial_model.ModelFn
   phases: Sequence[local_update.Phase] = ()
+  takes_train: bool = False
+
+  @property
+  def reads_train(self) -> bool:
+    """Whether training examples go in."""
+    return self.takes_train or bool(self.phases)
 
 
 def build_evaluation(
@@ -91,7 +99,7 @@ def build_evaluation(
     )
     trained = model.values('personal')
     return collections.OrderedDict(
-        scores=_score(model, test, client_examples),
+        scores=score(model, test, client_examples),
         personal=trained if phases else (),
         steps=sum((p.steps for p in progress), tf.constant(0, tf.int64)),
         examples=sum((p.examples for p in progress), tf.constant(0, tf.int64)),
@@ -127,15 +135,28 @@ def build_evaluation(
   return Evaluation(test_cohort, client_examples, model_fn, phases)
 
 
-def _score(
+def score(
     model: partial_model.PartialModel,
     examples: Any,
     client_examples: examples_lib.ClientExamples,
+    *,
+    outputs_fn: Optional[Callable[[Any], Any]] = None,
 ) -> Any:
-  """The terms of each metric for every example, in order."""
+  """The terms of each metric for every example, in order.
+
+  Args:
+    model: Has the metrics.
+    examples: A client's examples.
+    client_examples: Their form.
+    outputs_fn: Maps a batch to outputs; by default the model.
+
+  Returns:
+    By metric, its two terms, float32 [examples].
+  """
+  default_fn = functools.partial(model.outputs, training=False)
 
   def step(scores, batch):
-    outputs = model.outputs(batch, training=False)
+    outputs = (outputs_fn or default_fn)(batch)
     return tf.nest.map_structure(
         lambda all_terms, terms: tf.concat([all_terms, terms], axis=0),
         scores,
@@ -352,7 +373,7 @@ class _CohortReader:
     self._population = population
     self._seed = seed
     self._form = forms[0]
-    self._some_train = any(m.evaluation.phases for m in models.values())
+    self._some_train = any(m.evaluation.reads_train for m in models.values())
     self._cohort: Sequence[str] = ()
     self._train: dict[str, Any] = {}
     self._test: dict[str, Any] = {}
@@ -371,7 +392,7 @@ class _CohortReader:
           c: self._value(self._population.test.read(c), c) for c in job.cohort
       }
       self._cohort = job.cohort
-    trains = bool(self._models[job.model].evaluation.phases)
+    trains = self._models[job.model].evaluation.reads_train
     return (
         [self._train[c] if trains else () for c in job.client_ids],
         [self._test[c] for c in job.client_ids],

@@ -51,7 +51,8 @@ class Outcome:
     weights: By metric, the weight of each client's value in the mean.
     baseline: By metric, each client's value under the run's baseline.
     p_hurt: One-sided p-value of each client's paired test (`summary.compare`).
-    cost: The cost of the run, as `summary.Cost.to_dict` gives it.
+    cost: The cost of the run, as `summary.Cost.to_dict` gives it, and
+      `personal_bytes`, the size of one client's personal variables.
   """
 
   client_ids: tuple[str, ...]
@@ -174,5 +175,10 @@ def _outcome(rows, model: str, report) -> Outcome:
       weights=by_metric('weight'),
       baseline=by_metric(report['baseline']),
       p_hurt=column(p_hurt),
-      cost=report['cost'],
+      cost={
+          **report['cost'],
+          'personal_bytes': sum(
+              v['bytes'] for v in report['split'] if v['personal']
+          ),
+      },
   )

@@ -10,6 +10,7 @@ from tff_partial.experiments import config_groups
 from tff_partial.experiments import config_privacy
 from tff_partial.experiments import methods
 from tff_partial.experiments import setting
+from tff_partial.experiments import split_choice
 
 _NEWCOMER_EPOCHS = 5
 _PFEDME_RATE = 0.005  # The eta of T. Dinh et al., in all of their experiments.
@@ -34,8 +35,10 @@ class Config(setting.Settings):
   personal: Optional[str] = setting.field(
       None,
       'Which variables are personal: input, output, adapter, norm, bias,'
-      ' input_norm, lora, lora_b, all, none, or "regex:" and an expression that'
-      ' is searched for in variable paths; or several of these joined by +.'
+      ' input_norm, second_head, lora, lora_b, all, none, or "regex:" and an'
+      ' expression that is searched for in variable paths; or several of these'
+      ' joined by +; or "auto", or "auto:64kB" with the most bytes of a client,'
+      ' to choose layers from data.'
       ' Default: output, or what --algorithm implies: nothing for fed_avg,'
       ' everything for local, a copy of the model for ditto, pfedme and apfl.'
       ' Several, with commas, are compared, except with "regex:".',
@@ -94,6 +97,8 @@ class Config(setting.Settings):
     self._check_epsilon()
     self._check_aggregator()
     self._check_penalty()
+    if split_choice.is_auto(self.personal):
+      split_choice.budget(str(self.personal))  # Raises if it is no budget.
     missing = self.method.requirement(self)
     if missing is not None:
       raise errors.SettingsError(missing)
@@ -152,7 +157,7 @@ class Config(setting.Settings):
   def _check_that_it_trains(self) -> None:
     """Refuses settings with which a method would be another one."""
     method = self.method
-    if method.split is None and self.split == 'none':
+    if method.split is None and self.split == 'none' and not self.chooses_split:
       raise errors.SettingsError(
           f'Expected personal variables for algorithm {self.algorithm!r}, found'
           f' `personal` none. Use algorithm {methods.PRETRAINING!r} to'
@@ -220,12 +225,16 @@ class Config(setting.Settings):
     client = self.client
     method = self.method
     if self.estimates_penalty and (
-        not method.personalizes or method.drawn_to_shared or method.is_full
+        not method.personalizes
+        or method.drawn_to_shared
+        or method.drawn_to_last
+        or method.is_full
     ):
       raise errors.SettingsError(
           'Expected a number as `personal_l2` for algorithm'
           f' {self.algorithm!r}, found {config_groups.AUTO!r}, which is for'
-          ' algorithms whose clients keep a part of the model.'
+          ' algorithms whose clients keep a part of the model that is drawn to'
+          ' its initial values.'
       )
     if client.personal_l2_total is None:
       return
@@ -291,6 +300,11 @@ class Config(setting.Settings):
     return self.client.personal_l2 == config_groups.AUTO
 
   @property
+  def chooses_split(self) -> bool:
+    """Whether what is personal is chosen before training."""
+    return self.method.split is None and split_choice.is_auto(self.personal)
+
+  @property
   def penalty_total(self) -> float:
     """The same weight times the number of a client's examples."""
     return self.client.personal_l2_total or 0.0
@@ -308,7 +322,8 @@ class Config(setting.Settings):
     By default the policies that train nothing, if there are unseen clients.
     There are none where clients have nothing personal from a federation.
     """
-    if self.method.trains_alone or not self.method.personalizes:
+    method = self.method
+    if method.trains_alone or method.neighbors or not method.personalizes:
       return ()
     if self.evaluation.onboarding is not None:
       asked_for = self.evaluation.onboarding.split(',')
@@ -364,12 +379,16 @@ class Config(setting.Settings):
 
   @property
   def split(self) -> str:
-    """How the model is divided."""
+    """How the model is divided; not at all while that is to be chosen."""
+    if self.chooses_split:
+      return 'none'
     return self.method.split or self.personal or 'output'
 
   @property
   def split_in_words(self) -> str:
     """The same for people."""
+    if self.chooses_split:
+      return str(self.personal)
     return self.method.split_in_words or self.split
 
   @property
@@ -393,6 +412,8 @@ class Config(setting.Settings):
         'personal_dropout',
         'local_rounds',
         'pull',
+        'rho',
+        'tolerance',
         'onboarding',
         'min_clients_for_mean',
         'eval_clients',

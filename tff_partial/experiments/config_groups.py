@@ -90,7 +90,8 @@ class ClientWork(setting.Settings):
       None,
       'Weight lambda of the squared distance of personal variables from their'
       ' initial values; for ditto and pfedme, from the shared model. Default:'
-      ' 0, but 1 for ditto and 15 for pfedme. "auto" estimates a weight for'
+      ' 0, but 1 for ditto, 15 for pfedme and 0.2 for fed_apm, from where the'
+      ' round began. "auto" estimates a weight for'
       ' --personal_l2_total before training.',
       least=0,
       words=(AUTO,),
@@ -113,6 +114,19 @@ class ClientWork(setting.Settings):
       0.0,
       "Weight of the squared distance of shared variables from the server's"
       ' (FedProx).',
+      least=0,
+  )
+  rho: float = setting.field(
+      0.2,
+      "FedAPM only: weight of the squared distance of a client's copy of shared"
+      " variables from the server's; above 0.",
+      least=1e-6,
+  )
+  tolerance: float = setting.field(
+      0.0,
+      'FFGG only: norm of the gradient of personal variables below which a'
+      ' client stops training them in a round. It takes --personal_epochs steps'
+      ' at most, by default 10, each on all of its examples.',
       least=0,
   )
   local_rounds: int = setting.field(
@@ -256,6 +270,13 @@ class Evaluation(setting.Settings):
       'Train the model that the run starts from by as many more rounds of'
       ' FedAvg too, on the same cohorts, and compare with it.',
       common=True,
+  )
+  auto_score: str = setting.field(
+      'variance',
+      'What --personal=auto ranks layers by, per byte: variance, how much'
+      ' clients disagree about them beyond noise; sensitivity of the loss after'
+      ' an epoch; or how far it moved them.',
+      choices=('variance', 'sensitivity', 'moved'),
   )
   rounds_per_evaluation: int = setting.field(
       10,

@@ -235,6 +235,11 @@ def _problem_of_privacy(config: Any) -> Optional[str]:
         'Expected no `control` with differential privacy, found it: it would be'
         ' one more release.'
     )
+  if config.chooses_split:
+    return (
+        'Expected the name of a split as `personal` with differential privacy,'
+        f' found {config.personal!r}: the choice has no noise.'
+    )
   if config.estimates_penalty:
     return (
         'Expected a number as `personal_l2` with differential privacy, found'

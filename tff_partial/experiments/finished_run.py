@@ -19,6 +19,7 @@ from tff_partial.experiments import config as config_lib
 from tff_partial.experiments import penalty_estimate
 from tff_partial.experiments import run_folder
 from tff_partial.experiments import setting
+from tff_partial.experiments import split_choice
 from tff_partial.experiments import task as task_lib
 from tff_partial.experiments import task_choice
 from tff_partial.learning import copied_model
@@ -90,7 +91,9 @@ def read_settings(folder: str, task: Optional[str] = None) -> Mapping[str, Any]:
         f'Expected a run of task {task!r} in {folder}, found one of'
         f' {settings["task"]!r}.'
     )
-  return penalty_estimate.applied(settings, pathlib.Path(path).parent)
+  parent = pathlib.Path(path).parent
+  with_penalty = penalty_estimate.applied(settings, parent)
+  return split_choice.applied(with_penalty, parent)
 
 
 def config_of(settings: Mapping[str, Any]) -> config_lib.Config:

@@ -22,9 +22,9 @@ from typing import Any, Optional
 
 _PRETRAIN_ROUNDS = 200
 _FINETUNE_EPOCHS = 5  # Pillutla et al., section 5.
-_OF_PFEDME = frozenset(('local_rounds', 'pull'))
+_OF_SOME = frozenset(('local_rounds', 'pull', 'rho', 'tolerance'))
 # Numeric settings without effect where nothing is personal, ...
-_OF_PERSONALIZATION = _OF_PFEDME | {
+_OF_PERSONALIZATION = _OF_SOME | {
     'finetune_epochs',
     'personal_dropout',
     'personal_epochs',
@@ -32,7 +32,7 @@ _OF_PERSONALIZATION = _OF_PFEDME | {
     'personal_learning_rate',
 }
 # ... and where there are no rounds.
-_OF_ROUNDS = _OF_PFEDME | {
+_OF_ROUNDS = _OF_SOME | {
     'clients_per_round',
     'epochs',
     'learning_rate',
@@ -44,6 +44,12 @@ _OF_ROUNDS = _OF_PFEDME | {
     'total_rounds',
     'warmup_rounds',
 }
+
+
+_SAME_FOR_ALL = (
+    'Expected a run that personalizes, found one where all clients have the'
+    ' same model.'
+)
 
 
 def _no_requirement(config: Any) -> Optional[str]:
@@ -78,6 +84,8 @@ class Method:
     penalty: The default of `personal_l2`.
     drawn_to_shared: Whether this penalty draws personal models to the shared
       model, rather than personal variables to their initial values.
+    drawn_to_last: Whether it draws personal variables to those that a client
+      had when the round began.
     requirement: What the settings lack, as a sentence, or `None`; takes the
       `config.Config`.
     own_settings: Names of settings that only this method and others that name
@@ -87,6 +95,8 @@ class Method:
       rate has it as the default of that of personal variables.
     no_client_export: Why no client's model can be exported, if so.
     note: What a reader of the report must know.
+    neighbors: Whether clients predict with nearest neighbours among their
+      training examples, too (`neighbors.py`).
   """
 
   summary: str
@@ -106,11 +116,13 @@ class Method:
   personal_epochs: Optional[int] = None
   penalty: float = 0.0
   drawn_to_shared: bool = False
+  drawn_to_last: bool = False
   requirement: Callable[[Any], Optional[str]] = _no_requirement
   own_settings: tuple[str, ...] = ()
   ignores: frozenset[str] = frozenset()
   no_client_export: Optional[str] = None
   note: Optional[str] = None
+  neighbors: bool = False
 
   @property
   def ignored(self) -> frozenset[str]:
@@ -180,7 +192,22 @@ def _copies(summary: str, build: Any, **facts: Any) -> Method:
   )
 
 
+def _low_rank(summary: str, build: Any) -> Method:
+  """A method that trains one model for all, by low-rank matrices."""
+  return Method(
+      summary,
+      build,
+      split='lora_shared',
+      is_divided=False,
+      personalizes=False,
+      baseline='initial',
+      candidate='non_personalized',
+      no_client_export=_SAME_FOR_ALL,
+  )
+
+
 PRETRAINING = 'fed_avg'
+NEIGHBORS = 'with_neighbors'  # The model that mixes in neighbours.
 
 METHODS: dict[str, Method] = {
     PRETRAINING: Method(
@@ -194,9 +221,39 @@ METHODS: dict[str, Method] = {
         baseline='initial',
         candidate='non_personalized',
         pretrain_rounds=0,
+        no_client_export=_SAME_FOR_ALL,
+    ),
+    'knn_per': Method(
+        "FedAvg, mixed with the nearest of a client's own examples.",
+        build=lambda algorithms, parts: dataclasses.replace(
+            algorithms.fed_avg(parts.shared, steps=parts.steps), name='knn_per'
+        ),
+        split='none',
+        is_divided=False,
+        baseline='shared',
+        candidate=NEIGHBORS,
+        pretrain_rounds=0,
+        ignores=_OF_PERSONALIZATION,
         no_client_export=(
-            'Expected a run that personalizes, found one of fed_avg, where all'
-            ' clients have the same model.'
+            'Expected a run that keeps personal variables, found one of'
+            ' knn_per, whose clients predict with their examples.'
+        ),
+        note=(
+            'Nothing is personal but training examples, whose representations'
+            ' a client would store; the bytes here do not count them.'
+        ),
+        neighbors=True,
+    ),
+    'fed_lora': _low_rank(
+        'FedAvg of low-rank matrices; all else stays as it was pretrained.',
+        build=lambda algorithms, parts: dataclasses.replace(
+            algorithms.fed_avg(parts.shared, steps=parts.steps), name='fed_lora'
+        ),
+    ),
+    'rolora': _low_rank(
+        'The same, with only one of the two matrices trained in each round.',
+        build=lambda algorithms, parts: algorithms.rolora(
+            parts.shared, steps=parts.steps
         ),
     ),
     'fed_sim': Method(
@@ -247,6 +304,65 @@ METHODS: dict[str, Method] = {
             'Expected a run that keeps personal variables, found one of'
             " fed_recon, which reconstructs them from a client's examples in"
             ' each round. What is shared is where reconstruction starts.'
+        ),
+    ),
+    'fed_babu': Method(
+        'FedAvg with a fixed output layer, which clients fine-tune afterwards.',
+        build=lambda algorithms, parts: algorithms.fed_babu(
+            parts.shared, steps=parts.steps
+        ),
+        split='output',
+        candidate='finetuned',
+        # The head that nobody trains is to be the initial one.
+        pretrain_rounds=0,
+        finetune_epochs=_FINETUNE_EPOCHS,
+        ignores=frozenset(('personal_epochs',)),
+        requirement=_at_least_one_epoch,
+        no_client_export=(
+            'Expected a run that keeps personal variables, found one of'
+            ' fed_babu, whose clients fine-tune them in the evaluation. Run'
+            ' algorithm finetune with `init_from` this run, and export from'
+            ' there.'
+        ),
+    ),
+    'fed_rod': Method(
+        'A shared model that learns alone, and a personal head on top.',
+        build=lambda algorithms, parts: algorithms.fed_rod(
+            parts.shared, parts.personal, steps=parts.steps
+        ),
+        split='second_head',
+        ignores=frozenset(('personal_epochs',)),
+    ),
+    'ffgg': Method(
+        'Personal variables to a tolerance, then one shared gradient.',
+        build=lambda algorithms, parts: algorithms.ffgg(
+            parts.shared,
+            parts.personal,
+            tolerance=parts.client.tolerance,
+            personal_steps=parts.personal_steps,
+        ),
+        personal_epochs=10,
+        own_settings=('tolerance',),
+        ignores=frozenset(('epochs',)),
+    ),
+    'fed_apm': Method(
+        'FedAlt by ADMM: clients keep a dual variable of the shared ones.',
+        build=lambda algorithms, parts: algorithms.fed_apm(
+            parts.shared,
+            parts.personal,
+            rho=parts.client.rho,
+            steps=parts.steps,
+            personal_steps=parts.personal_steps,
+        ),
+        # The authors' scripts: 0.01 times the 20 clients of three data sets.
+        penalty=0.2,
+        drawn_to_last=True,
+        own_settings=('rho',),
+        ignores=frozenset(('shared_proximal',)),
+        note=(
+            'Besides personal variables, each client stores a copy and a dual'
+            ' variable of the shared ones, which are not personal and are'
+            ' counted as what it stores.'
         ),
     ),
     'finetune': Method(

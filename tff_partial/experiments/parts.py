@@ -66,13 +66,16 @@ class Parts:
   @functools.cached_property
   def unscheduled_personal(self) -> local_update.GroupTraining:
     """The same at the full learning rate, for training before evaluation."""
+    anchor = local_update.INITIAL
+    if self.config.method.drawn_to_shared:
+      anchor = local_update.SHARED
+    if self.config.method.drawn_to_last:
+      anchor = local_update.RECEIVED
     return local_update.GroupTraining(
         tff.learning.optimizers.build_sgdm(self.config.personal_rate),
         penalty=self.config.penalty,
         penalty_total=self.config.penalty_total,
-        anchor=local_update.SHARED
-        if self.config.method.drawn_to_shared
-        else local_update.INITIAL,
+        anchor=anchor,
     )
 
   @property
@@ -142,9 +145,14 @@ def build_finetuning(
 
 
 def build_server_optimizer(
-    server: config_groups.Server,
+    server: config_groups.Server, *, share: float = 1.0
 ) -> tff.learning.optimizers.Optimizer:
-  """The optimizer that the server applies to the mean update."""
+  """The optimizer that the server applies to the mean update.
+
+  Args:
+    server: The settings.
+    share: What the learning rate is multiplied by.
+  """
   optimizers = tff.learning.optimizers
   build = {
       'sgd': optimizers.build_sgdm,
@@ -157,7 +165,8 @@ def build_server_optimizer(
   given = {}
   if server.server_epsilon is not None:
     given['epsilon'] = server.server_epsilon
-  return build[server.server_optimizer](server.server_learning_rate, **given)
+  rate = share * server.server_learning_rate
+  return build[server.server_optimizer](rate, **given)
 
 
 def build_aggregator(

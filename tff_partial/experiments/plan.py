@@ -15,6 +15,7 @@ import tensorflow_federated as tff
 
 from tff_partial import errors
 from tff_partial.evaluation import evaluation
+from tff_partial.evaluation import neighbors as neighbors_lib
 from tff_partial.experiments import budget as budget_lib
 from tff_partial.experiments import config as config_lib
 from tff_partial.experiments import origin
@@ -143,12 +144,18 @@ class Plan:
   @functools.cached_property
   def process(self) -> process_lib.PartialProcess:
     """A round; takes seconds to build."""
-    server = self.config.server
+    share = 1.0
+    if self.algorithm.changes_of_all:
+      assert self.sampler is not None
+      population = len(self.sampler.clients.client_ids)
+      share = min(1.0, self.config.clients_per_round / population)
     return process_lib.build_partial_process(
         self.task.model_fn(self.config.split),
         self.algorithm,
         client_examples=self.task.client_examples,
-        server_optimizer=parts.build_server_optimizer(server),
+        server_optimizer=parts.build_server_optimizer(
+            self.config.server, share=share
+        ),
         aggregator=self._build_aggregator(),
         distributor=parts.build_distributor(
             self.config, self.model_fn, self.task.client_examples
@@ -185,6 +192,16 @@ class Plan:
     return self._evaluations[tuple(phases)]
 
   @functools.cached_property
+  def neighbors(self) -> evaluation.Evaluation:
+    """The evaluation of the shared model with neighbours, of kNN-Per."""
+    assert self.task.head is not None
+    return neighbors_lib.build_evaluation(
+        self.model_fn,
+        self.task.head,
+        client_examples=self.task.client_examples,
+    )
+
+  @functools.cached_property
   def _evaluations(self) -> dict[Any, evaluation.Evaluation]:
     return {}
 
@@ -213,6 +230,18 @@ def build(
   generation = _generation(config)
   algorithm = parts.build_algorithm(config)
   model_fn = algorithm.wrap(task.model_fn(config.split))
+  variables = partial_model.describe(model_fn)
+  if config.method.neighbors and task.head is None:
+    raise errors.SettingsError(
+        f'Expected a task with a `head` for algorithm {config.algorithm!r},'
+        f' found {task.name}, which has none. Use a task that classifies.'
+    )
+  by_name = config.method.split is None and not config.chooses_split
+  if by_name and not any(v.personal for v in variables):
+    raise errors.SettingsError(
+        f'Expected personal variables for algorithm {config.algorithm!r}, found'
+        f' none with `personal` {config.split}.'
+    )
   unseen = _unseen(task, config)
   train_clients, held_out = _divide(task, config)
   key = _key(config)
@@ -254,7 +283,7 @@ def build(
       config=config,
       algorithm=algorithm,
       model_fn=model_fn,
-      variables=partial_model.describe(model_fn),
+      variables=variables,
       train_clients=train_clients,
       held_out=held_out,
       test=test,
@@ -343,6 +372,10 @@ def describe(plan: Plan, output_dir: str) -> str:
   size = f'{config.clients_per_round} clients'
   if config.privacy.sampling == 'poisson':
     size = f'about {size}'
+  share = f'{personal:,} of {total:,} parameters personal'
+  share += f' ({personal / total:.2%})'
+  if config.chooses_split:
+    share = 'to be chosen before training'
   rounds = f'{config.total_rounds} rounds of {size}'
   if plan.pretraining is not None:
     rounds = f'{config.num_pretrain_rounds} rounds of fed_avg, then {rounds}'
@@ -354,8 +387,7 @@ def describe(plan: Plan, output_dir: str) -> str:
       [
           f'task       {task.name}: {task.model}',
           f'data       {task.data}; {len(task.train.client_ids):,} clients',
-          f'split      {config.split_in_words}: {personal:,} of {total:,}'
-          f' parameters personal ({personal / total:.2%})',
+          f'split      {config.split_in_words}: {share}',
           f'algorithm  {config.algorithm}: {rounds}',
           *_privacy_line(plan),
           f'output     {output_dir}',

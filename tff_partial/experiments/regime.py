@@ -104,6 +104,7 @@ def run_in(
   ) as bar:
     for split in splits:
       one = setting.replace(config, personal=split)
+      check(one)
       study = split_study.build(
           task,
           one,
@@ -131,11 +132,16 @@ def run_in(
 
 
 def check(config: config_lib.Config) -> None:
-  """Checks that the algorithm trains both parts of a model.
+  """Checks that the algorithm trains both parts of a model with a split.
 
   Raises:
-    errors.SettingsError: If it does not.
+    errors.SettingsError: If it does not, or if the split is to be chosen.
   """
+  if config.chooses_split:
+    raise errors.SettingsError(
+        f'Expected splits by name with `regime`, found {config.personal!r}. A'
+        ' run with it tells which split it chooses.'
+    )
   if not config.method.is_divided:
     raise errors.SettingsError(
         'Expected an algorithm that trains shared and personal variables with'

@@ -20,6 +20,7 @@ from tff_partial.evaluation import evaluation
 from tff_partial.experiments import account
 from tff_partial.experiments import attack_success
 from tff_partial.experiments import auto_penalty
+from tff_partial.experiments import auto_split
 from tff_partial.experiments import budget
 from tff_partial.experiments import checkpoint
 from tff_partial.experiments import client_names
@@ -32,6 +33,7 @@ from tff_partial.experiments import penalty_estimate
 from tff_partial.experiments import plan as plan_lib
 from tff_partial.experiments import privacy_in_words
 from tff_partial.experiments import run_folder
+from tff_partial.experiments import split_choice
 from tff_partial.experiments import stages
 from tff_partial.experiments import start as start_lib
 from tff_partial.experiments import used_settings
@@ -109,6 +111,9 @@ def run_in(
   else:
     stages.keep_origin(claimed.path, plan, init_from)
   lineage.keep(claimed.path, plan)
+  plan = auto_split.resolve(
+      plan, claimed.path, init_from, sharding=sharding, progress=progress
+  )
   plan = auto_penalty.resolve(
       plan, claimed.path, init_from, sharding=sharding, progress=progress
   )
@@ -237,6 +242,7 @@ def _report(
                       current.folder / run_folder.CONTROL / run_folder.METRICS
                   ),
               ),
+              *split_choice.notes(current.folder),
               *penalty_estimate.notes(current.folder),
               *more_notes,
           ],

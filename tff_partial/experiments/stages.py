@@ -102,7 +102,8 @@ def _create_evaluation_fn(current: open_run.OpenRun) -> training.EvaluationFn:
     models = current.models.of_everyone(state.global_model_weights)
     names = [n for n in ('shared', current.plan.candidate) if n in models]
     table = current.evaluate(
-        {name: models[name] for name in names},
+        # What is kept and counted belongs to the last evaluation.
+        {n: dataclasses.replace(models[n], keep_fn=None) for n in names},
         current.plan.curve_clients,
         population=dataclasses.replace(
             current.population, test=current.plan.curve_examples

@@ -42,6 +42,9 @@ class Task:
       an int array [examples] or [examples, positions], in which negative
       numbers are not counted. With it, reports tell how often the client's most
       frequent label would be right. Only for a metric that counts right labels.
+    head: The name of the Keras layer whose input is the representation, of a
+      functional model from inputs to logits [batch, classes] with labels
+      [batch]. `knn_per` needs it.
     usage: How people use an exported model; `None` if there is nothing to say.
     demonstration: Whether the data were made for show, so that findings on them
       say nothing about people.
@@ -64,6 +67,7 @@ class Task:
   client_examples: examples_lib.ClientExamples
   metric: metric_lib.Metric
   labels_fn: Optional[yardstick.LabelsFn] = None
+  head: Optional[str] = None
   usage: Optional[usage_lib.Usage] = None
   demonstration: bool = False
   texts: Mapping[str, str] = dataclasses.field(default_factory=dict)

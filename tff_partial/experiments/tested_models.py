@@ -11,6 +11,7 @@
 | `personalized`     | trained          | the client's own                  |
 | `finetuned`        | trained          | the client's own, trained further |
 | `trained_alone`    | none             | the client's own                  |
+| `with_neighbors`   | trained          | none, but training examples       |
 | `new_*`            | trained          | what a newcomer can have          |
 """
 
@@ -79,7 +80,7 @@ class TestedModels:
       models['shared'] = self._model(
           shared, _same_for_all(algorithm.shared_only(shared, start.personal))
       )
-    if algorithm.trains_shared:
+    if algorithm.trains_shared and algorithm.trains_personal:
       if algorithm.stateful:
         models['personalized'] = self._model(shared, self._store.read)
       else:
@@ -87,6 +88,10 @@ class TestedModels:
         models['personalized'] = self._model(
             shared, initial_for_all, phases=self._plan.reconstruction.phases
         )
+    if self._plan.config.method.neighbors:
+      models[self._plan.candidate] = dataclasses.replace(
+          models['shared'], evaluation=self._plan.neighbors
+      )
     if self._plan.finetuning is not None:
       # Fine-tuning alone starts again, also where a stopped run stored some.
       kept = algorithm.stateful and algorithm.trains_shared

@@ -9,6 +9,16 @@
 | FedAlt [2]   | personal, then shared        | kept                     |
 | FedRecon [3] | personal, then shared        | initial ones each round  |
 | fine-tuning  | personal                     | kept; no server step     |
+| FedBABU [10] | shared                       | initial ones each round  |
+| FedRoD [11]  | both; the shared ones are    | kept                     |
+|              | trained to predict alone     |                          |
+| FFGG [12]    | personal until the gradient  | kept                     |
+|              | is small; then shared, one   |                          |
+|              | step of the whole gradient   |                          |
+| RoLoRA [14]  | shared: matrices B in one    | none                     |
+|              | round, A in the next         |                          |
+| FedAPM [13]  | personal; then shared, with  | kept, with a copy and a  |
+|              | a dual variable              | dual of the shared ones  |
 
 In full personalization each client has a copy of the whole model, in addition
 to the shared model (`copied_model.py`). The algorithm wraps the model:
@@ -34,9 +44,14 @@ what [2, Section 5] calls the stateless variant of FedAlt.
 [7] Li et al. ICML 2021. https://arxiv.org/abs/2012.04221
 [8] T. Dinh et al. NeurIPS 2020. https://arxiv.org/abs/2006.08848
 [9] Deng et al. 2020. https://arxiv.org/abs/2003.13461
+[10] Oh et al. ICLR 2022. https://arxiv.org/abs/2106.06042
+[11] Chen and Chao. ICLR 2022. https://arxiv.org/abs/2107.00778
+[12] Mishchenko et al. TMLR 2025. https://arxiv.org/abs/2305.18285
+[13] Zhu et al. KDD 2025. https://arxiv.org/abs/2506.04672
+[14] Chen et al. NeurIPS 2025. https://arxiv.org/abs/2502.01755
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 import dataclasses
 import functools
 from typing import Optional
@@ -45,8 +60,10 @@ import tensorflow_federated as tff
 
 from tff_partial import errors
 from tff_partial.learning import copied_model
+from tff_partial.learning import dual_model
 from tff_partial.learning import local_update
 from tff_partial.learning import partial_model
+from tff_partial.learning import partition
 
 Wrapper = Callable[[partial_model.ModelFn], partial_model.PartialModel]
 
@@ -63,12 +80,16 @@ class Algorithm:
     wrapper: Makes the model that is trained from a `ModelFn`, if that is more
       than one model divided into groups: `copied_model.CopiedModel`, for
       example, adds a personal copy. `None` to train the model itself.
+    changes_of_all: Whether what clients send is how a mean over all clients
+      changes. The server's step is then to be multiplied by the share of the
+      clients that take part in a round.
   """
 
   name: str
   phases: tuple[local_update.Phase, ...]
   stateful: bool = True
   wrapper: Optional[Wrapper] = None
+  changes_of_all: bool = False
 
   def __post_init__(self):
     if not self.phases:
@@ -82,18 +103,35 @@ class Algorithm:
           ' moves personal copies and shared variables towards each other,'
           ' found None. Use copied_model.CopiedModel.'
       )
+    duals = any(phase.dual_rho for phase in self.phases)
+    if duals and self.wrapper is not dual_model.DualModel:
+      raise errors.SettingsError(
+          'Expected dual_model.DualModel as `wrapper` of the algorithm'
+          f' {self.name!r}, whose phases have a `dual_rho`, found'
+          f' {self.wrapper}.'
+      )
+
+  @property
+  def copies_model(self) -> bool:
+    """Whether clients predict with a copy of the whole model."""
+    return self.wrapper is not None and self.wrapper is not dual_model.DualModel
 
   @property
   def trains_shared(self) -> bool:
     """Whether the shared variables change."""
     return any(phase.shared is not None or phase.pull for phase in self.phases)
 
+  @property
+  def trains_personal(self) -> bool:
+    """Whether the personal variables change in a round."""
+    return any(phase.personal is not None for phase in self.phases)
+
   def wrap(self, model_fn: partial_model.ModelFn) -> partial_model.ModelFn:
     """The models that this algorithm trains.
 
     Args:
-      model_fn: Returns a new `PartialModel` on every call. If the algorithm has
-        a wrapper, all variables of the model must be shared; otherwise the
+      model_fn: Returns a new `PartialModel` on every call. If the algorithm
+        copies the model, all of its variables must be shared; otherwise the
         models raise an `errors.SettingsError` when they are created.
     """
     if self.wrapper is None:
@@ -112,10 +150,10 @@ class Algorithm:
       initial_personal: The initial personal variables.
 
     Returns:
-      The initial ones, or a copy of the shared ones if the algorithm has a
-      wrapper.
+      The initial ones, or a copy of the shared ones if clients have a copy of
+      the whole model.
     """
-    if self.wrapper is None:
+    if not self.copies_model:
       return initial_personal
     return copied_model.copy_of(shared, initial_personal)
 
@@ -166,6 +204,33 @@ def fed_avg(
     steps: The steps of the phase.
   """
   return Algorithm('fed_avg', (_phase(steps, shared=shared),))
+
+
+def rolora(
+    shared: local_update.GroupTraining,
+    *,
+    turns: Sequence[partition.Rule] = (
+        partition.matches('/lora_b$'),
+        partition.matches('/lora_a$'),
+    ),
+    steps: Steps = Steps(),
+) -> Algorithm:
+  """RoLoRA [14]: low-rank matrices B and A are trained in turns.
+
+  B is trained in the first, third, ... round, A in those between. The mean of
+  products with a factor that is the same for all clients is the product of the
+  means, which it is not if both factors are trained.
+
+  Args:
+    shared: How the shared variables are trained; its turns are replaced.
+    turns: Which of them are trained in the first round, in the next one, and so
+      on, from the start again after the last.
+    steps: The steps of the phase.
+  """
+  return dataclasses.replace(
+      fed_avg(dataclasses.replace(shared, turns=tuple(turns)), steps=steps),
+      name='rolora',
+  )
 
 
 def fed_sim(
@@ -256,6 +321,128 @@ def finetune(
   """
   return Algorithm(
       'finetune', (_phase(steps, personal=personal),), wrapper=wrapper
+  )
+
+
+def fed_babu(
+    shared: local_update.GroupTraining, *, steps: Steps = Steps()
+) -> Algorithm:
+  """FedBABU [10, Algorithm 1]: nobody trains the head until training is over.
+
+  All clients train the shared variables with the same personal ones, which stay
+  at their initial values. Afterwards, each client fine-tunes its own
+  (`finetune`).
+
+  Args:
+    shared: How the shared variables are trained.
+    steps: The steps of the phase.
+  """
+  return dataclasses.replace(
+      fed_avg(shared, steps=steps), name='fed_babu', stateful=False
+  )
+
+
+def fed_rod(
+    shared: local_update.GroupTraining,
+    personal: local_update.GroupTraining,
+    *,
+    steps: Steps = Steps(),
+) -> Algorithm:
+  """FedRoD [11, Section 4]: a personal head is added to the shared one.
+
+  Shared variables are trained on the loss of the shared model alone, and the
+  personal ones on the loss of the sum, in the same steps. Unlike in [11], the
+  loss of the shared model is not balanced by the client's numbers of examples
+  of each class.
+
+  Args:
+    shared: How the shared variables are trained.
+    personal: How the personal variables are trained, which must be initially
+      zero and then change nothing, as those of a second head.
+    steps: The steps of the phase.
+  """
+  phase = _phase(steps, shared=shared, personal=personal)
+  return Algorithm('fed_rod', (dataclasses.replace(phase, alone=True),))
+
+
+def ffgg(
+    shared: local_update.GroupTraining,
+    personal: local_update.GroupTraining,
+    *,
+    tolerance: float = 0.0,
+    personal_steps: Steps = Steps(10),
+) -> Algorithm:
+  """FFGG [12, Algorithms 1 and 2]: fine-tuning, then one global gradient.
+
+  The client minimizes its loss over the personal variables by gradient descent
+  on all of its examples, and then sends a single gradient of the shared ones.
+  The server's step, which [12] calls gamma, is the server's learning rate times
+  that of `shared`.
+
+  Args:
+    shared: How the shared variables are trained, in one step.
+    personal: How the personal variables are trained.
+    tolerance: The norm of the gradient of the personal variables below which
+      the client stops training them.
+    personal_steps: Its epochs are the most steps that the client takes.
+  """
+  one_step = dataclasses.replace(personal_steps, epochs=1)
+  fine_tuning = _phase(personal_steps, personal=personal)
+  global_gradient = _phase(one_step, shared=shared)
+  return Algorithm(
+      'ffgg',
+      (
+          dataclasses.replace(
+              fine_tuning, full_batch=True, tolerance=tolerance
+          ),
+          dataclasses.replace(global_gradient, full_batch=True),
+      ),
+  )
+
+
+def fed_apm(
+    shared: local_update.GroupTraining,
+    personal: local_update.GroupTraining,
+    *,
+    rho: float,
+    steps: Steps = Steps(),
+    personal_steps: Optional[Steps] = None,
+) -> Algorithm:
+  """FedAPM [13, Algorithm 1]: ADMM on clients' copies of the shared variables.
+
+  The client approaches the minimizer of its loss over the personal variables,
+  which the penalty of `personal` holds near those of its last round, and then
+  that of the augmented Lagrangian over its copy of the shared ones
+  (`dual_model.py`). Both start from the shared variables that it received,
+  whereas [13] starts from the client's last copy. The weights of the loss are
+  those of the mean, not divided by the number of clients: rho and the penalty
+  are as many times those of [13].
+
+  Args:
+    shared: How the shared variables are trained; its penalty is replaced.
+    personal: How the personal variables are trained; its anchor is replaced by
+      the values that the client received.
+    rho: Weight of the squared distance from the server's variables, above 0.
+    steps: The steps of the shared phase.
+    personal_steps: The steps of the personal phase; `steps` by default.
+
+  Raises:
+    errors.SettingsError: If `rho` is not above 0.
+  """
+  if rho <= 0:
+    raise errors.SettingsError(f'Expected `rho` above 0, found {rho}.')
+  alternating = fed_alt(
+      dataclasses.replace(shared, penalty=rho, penalty_total=0.0),
+      dataclasses.replace(personal, anchor=local_update.RECEIVED),
+      steps=steps,
+      personal_steps=personal_steps,
+  )
+  first, last = alternating.phases
+  return Algorithm(
+      'fed_apm',
+      (first, dataclasses.replace(last, dual_rho=rho)),
+      wrapper=dual_model.DualModel,
+      changes_of_all=True,
   )
 
 

@@ -20,8 +20,10 @@ import tensorflow as tf
 import tensorflow_federated as tff
 
 from tff_partial import errors
+from tff_partial.learning import dual_model
 from tff_partial.learning import examples as examples_lib
 from tff_partial.learning import partial_model
+from tff_partial.learning import partition
 from tff_partial.learning import training_step
 
 # Round number, int32 scalar -> learning rate, float32 scalar.
@@ -54,6 +56,8 @@ class GroupTraining:
       of all clients [1, Section 5: L2 regularization]; or `SHARED`, the values
       that the shared variables have when the phase begins, if the personal
       variables are a copy of them (Ditto, pFedMe).
+    turns: Rules on variable paths that take turns: in round r, only variables
+      that `turns[r % len(turns)]` matches are trained. Without any, all are.
   """
 
   optimizer: tff.learning.optimizers.Optimizer
@@ -61,6 +65,7 @@ class GroupTraining:
   penalty: float = 0.0
   penalty_total: float = 0.0
   anchor: str = RECEIVED
+  turns: tuple[partition.Rule, ...] = ()
 
   def __post_init__(self):
     for name in ('penalty', 'penalty_total'):
@@ -102,6 +107,15 @@ class Phase:
       each step, from 0 to below 1. It does not affect other layers.
     pull: Fraction of the distance that the shared variables move towards their
       personal copies after the phase, from 0 to 1 (pFedMe).
+    alone: Whether the gradients of the shared variables are taken with personal
+      variables of zero, so that the shared model learns to predict alone
+      (FedRoD). For personal variables that are initially zero.
+    full_batch: Whether each step takes the mean gradient of all examples, so
+      that `epochs` is the number of steps.
+    tolerance: With `full_batch`, a norm of the gradients. The phase ends before
+      the first step with a smaller one.
+    dual_rho: The rho of a `dual_model.DualModel`, whose dual step follows the
+      phase; 0 without one (FedAPM).
   """
 
   shared: Optional[GroupTraining] = None
@@ -111,8 +125,17 @@ class Phase:
   clip_norm: Optional[float] = None
   adapter_dropout: float = 0.0
   pull: float = 0.0
+  alone: bool = False
+  full_batch: bool = False
+  tolerance: float = 0.0
+  dual_rho: float = 0.0
 
   def __post_init__(self):
+    if self.tolerance < 0 or (self.tolerance and not self.full_batch):
+      raise errors.SettingsError(
+          'Expected `tolerance` of at least 0, and with `full_batch` only,'
+          f' found {self.tolerance}.'
+      )
     if not 0 <= self.adapter_dropout < 1:
       raise errors.SettingsError(
           'Expected `adapter_dropout` of at least 0 and below 1, found'
@@ -272,7 +295,7 @@ def _num_examples(
     client_examples: examples_lib.ClientExamples,
 ) -> tf.Tensor:
   """The number of a client's examples, int64 scalar."""
-  if phase.max_steps is None:
+  if phase.max_steps is None and not phase.tolerance:
     # Without another pass over a dataset.
     return progress.examples // phase.epochs
   return client_examples.count(examples)
@@ -334,12 +357,22 @@ def run_phases(
             inputs.examples,
             client_examples,
             examples_lib.Pass(phase.epochs, phase.max_steps, phase=number),
-            clip_norm=phase.clip_norm,
-            adapter_dropout=phase.adapter_dropout,
+            training_step.Manner(
+                clip_norm=phase.clip_norm,
+                adapter_dropout=phase.adapter_dropout,
+                alone=phase.alone,
+                full_batch=phase.full_batch,
+                tolerance=phase.tolerance,
+            ),
         )
     )
     if phase.pull:
       _pull(model, phase.pull)
+    if phase.dual_rho:
+      assert isinstance(model, dual_model.DualModel)
+      model.take_dual_step(
+          inputs.shared.trainable, phase.dual_rho, progress[-1].steps > 0
+      )
   return progress
 
 
@@ -370,6 +403,24 @@ def _create_group(
       penalty=penalty,
       anchor=_anchor(model, name, training, inputs),
       implicit=training.penalty_total > 0,
+      gates=_gates(model, name, training, inputs.round_num),
+  )
+
+
+def _gates(
+    model: partial_model.PartialModel,
+    name: str,
+    training: GroupTraining,
+    round_num: Any,
+) -> tuple[tf.Tensor, ...]:
+  """For each variable whether it is trained in a round, 1.0 or 0.0."""
+  if not training.turns:
+    return ()
+  number = tf.cast(round_num, tf.int32) % len(training.turns)
+  return tuple(
+      tf.gather([float(turn(v.path)) for turn in training.turns], number)
+      for v in model.variables
+      if v.trainable and v.personal == (name == 'personal')
   )
 
 

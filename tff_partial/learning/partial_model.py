@@ -106,7 +106,9 @@ class PartialModel:
         )
         for path, v in by_path.items()
     )
-    partition.check(self.variables, rule_name=rule_name)
+    # Whatever its name, this rule means that nothing is to be personal.
+    nothing = rule is partition.none
+    partition.check(self.variables, rule_name='none' if nothing else rule_name)
 
     def group(personal: bool) -> tff.learning.models.ModelWeights:
       members = [v for v in self.variables if v.personal == personal]

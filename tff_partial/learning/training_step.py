@@ -9,6 +9,8 @@ and lets each group's optimizer update its variables.
 
 import collections
 from collections.abc import Sequence
+import dataclasses
+import functools
 from typing import Any, NamedTuple, Optional
 
 import tensorflow as tf
@@ -40,6 +42,8 @@ class Group(NamedTuple):
       float32 scalar.
     anchor: Values for the first variables, if there is a penalty. Variables
       that follow, such as a mixture weight, have no penalty.
+    gates: What the gradient of each variable is multiplied by, penalty
+      included, float32 scalars; none for 1.
     implicit: Whether the penalty acts after the optimizer's step, by the exact
       minimizer of its own part. Unlike a gradient, which diverges if the
       learning rate times the penalty exceeds 2, it is stable for any weight.
@@ -52,6 +56,7 @@ class Group(NamedTuple):
   penalty: Any = 0.0
   anchor: tuple[tf.Tensor, ...] = ()
   implicit: bool = False
+  gates: tuple[tf.Tensor, ...] = ()
 
   def initial_state(self) -> Any:
     """The optimizer's state before the first step."""
@@ -68,8 +73,13 @@ class Group(NamedTuple):
 
   def add_penalty(self, gradient: Any) -> Any:
     """Adds the gradient of the penalty to that of the loss."""
-    if not self.anchor or self.implicit:
+    if self.anchor and not self.implicit:
+      gradient = self._with_penalty(gradient)
+    if not self.gates:
       return gradient
+    return tuple(gate * g for gate, g in zip(self.gates, gradient))
+
+  def _with_penalty(self, gradient: Any) -> Any:
     return (
         *(
             g + self.penalty * (v - a)
@@ -107,15 +117,36 @@ class Group(NamedTuple):
     )
 
 
+@dataclasses.dataclass(frozen=True)
+class Manner:
+  """How the steps of a phase are taken.
+
+  Attributes:
+    clip_norm: Bound on the global norm of a step's gradients, penalties
+      included; `None` for no bound.
+    adapter_dropout: The fraction of the outputs of adapters that is dropped.
+    alone: Whether the shared variables are trained as if the personal ones
+      were zero, and these on what the shared ones leave to them.
+    full_batch: Whether a step takes the mean gradient of all examples, so that
+      there is one step an epoch.
+    tolerance: The norm of the gradients, penalties included, below which a
+      phase with `full_batch` ends.
+  """
+
+  clip_norm: Optional[float] = None
+  adapter_dropout: float = 0.0
+  alone: bool = False
+  full_batch: bool = False
+  tolerance: float = 0.0
+
+
 def train(
     model: partial_model.PartialModel,
     groups: Sequence[Group],
     examples: Any,
     client_examples: examples_lib.ClientExamples,
     passes: examples_lib.Pass,
-    *,
-    clip_norm: Optional[float] = None,
-    adapter_dropout: float = 0.0,
+    manner: Manner = Manner(),
 ) -> Progress:
   """Trains the variables of `groups` in place.
 
@@ -126,45 +157,164 @@ def train(
     examples: A client's examples.
     client_examples: The form of `examples`.
     passes: The steps to take.
-    clip_norm: Bound on the global norm of a step's gradients, penalties
-      included; `None` for no bound.
-    adapter_dropout: The fraction of the outputs of adapters that is dropped.
+    manner: How they are taken.
 
   Returns:
-    The sums over all steps.
+    The sums over all steps. With `full_batch`, these are sums over batches.
   """
-  names = [group.name for group in groups]
 
   def random_scope(step):
     return randomness.scope(
         lambda: client_examples.step_seed(examples, passes.phase, step),
         layers=model.random_layers,
-        adapter_dropout=adapter_dropout,
+        adapter_dropout=manner.adapter_dropout,
     )
+
+  def gradients(progress, batch):
+    with random_scope(progress.steps):
+      loss, outputs, found = _gradients(model, batch, groups, manner.alone)
+    added = _add_batch(progress, loss, model.metrics(batch, outputs))
+    return found, added
 
   def step(state, batch):
     optimizer_states, progress = state
-    with random_scope(progress.steps):
-      loss, outputs, gradients = model.gradients(batch, names)
-    gradients = [
-        group.add_penalty(gradient)
-        for group, gradient in zip(groups, gradients)
-    ]
-    if clip_norm is not None:
-      flat, _ = tf.clip_by_global_norm(tf.nest.flatten(gradients), clip_norm)
-      gradients = tf.nest.pack_sequence_as(gradients, flat)
-    new_states = tuple(
-        group.apply(optimizer_state, gradient)
-        for group, optimizer_state, gradient in zip(
-            groups, optimizer_states, gradients
-        )
-    )
-    return new_states, _add_batch(progress, loss, model.metrics(batch, outputs))
+    found, added = gradients(progress, batch)
+    found = _penalized(groups, found, manner.clip_norm)
+    return _apply(groups, optimizer_states, found), added
 
   # Not a list, which a dataset would turn into a tensor.
   initial_states = tuple(group.initial_state() for group in groups)
+  if manner.full_batch:
+    reduce = functools.partial(client_examples.reduce, examples)
+    return _train_on_all(
+        groups, _zero(model), gradients, reduce, passes, manner
+    )
   _, progress = client_examples.reduce(
       examples, (initial_states, _zero(model)), step, passes
+  )
+  return progress
+
+
+def _gradients(
+    model: partial_model.PartialModel,
+    batch: Any,
+    groups: Sequence[Group],
+    alone: bool,
+) -> tuple[tf.Tensor, Any, Any]:
+  """The loss of a batch, the outputs, and the gradients of each group."""
+  names = [group.name for group in groups]
+  if not alone or 'shared' not in names:
+    return model.gradients(batch, names)
+  variables = model.personal.trainable
+  values = [v.read_value() for v in variables]
+  for variable in variables:
+    variable.assign(tf.zeros_like(variable))
+  loss, outputs, found = model.gradients(batch, ['shared'])
+  for variable, value in zip(variables, values):
+    variable.assign(value)
+  if names == ['shared']:
+    return loss, outputs, found
+  by_name = {'shared': found[0]}
+  own_loss, outputs, [by_name['personal']] = model.gradients(
+      batch, ['personal']
+  )
+  # Not finite if either is not.
+  return own_loss + 0.0 * loss, outputs, [by_name[name] for name in names]
+
+
+def _penalized(
+    groups: Sequence[Group], gradients: Any, clip_norm: Optional[float]
+) -> Any:
+  """Gradients with those of the penalties, clipped together."""
+  gradients = [
+      group.add_penalty(gradient) for group, gradient in zip(groups, gradients)
+  ]
+  if clip_norm is not None:
+    flat, _ = tf.clip_by_global_norm(tf.nest.flatten(gradients), clip_norm)
+    gradients = tf.nest.pack_sequence_as(gradients, flat)
+  return gradients
+
+
+def _apply(
+    groups: Sequence[Group], optimizer_states: Any, gradients: Any
+) -> Any:
+  """Updates all groups; returns the new states of their optimizers."""
+  return tuple(
+      group.apply(optimizer_state, gradient)
+      for group, optimizer_state, gradient in zip(
+          groups, optimizer_states, gradients
+      )
+  )
+
+
+def _train_on_all(
+    groups: Sequence[Group],
+    zero: Progress,
+    gradients: Any,
+    reduce: Any,
+    passes: examples_lib.Pass,
+    manner: Manner,
+) -> Progress:
+  """Takes a step an epoch until the gradient is small.
+
+  Args:
+    groups: What is trained.
+    zero: The sums before the first step.
+    gradients: Maps progress and a batch to the batch's gradients and the new
+      progress.
+    reduce: Goes over all batches, as `ClientExamples.reduce`.
+    passes: At most this many steps.
+    manner: The bound on the gradients, and the tolerance.
+
+  Returns:
+    The sums over all batches.
+  """
+  epoch = dataclasses.replace(passes, epochs=1, max_steps=None)
+  steps = min(passes.epochs, passes.max_steps or passes.epochs)
+  nothing = tuple(
+      tuple(tf.zeros(v.shape, v.dtype) for v in group.variables)
+      for group in groups
+  )
+
+  def add(state, batch):
+    total, progress = state
+    found, added = gradients(progress, batch)
+    size = tf.cast(added.examples - progress.examples, tf.float32)
+    weighted = lambda t, g: t + size * g
+    return (
+        tf.nest.map_structure(weighted, total, tuple(map(tuple, found))),
+        added,
+    )
+
+  def body(number, unused_goes_on, optimizer_states, progress):
+    total, added = reduce((nothing, progress), add, epoch)
+    count = tf.cast(added.examples - progress.examples, tf.float32)
+    mean = tf.nest.map_structure(
+        lambda t: tf.math.divide_no_nan(t, count), total
+    )
+    exact = _penalized(groups, mean, None)
+    large = tf.linalg.global_norm(tf.nest.flatten(exact)) >= manner.tolerance
+    # A client without examples is not drawn to its anchors.
+    goes_on = large & (count > 0)
+    found = _penalized(groups, mean, manner.clip_norm)
+    new_states = tf.cond(
+        goes_on,
+        lambda: _apply(groups, optimizer_states, found),
+        lambda: optimizer_states,
+    )
+    return number + 1, goes_on, new_states, added
+
+  *_, progress = tf.while_loop(
+      lambda number, goes_on, *unused: goes_on & (number < steps),
+      body,
+      (
+          tf.constant(0),
+          tf.constant(True),
+          tuple(group.initial_state() for group in groups),
+          zero,
+      ),
+      # Steps depend on each other through the model's variables.
+      parallel_iterations=1,
   )
   return progress
 

@@ -9,6 +9,7 @@ import numpy as np
 
 from tff_partial.evaluation import comparison
 from tff_partial.evaluation import metric as metric_lib
+from tff_partial.reporting import formatting
 from tff_partial.reporting import plots
 
 _ROW = 0.32  # Inches.
@@ -47,29 +48,58 @@ def changes(
   return figure
 
 
-def gain_by_fraction(
+def frontier(
+    points: Sequence[tuple[str, float, float]], *, sign: int
+) -> list[tuple[float, float]]:
+  """The schemes that are better than all that store as little.
+
+  Args:
+    points: (name, bytes, change) of each scheme.
+    sign: 1 if larger changes are better, else -1.
+
+  Returns:
+    (bytes, change) of these schemes, the smallest first.
+  """
+  found: list[tuple[float, float]] = []
+  for _, size, change in sorted(points, key=lambda p: (p[1], -sign * p[2])):
+    if not found or sign * change > sign * found[-1][1]:
+      found.append((size, change))
+  return found
+
+
+def gain_by_bytes(
     points: Sequence[tuple[str, float, comparison.Difference]],
     *,
     scale: float,
     unit: str,
+    metric: metric_lib.Metric,
 ) -> mpl_figure.Figure:
-  """Draws the change against the fraction of personal parameters.
+  """Draws the change against what a client stores, and the frontier.
 
   Args:
-    points: (name, fraction, change) of each scheme. Schemes without personal
-      parameters are left out.
+    points: (name, bytes, change) of each scheme, with the bytes of one client's
+      personal variables. Schemes without any are left out.
     scale: A factor for the changes.
     unit: The unit of the scaled changes.
+    metric: The metric that changes, which tells what is better.
   """
   figure = plots.new_figure(width=9.2, height=4.2)
   axes = figure.subplots()
-  plots.tidy(axes, x='Personal share of the parameters', y=f'Change in {unit}')
+  plots.tidy(axes, x="Size of a client's personal part", y=f'Change in {unit}')
+  best = frontier(
+      [(name, size, scale * d.mean) for name, size, d in points if size > 0],
+      sign=metric.sign,
+  )
+  if best:
+    axes.step(
+        *zip(*best), where='post', color=plots.SAME, linewidth=1, zorder=0
+    )
   algorithms = list(dict.fromkeys(name.split(',')[0] for name, _, _ in points))
   for i, algorithm in enumerate(algorithms):
     mine = [p for p in points if p[0].split(',')[0] == algorithm and p[1] > 0]
     if not mine:
       continue
-    values = np.array([[f, scale * d.mean] for _, f, d in mine])
+    values = np.array([[size, scale * d.mean] for _, size, d in mine])
     errors = np.array(
         [
             [scale * (d.mean - d.low), scale * (d.high - d.mean)]
@@ -89,7 +119,7 @@ def gain_by_fraction(
     )
   axes.axhline(0, color=plots.INK, linewidth=0.9, zorder=1)
   axes.set_xscale('log')
-  plots.label_log(axes.xaxis, lambda x, _: f'{100 * x:g}%')
+  plots.label_log(axes.xaxis, lambda x, _: formatting.size(x))
   plots.legend(axes)
   return figure
 

@@ -181,6 +181,9 @@ def _numbers(
       'uniform_deviation': uniform_deviation,
       'baseline': scheme.baseline_mean(),
       'change': dataclasses.asdict(scheme.change()),
+      'gain_per_kilobyte': formatting.per_kilobyte(
+          run.metric.sign * scheme.change().mean, _personal_bytes(scheme)
+      ),
       'share_of_full': share,
       'hurt': hurt,
       'hurt_beyond_chance': hurt_beyond_chance,
@@ -193,6 +196,11 @@ def _numbers(
       },
       'cost': scheme.cost(),
   }
+
+
+def _personal_bytes(scheme: comparison.Scheme) -> float:
+  """The size of one client's personal variables."""
+  return scheme.cost()['personal_bytes']
 
 
 def _yardstick(
@@ -296,10 +304,11 @@ def _figures(
           unit=unit,
           metric=run.metric,
       ),
-      'fraction': comparison_plots.gain_by_fraction(
-          [(s.name, s.personal_fraction, differences[s.name]) for s in schemes],
+      'frontier': comparison_plots.gain_by_bytes(
+          [(s.name, _personal_bytes(s), differences[s.name]) for s in schemes],
           scale=scale,
           unit=unit,
+          metric=run.metric,
       ),
       'clients': comparison_plots.client_changes(
           {s.name: s.client_changes()[1] for s in schemes},

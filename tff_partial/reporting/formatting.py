@@ -74,6 +74,11 @@ def value(number: Optional[float], percent: bool, digits: int = 2) -> str:
   return f'{number:.{digits}%}' if percent else f'{number:.4g}'
 
 
+def per_kilobyte(gain: float, num_bytes: float) -> Optional[float]:
+  """A gain for each 1,000 bytes that a client stores; `None` without any."""
+  return 1000 * gain / num_bytes if num_bytes else None
+
+
 def change(number: Optional[float], percent: bool) -> str:
   """A metric's change with its sign; percentages change by points."""
   if not _known(number):

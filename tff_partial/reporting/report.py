@@ -129,6 +129,7 @@ def _contents(run_report: RunReport) -> dict[str, Any]:
               for name, members in findings.groups(table).items()
           },
           'cost': run_report.cost.to_dict(),
+          'gain_per_kilobyte': _gain_per_kilobyte(run_report),
           'leaves_client': run_report.leaves_client,
           'split': [
               {**dataclasses.asdict(v), 'size': v.size, 'bytes': v.num_bytes}
@@ -142,6 +143,16 @@ def _contents(run_report: RunReport) -> dict[str, Any]:
           'lists_clients': run_report.lists_clients,
           'privacy': dict(run_report.privacy),
       }
+  )
+
+
+def _gain_per_kilobyte(run_report: RunReport) -> float | None:
+  """The gain of the first group of clients, per kB that each one stores."""
+  main = next(iter(findings.groups(run_report.table).values()))
+  change = run_report.query.compare(main).change.weighted_mean
+  return formatting.per_kilobyte(
+      run_report.metric.sign * change,
+      sum(v.num_bytes for v in run_report.variables if v.personal),
   )
 
 
