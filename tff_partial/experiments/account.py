@@ -31,7 +31,8 @@ def cost(
   """
   shared = [v for v in plan.variables if not v.personal]
   personal = [v for v in plan.variables if v.personal]
-  down = sum(v.num_bytes for v in shared)
+  once = sum(v.nbytes for v in plan.constants)
+  down = sum(v.num_bytes for v in shared) - once
   if local_update.needs_initial_personal(plan.algorithm.phases):
     down += sum(v.num_bytes for v in personal)
   if plan.algorithm.trains_shared:
@@ -44,7 +45,7 @@ def cost(
     steps, examples = models.finetuning_steps, models.finetuning_examples
     seconds = evaluation_seconds
     visits = num_evaluated
-    up = 0
+    down, once, up = down + once, 0, 0
   counted = (
       not plan.algorithm.trains_shared or plan.config.privacy.sends_metrics
   )
@@ -59,4 +60,5 @@ def cost(
       seconds=seconds,
       personal_parameters=sum(v.size for v in personal),
       shared_parameters=sum(v.size for v in shared),
+      bytes_once_per_client=once,
   )

@@ -11,6 +11,7 @@ import dataclasses
 import functools
 from typing import Any, Optional
 
+import numpy as np
 import tensorflow_federated as tff
 
 from tff_partial import errors
@@ -23,6 +24,7 @@ from tff_partial.experiments import setting
 from tff_partial.experiments import task as task_lib
 from tff_partial.learning import algorithms
 from tff_partial.learning import clients as clients_lib
+from tff_partial.learning import constants as constants_lib
 from tff_partial.learning import hold_out
 from tff_partial.learning import local_update
 from tff_partial.learning import partial_model
@@ -32,6 +34,8 @@ from tff_partial.privacy import aggregation
 from tff_partial.privacy import secret_key
 from tff_partial.training import sampler as sampler_lib
 
+# TFF's compiler takes 2.5 GB of memory for 100 MB of constants.
+MAX_CONSTANTS_BYTES = 2**26
 _CURVE_CLIENTS = 100  # Evaluated while training, for the learning curves.
 
 
@@ -65,6 +69,9 @@ class Plan:
     key: What cohorts are drawn from that nobody may guess; `None` if there are
       none. A secret one is replaced by that of the run's folder (`with_key`).
     budget: What differential privacy allows; `None` without it.
+    constants: The values of the model's constants if clients are sent them
+      once, with the computation; none if there are no constants, or if they are
+      too large for that and broadcast in each round.
   """
 
   task: task_lib.Task
@@ -88,6 +95,26 @@ class Plan:
   on_validation: bool = False
   key: Optional[secret_key.SecretKey] = None
   budget: Optional[budget_lib.Budget] = None
+  constants: Sequence[np.ndarray] = ()
+
+  def with_constants(self, shared: tff.learning.models.ModelWeights) -> 'Plan':
+    """The same plan, with the constants of the model that training starts from.
+
+    Args:
+      shared: The shared variables of that model.
+    """
+    values = shared.non_trainable
+    if not 0 < sum(v.nbytes for v in values) <= MAX_CONSTANTS_BYTES:
+      return self  # With what it has built.
+    return dataclasses.replace(self, constants=tuple(values))
+
+  def with_all_shared(
+      self, shared: tff.learning.models.ModelWeights
+  ) -> tff.learning.models.ModelWeights:
+    """All shared variables, from those in the state of `process`."""
+    return shared._replace(
+        non_trainable=[*shared.non_trainable, *self.constants]
+    )
 
   def with_key(self, key: secret_key.SecretKey) -> 'Plan':
     """The same plan, with those in it, with another key."""
@@ -144,7 +171,9 @@ class Plan:
     """A round; takes seconds to build."""
     server = self.config.server
     return process_lib.build_partial_process(
-        self.task.model_fn(self.config.split),
+        constants_lib.with_constants(
+            self.task.model_fn(self.config.split), self.constants
+        ),
         self.algorithm,
         client_examples=self.task.client_examples,
         server_optimizer=parts.build_server_optimizer(server),
