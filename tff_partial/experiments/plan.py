@@ -269,12 +269,17 @@ def build(
           target_epsilon=None,
       )
     pretraining = build(task, before)
+  variables = partial_model.describe(model_fn)
+  if pretraining is not None:
+    partition.check_pretrained(
+        pretraining.variables, variables, rule_name=config.split_in_words
+    )
   return Plan(
       task=task,
       config=config,
       algorithm=algorithm,
       model_fn=model_fn,
-      variables=partial_model.describe(model_fn),
+      variables=variables,
       train_clients=train_clients,
       held_out=held_out,
       test=test,
