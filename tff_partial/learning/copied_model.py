@@ -143,6 +143,10 @@ class CopiedModel(partial_model.PartialModel):
     """Sets what is not trained in a model to what it is in the shared one."""
     for variable, value in zip(model.constants, self.constants):
       variable.assign(value)
+    model._derive()
+
+  def _derive(self) -> None:
+    self._original._derive()
 
   def initial(self, group: str) -> tff.learning.models.ModelWeights:
     """The initial values of a group, which are the same for both."""

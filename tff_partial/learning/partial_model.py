@@ -243,6 +243,13 @@ class PartialModel:
     )
     for variable, value in zip(self.constants, self._constant_values):
       variable.assign(value)
+    self._derive()
+
+  def _derive(self) -> None:
+    """Computes what Keras derives from variables when a layer is built."""
+    for layer in keras_layers.inside(self._keras_model):
+      if isinstance(layer, tf.keras.layers.Normalization):
+        layer.finalize_state()
 
 
 _TRACED = 13  # A batch size that is unlikely to be another dimension.
