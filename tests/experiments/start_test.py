@@ -77,6 +77,15 @@ class StartTest(absltest.TestCase):
         f' started from does not have {", ".join(found.new)}.',
     )
 
+  def test_nothing_to_share_is_refused_before_pretraining(self):
+    with self.assertRaisesRegex(
+        errors.SettingsError, 'fed_alt, found none with `personal` regex:li'
+    ):
+      plan_lib.build(
+          toy_task.create_task('toy'),
+          config_lib.create(clients_per_round=2, personal='regex:line|nothing'),
+      )
+
   def test_layers_with_other_numbers_are_refused_before_training(self):
     task = dataclasses.replace(
         toy_task.create_task('toy'), model_fn=unnamed_layers

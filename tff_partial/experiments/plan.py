@@ -270,6 +270,8 @@ def build(
       )
     pretraining = build(task, before)
   variables = partial_model.describe(model_fn)
+  if algorithm.trains_shared:
+    _check_shared(variables, config)
   if pretraining is not None:
     partition.check_pretrained(
         pretraining.variables, variables, rule_name=config.split_in_words
@@ -303,6 +305,19 @@ def build(
       key=key,
       budget=budget,
   )
+
+
+def _check_shared(
+    variables: Sequence[partition.VariableInfo], config: config_lib.Config
+) -> None:
+  """Refuses before pretraining what a round refuses when it is built."""
+  if not any(v.trainable and not v.personal for v in variables):
+    raise errors.SettingsError(
+        'Expected shared variables to train with `algorithm`'
+        f' {config.algorithm}, found none with `personal`'
+        f' {config.split_in_words}. Use another split, or `algorithm` finetune,'
+        ' which trains every client alone.'
+    )
 
 
 def _budget(
