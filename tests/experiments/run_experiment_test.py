@@ -57,7 +57,10 @@ class RunTest(programs.FolderTest):
           f'--export_dir={exported}',
       )
       self.assertEqual((code, said), (0, []))
-      self.assertEndsWith(out, f'Exported: {exported}\n')
+      self.assertEndsWith(
+          out,
+          f'Exported: {exported} (the personalized model of {client_id})\n',
+      )
       self.assertTrue((exported / 'model.tflite').exists())
     with self.subTest('other flags'):
       self.assertRefused(
@@ -206,6 +209,10 @@ class MistakeTest(programs.FolderTest):
       ('train', "flags only, found 'train'"),
       ('--pretrain_rounds=1 --init_from=x', 'both'),
       ('--export_client=ann', 'only one of them'),
+      (
+          '--export_client=ann --export_dir=x --export_model=gated',
+          'with --gate to export its gated model, found one without',
+      ),
       ('--output_dir={file}', 'a folder to write in at .*--output_dir'),
       ('--output_dir={file}/below', 'a folder to write in at .*--output_dir'),
       ('--output_dir={folder}', 'with file and no config.json'),
