@@ -209,10 +209,6 @@ class MistakeTest(programs.FolderTest):
       ('train', "flags only, found 'train'"),
       ('--pretrain_rounds=1 --init_from=x', 'both'),
       ('--export_client=ann', 'only one of them'),
-      (
-          '--export_client=ann --export_dir=x --export_model=gated',
-          'with --gate to export its gated model, found one without',
-      ),
       ('--output_dir={file}', 'a folder to write in at .*--output_dir'),
       ('--output_dir={file}/below', 'a folder to write in at .*--output_dir'),
       ('--output_dir={folder}', 'with file and no config.json'),
@@ -242,6 +238,12 @@ class MistakeTest(programs.FolderTest):
         ('at most 8 clients', '--eval_clients=9'),
         ('at most 8 clients', '--unseen_clients=9'),
         ('learning_rate above 0', '--personal_learning_rate=0'),
+        (
+            'with --gate to export its gated model, found one without',
+            '--export_client=ann',
+            f'--export_dir={self.folder}/ann',
+            '--export_model=gated',
+        ),
         ('fewer warm-up rounds', '--schedule=linear', '--warmup_rounds=99'),
         (
             'found no such file',
