@@ -111,6 +111,8 @@ The names, in one line each; `help(tfp.run)`, for example, says more:
       replacement.
   Usage: How people use an exported model.
   UserError: The base of all errors that are reported as one line.
+  with_constants: Makes a model's constants part of the computations that use
+      the model.
   write_report: Writes `report.json`, `clients.csv` and, at the end,
       `report.html`.
 
@@ -143,6 +145,7 @@ if TYPE_CHECKING:
   from tff_partial.learning import partition
   from tff_partial.learning import schedules
   from tff_partial.learning.clients import Clients
+  from tff_partial.learning.constants import with_constants
   from tff_partial.learning.data_flow import leaves_clients
   from tff_partial.learning.examples import Sequences
   from tff_partial.learning.examples import Tensors
@@ -215,6 +218,7 @@ _WHERE = {
     'UniformSampler': 'training.sampler:UniformSampler',
     'Usage': 'experiments.usage:Usage',
     'UserError': 'errors:UserError',
+    'with_constants': 'learning.constants:with_constants',
     'write_report': 'reporting.report:write',
 }
 

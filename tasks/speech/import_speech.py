@@ -102,7 +102,7 @@ def read_librispeech(folder: str) -> people_lib.ClientSource:
           (
               speaker,
               keep_usable(
-                  _read_chapters(paths, left_out, changed),
+                  _read_chapters(paths, left_out),
                   left_out,
                   changed=changed,
               ),
@@ -190,7 +190,7 @@ def read_npz(
 
 
 def keep_usable(
-    utterances: Iterable[tuple[str, Any, str]],
+    utterances: Iterable[tuple[Any, ...]],
     left_out: tally.Tally,
     *,
     stored: str = 'audio',
@@ -199,22 +199,27 @@ def keep_usable(
   """Collects the utterances that a recognizer can be trained on.
 
   Args:
-    utterances: What names an utterance, its signal (audio or features) and its
-      transcript.
+    utterances: What names an utterance, its signal (audio or features), its
+      transcript, and then what was done to its recording, such as resampling:
+      pairs of words and a file.
     left_out: Counts the utterances that are left out, by reason.
     stored: The name under which signals are stored, 'audio' or 'features'.
-    changed: Counts the transcripts whose punctuation is replaced.
+    changed: Counts what was done to the recordings that are kept, and the
+      transcripts whose punctuation is replaced.
 
   Returns:
     The signals, and the transcripts by the rule of `transcripts`.
   """
   usable = {stored: [], 'transcript': []}
-  for name, signal, transcript in utterances:
+  for name, signal, transcript, *done in utterances:
     normalized = transcripts.normalize(transcript)
     reason = _why_unusable(signal, normalized, stored)
     if reason:
       left_out.add(reason, f'{name}: {transcript!r}')
       continue
+    for words, file in done:
+      assert changed is not None
+      changed.add(words, file)
     if changed is not None and transcripts.has_punctuation(transcript):
       changed.add(
           'transcripts with punctuation, which became spaces',
@@ -241,21 +246,25 @@ def _why_unusable(signal: Any, transcript: str, stored: str) -> str:
 
 
 def read_or_count(
-    file: str, left_out: tally.Tally, changed: tally.Tally
-) -> Optional[np.ndarray]:
-  """Reads a recording; `None`, counted, if it cannot be read."""
+    file: str, left_out: tally.Tally
+) -> Optional[tuple[np.ndarray, Sequence[tuple[str, str]]]]:
+  """Reads a recording, and says what was done to it for `keep_usable`.
+
+  Returns:
+    `None`, counted, if it cannot be read.
+  """
+  done: list[tuple[str, str]] = []
   try:
-    return audio_lib.read(file, note_fn=lambda note: changed.add(note, file))
+    audio = audio_lib.read(file, note_fn=lambda note: done.append((note, file)))
+    return audio, done
   except (errors.UserError, OSError) as e:
     left_out.add('utterances with audio that cannot be read', str(e))
     return None
 
 
 def _read_chapters(
-    paths: Sequence[pathlib.Path],
-    left_out: tally.Tally,
-    changed: tally.Tally,
-) -> Iterator[tuple[str, np.ndarray, str]]:
+    paths: Sequence[pathlib.Path], left_out: tally.Tally
+) -> Iterator[tuple[Any, ...]]:
   """Yields the utterances of files of transcripts; audio is next to them."""
   for path in paths:
     try:
@@ -274,6 +283,7 @@ def _read_chapters(
             'utterances without an audio file', str(path.with_name(name))
         )
         continue
-      audio = read_or_count(file, left_out, changed)
-      if audio is not None:
-        yield name, audio, ' '.join(words)
+      found = read_or_count(file, left_out)
+      if found is not None:
+        audio, done = found
+        yield name, audio, ' '.join(words), *done

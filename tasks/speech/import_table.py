@@ -155,7 +155,7 @@ def _examples(
 ) -> Mapping[str, Any]:
   """A speaker's usable recordings."""
   examples = import_speech.keep_usable(
-      _recordings(folders, rows, left_out, changed), left_out, changed=changed
+      _recordings(folders, rows, left_out), left_out, changed=changed
   )
   copies = people_lib.number_by_first(
       (audio.tobytes() for audio in examples['audio']),
@@ -169,15 +169,15 @@ def _recordings(
     folders: Sequence[str],
     rows: Sequence[tuple[str, str]],
     left_out: tally.Tally,
-    changed: tally.Tally,
-) -> Iterator[tuple[str, Any, str]]:
-  """Yields names, audio and transcripts of what can be read."""
+) -> Iterator[tuple[Any, ...]]:
+  """Yields what can be read, for `import_speech.keep_usable`."""
   for name, transcript in rows:
     found = (audio_lib.find(os.path.join(folder, name)) for folder in folders)
     file = next(filter(None, found), None) if name else None
     if file is None:
       left_out.add('utterances without an audio file', name or 'an empty name')
       continue
-    audio = import_speech.read_or_count(file, left_out, changed)
-    if audio is not None:
-      yield name, audio, transcript
+    recording = import_speech.read_or_count(file, left_out)
+    if recording is not None:
+      audio, done = recording
+      yield name, audio, transcript, *done

@@ -11,6 +11,8 @@ import numpy as np
 
 from tests.helpers import toy
 from tests.helpers import worker
+from tff_partial import errors
+from tff_partial.evaluation import client_table
 from tff_partial.evaluation import evaluation
 from tff_partial.learning import algorithms
 from tff_partial.learning import examples as examples_lib
@@ -231,6 +233,21 @@ class EvaluateTest(parameterized.TestCase):
     with self.assertRaisesRegex(ValueError, 'same `client_examples`'):
       evaluate(
           {'x': model(), 'y': dataclasses.replace(model(), evaluation=other)}
+      )
+
+
+class WeightsTest(absltest.TestCase):
+
+  def test_negative_weights_are_refused(self):
+    scores = {'c': {'error': (np.ones(2), np.array([1.0, -1.0]))}}
+    with self.assertRaisesRegex(
+        errors.SettingsError, "'error' .* found -1 at client 'c'. Return 1"
+    ):
+      client_table.from_scores(
+          {'shared': scores},
+          client_ids=['c'],
+          train_examples=[1],
+          participated=[True],
       )
 
 

@@ -111,7 +111,12 @@ def _lambda():
 _MODELS = (
     ('dense', _dense, VECTORS, ALL),
     ('lstm', lambda: _recurrent(_L.LSTM(4)), WORDS, ALL),
-    ('gru', lambda: _recurrent(_L.GRU(4)), WORDS, ALL),
+    (
+        'gru',
+        lambda: _recurrent(_L.GRU(4, dropout=0.3, recurrent_dropout=0.3)),
+        WORDS,
+        ALL,
+    ),
     ('both', lambda: _recurrent(_L.Bidirectional(_L.LSTM(4))), WORDS, ALL),
     ('float64', lambda: _dense('float64'), VECTORS.astype(np.float64), ALL),
     ('float16', lambda: _dense('mixed_float16'), VECTORS, ALL),

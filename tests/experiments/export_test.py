@@ -437,7 +437,7 @@ class ExportTest(parameterized.TestCase):
     )
     self.assertEqual(
         commands.call(*command, '--client=writer_1'),
-        (0, f'Exported: {self.out}\n', ''),
+        (0, f'Exported: {self.out} (the personalized model of writer_1)\n', ''),
     )
     self.assertTrue((self.out / export.DESCRIPTION).exists())
 

@@ -49,6 +49,7 @@ class OutsideTaskTest(programs.FolderTest):
       code, out, _ = self.call(
           *self.arguments('run', '--gate=0.3', '--finetune_epochs=1'),
           f'--export_client={client_id}',
+          '--export_model=finetuned',
           f'--export_dir={self.folder / "exported"}',
       )
       self.assertEqual(code, 0)
@@ -57,6 +58,8 @@ class OutsideTaskTest(programs.FolderTest):
           (self.folder / 'exported' / 'export.json').read_text()
       )
       self.assertEqual(described['client'], client_id)
+      self.assertEqual(described['tested_as'], 'finetuned')
+      self.assertIn(f'(the finetuned model of {client_id})', out)
     with self.subTest('evaluated again, without the metrics of round 1'):
       metrics = self.folder / 'run' / 'metrics.csv'
       head, _, row = metrics.read_text().splitlines()

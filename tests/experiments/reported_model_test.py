@@ -89,8 +89,8 @@ class ReportedModelTest(parameterized.TestCase):
   def test_refuses_what_the_run_has_not(self):
     self.run_all()
     for model, message in (
-        ('finetuned', 'run with `finetune_epochs` for `model`'),
-        ('gated', 'run with `gate` for `model`'),
+        ('finetuned', 'run with `finetune_epochs` to export its'),
+        ('gated', 'run with `gate` to export its gated model'),
         ('best', "found 'best'"),
     ):
       with self.assertRaisesRegex(errors.SettingsError, message):

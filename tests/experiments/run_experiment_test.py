@@ -57,7 +57,10 @@ class RunTest(programs.FolderTest):
           f'--export_dir={exported}',
       )
       self.assertEqual((code, said), (0, []))
-      self.assertEndsWith(out, f'Exported: {exported}\n')
+      self.assertEndsWith(
+          out,
+          f'Exported: {exported} (the personalized model of {client_id})\n',
+      )
       self.assertTrue((exported / 'model.tflite').exists())
     with self.subTest('other flags'):
       self.assertRefused(
@@ -235,6 +238,12 @@ class MistakeTest(programs.FolderTest):
         ('at most 8 clients', '--eval_clients=9'),
         ('at most 8 clients', '--unseen_clients=9'),
         ('learning_rate above 0', '--personal_learning_rate=0'),
+        (
+            'with --gate to export its gated model, found one without',
+            '--export_client=ann',
+            f'--export_dir={self.folder}/ann',
+            '--export_model=gated',
+        ),
         ('fewer warm-up rounds', '--schedule=linear', '--warmup_rounds=99'),
         (
             'found no such file',

@@ -1,20 +1,43 @@
 # Copyright 2026 The tff-partial Authors.
 # SPDX-License-Identifier: Apache-2.0
 
+import dataclasses
 import pathlib
 import tempfile
 
 from absl.testing import absltest
+import tensorflow as tf
 
+from tests.helpers import toy
 from tests.helpers import toy_task
 from tests.helpers import worker
+from tff_partial import errors
 from tff_partial.experiments import config as config_lib
 from tff_partial.experiments import notes
 from tff_partial.experiments import plan as plan_lib
 from tff_partial.experiments import start
+from tff_partial.learning import partial_model
+from tff_partial.learning import partition
 from tff_partial.learning import weights
 
 setUpModule, tearDownModule = worker.start, worker.stop
+
+
+def unnamed_layers(split):
+  """A model to which a split adds a layer, before the last one."""
+
+  def create():
+    added = [] if split == 'none' else [tf.keras.layers.Dense(2)]
+    layers = [tf.keras.layers.Dense(2), *added, tf.keras.layers.Dense(1)]
+    return partial_model.PartialModel(
+        tf.keras.Sequential([tf.keras.layers.InputLayer([1]), *layers]),
+        partition.none if split == 'none' else partition.layers('dense_1'),
+        loss_fn=toy.loss,
+        metric_fns={'squared_error': toy.squared_error},
+        input_spec=toy.INPUT_SPEC,
+    )
+
+  return create
 
 
 class StartTest(absltest.TestCase):
@@ -53,6 +76,28 @@ class StartTest(absltest.TestCase):
         f'{len(found.new)} personal variable is new: the model that training'
         f' started from does not have {", ".join(found.new)}.',
     )
+
+  def test_nothing_to_share_is_refused_before_pretraining(self):
+    with self.assertRaisesRegex(
+        errors.SettingsError, 'fed_alt, found none with `personal` regex:li'
+    ):
+      plan_lib.build(
+          toy_task.create_task('toy'),
+          config_lib.create(clients_per_round=2, personal='regex:line|nothing'),
+      )
+
+  def test_layers_with_other_numbers_are_refused_before_training(self):
+    task = dataclasses.replace(
+        toy_task.create_task('toy'), model_fn=unnamed_layers
+    )
+    build = lambda **settings: plan_lib.build(
+        task, config_lib.create(clients_per_round=2, **settings)
+    )
+    with self.assertRaisesRegex(
+        errors.SettingsError, r'dense/kernel \[1, 2\] as \[2, 2\], .* a name'
+    ):
+      build()
+    build(pretrain_rounds=0)
 
   def test_missing_shared_variables_are_a_warning(self):
     self.save_only(personal=True)

@@ -135,6 +135,43 @@ class CheckTest(parameterized.TestCase):
     )
 
 
+class CheckPretrainedTest(parameterized.TestCase):
+
+  def check(self, before, after):
+    partition.check_pretrained(
+        [variable(path) for path in before],
+        [variable(path) for path in after],
+        rule_name='adapter',
+    )
+
+  @parameterized.parameters(
+      (['dense/kernel', 'dense_1/kernel'],) * 2,
+      (['block_0/norm/bias'], ['block_0/norm/bias', 'block_0/adapter/bias']),
+      (['dense/kernel'], ['dense/kernel', 'personal/dense/kernel']),
+  )
+  def test_accepts(self, before, after):
+    self.check(before, after)
+
+  @parameterized.parameters(
+      (['dense', 'dense_1'], ['dense', 'dense_1', 'dense_2'], 'dense_2 too'),
+      (['head'], ['top'], 'none of head'),
+      (['a/dense_1/b'], ['a/dense_1/b', 'a/dense_2/b'], 'a/dense_2/b too'),
+  )
+  def test_refuses_other_names(self, before, after, message):
+    with self.assertRaisesRegex(
+        errors.SettingsError, f"'adapter', found {message}. Give each layer"
+    ):
+      self.check(before, after)
+
+  def test_refuses_other_shapes(self):
+    with self.assertRaisesRegex(
+        errors.SettingsError, r'found a \[2, 3\] as \[4\]'
+    ):
+      partition.check_pretrained(
+          [variable('a')], [variable('a', shape=(4,))], rule_name='none'
+      )
+
+
 class VariableInfoTest(absltest.TestCase):
 
   def test_sizes(self):

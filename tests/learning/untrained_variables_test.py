@@ -119,15 +119,40 @@ class ConstantsTest(parameterized.TestCase):
     )
     state = rounds.initialize()
     before = state.global_model_weights
-    state, _, _ = rounds.next(
+    state, _, metrics = rounds.next(
         state, [rounds.initialize_personal()] * 2, values([0, 1])
     )
+    self.assertEqual(metrics['counts'].non_finite, 0)
     after = state.global_model_weights
     self.assertLen(after.non_trainable, len(expected))
     tf.nest.map_structure(
         np.testing.assert_array_equal, before.non_trainable, after.non_trainable
     )
     self.assertFalse(np.array_equal(before.trainable[0], after.trainable[0]))
+
+  def test_normalization_is_by_the_values_of_the_round(self):
+    """Not by those with which Keras built the layer."""
+    rounds = process.build_partial_process(
+        model_fn(adapted_normalization),
+        algorithms.fed_avg(toy.sgd(0.01)),
+        client_examples=toy.ALL_AT_ONCE,
+    )
+    state = rounds.initialize()
+    start = state.global_model_weights._replace(
+        non_trainable=[np.float32([2, -1]), np.float32([4, 25]), np.int64(9)]
+    )
+    state = rounds.start_from(state, start, rounds.initialize_personal())
+    state, _, _ = rounds.next(
+        state, [rounds.initialize_personal()], values([0])
+    )
+    x, y = examples(0)['x'], examples(0)['y']
+    x = ((x - [1, 3]) / [1, 2] - [2, -1]) / [2, 5]
+    kernel = np.ones([2, 1])
+    np.testing.assert_allclose(
+        state.global_model_weights.trainable[0],
+        kernel - 0.01 * x.T @ (x @ kernel - y) / len(x),
+        rtol=1e-5,
+    )
 
   def test_a_round_is_tffs(self):
     ours = process.build_partial_process(
@@ -175,6 +200,21 @@ class ConstantsTest(parameterized.TestCase):
     # With a body of zeros the head's kernel would have no gradient.
     self.assertFalse(np.array_equal(personal.trainable[0], np.ones([3, 1])))
     self.assertEqual(metrics['counts'].non_finite, 0)
+
+  def test_normalization_of_copies(self):
+    rounds = process.build_partial_process(
+        model_fn(adapted_normalization),
+        algorithms.apfl(toy.sgd(0.001), toy.sgd(0.001)),
+        client_examples=toy.ALL_AT_ONCE,
+    )
+    _, [personal], _ = rounds.next(
+        rounds.initialize(), [rounds.initialize_personal()], values([0])
+    )
+    x, y = (examples(0)['x'] - [1, 3]) / [1, 2], examples(0)['y']
+    kernel = np.ones([2, 1])
+    # The mixture weight is 1/2.
+    step = 0.001 * 0.5 * x.T @ (x @ kernel - y) / len(x)
+    np.testing.assert_allclose(personal.trainable[0], kernel - step, rtol=1e-5)
 
 
 class MovingAveragesTest(absltest.TestCase):

@@ -196,6 +196,24 @@ class ReportTest(parameterized.TestCase):
     self.assertNotIn('never_seen', page.text)
     self.assertNotIn('took part', numbers['headline'])
 
+  def test_group_whose_examples_the_metric_does_not_count(self):
+    table = _four_clients()
+    for scores in table.scores.values():
+      scores['accuracy'].weight[10:] = 0  # Those of Cy, who never took part.
+    _, numbers = self._report(table)
+    self.assertEqual(list(numbers['groups']), ['participated'])
+    self.assertIn('over 2 clients: 1 is better', numbers['headline'])
+
+  def test_metric_that_is_not_a_number(self):
+    table = _four_clients()
+    table.scores['personalized']['accuracy'].total[0] = np.nan
+    _, numbers = self._report(table)
+    self.assertEqual(
+        numbers['headline'],
+        'Nothing can be said about accuracy, which is not a finite number at 1'
+        ' of 2 clients that took part in training.',
+    )
+
   def test_split_cost_settings_and_notes(self):
     page, numbers = self._report(_four_clients(), notes=['Made of fonts.'])
     self.assertIn(

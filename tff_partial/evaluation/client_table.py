@@ -193,6 +193,9 @@ def from_scores(
     participated: Whether each client took part in training.
     trained_earlier: Whether each trained the model that training started from;
       by default none did.
+
+  Raises:
+    errors.SettingsError: If a weight is negative or not finite.
   """
   first = next(iter(scores.values()))
   found = {}
@@ -201,6 +204,7 @@ def from_scores(
     for client_id in client_ids:
       pairs = by_client.get(client_id) or _zeros(first[client_id])
       for metric, pair in pairs.items():
+        _check_weights(pair[1], metric, client_id)
         terms[metric].append(pair)
     found[model] = {
         metric: Scores(*map(_join, zip(*pairs)))
@@ -217,6 +221,17 @@ def from_scores(
       ),
       scores=found,
   )
+
+
+def _check_weights(weights: Any, metric: str, client_id: str) -> None:
+  weights = np.asarray(weights)
+  wrong = weights[~(np.isfinite(weights) & (weights >= 0))]
+  if wrong.size:
+    raise errors.SettingsError(
+        f'Expected weights of metric {metric!r} that are 0 or more for each'
+        f' example, found {wrong[0]:g} at client {client_id!r}. Return 1, or 0'
+        ' for an example that does not count.'
+    )
 
 
 def _zeros(

@@ -31,6 +31,7 @@ import numpy as np
 from scipy import stats
 
 from tff_partial import errors
+from tff_partial.evaluation import intervals
 
 _CONFIDENCE = 0.95
 _MIN_CLIENTS = 3  # Two are left when one is left out.
@@ -492,14 +493,15 @@ def leading_difference(
           - participation * steps * (steps - 1) / 2 * moments.own_coupling
       )
   )
-  num = len(terms)
-  mean = float(np.mean(terms))
-  half = float(
-      stats.t.ppf((1 + _CONFIDENCE) / 2, num - 1)
-      * np.std(terms, ddof=1)
-      / math.sqrt(num)
+  return mean_over_clients(terms)
+
+
+def mean_over_clients(values: np.ndarray) -> Estimate:
+  """The mean of numbers that each client has, float [clients]."""
+  low, high = intervals.over_clients(
+      values, np.ones(len(values)), level=_CONFIDENCE
   )
-  return Estimate(mean, mean - half, mean + half)
+  return Estimate(float(np.mean(values)), low, high)
 
 
 class LookaheadParts(NamedTuple):

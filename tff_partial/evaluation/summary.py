@@ -164,6 +164,8 @@ class Cost:
     seconds: Wall-clock time.
     personal_parameters: Number of elements of one client's personal variables.
     shared_parameters: Number of elements of the shared variables.
+    bytes_once_per_client: Bytes of constants, which a client is sent once, with
+      the program. They are not in the bytes above.
   """
 
   gradient_steps: Optional[int]
@@ -176,6 +178,7 @@ class Cost:
   seconds: float
   personal_parameters: int
   shared_parameters: int
+  bytes_once_per_client: int = 0
 
   @property
   def personal_fraction(self) -> float:

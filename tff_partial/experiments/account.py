@@ -32,10 +32,12 @@ def cost(
   """
   shared = [v for v in plan.variables if not v.personal]
   personal = [v for v in plan.variables if v.personal]
-  down = sum(v.num_bytes for v in shared)
+  once = sum(v.nbytes for v in plan.constants)
+  broadcast = [v for v in shared if v.trainable or not once]
+  down = sum(v.num_bytes for v in broadcast)
   server = plan.config.server
   if server.broadcast_bits == 16 and plan.algorithm.trains_shared:
-    down -= sum(v.num_bytes // 2 for v in shared if v.dtype == 'float32')
+    down -= sum(v.num_bytes // 2 for v in broadcast if v.dtype == 'float32')
   if local_update.needs_initial_personal(plan.algorithm.phases):
     down += sum(v.num_bytes for v in personal)
   if plan.algorithm.trains_shared:
@@ -58,7 +60,7 @@ def cost(
     steps, examples = models.finetuning_steps, models.finetuning_examples
     seconds = evaluation_seconds
     visits = num_evaluated
-    up = up_in_all = 0
+    down, once, up, up_in_all = down + once, 0, 0, 0
   counted = (
       not plan.algorithm.trains_shared or plan.config.privacy.sends_metrics
   )
@@ -73,4 +75,5 @@ def cost(
       seconds=seconds,
       personal_parameters=sum(v.size for v in personal),
       shared_parameters=sum(v.size for v in shared),
+      bytes_once_per_client=once,
   )

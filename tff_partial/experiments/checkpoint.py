@@ -55,6 +55,7 @@ def load(
     )
   plan = plan_lib.build(task, for_anyone(finished_run.config_of(settings)))
   start = start_lib.load(plan, start_of(folder, plan))
+  plan = plan.with_constants(start.shared)
   process = plan.process
   initial = process.start_from(
       process.initialize(), start.shared, start.personal
@@ -68,7 +69,9 @@ def load(
       plan.config.total_rounds,
   )
   values = weights.by_path(
-      plan.variables, state.global_model_weights, start.personal
+      plan.variables,
+      plan.with_all_shared(state.global_model_weights),
+      start.personal,
   )
   return values, rounds
 

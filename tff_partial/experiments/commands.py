@@ -100,8 +100,10 @@ class Commands:
       self, config: config_lib.Config, folder: run_folder.RunFolder
   ) -> None:
     from tff_partial.experiments import plan as plan_lib
+    from tff_partial.experiments import reported_model
     from tff_partial.experiments import run as run_lib
 
+    reported_model.check(self.output.export_model, config)
     with computing.start(config, folder) as sharding:
       plan = plan_lib.build(self._task(), config)
       print(plan_lib.describe(plan, str(folder.path)), flush=True)
@@ -115,15 +117,19 @@ class Commands:
   def _export(self, folder: run_folder.RunFolder) -> None:
     """Writes a client's model, as `python -m tasks.export_client` does."""
     from tff_partial.experiments import export
+    from tff_partial.experiments import reported_model
     from tff_partial.runtime import local
 
     local.remove_default_context()
-    missing = export.export(
-        str(folder.path),
-        self.output.export_client,
-        str(self.output.export_dir),
-        registered=self.tasks,
-    )
+    computes = self.output.export_model != reported_model.STORED
+    with local.local_worker() if computes else contextlib.nullcontext():
+      missing = export.export(
+          str(folder.path),
+          self.output.export_client,
+          str(self.output.export_dir),
+          model=self.output.export_model,
+          registered=self.tasks,
+      )
     export.say(missing, str(self.output.export_dir))
 
   def compare(

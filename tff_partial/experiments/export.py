@@ -40,6 +40,7 @@ from tff_partial.experiments import task as task_lib
 from tff_partial.experiments import usage as usage_lib
 from tff_partial.learning import partial_model
 from tff_partial.learning import weights
+from tff_partial.reporting import formatting
 from tff_partial.runtime import local
 
 EXAMPLE = 'example.py'
@@ -125,7 +126,12 @@ def export(
 
 def say(missing: Mapping[str, str], export_dir: str) -> None:
   """Prints what `export` has done, for commands."""
-  print(f'Exported: {export_dir}')
+  path = pathlib.Path(export_dir).expanduser() / DESCRIPTION
+  found = json.loads(path.read_text(encoding='utf-8'))
+  whose = f' of {found["client"]}' if found['client'] is not None else ''
+  chosen = f', {found["gate_chose"]}' if 'gate_chose' in found else ''
+  model = formatting.words(found['tested_as'] + chosen)
+  print(f'Exported: {export_dir} (the {model} model{whose})')
   for name, reason in missing.items():
     print(f'Without {name}: {reason}')
 

@@ -22,6 +22,7 @@ import tensorflow as tf
 import tree
 
 from tff_partial.experiments import usage as usage_lib
+from tff_partial.learning import keras_layers
 from tff_partial.learning import partial_model
 from tff_partial.learning import stock_layers
 
@@ -188,7 +189,7 @@ def _write_saved_model(
       *keras_model.variables,
       *(
           layer.lookup_table
-          for layer in keras_model.submodules
+          for layer in keras_layers.inside(keras_model)
           if getattr(layer, 'lookup_table', None) is not None
       ),
   ]

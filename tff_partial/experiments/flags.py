@@ -18,6 +18,7 @@ from absl import flags
 from tff_partial import errors
 from tff_partial.experiments import config as config_lib
 from tff_partial.experiments import config_groups
+from tff_partial.experiments import methods
 from tff_partial.experiments import setting
 from tff_partial.experiments import task_choice
 
@@ -69,6 +70,12 @@ class Output(setting.Settings):
       None,
       'Client whose model is written for Keras and TensorFlow Lite after the'
       ' run.',
+  )
+  export_model: str = setting.field(
+      methods.EXPORTED[0],
+      'Which model of this client: the one that the run stored, or what'
+      ' fine-tuning or the gate makes of it.',
+      choices=methods.EXPORTED,
   )
   export_dir: Optional[str] = setting.field(
       None, 'Folder that --export_client writes to.'

@@ -20,6 +20,9 @@ from collections.abc import Callable, Mapping
 import dataclasses
 from typing import Any, Optional
 
+# A client's models that are exported, as the report calls them: stored, trained
+# further, or what the gate decides.
+EXPORTED = ('personalized', 'finetuned', 'gated')
 _PRETRAIN_ROUNDS = 200
 _FINETUNE_EPOCHS = 5  # Pillutla et al., section 5.
 _OF_SOME = frozenset(('local_rounds', 'pull', 'rho', 'tolerance'))

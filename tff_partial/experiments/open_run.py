@@ -79,6 +79,7 @@ def open_run(
     read_only: Whether nothing will be written to the store.
   """
   start = start_lib.load(plan, init_from)
+  plan = plan.with_constants(start.shared)
   with (
       stores.open_store(
           start.personal, str(folder), read_only=read_only

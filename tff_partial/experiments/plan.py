@@ -11,6 +11,7 @@ import dataclasses
 import functools
 from typing import Any, Optional
 
+import numpy as np
 import tensorflow_federated as tff
 
 from tff_partial import errors
@@ -25,6 +26,7 @@ from tff_partial.experiments import task as task_lib
 from tff_partial.learning import algorithms
 from tff_partial.learning import attacks
 from tff_partial.learning import clients as clients_lib
+from tff_partial.learning import constants as constants_lib
 from tff_partial.learning import hold_out
 from tff_partial.learning import local_update
 from tff_partial.learning import partial_model
@@ -34,6 +36,8 @@ from tff_partial.privacy import aggregation
 from tff_partial.privacy import secret_key
 from tff_partial.training import sampler as sampler_lib
 
+# TFF's compiler takes 2.5 GB of memory for 100 MB of constants.
+MAX_CONSTANTS_BYTES = 2**26
 _CURVE_CLIENTS = 100  # Evaluated while training, for the learning curves.
 
 
@@ -67,6 +71,9 @@ class Plan:
     key: What cohorts are drawn from that nobody may guess; `None` if there are
       none. A secret one is replaced by that of the run's folder (`with_key`).
     budget: What differential privacy allows; `None` without it.
+    constants: The values of the model's constants if clients are sent them
+      once, with the computation; none if there are no constants, or if they are
+      too large for that and broadcast in each round.
   """
 
   task: task_lib.Task
@@ -90,6 +97,26 @@ class Plan:
   on_validation: bool = False
   key: Optional[secret_key.SecretKey] = None
   budget: Optional[budget_lib.Budget] = None
+  constants: Sequence[np.ndarray] = ()
+
+  def with_constants(self, shared: tff.learning.models.ModelWeights) -> 'Plan':
+    """The same plan, with the constants of the model that training starts from.
+
+    Args:
+      shared: The shared variables of that model.
+    """
+    values = shared.non_trainable
+    if not 0 < sum(v.nbytes for v in values) <= MAX_CONSTANTS_BYTES:
+      return self  # With what it has built.
+    return dataclasses.replace(self, constants=tuple(values))
+
+  def with_all_shared(
+      self, shared: tff.learning.models.ModelWeights
+  ) -> tff.learning.models.ModelWeights:
+    """All shared variables, from those in the state of `process`."""
+    return shared._replace(
+        non_trainable=[*shared.non_trainable, *self.constants]
+    )
 
   def with_key(self, key: secret_key.SecretKey) -> 'Plan':
     """The same plan, with those in it, with another key."""
@@ -150,7 +177,9 @@ class Plan:
       population = len(self.sampler.clients.client_ids)
       share = min(1.0, self.config.clients_per_round / population)
     return process_lib.build_partial_process(
-        self.task.model_fn(self.config.split),
+        constants_lib.with_constants(
+            self.task.model_fn(self.config.split), self.constants
+        ),
         self.algorithm,
         client_examples=self.task.client_examples,
         server_optimizer=parts.build_server_optimizer(
@@ -278,6 +307,12 @@ def build(
           target_epsilon=None,
       )
     pretraining = build(task, before)
+  if algorithm.trains_shared:
+    _check_shared(variables, config)
+  if pretraining is not None:
+    partition.check_pretrained(
+        pretraining.variables, variables, rule_name=config.split_in_words
+    )
   return Plan(
       task=task,
       config=config,
@@ -322,6 +357,19 @@ def _attacked(
   size = round(server.attackers * len(candidates))
   attackers = frozenset(_sample(candidates, size, config, 'attackers'))
   return attacks.malicious(clients, server.attack, attackers), attackers
+
+
+def _check_shared(
+    variables: Sequence[partition.VariableInfo], config: config_lib.Config
+) -> None:
+  """Refuses before pretraining what a round refuses when it is built."""
+  if not any(v.trainable and not v.personal for v in variables):
+    raise errors.SettingsError(
+        'Expected shared variables to train with `algorithm`'
+        f' {config.algorithm}, found none with `personal`'
+        f' {config.split_in_words}. Use another split, or `algorithm` finetune,'
+        ' which trains every client alone.'
+    )
 
 
 def _budget(

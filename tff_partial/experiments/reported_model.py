@@ -17,13 +17,14 @@ import tensorflow_federated as tff
 from tff_partial import errors
 from tff_partial.experiments import config as config_lib
 from tff_partial.experiments import final_evaluation
+from tff_partial.experiments import methods
 from tff_partial.experiments import open_run
 from tff_partial.experiments import plan as plan_lib
 from tff_partial.experiments import run_folder
 from tff_partial.runtime import sharding as sharding_lib
 
-STORED, FINETUNED, GATED = 'personalized', 'finetuned', 'gated'
-CHOICES = (STORED, FINETUNED, GATED)
+CHOICES = methods.EXPORTED
+STORED, FINETUNED, GATED = CHOICES
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,8 +60,8 @@ def check(choice: str, config: config_lib.Config) -> None:
   has = {FINETUNED: config.num_finetune_epochs, GATED: config.evaluation.gate}
   if choice != STORED and not (has[choice] and config.method.personalizes):
     raise errors.SettingsError(
-        f'Expected a run with {needs[choice]} for `model` {choice!r}, found one'
-        f' without. Leave out `model` to export the {STORED} one.'
+        f'Expected a run with {needs[choice]} to export its {choice} model,'
+        f' found one without. Export the {STORED} one.'
     )
 
 
@@ -72,8 +73,8 @@ def check_finished(choice: str, run: str) -> None:
   """
   if choice != STORED:
     raise errors.SettingsError(
-        f'Expected a finished run for `model` {choice!r}, found an unfinished'
-        f' one in {run}. Finish it, or leave out `model`.'
+        f'Expected a finished run to export its {choice} model, found an'
+        f' unfinished one in {run}. Finish it, or export the {STORED} one.'
     )
 
 
@@ -98,8 +99,8 @@ def compute(
   """
   if client_id not in plan.train_clients.client_ids:
     raise errors.SettingsError(
-        f'Expected a client of {plan.task.data} for `model` {choice!r}, found'
-        f' {client_id!r}. Leave out `model` to export the {STORED} one.'
+        f'Expected a client of {plan.task.data} to export its {choice} model,'
+        f' found {client_id!r}. Export the {STORED} one.'
     )
   init_from = plan.config.init_from
   if plan.pretraining is not None:

@@ -6,7 +6,6 @@ import dataclasses
 from typing import Any
 
 import numpy as np
-from scipy import stats
 
 from tff_partial.evaluation import measurements
 from tff_partial.evaluation import probes
@@ -69,10 +68,12 @@ class Constants:
             for name in _CURVATURES
         },
         'normalised_steps': {
-            'shared': _mean(rates.shared * steps * moments.shared_curvature),
-            'personal': _mean(
+            'shared': regime.mean_over_clients(
+                rates.shared * steps * moments.shared_curvature
+            )._asdict(),
+            'personal': regime.mean_over_clients(
                 rates.personal * steps * moments.personal_curvature
-            ),
+            )._asdict(),
         },
         'half_radius_change': _relative_change(moments, half),
         'clipped': self._clipped_share(where),
@@ -152,18 +153,6 @@ def _criterion(
           seed=study.config.seed,
       ),
       'flip_points': regime.flip_points(terms, population=population),
-  }
-
-
-def _mean(values: np.ndarray) -> dict[str, float]:
-  """The mean over clients with its 95% interval."""
-  low, high = stats.t.interval(
-      0.95, len(values) - 1, np.mean(values), stats.sem(values)
-  )
-  return {
-      'value': float(np.mean(values)),
-      'low': float(low),
-      'high': float(high),
   }
 
 

@@ -85,7 +85,7 @@ def train(current: open_run.OpenRun) -> tff.learning.models.ModelWeights:
         evaluation_fn=_create_evaluation_fn(current),
         progress=current.progress,
     )
-    shared = state.global_model_weights
+    shared = plan.with_all_shared(state.global_model_weights)
   weights.save(
       current.folder / run_folder.WEIGHTS,
       plan.variables,
@@ -99,7 +99,9 @@ def _create_evaluation_fn(current: open_run.OpenRun) -> training.EvaluationFn:
   """Evaluates some clients while training, for the learning curves."""
 
   def evaluate(unused_round_num, state):
-    models = current.models.of_everyone(state.global_model_weights)
+    models = current.models.of_everyone(
+        current.plan.with_all_shared(state.global_model_weights)
+    )
     names = [n for n in ('shared', current.plan.candidate) if n in models]
     table = current.evaluate(
         # What is kept and counted belongs to the last evaluation.

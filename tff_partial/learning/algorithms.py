@@ -59,6 +59,7 @@ from typing import Optional
 import tensorflow_federated as tff
 
 from tff_partial import errors
+from tff_partial.learning import constants
 from tff_partial.learning import copied_model
 from tff_partial.learning import dual_model
 from tff_partial.learning import local_update
@@ -136,6 +137,11 @@ class Algorithm:
     """
     if self.wrapper is None:
       return model_fn
+    if isinstance(model_fn, constants.ConstantsModelFn):
+      # The copies share one set of values.
+      return dataclasses.replace(
+          model_fn, model_fn=self.wrap(model_fn.model_fn)
+      )
     return functools.partial(self.wrapper, model_fn)
 
   def shared_only(

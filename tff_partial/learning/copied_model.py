@@ -72,6 +72,8 @@ class CopiedModel(partial_model.PartialModel):
     ]
     self.shared = self._original.shared
     # Constants are the same in both, and shared.
+    self.constants = self._original.constants
+    self._constant_values = ()
     self.personal = self._copy.shared._replace(non_trainable=[])
     self.variables = (
         *self._original.variables,
@@ -139,14 +141,16 @@ class CopiedModel(partial_model.PartialModel):
 
   def _set_constants(self, model: partial_model.PartialModel) -> None:
     """Sets what is not trained in a model to what it is in the shared one."""
-    for variable, value in zip(
-        model.shared.non_trainable, self._original.shared.non_trainable
-    ):
+    for variable, value in zip(model.constants, self.constants):
       variable.assign(value)
+    model._derive()
+
+  def _derive(self) -> None:
+    self._original._derive()
 
   def initial(self, group: str) -> tff.learning.models.ModelWeights:
     """The initial values of a group, which are the same for both."""
-    values = self._original.initial('shared')
+    values = self.values('shared')
     return values if group == 'shared' else values._replace(non_trainable=[])
 
 

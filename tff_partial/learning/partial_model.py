@@ -43,6 +43,8 @@ class PartialModel:
     variables: A `partition.VariableInfo` for each variable, in Keras's order.
     shared: The shared `tf.Variable`s, in that order.
     personal: The personal `tf.Variable`s, in that order.
+    constants: The variables that training never changes, in that order. They
+      are shared, until `fix_constants`.
     input_spec: The type of a batch, `tf.TensorSpec`s with unknown batch size.
     random_layers: The Keras layers that draw random numbers in training.
   """
@@ -119,6 +121,18 @@ class PartialModel:
 
     self.shared = group(personal=False)
     self.personal = group(personal=True)
+    # Shared moving averages are refused above.
+    self.constants = list(self.shared.non_trainable)
+    self._constant_values: Sequence[Any] = ()
+
+  def fix_constants(self, values: Sequence[Any]) -> None:
+    """Takes the constants out of the shared variables.
+
+    Args:
+      values: What `assign` sets them to, in their order.
+    """
+    self._constant_values = tuple(values)
+    self.shared = self.shared._replace(non_trainable=[])
 
   def outputs(self, batch: Batch, *, training: bool) -> Any:
     """The Keras model's outputs for a batch.
@@ -229,6 +243,15 @@ class PartialModel:
         _as_lists(self.shared) + _as_lists(self.personal),
         _as_lists(shared) + _as_lists(personal),
     )
+    for variable, value in zip(self.constants, self._constant_values):
+      variable.assign(value)
+    self._derive()
+
+  def _derive(self) -> None:
+    """Computes what Keras derives from variables when a layer is built."""
+    for layer in keras_layers.inside(self._keras_model):
+      if isinstance(layer, tf.keras.layers.Normalization):
+        layer.finalize_state()
 
 
 _TRACED = 13  # A batch size that is unlikely to be another dimension.

@@ -174,6 +174,51 @@ def check(
     )
 
 
+def check_pretrained(
+    before: Sequence[VariableInfo],
+    variables: Sequence[VariableInfo],
+    *,
+    rule_name: str,
+) -> None:
+  """Checks that a pretrained model's variables are those of the model.
+
+  Layers that a split adds must not change the names of others, which happens if
+  Keras numbers both: `dense_1` becomes `dense_2`.
+
+  Args:
+    before: The variables of the pretrained model.
+    variables: Those of the model that starts from it.
+    rule_name: The name of its split.
+
+  Raises:
+    errors.SettingsError: If a variable is lost, has another shape, or may be
+      another one of that name.
+  """
+  shapes = {v.path: v.shape for v in variables}
+  found = [
+      f'{v.path} {list(v.shape)} as {list(shapes[v.path])}'
+      if v.path in shapes
+      else f'none of {v.path}'
+      for v in before
+      if shapes.get(v.path) != v.shape
+  ]
+  family = lambda path: re.sub(r'_\d+(?=/|$)', '', path)
+  families = {family(v.path) for v in before}
+  known = {v.path for v in before}
+  found += [
+      f'{path} too'
+      for path in shapes
+      if path not in known and family(path) in families
+  ]
+  if found:
+    raise errors.SettingsError(
+        'Expected a model with the variables of the pretrained one by the same'
+        f' names for the split {rule_name!r}, found {", ".join(found[:3])}.'
+        ' Give each layer a name (`name=...`), so that layers that the split'
+        ' adds do not change the numbers of others.'
+    )
+
+
 def format_table(variables: Sequence[VariableInfo]) -> str:
   """Formats a split as a table: path, shape, group, bytes, share of parameters.
 

@@ -35,6 +35,7 @@ import tensorflow_federated as tff
 from tff_partial import errors
 from tff_partial.learning import algorithms
 from tff_partial.learning import client_work as client_work_lib
+from tff_partial.learning import constants
 from tff_partial.learning import examples as examples_lib
 from tff_partial.learning import partial_model
 from tff_partial.learning import round_metrics
@@ -124,12 +125,17 @@ class PartialProcess(tff.templates.IterativeProcess):
 
     Args:
       state: A state of this process, S.
-      shared: The shared variables to start from.
+      shared: The shared variables to start from, with or without the constants
+        that the models of the process have themselves (`with_constants`).
       personal: The personal variables that clients start from.
 
     Returns:
       A state like `state`, with these variables.
+
+    Raises:
+      errors.SettingsError: If a constant has another value in the models.
     """
+    shared = constants.without_constants(self.model_fn, shared)
     client_work = state.client_work
     if client_work.initial_personal:
       client_work = client_work._replace(initial_personal=personal)
@@ -171,7 +177,9 @@ def build_partial_process(
   Args:
     model_fn: Returns a new `PartialModel` on every call. For `ditto`, `pfedme`
       and `apfl`, which give each client a copy of the model, all of its
-      variables must be shared; the process makes the copy.
+      variables must be shared; the process makes the copy. Constants, such as
+      the weights of a frozen layer, are broadcast in each round unless the
+      models have them themselves (`with_constants`).
     algorithm: What clients do.
     client_examples: The form in which the examples of clients are passed.
     server_optimizer: Applied to the mean update, which is the initial minus the

@@ -14,6 +14,8 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from tff_partial.learning import keras_layers
+
 # How Keras writes arguments that are neither objects nor functions.
 _VALUES = ('__tensor__', '__numpy__', '__tuple__', '__bytes__', 'TypeSpec')
 
@@ -27,7 +29,9 @@ def replace(model: tf.keras.Model) -> tf.keras.Model:
   Returns:
     A model with the same values, or `model` if no layer can be replaced.
   """
-  if not any(hasattr(layer, 'to_stock') for layer in model.submodules):
+  if not any(
+      hasattr(layer, 'to_stock') for layer in keras_layers.inside(model)
+  ):
     return model
   clone = type(model).from_config(_stock_config(model))
   clone.set_weights(_stock_weights(model))

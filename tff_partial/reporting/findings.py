@@ -11,7 +11,6 @@ from typing import Optional
 
 import numpy as np
 
-from tff_partial import errors
 from tff_partial.evaluation import client_table
 from tff_partial.evaluation import csv_cells
 from tff_partial.evaluation import metric as metric_lib
@@ -80,7 +79,7 @@ class ReportQuery:
 
 
 def groups(
-    table: client_table.ClientTable,
+    table: client_table.ClientTable, query: ReportQuery
 ) -> dict[str, client_table.ClientTable]:
   """The clients that took part in training, and the others.
 
@@ -88,27 +87,25 @@ def groups(
   and those never seen.
 
   Returns:
-    Tables by name. Groups without test examples are left out.
+    Tables by name. Groups without test examples that the metric counts are left
+    out.
 
   Raises:
-    errors.SettingsError: If no client has test examples.
+    errors.SettingsError: If no client has such test examples, or there is no
+      such metric.
   """
+  query.summarize(table, query.baseline)  # Raises if there is nothing.
   masks = {
       'participated': table.participated,
       'trained_earlier': ~table.participated & table.earlier,
       'never_seen': ~table.participated & ~table.earlier,
   }
-  found = {
+  counted = table.weights(query.baseline, query.metric.name) > 0
+  return {
       name: table.select(mask)
       for name, mask in masks.items()
-      if table.test_examples[mask].any()
+      if counted[mask].any()
   }
-  if not found:
-    raise errors.SettingsError(
-        'Expected test examples at one client at least, found none at'
-        f' {len(table.client_ids)} clients. Evaluate clients with test data.'
-    )
-  return found
 
 
 def sentence(table: client_table.ClientTable, query: ReportQuery) -> str:
@@ -117,7 +114,7 @@ def sentence(table: client_table.ClientTable, query: ReportQuery) -> str:
   The verb follows from the 95% interval of the change: without 0 in it, the
   candidate improves or worsens the metric, and else there is no clear change.
   """
-  by_name = groups(table)
+  by_name = groups(table, query)
   name, members = next(iter(by_name.items()))
   comparison = query.compare(members)
   subjects = {
@@ -135,6 +132,12 @@ def sentence(table: client_table.ClientTable, query: ReportQuery) -> str:
       'never_seen': ' never seen in training',
   }[name]
   clients = formatting.quantity(comparison.change.clients, 'client')
+  unknown = comparison.change.clients - np.isfinite(comparison.changes).sum()
+  if unknown:
+    return (
+        f'Nothing can be said about {formatting.words(query.metric.name)},'
+        f' which is not a finite number at {unknown:,} of {clients}{whom}.'
+    )
   return (
       f'{subject} {_effect(members, query, query.percent(table))} over'
       f' {clients}{whom}: {_affected(comparison)}.'
@@ -290,7 +293,7 @@ def csv_rows(table: client_table.ClientTable, query: ReportQuery) -> str:
   columns['p_helped'] = np.where(tested, comparison.p_helped, np.nan)
   p_hurt: dict[str, np.ndarray] = {}
   # Some models are evaluated only at clients that never trained.
-  for members in groups(table).values():
+  for members in groups(table, query).values():
     rows = np.isin(table.client_ids, members.client_ids)
     for model in query.models(members):
       if model not in (query.baseline, query.candidate):

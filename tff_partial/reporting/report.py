@@ -126,7 +126,7 @@ def _contents(run_report: RunReport) -> dict[str, Any]:
               name: findings.group_numbers(
                   members, query, lists_clients=run_report.lists_clients
               )
-              for name, members in findings.groups(table).items()
+              for name, members in findings.groups(table, query).items()
           },
           'cost': run_report.cost.to_dict(),
           'gain_per_kilobyte': _gain_per_kilobyte(run_report),
@@ -158,7 +158,8 @@ def _gain_per_kilobyte(run_report: RunReport) -> float | None:
 
 def _render(run_report: RunReport, contents: Mapping[str, Any]) -> str:
   """Lays the numbers out as a page."""
-  main = next(iter(findings.groups(run_report.table).values()))
+  groups = findings.groups(run_report.table, run_report.query)
+  main = next(iter(groups.values()))
   figures = _figures(main, run_report.query, run_report.history)
   environment = page.environment(contents['percent'])
   return environment.get_template('report.html.jinja').render(

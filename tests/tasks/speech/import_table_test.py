@@ -50,7 +50,7 @@ class ImportTableTest(absltest.TestCase):
         'c,maybe,ann',
         'd.wav,yes it is,ann',
         'none.wav,yes,ann',
-        'a.wav,room 12,ann',
+        'b.wav,room 12,ann',
         'a.wav,yes,',
     )
     status, out, said = commands.call(
@@ -61,7 +61,7 @@ class ImportTableTest(absltest.TestCase):
     self.assertIn('1 person, 4 examples', out)
     for line in (
         'left out +rows without a speaker +1  row 7 of .*table.csv',
-        "left out +utterances with digits, .* 1  a.wav: 'room 12'",
+        "left out +utterances with digits, .* 1  b.wav: 'room 12'",
         'left out +utterances without an audio file +1  none.wav',
         'changed +copies, .* 1  YES IT IS repeats YES IT IS',
         'changed +recordings at 22,050 Hz, resampled +1  .*c.mp3',
