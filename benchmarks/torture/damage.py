@@ -147,7 +147,10 @@ def _make_data(path: pathlib.Path) -> None:
 
 def _read_data(path: pathlib.Path) -> Any:
   clients = sql_clients.SqlClients(str(path))
-  return [(c, clients.read(c)) for c in clients.client_ids]
+  both = clients.rows_shared_with(clients, min_examples=1)
+  return both, [
+      (c, clients.num_examples(c), clients.read(c)) for c in clients.client_ids
+  ]
 
 
 _NAMES = {
