@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Ends, stops and starves commands at random moments, and runs them again."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 import contextlib
 import csv
 import importlib
@@ -13,11 +13,12 @@ import shutil
 import signal
 import sqlite3
 import time
-from typing import Any
+from typing import Any, Optional
 
 import numpy as np
 import psutil
 
+from benchmarks.torture import memory
 from benchmarks.torture import outcome as outcome_lib
 from benchmarks.torture import programs
 from benchmarks.torture import toy
@@ -89,6 +90,7 @@ class Campaign:
         person=np.arange(3000) // 10,
     )
     self._num_logs = 0
+    self._started: list[programs.Command] = []
     self._references: dict[str, tuple[Any, float]] = {}
 
   def arguments(self, name: str, out: pathlib.Path) -> Sequence[str]:
@@ -131,12 +133,16 @@ class Campaign:
 
     Args:
       name: One of `SCENARIOS`.
-      kinds: What to do, some of `KINDS`.
+      kinds: What to do, some of `KINDS`. An import has no worker.
       times: How many times to interrupt it.
     """
     outcome = outcome_lib.Outcome(name)
     started_at = time.monotonic()
     expected, seconds = self.reference(name)
+    if name == 'import':
+      kinds = [kind for kind in kinds if not kind.endswith('worker')] or [
+          'kill'
+      ]
     while outcome.num_trials < times:
       out = self._folder / 'run'
       history: list[str] = []
@@ -156,6 +162,7 @@ class Campaign:
       if wrong:
         outcome.violations.append(f'{name}: {", ".join(history)}: {wrong}')
       shutil.rmtree(out, ignore_errors=True)
+      self.note_peaks(outcome)
     outcome.seconds = time.monotonic() - started_at
     return outcome
 
@@ -212,11 +219,25 @@ class Campaign:
     finally:
       run.end()
 
-  def start(self, name: str, out: pathlib.Path) -> programs.Command:
+  def start(
+      self,
+      name: str,
+      out: pathlib.Path,
+      variables: Optional[Mapping[str, str]] = None,
+  ) -> programs.Command:
     """Starts a command that writes to a folder."""
     if name == 'export':  # It refuses a folder that has an export already.
       shutil.rmtree(out / 'export', ignore_errors=True)
-    return programs.Command(self.arguments(name, out), self._log('run'))
+    self._started.append(
+        programs.Command(self.arguments(name, out), self._log('run'), variables)
+    )
+    return self._started[-1]
+
+  def note_peaks(self, outcome: outcome_lib.Outcome) -> None:
+    """Notes the memory of what was started since the last call."""
+    for run in self._started:
+      outcome.note_peaks(run.peaks, memory.MAX_BYTES)
+    self._started.clear()
 
   def _log(self, name: str) -> pathlib.Path:
     self._num_logs += 1
