@@ -24,6 +24,7 @@ import psutil
 from benchmarks.torture import memory
 
 MARK = 'TFF_PARTIAL_TORTURE'
+WORKER = 'worker_binary'
 MAX_SECONDS = 60  # A command that takes longer on an idle machine hangs.
 _PEAK_SECONDS = 0.2  # Peaks of memory are read this often.
 IMPORTS = (
@@ -43,8 +44,8 @@ class Command:
   Attributes:
     log: The file with what it prints.
     status: The exit status; negative for a signal, None while it runs.
-    peaks: The most memory that it, and the processes that it started, have
-      taken so far, in bytes, by their names.
+    peaks: The most memory that it ('driver') and TFF's worker ('worker') have
+      taken so far, in bytes.
   """
 
   def __init__(
@@ -105,7 +106,9 @@ class Command:
     with contextlib.suppress(psutil.Error):
       driver = psutil.Process(self.pid)
       found = [('driver', self.pid)]
-      found += [(p.name(), p.pid) for p in driver.children()]
+      found += [
+          ('worker', p.pid) for p in driver.children() if p.name() == WORKER
+      ]
       for name, pid in found:
         self.peaks[name] = max(self.peaks[name], memory.peak_bytes(pid))
     self._peaks_read_at = time.monotonic()
