@@ -6,16 +6,18 @@
 
 What must hold: a command that was ended, stopped or starved at any moment ends
 with the same bits when it is run again; every damage to a file is reported or
-has no effect; no input makes a traceback; nothing hangs for a minute; no
-process and no temporary file is left. The exit status is 1 if something did
-not hold.
+has no effect; no input makes a traceback; nothing hangs for a minute (longer
+where other programs use the machine); memory is bounded; no process and no
+temporary file is left. The exit status is 1 if something did not hold.
+
+Some conditions take root (disks) or Debian's package faketime (clocks); what
+cannot be tried is counted as left out.
 """
 
 import argparse
 from collections.abc import Sequence
 import os
 import pathlib
-import resource
 import sys
 import tempfile
 import time
@@ -44,7 +46,10 @@ def parse(argv: Sequence[str]):
       '--conditions',
       type=int,
       default=1,
-      help='trials with each: full disk, read-only disk, two runs in a folder',
+      help=(
+          'trials with each: full disk, read-only disk, clock that jumps, two'
+          ' runs in a folder'
+      ),
   )
   parser.add_argument(
       '--damages', type=int, default=200, help='damages to files of all kinds'
@@ -103,15 +108,8 @@ def main(argv: Sequence[str]) -> int:
   args = parse(argv)
   started_at = time.monotonic()
   outcomes = run(args)
-  most = max(
-      resource.getrusage(who).ru_maxrss
-      for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
-  )
   print(f'\n{outcome_lib.table(outcomes)}\n')
-  print(
-      f'Seed {args.seed}; {time.monotonic() - started_at:.0f} seconds; no'
-      f' process took more than {most / 2**20:.1f} GiB.'
-  )
+  print(f'Seed {args.seed}; {time.monotonic() - started_at:.0f} seconds.')
   return int(any(o.violations for o in outcomes))
 
 

@@ -5,11 +5,11 @@
 from collections.abc import Callable, Mapping
 import csv
 import pathlib
-import time
 from typing import Any
 
 import numpy as np
 
+from benchmarks.torture import memory
 from benchmarks.torture import outcome as outcome_lib
 from benchmarks.torture import toy
 from tff_partial import errors
@@ -36,7 +36,6 @@ def try_all(
   for number, (kind, (make, read)) in enumerate(_KINDS.items()):
     rng = np.random.default_rng([seed, number])
     outcome = outcome_lib.Outcome(f'damage to {kind}')
-    started_at = time.monotonic()
     path = folder / kind / _NAMES[kind]
     path.parent.mkdir()
     make(path)
@@ -44,25 +43,35 @@ def try_all(
     make(path)
     good = path.read_bytes()
     right = read(path)
-    for trial in range(num_trials // len(_KINDS)):
-      how, damaged = _damage(rng, good, earlier, _PAGE[kind])
-      for other in path.parent.iterdir():
-        if other != path:
-          other.unlink()
-      path.write_bytes(damaged)
-      try:
-        end = 'without effect' if _same(read(path), right) else 'silent'
-      except errors.UserError as e:
-        end = 'reported' if '\n' not in str(e) else 'several lines'
-      except Exception as e:  # pylint: disable=broad-exception-caught
-        end = f'{type(e).__name__}: {e}'
-      allowed = end in ('without effect', 'reported')
-      outcome.counts[end if allowed else 'wrong'] += 1
-      if not allowed:
-        outcome.violations.append(f'{kind}, trial {trial}: {how}: {end}')
-    outcome.seconds = time.monotonic() - started_at
+    with memory.measured(outcome):
+      for trial in range(num_trials // len(_KINDS)):
+        how, damaged = _damage(rng, good, earlier, _PAGE[kind])
+        end = _end(path, damaged, read, right)
+        allowed = end in ('without effect', 'reported')
+        outcome.counts[end if allowed else 'wrong'] += 1
+        if not allowed:
+          outcome.violations.append(f'{kind}, trial {trial}: {how}: {end}')
     outcomes.append(outcome)
   return outcomes
+
+
+def _end(
+    path: pathlib.Path,
+    damaged: bytes,
+    read: Callable[[pathlib.Path], Any],
+    right: Any,
+) -> str:
+  """What comes of reading a damaged file that has nothing next to it."""
+  for other in path.parent.iterdir():
+    if other != path:
+      other.unlink()
+  path.write_bytes(damaged)
+  try:
+    return 'without effect' if _same(read(path), right) else 'silent'
+  except errors.UserError as e:
+    return 'reported' if '\n' not in str(e) else 'several lines'
+  except Exception as e:  # pylint: disable=broad-exception-caught
+    return f'{type(e).__name__}: {e}'
 
 
 def _damage(
@@ -147,7 +156,10 @@ def _make_data(path: pathlib.Path) -> None:
 
 def _read_data(path: pathlib.Path) -> Any:
   clients = sql_clients.SqlClients(str(path))
-  return [(c, clients.read(c)) for c in clients.client_ids]
+  both = clients.rows_shared_with(clients, min_examples=1)
+  return both, [
+      (c, clients.num_examples(c), clients.read(c)) for c in clients.client_ids
+  ]
 
 
 _NAMES = {

@@ -8,7 +8,6 @@ import io
 import json
 import pathlib
 import shutil
-import time
 import warnings
 
 from absl import flags
@@ -19,6 +18,7 @@ from hypothesis import strategies as st
 import numpy as np
 from PIL import Image
 
+from benchmarks.torture import memory
 from benchmarks.torture import outcome as outcome_lib
 from tasks import import_client_data
 from tff_partial import errors
@@ -46,9 +46,8 @@ def try_all(
   outcomes = []
   for kind, (strategy, use) in _KINDS.items():
     outcome = outcome_lib.Outcome(f'inputs of {kind}')
-    started_at = time.monotonic()
-    _try(strategy, use, outcome, num_each, folder, seed)
-    outcome.seconds = time.monotonic() - started_at
+    with memory.measured(outcome):
+      _try(strategy, use, outcome, num_each, folder, seed)
     outcomes.append(outcome)
   return outcomes
 
@@ -193,9 +192,10 @@ def _use_npz(work: pathlib.Path, value: object) -> None:
   _import(work, 'npz', str(work / 'letters.npz'))
 
 
-def _good_photo() -> bytes:
+def _good_photo(number: int = 0) -> bytes:
   file = io.BytesIO()
-  Image.new('RGB', (40, 30), (9, 99, 200)).save(file, 'PNG')
+  noise = np.random.default_rng(number).integers(0, 256, [30, 40, 3], np.uint8)
+  Image.fromarray(noise).save(file, 'PNG')
   return file.getvalue()
 
 
@@ -203,7 +203,7 @@ def _use_photos(work: pathlib.Path, value: object) -> None:
   assert isinstance(value, bytes)
   rows = ['file,label,person']
   for i in range(4):
-    (work / f'{i}.png').write_bytes(value if i else _good_photo())
+    (work / f'{i}.png').write_bytes(_good_photo(i) if i else value)
     rows.append(f'{i}.png,{i % 2},ann')
   (work / 'photos.csv').write_text('\n'.join(rows))
   _import(work, 'images', str(work), f'--csv={work}/photos.csv', '--size=16')

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Ends, stops and starves commands at random moments, and runs them again."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 import contextlib
 import csv
 import importlib
@@ -13,11 +13,12 @@ import shutil
 import signal
 import sqlite3
 import time
-from typing import Any
+from typing import Any, Optional
 
 import numpy as np
 import psutil
 
+from benchmarks.torture import memory
 from benchmarks.torture import outcome as outcome_lib
 from benchmarks.torture import programs
 from benchmarks.torture import toy
@@ -27,9 +28,14 @@ from tff_partial.experiments import run_folder
 from tff_partial.training import personal_store
 
 KINDS = ('kill', 'term', 'kill worker', 'stop', 'stop worker')
+_SIGNALS = {
+    'kill': signal.SIGKILL,
+    'term': signal.SIGTERM,
+    'stop': signal.SIGSTOP,
+}
 _PAUSE_SECONDS = 0.5
-_MOST_IN_A_ROW = 6  # After this many interruptions, a command may finish.
-_WORKER = 'worker_binary'
+_MOST_IN_A_ROW = 4  # After this many interruptions, a command may finish.
+_REST = 0.8  # Of the time that a command took, when it is tried again.
 _COMMON = (
     '--total_rounds=4',
     '--clients_per_round=3',
@@ -89,6 +95,7 @@ class Campaign:
         person=np.arange(3000) // 10,
     )
     self._num_logs = 0
+    self._started: list[programs.Command] = []
     self._references: dict[str, tuple[Any, float]] = {}
 
   def arguments(self, name: str, out: pathlib.Path) -> Sequence[str]:
@@ -131,65 +138,80 @@ class Campaign:
 
     Args:
       name: One of `SCENARIOS`.
-      kinds: What to do, some of `KINDS`.
-      times: How many times to interrupt it.
+      kinds: What to do, some of `KINDS`. An import has no worker.
+      times: How many times to interrupt it. A command that ended before it was
+        interrupted does not count.
     """
     outcome = outcome_lib.Outcome(name)
     started_at = time.monotonic()
     expected, seconds = self.reference(name)
+    if name == 'import':
+      kinds = [kind for kind in kinds if not kind.endswith('worker')] or [
+          'kill'
+      ]
     while outcome.num_trials < times:
       out = self._folder / 'run'
       history: list[str] = []
-      fresh = True
-      while fresh or len(history) < min(_MOST_IN_A_ROW, times):
-        fresh = False
-        if outcome.num_trials >= times:
-          break
+      for number in range(min(_MOST_IN_A_ROW, times - outcome.num_trials)):
         kind = str(self._rng.choice(kinds))
-        moment = float(self._rng.uniform(0, 1.1 * seconds))
+        # A command that goes on has less to do.
+        latest = seconds if not number else seconds * _REST
+        moment = float(self._rng.uniform(0, latest))
         history.append(f'{kind} after {moment:.2f} s')
         end, wrong = self._one(name, out, kind, moment)
-        outcome.counts[end] += 1
         if wrong:
           outcome.violations.append(f'{name}: {", ".join(history)}: {wrong}')
+        if end is None:
+          seconds *= 1 if number else _REST
+          break
+        outcome.counts[end] += 1
       wrong = self.finish(name, out, expected)
       if wrong:
         outcome.violations.append(f'{name}: {", ".join(history)}: {wrong}')
       shutil.rmtree(out, ignore_errors=True)
+      self.note_peaks(outcome)
     outcome.seconds = time.monotonic() - started_at
     return outcome
 
   def _one(
       self, name: str, out: pathlib.Path, kind: str, moment: float
-  ) -> tuple[str, str]:
-    """Starts a command and interrupts it; how it ended, and what was wrong."""
+  ) -> tuple[Optional[str], str]:
+    """Starts a command and interrupts it.
+
+    Args:
+      name: One of `SCENARIOS`.
+      out: The folder that the command writes to.
+      kind: One of `KINDS`; the command itself if it has no worker yet.
+      moment: Seconds after the start.
+
+    Returns:
+      What was done to whom, `None` if the command ended before; and what was
+      wrong.
+    """
     run = self.start(name, out)
     try:
       if run.wait(moment) is not None:
-        return 'ended before', what_is_wrong(run, (0,))
-      allowed: tuple[int, ...] = (0,)
-      if kind in ('kill', 'term'):
-        number = signal.SIGKILL if kind == 'kill' else signal.SIGTERM
-        run.send(number)
-        allowed = (-number, 128 + number, 0)
+        return None, what_is_wrong(run, (0,))
+      workers = [p for p in run.others() if p.name() == programs.WORKER]
+      if kind.endswith('worker') and workers:
+        send, whom = workers[0].send_signal, ' worker'
       else:
-        victims: list[Callable[[int], None]] = [run.send]
-        if kind.endswith('worker'):
-          found = [p for p in run.others() if p.name() == _WORKER]
-          victims = [p.send_signal for p in found[:1]]
-        for send in victims:
-          with contextlib.suppress(psutil.Error, OSError):
-            if kind == 'kill worker':
-              send(signal.SIGKILL)
-            else:
-              send(signal.SIGSTOP)
-              time.sleep(_PAUSE_SECONDS)
-              send(signal.SIGCONT)
+        send, whom = run.send, ''
+      action = kind.split()[0]
+      with contextlib.suppress(psutil.Error, OSError):
+        send(_SIGNALS[action])
+        if action == 'stop':
+          time.sleep(_PAUSE_SECONDS)
+          send(signal.SIGCONT)
+      allowed: tuple[int, ...] = (0,)
+      if whom and action == 'kill':
         # A command may give up if its worker is killed, but has to say so.
-        allowed = (0, 1) if kind == 'kill worker' else (0,)
+        allowed = (0, 1)
+      elif action != 'stop':
+        allowed = (-_SIGNALS[action], 128 + _SIGNALS[action], 0)
       if run.wait() is None:
-        return kind, f'still runs after {programs.MAX_SECONDS} s'
-      return kind, what_is_wrong(run, allowed)
+        return action + whom, f'still runs after {programs.MAX_SECONDS} s'
+      return action + whom, what_is_wrong(run, allowed)
     finally:
       run.end()
 
@@ -212,11 +234,25 @@ class Campaign:
     finally:
       run.end()
 
-  def start(self, name: str, out: pathlib.Path) -> programs.Command:
+  def start(
+      self,
+      name: str,
+      out: pathlib.Path,
+      variables: Optional[Mapping[str, str]] = None,
+  ) -> programs.Command:
     """Starts a command that writes to a folder."""
     if name == 'export':  # It refuses a folder that has an export already.
       shutil.rmtree(out / 'export', ignore_errors=True)
-    return programs.Command(self.arguments(name, out), self._log('run'))
+    self._started.append(
+        programs.Command(self.arguments(name, out), self._log('run'), variables)
+    )
+    return self._started[-1]
+
+  def note_peaks(self, outcome: outcome_lib.Outcome) -> None:
+    """Notes the memory of what was started since the last call."""
+    for run in self._started:
+      outcome.note_peaks(run.peaks, memory.MAX_BYTES)
+    self._started.clear()
 
   def _log(self, name: str) -> pathlib.Path:
     self._num_logs += 1

@@ -1,10 +1,13 @@
 # Copyright 2026 The tff-partial Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""Runs on disks that are full or read-only, and two runs in one folder."""
+"""Full and read-only disks, clocks that jump, and two runs in one folder."""
 
 from collections.abc import Sequence
+import os
 import pathlib
+import signal
 import subprocess
+import sys
 import time
 
 import numpy as np
@@ -12,9 +15,13 @@ import numpy as np
 from benchmarks.torture import kills
 from benchmarks.torture import outcome as outcome_lib
 from benchmarks.torture import programs
+from tff_partial import files
 
 NAME = 'fed_alt with all options'
 _ENOUGH = '64m'
+_DISKS = 'no disk can be mounted here'
+_CLOCKS = 'no libfaketime (Debian: faketime) is installed'
+_MAX_JUMP_DAYS = 3650
 
 
 def try_all(
@@ -31,19 +38,19 @@ def try_all(
   rng = np.random.default_rng([seed, 2])
   expected, seconds = campaign.reference(NAME)
   outcomes = []
-  for kind, trial in (
-      ('full disk', _full_disk),
-      ('read-only disk', _read_only_disk),
-      ('two runs in one folder', _two_runs),
+  for kind, trial, can_prepare, missing in (
+      ('full disk', _full_disk, _mount, _DISKS),
+      ('read-only disk', _read_only_disk, _mount, _DISKS),
+      ('clock that jumps', _jumping_clock, _clock_can_jump, _CLOCKS),
+      ('two runs in one folder', _two_runs, lambda _: True, ''),
   ):
     outcome = outcome_lib.Outcome(kind)
     started_at = time.monotonic()
     for number in range(times):
       disk = folder / f'{kind} {number}'
       disk.mkdir()
-      mounted = kind == 'two runs in one folder' or _mount(disk, _ENOUGH)
-      if not mounted:
-        outcome.counts['left out: no disk can be mounted here'] += 1
+      if not can_prepare(disk):
+        outcome.counts[f'left out: {missing}'] += 1
         continue
       try:
         end, wrong = trial(campaign, disk, rng, seconds, expected)
@@ -52,25 +59,43 @@ def try_all(
       outcome.counts[end] += 1
       if wrong:
         outcome.violations.append(f'{kind}, trial {number}: {wrong}')
+      campaign.note_peaks(outcome)
     outcome.seconds = time.monotonic() - started_at
     outcomes.append(outcome)
   return outcomes
 
 
-def _mount(path: pathlib.Path, size: str, *others: str) -> bool:
+def _mount(path: pathlib.Path) -> bool:
   done = subprocess.run(
-      [
-          'mount',
-          '-t',
-          'tmpfs',
-          '-o',
-          ','.join((f'size={size}', *others)),
-          'tmpfs',
-          str(path),
-      ],
+      ['mount', '-t', 'tmpfs', '-o', f'size={_ENOUGH}', 'tmpfs', str(path)],
       stderr=subprocess.DEVNULL,
   )
   return not done.returncode
+
+
+def _with_clock(path: pathlib.Path, jump: str) -> dict[str, str]:
+  """Variables for programs whose clock is set by a file, which is written."""
+  libraries = sorted(pathlib.Path('/usr/lib').glob('**/libfaketimeMT.so.1'))
+  path.write_text(jump)
+  return {
+      'LD_PRELOAD': str(libraries[0]) if libraries else '',
+      'FAKETIME_TIMESTAMP_FILE': str(path),
+      'FAKETIME_CACHE_DURATION': '1',  # Seconds until it is read again.
+      # Nothing that is set can move the monotonic clock.
+      'FAKETIME_DONT_FAKE_MONOTONIC': '1',
+  }
+
+
+def _clock_can_jump(folder: pathlib.Path) -> bool:
+  variables = _with_clock(folder / 'probe', '-1000d')
+  done = subprocess.run(
+      [sys.executable, '-c', 'import time; print(time.time())'],
+      env={**os.environ, **variables},
+      capture_output=True,
+      text=True,
+      check=True,
+  )
+  return time.time() - float(done.stdout) > 999 * 24 * 3600
 
 
 def _remount(path: pathlib.Path, options: str) -> None:
@@ -106,6 +131,30 @@ def _read_only_disk(campaign, disk, rng, seconds, expected) -> tuple[str, str]:
   end, wrong = _failing(campaign, disk / 'run')
   _remount(disk, 'rw')
   return end, wrong or campaign.finish(NAME, disk / 'run', expected)
+
+
+def _jumping_clock(campaign, disk, rng, seconds, expected) -> tuple[str, str]:
+  """Sets the clock while a command runs, which may be killed then."""
+  clock = disk / 'clock'
+  variables = _with_clock(clock, '+0d')
+  run = campaign.start(NAME, disk / 'run', variables)
+  try:
+    # Python starts, which takes about as long as all that follows.
+    for _ in range(4):
+      run.wait(float(rng.uniform(0, seconds)))
+      days = int(rng.integers(-_MAX_JUMP_DAYS, _MAX_JUMP_DAYS))
+      files.replace_text(clock, f'{days:+d}d')
+    end = 'went on'
+    allowed: tuple[int, ...] = (0,)
+    if rng.integers(2):
+      run.send(signal.SIGKILL)
+      end, allowed = 'killed later', (0, -signal.SIGKILL)
+    if run.wait() is None:
+      return 'hang', f'still runs after {programs.MAX_SECONDS} s'
+    wrong = kills.what_is_wrong(run, allowed)
+    return end, wrong or campaign.finish(NAME, disk / 'run', expected)
+  finally:
+    run.end()
 
 
 def _two_runs(campaign, disk, rng, seconds, expected) -> tuple[str, str]:

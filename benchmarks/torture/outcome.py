@@ -3,7 +3,7 @@
 """Counts of what was tried, and what went wrong."""
 
 import collections
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 import dataclasses
 
 
@@ -17,6 +17,7 @@ class Outcome:
     violations: Trials that ended as none may, with what is needed to repeat
       them.
     seconds: How long all of them took.
+    peaks: The most memory that was taken, in bytes, by names of processes.
   """
 
   kind: str
@@ -25,22 +26,37 @@ class Outcome:
   )
   violations: list[str] = dataclasses.field(default_factory=list)
   seconds: float = 0
+  peaks: collections.Counter = dataclasses.field(
+      default_factory=collections.Counter
+  )
 
   @property
   def num_trials(self) -> int:
     return sum(self.counts.values())
 
+  def note_peaks(self, peaks: Mapping[str, int], limit: int) -> None:
+    """Keeps the larger of peaks; more than a limit is a violation."""
+    for name, peak in peaks.items():
+      if peak > limit >= self.peaks[name]:
+        self.violations.append(
+            f'{self.kind}: {name} took {peak / 2**20:.0f} MiB'
+        )
+      self.peaks[name] = max(self.peaks[name], peak)
+
 
 def table(outcomes: Sequence[Outcome]) -> str:
   """A table in Markdown, with a line for each violation after it."""
   lines = [
-      '| tried | times | how they ended | violations | seconds |',
-      '| --- | ---: | --- | ---: | ---: |',
+      '| tried | times | how they ended | violations | seconds | peak, MiB |',
+      '| --- | ---: | --- | ---: | ---: | --- |',
   ]
   for o in outcomes:
     ends = ', '.join(f'{n:,} {how}' for how, n in sorted(o.counts.items()))
+    peaks = ', '.join(
+        f'{name} {peak / 2**20:.0f}' for name, peak in sorted(o.peaks.items())
+    )
     lines.append(
         f'| {o.kind} | {o.num_trials:,} | {ends} | {len(o.violations)} |'
-        f' {o.seconds:.0f} |'
+        f' {o.seconds:.0f} | {peaks} |'
     )
   return '\n'.join([*lines, '', *(v for o in outcomes for v in o.violations)])

@@ -3,12 +3,13 @@
 """Starts commands as processes that can be killed, many in a short time.
 
 A command is a fork of this process, which has imported TensorFlow but computed
-nothing, so that a start takes a second less often wasted on imports. Each has
-a session of its own and finds what it left behind by a variable of the
-environment.
+nothing, so that no time is spent on imports; one with other variables in its
+environment is a new process. Each has a session of its own, and what it left
+behind is found by a variable of the environment.
 """
 
-from collections.abc import Sequence
+import collections
+from collections.abc import Mapping, Sequence
 import contextlib
 import os
 import pathlib
@@ -20,8 +21,12 @@ from typing import Optional
 
 import psutil
 
+from benchmarks.torture import memory
+
 MARK = 'TFF_PARTIAL_TORTURE'
-MAX_SECONDS = 60  # A command that takes longer hangs.
+WORKER = 'worker_binary'
+MAX_SECONDS = 60  # A command that takes longer on an idle machine hangs.
+_PEAK_SECONDS = 0.2  # Peaks of memory are read this often.
 IMPORTS = (
     'tensorflow',
     'tensorflow_federated',
@@ -39,32 +44,53 @@ class Command:
   Attributes:
     log: The file with what it prints.
     status: The exit status; negative for a signal, None while it runs.
+    peaks: The most memory that it ('driver') and TFF's worker ('worker') have
+      taken so far, in bytes.
   """
 
-  def __init__(self, arguments: Sequence[str], log: pathlib.Path):
+  def __init__(
+      self,
+      arguments: Sequence[str],
+      log: pathlib.Path,
+      variables: Optional[Mapping[str, str]] = None,
+  ):
     """Starts a command.
 
     Args:
       arguments: `run_experiment` or a module's name, and its arguments.
       log: The file to append its output to.
+      variables: What to add to the environment, for the dynamic linker too.
     """
     self.log = log
     self.status: Optional[int] = None
+    self.peaks: collections.Counter = collections.Counter()
+    self._peaks_read_at = 0.0
     self._mark = secrets.token_hex(8)
     sys.stdout.flush()
     sys.stderr.flush()
     self.pid = os.fork()
     if not self.pid:
-      _run(arguments, log, self._mark)
+      _run(arguments, log, {MARK: self._mark}, variables)
 
-  def wait(self, seconds: float = MAX_SECONDS) -> Optional[int]:
-    """Waits for the end; the status, or None if it did not come in time."""
-    deadline = time.monotonic() + seconds
+  def wait(self, seconds: Optional[float] = None) -> Optional[int]:
+    """Waits for the end; the status, or None if it did not come in time.
+
+    Args:
+      seconds: How long to wait; None for `MAX_SECONDS`, and for as many times
+        longer as there are programs for each core.
+    """
+    started_at = time.monotonic()
+    crowd = 1.0
     while self.status is None:
+      self._read_peaks()
       pid, status = os.waitpid(self.pid, os.WNOHANG)
+      limit = seconds
+      if limit is None:
+        crowd = max(crowd, os.getloadavg()[0] / (os.cpu_count() or 1))
+        limit = MAX_SECONDS * crowd
       if pid:
         self.status = os.waitstatus_to_exitcode(status)
-      elif time.monotonic() > deadline:
+      elif time.monotonic() - started_at > limit:
         return None
       else:
         time.sleep(0.005)
@@ -73,6 +99,19 @@ class Command:
   def send(self, number: int) -> None:
     if self.status is None:
       os.kill(self.pid, number)
+
+  def _read_peaks(self) -> None:
+    if time.monotonic() - self._peaks_read_at < _PEAK_SECONDS:
+      return
+    with contextlib.suppress(psutil.Error):
+      driver = psutil.Process(self.pid)
+      found = [('driver', self.pid)]
+      found += [
+          ('worker', p.pid) for p in driver.children() if p.name() == WORKER
+      ]
+      for name, pid in found:
+        self.peaks[name] = max(self.peaks[name], memory.peak_bytes(pid))
+    self._peaks_read_at = time.monotonic()
 
   def others(self) -> list[psutil.Process]:
     """The processes that the command has started and that still live."""
@@ -107,7 +146,12 @@ class Command:
     self.leftovers(0)
 
 
-def _run(arguments: Sequence[str], log: pathlib.Path, mark: str) -> None:
+def _run(
+    arguments: Sequence[str],
+    log: pathlib.Path,
+    mark: Mapping[str, str],
+    variables: Optional[Mapping[str, str]],
+) -> None:
   """Runs a command in the child; does not return."""
   status = 70
   try:
@@ -116,7 +160,11 @@ def _run(arguments: Sequence[str], log: pathlib.Path, mark: str) -> None:
     os.dup2(output, 1)
     os.dup2(output, 2)
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
-    os.environ[MARK] = mark
+    os.environ.update(mark)
+    if variables is not None:
+      os.environ.update(variables)
+      this = [sys.executable, '-m', 'benchmarks.torture.programs', *arguments]
+      os.execve(this[0], this, os.environ)
     status = _call(arguments)
   except SystemExit as e:
     status = e.code if isinstance(e.code, int) else 1
@@ -151,3 +199,7 @@ def _call(arguments: Sequence[str]) -> int:
   return command.run(
       lambda: module.main(args), module.PROG, flag_names=vars(args)
   )
+
+
+if __name__ == '__main__':
+  sys.exit(_call(sys.argv[1:]))

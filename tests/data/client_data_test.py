@@ -272,6 +272,37 @@ class SqlClientsTest(_FolderTest):
       for client_id in clients.client_ids:
         clients.read(client_id)
 
+  def test_damaged_id(self):
+    # As another person's, who would be there twice.
+    path = self.write({'ann': 2, 'bob': 3})
+    with open(path, 'rb') as f:
+      content = f.read()
+    with open(path, 'wb') as f:
+      f.write(content.replace(b'bobdefault_split\x03', b'anndefault_split\x03'))
+    clients = sql_clients.SqlClients(path)
+    damaged = "client 'ann' in row 2. The file is damaged"
+    self.assertEqual(clients.client_ids[0], 'ann')
+    with self.assertRaisesRegex(ValueError, damaged):
+      clients.client_ids[1]  # pylint: disable=pointless-statement
+    other = sql_clients.SqlClients(self.write({'ann': 1, 'bob': 1}, 'other'))
+    for a, b in ((clients, other), (other, clients)):
+      with self.assertRaisesRegex(ValueError, damaged):
+        a.rows_shared_with(b)
+
+  def test_damaged_number_of_examples(self):
+    path = self.write({'ann': 2, 'bob': 3})
+    self.execute(
+        path, 'UPDATE client_metadata SET num_examples = 1 WHERE rowid = 2'
+    )
+    clients = sql_clients.SqlClients(path)
+    self.assertEqual(clients.num_examples('ann'), 2)
+    with self.assertRaisesRegex(ValueError, "3 examples of client 'bob' inste"):
+      clients.num_examples('bob')
+    other = sql_clients.SqlClients(self.write({'ann': 1, 'bob': 1}, 'other'))
+    # Whoever is left out cannot be noticed later.
+    with self.assertRaisesRegex(ValueError, "client 'bob' in row 2. The file"):
+      clients.rows_shared_with(other, min_examples=2)
+
   def test_reads_from_threads(self):
     path = self.write({str(i): i for i in range(20)})
     clients = sql_clients.SqlClients(path, cache_bytes=200)

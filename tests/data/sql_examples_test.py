@@ -3,7 +3,9 @@
 """Examples read in the graph, compared with those read in Python."""
 
 import collections
+import contextlib
 import os
+import sqlite3
 import tempfile
 
 from absl.testing import absltest
@@ -59,6 +61,18 @@ class SqlExamplesTest(absltest.TestCase):
         sql_examples.read_integers(some, name='label'),
         self.clients.read('ann')['label'][[1, 3]],
     )
+
+  def test_damaged_examples(self):
+    with contextlib.closing(sqlite3.connect(self.clients.path)) as connection:
+      with connection:
+        connection.execute(
+            'UPDATE examples SET serialized_example_proto = (SELECT'
+            ' serialized_example_proto FROM examples WHERE rowid = 2)'
+            ' WHERE rowid = 1'
+        )
+    self.located.read("o'hara")
+    with self.assertRaisesRegex(ValueError, "examples of client 'ann'. The fi"):
+      self.located.read('ann')
 
   def labels(self, form, examples, **kwargs):
     """The labels of each step, in order."""

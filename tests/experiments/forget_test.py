@@ -15,6 +15,7 @@ from tests.helpers import commands
 from tests.helpers import programs
 from tff_partial import files
 from tff_partial.data import sql_clients
+from tff_partial.experiments import client_names
 
 # BUILD: deps = ["//:run_experiment"]
 
@@ -56,7 +57,8 @@ class ForgetTest(programs.FolderTest):
 
   def test_nothing_is_left_and_runs_go_on(self):
     self.data = programs.write_data(self.folder / 'data')
-    run = self.train('run', '--total_rounds=2')
+    options = ('--total_rounds=2', '--control', '--report_client_ids=hashed')
+    run = self.train('run', *options)
     # A run of three rounds that stopped after two.
     stopped = self.train('stopped', '--total_rounds=3')
     for name in ('personal_store.sqlite', 'metrics.csv'):
@@ -65,19 +67,22 @@ class ForgetTest(programs.FolderTest):
       (stopped / name).unlink()
     compared = self.folder / 'compared'
     shutil.copytree(run, compared / 'fed_alt_output-0')
+    names = client_names.load(run, 'hashed')
+    [pseudonym] = names.of([GONE])
+    self.assertIn(pseudonym, (run / 'clients.csv').read_text())
     shutil.copytree(run / 'pretrain', compared / 'pretrained' / 'abc')
     (compared / 'comparison.html').write_text(GONE)
     (run / 'clients').mkdir()
     (run / 'clients' / f'{GONE}.html').write_text('A page of its own.')
     shutil.copy(run / 'report.json', run / 'clients' / f'{GONE}.json')
     self.call(
-        *self.settings('run', '--total_rounds=2'),
+        *self.settings('run', *options),
         f'--export_client={GONE}',
         f'--export_dir={run}/exports/one',
     )
     self.assertTrue((run / 'exports/one/model.keras').exists())
     gc.collect()  # The export reads the store until then.
-    needles = [GONE.encode()]
+    needles = [GONE.encode(), pseudonym.encode()]
     for name, size in (('train', 6), ('test', 4)):
       examples = rows(self.data / f'{name}.sqlite', 'examples')
       self.assertLen(examples, size)
@@ -87,9 +92,10 @@ class ForgetTest(programs.FolderTest):
     initial = (run / 'model.safetensors').read_bytes()
     parts = [client[-1][i : i + 64] for i in range(0, len(client[-1]) - 63, 64)]
     needles += [part for part in parts if part not in initial][:5]
-    self.assertLen(needles, 16)
+    self.assertLen(needles, 17)
     before = self.files_with(needles)
     self.assertGreater(len(before), 12)
+    self.assertIn('run/control/personal_store.sqlite', before)
 
     folders = ['--run', str(run), '--run', str(stopped), '--run', str(compared)]
     folders += ['--data', str(self.data)]
@@ -128,8 +134,8 @@ class ForgetTest(programs.FolderTest):
         self.assertEqual(clients.num_examples('writer_7'), size)
         self.assertLen(clients.read('writer_7')['label'], size)
     with self.subTest('the same commands go on'):
-      for folder, rounds in ((run, 2), (stopped, 3)):
-        self.train(folder.name, f'--total_rounds={rounds}')
+      for folder, others in ((run, options), (stopped, ['--total_rounds=3'])):
+        self.train(folder.name, *others)
         report = json.loads((folder / 'report.json').read_text())
         self.assertEqual(report['groups']['participated']['clients'], 7)
       self.assertEmpty(self.files_with(needles))

@@ -9,6 +9,7 @@ compared with those of KubeRay 1.5.1, the first that has tokens.
 
 import copy
 import json
+import re
 
 from absl import flags
 from absl.testing import absltest
@@ -127,6 +128,27 @@ class KubernetesTest(absltest.TestCase):
       self.assertIn('ephemeral-storage', container['resources']['limits'])
       images.add(container['image'])
     self.assertLen(images, 1)
+
+  def test_no_data_of_this_folder_are_in_the_image(self):
+    page = (paths.ROOT / 'docs' / 'scaling.md').read_text(encoding='utf-8')
+    copied = {
+        name
+        for line in re.findall('^COPY (.*)$', page, re.MULTILINE)
+        for name in line.split()[:-1]
+    }
+    # What the command and its installation take; runs and data are elsewhere.
+    self.assertEqual(
+        copied,
+        {
+            'Makefile',
+            'requirements.txt',
+            'requirements-dev.txt',
+            'requirements-build.txt',
+            'run_experiment.py',
+            'tasks',
+            'tff_partial',
+        },
+    )
 
   def test_the_driver_joins_and_uses_the_cluster(self):
     shell, option, script, name, *arguments = self.driver()['command']

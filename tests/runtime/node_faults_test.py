@@ -26,9 +26,7 @@ class NodeFaultsTest(absltest.TestCase):
   def setUpClass(cls):
     super().setUpClass()
     cls.simulated = ray_cluster.SimulatedCluster(cls, 3)
-    cls.engine = cls.enterClassContext(
-        cluster.connect('auto', actor_cores=1, patience_seconds=60.0)
-    )
+    cls.engine = cls.enterClassContext(cluster.connect('auto', actor_cores=1))
 
   def test_two_of_three_machines_are_lost(self):
     expected = sharded.train(sharding.ThisThread(), num_clients=_CLIENTS)

@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The order in which sums are added."""
 
-from unittest import mock
-
 from absl.testing import absltest
 from absl.testing import parameterized
 import numpy as np
@@ -86,8 +84,7 @@ class OrderTest(parameterized.TestCase):
   def test_adding_early_to_save_memory_changes_nothing(self):
     numbers = np.random.default_rng(2).normal(size=21).astype(np.float32)
     _, expected = add_up(sharding.ThisThread(), numbers)
-    with mock.patch.object(sharding, '_MAX_WAITING_BYTES', 4):
-      _, found = add_up(sharding.ThisThread(), numbers)
+    _, found = add_up(sharding.ThisThread(max_waiting_bytes=4), numbers)
     self.assertEqual(found, expected)
 
   def test_shards_of_other_sizes_differ_by_the_order_of_sums(self):

@@ -2,8 +2,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """The command that adds a person to a run of a task with a vocabulary."""
 
+import contextlib
+import gc
 import json
 import pathlib
+import sqlite3
 import tempfile
 
 from absl.testing import absltest
@@ -11,6 +14,7 @@ from absl.testing import absltest
 import tasks
 from tasks import add_client
 from tasks import export_client
+from tasks import forget_client
 from tasks.stackoverflow import vocabulary
 from tests.helpers import commands
 from tests.helpers import stackoverflow_data
@@ -54,7 +58,7 @@ class AddClientTest(absltest.TestCase):
     with local.local_worker():
       run_lib.run(plan_lib.build(task, config), str(run), progress=False)
     # The person's own vocabulary is another one, which must not matter.
-    person = self.write('person', eve=sentences)
+    person = self.write('person', eve_smith=sentences)
     vocabulary.save(str(person), vocabulary.Vocabulary(('other', 'words')))
     code, out, said = commands.call(
         add_client,
@@ -65,20 +69,21 @@ class AddClientTest(absltest.TestCase):
     )
     self.assertEqual((code, said), (0, ''))
     self.assertRegex(
-        out, r'^eve: accuracy goes from .* on \d+ test examples?\n'
+        out, r'^eve_smith: accuracy goes from .* on \d+ test examples?\n'
     )
-    self.assertIn(f'Report: {run}/added/eve.html\n', out)
+    self.assertIn(f'Report: {run}/added/eve_smith.html\n', out)
     exported = json.loads((self.folder / 'eve' / 'export.json').read_text())
-    self.assertEqual(exported['client'], 'eve')
-    self.assertNotIn('eve', store_summary.trained_clients(run))
+    self.assertEqual(exported['client'], 'eve_smith')
+    self.assertNotIn('eve_smith', store_summary.trained_clients(run))
     code, out, said = commands.call(
         export_client,
         f'--run={run}',
-        '--client=eve',
-        f'--export_dir={self.folder / "again"}',
+        '--client=eve_smith',
+        f'--export_dir={run / "exports" / "again"}',
     )
     self.assertEqual((code, said), (0, ''), out)
-    self.assertTrue((self.folder / 'again' / 'personal.safetensors').exists())
+    personal = run / 'exports' / 'again' / 'personal.safetensors'
+    self.assertTrue(personal.exists())
     for others, message in (
         ((f'--data={data}',), 'Expected --client with a folder of 3 people'),
         ((f'--data={data}', '--client=ann'), "Expected 'ann' in .*user_0"),
@@ -87,6 +92,35 @@ class AddClientTest(absltest.TestCase):
       code, _, said = commands.call(add_client, f'--run={run}', *others)
       self.assertEqual(code, 1)
       self.assertRegex(said, message)
+    self.forget(run)
+
+  def forget(self, run):
+    """Who was added can be forgotten, with the report and the export."""
+    gc.collect()  # The exports read the store until then.
+    with contextlib.closing(
+        sqlite3.connect(run / 'personal_store.sqlite')
+    ) as connection:
+      [(*_, values)] = connection.execute(
+          "SELECT * FROM clients WHERE client_id = 'eve_smith'"
+      )
+    self.assertGreater(len(values), 1000)
+    needles = [b'eve_smith', values[:64], values[-64:]]
+    left = lambda: [
+        path
+        for path in run.rglob('*')
+        if path.is_file()
+        and (
+            'eve_smith' in path.name
+            or any(map(path.read_bytes().count, needles))
+        )
+    ]
+    # The store, a report in two forms, and an export.
+    self.assertGreaterEqual(len(left()), 4)
+    code, out, said = commands.call(
+        forget_client, f'--run={run}', '--client=eve_smith'
+    )
+    self.assertEqual((code, said), (0, ''), out)
+    self.assertEmpty(left())
 
 
 if __name__ == '__main__':

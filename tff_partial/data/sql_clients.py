@@ -34,6 +34,11 @@ _COLUMNS = {
     'examples': ('split_name', 'client_id', 'serialized_example_proto'),
     'client_metadata': ('client_id', 'split_name', 'num_examples'),
 }
+# From the index of ids, since a scan would find the row itself.
+_ROW_OF_ID = (
+    'SELECT b.rowid FROM client_metadata b INDEXED BY client'
+    ' WHERE b.client_id = a.client_id'
+)
 ADVICE = (
     'Make one with "python -m tasks.import_client_data npz <file.npz>'
     ' --output_dir=<folder>".'
@@ -122,11 +127,23 @@ class SqlClients:
 
     Raises:
       errors.SettingsError: If there is no such client.
+      errors.DataError: If the file has another number of them.
     """
-    return self._query(
+    [(stated,)] = self._query(
         'SELECT num_examples FROM client_metadata WHERE rowid = :row',
         row=int(self._rows[self._position(client_id)]),
-    )[0][0]
+    )
+    if self._has_checksums:
+      # The index has the answer, so that no example is read.
+      [(found,)] = self._query(
+          'SELECT count(*) FROM examples WHERE client_id = :client_id',
+          client_id=client_id,
+      )
+      if found != stated:
+        raise self._damaged(
+            f'{found} examples of client {client_id!r} instead of {stated}'
+        )
+    return stated
 
   def read(self, client_id: str) -> collections.OrderedDict[str, np.ndarray]:
     """Reads all examples of a client, in the order they were stored.
@@ -143,8 +160,17 @@ class SqlClients:
     self._position(client_id)  # Raises if there is no such client.
     return self._cache.get(client_id, self._read)
 
+  def check(self, client_id: str) -> None:
+    """Checks a client's examples, if the file has their checksum.
+
+    Raises:
+      errors.SettingsError: If there is no such client.
+      errors.DataError: If they are damaged, naming the client.
+    """
+    if self._has_checksums:
+      self._check(client_id, self._protos(client_id))
+
   def _check(self, client_id: str, protos: Sequence[bytes]) -> None:
-    """Checks a client's examples, if the file has their checksum."""
     if self._has_checksums:
       row = int(self._rows[self._position(client_id)])
       [(crc,)] = self._query(
@@ -182,7 +208,12 @@ class SqlClients:
 
     Returns:
       Rows in `self` and in `other`, int64 [clients, 2], for `select`.
+
+    Raises:
+      errors.DataError: If a file is damaged.
     """
+    self._check_clients(min_examples)
+    other._check_clients(min_other_examples)
     with self._reading() as connection:
       connection.execute('ATTACH ? AS other', [other._uri])
       try:
@@ -204,12 +235,31 @@ class SqlClients:
     both = _isin(rows[:, 0], self._rows) & _isin(rows[:, 1], other._rows)
     return rows[both]
 
+  def _check_clients(self, min_examples: int) -> None:
+    """Checks what decides who is selected, if the file has checksums.
+
+    These are the ids, which stand in the table and in its index, and the
+    numbers of examples of those who are left out. The others' numbers are
+    checked when they are used.
+    """
+    if not self._has_checksums:
+      return
+    wrong = self._query(
+        f'SELECT a.rowid, a.client_id FROM client_metadata a WHERE a.rowid IS'
+        f' NOT ({_ROW_OF_ID}) OR a.num_examples < :least AND a.num_examples !='
+        ' (SELECT count(*) FROM examples e WHERE e.client_id = a.client_id)'
+        ' LIMIT 1',
+        least=min_examples,
+    )
+    for row, client_id in wrong:
+      raise self._damaged(f'client {client_id!r} in row {row}')
+
   @property
   def _uri(self) -> str:
     """The URI with which SQLite opens the file read-only."""
     return f'{pathlib.Path(self.path).as_uri()}?mode=ro'
 
-  def _read(self, client_id: str) -> collections.OrderedDict[str, np.ndarray]:
+  def _protos(self, client_id: str) -> list[bytes]:
     rows = self._query(
         'SELECT serialized_example_proto FROM examples WHERE rowid IN'
         f' ({self._find_examples}) ORDER BY rowid',
@@ -219,6 +269,10 @@ class SqlClients:
     protos = [proto for (proto,) in rows]
     if not all(isinstance(proto, bytes) for proto in protos):
       raise self._damaged(f'the examples of client {client_id!r}')
+    return protos
+
+  def _read(self, client_id: str) -> collections.OrderedDict[str, np.ndarray]:
+    protos = self._protos(client_id)
     try:
       examples = example_protos.decode(protos, self.features)
     except ValueError as e:
@@ -368,8 +422,15 @@ class _ClientIds(Sequence):
     return self._id(self._clients._rows[index])
 
   def _id(self, row: int) -> str:
-    sql = 'SELECT client_id FROM client_metadata WHERE rowid = :row'
-    found = self._clients._query(sql, row=int(row))
+    # The index has every id once more, and must lead to the same row.
+    checked = _ROW_OF_ID if self._clients._has_checksums else 'a.rowid'
+    found = self._clients._query(
+        f'SELECT a.client_id, ({checked}) FROM client_metadata a'
+        ' WHERE a.rowid = :row',
+        row=int(row),
+    )
+    if found and found[0][1] != row:
+      raise self._clients._damaged(f'client {found[0][0]!r} in row {row}')
     if not found:
       raise errors.DataError(
           f'Expected a client in row {row} of {self._clients.path}, found none.'

@@ -55,7 +55,10 @@ class ClientLocations:
 
     Raises:
       errors.SettingsError: If there is no such client.
+      errors.DataError: If the examples are damaged.
     """
+    # Here, since the graph that reads them computes no checksums.
+    self._clients.check(client_id)
     num_examples = self.num_examples(client_id)
     quote = lambda text: "'" + text.replace("'", "''") + "'"
     return collections.OrderedDict(

@@ -28,6 +28,7 @@ from tff_partial import errors
 
 try:
   import ray
+  from ray.util import scheduling_strategies as strategies
 except ImportError as e:
   raise errors.SettingsError(
       'Expected the package ray for `cluster`, found none. Install'
@@ -95,22 +96,33 @@ def connect(
 
 
 def _start(cores: int, max_concurrent_clients: int) -> list[Any]:
-  """Starts as many actors as there is room for."""
-  count = sum(found // cores for found in ray_connection.cores_of_nodes())
-  if not count:
+  """Starts as many actors on each machine as it has room for."""
+  nodes = [
+      node_id
+      for node_id, found in ray_connection.nodes()
+      for _ in range(found // cores)
+  ]
+  if not nodes:
     raise errors.WorkerError(
         f'Expected a machine with `actor_cores` of {cores} in the cluster,'
         f' found {max(ray_connection.cores_of_nodes())} at most. Use fewer.'
     )
   actor_class = ray.remote(
-      num_cpus=cores,
+      # Half of them: Ray computes the sums of a machine that is lost by its
+      # actors, which have to start again on machines without a core to spare.
+      # Above 1, Ray takes whole numbers.
+      num_cpus=cores // 2 or 0.5,
       max_restarts=-1,
       max_task_retries=_TASK_RETRIES,
-      scheduling_strategy='SPREAD',
       runtime_env=ray_connection.environment(),
   )(node.Node)
   return [
-      actor_class.remote(cores, max_concurrent_clients) for _ in range(count)
+      actor_class.options(
+          scheduling_strategy=strategies.NodeAffinitySchedulingStrategy(
+              node_id, soft=True
+          )
+      ).remote(cores, max_concurrent_clients)
+      for node_id in nodes
   ]
 
 

@@ -156,13 +156,18 @@ def _channel(target: str) -> grpc.Channel:
   )
 
 
-def cores_of_nodes() -> list[int]:
-  """Number of cores of each machine of the cluster."""
+def nodes() -> list[tuple[str, int]]:
+  """Ray's id and the number of cores of each machine of the cluster."""
   return [
-      int(found['Resources'].get('CPU', 0))
+      (found['NodeID'], int(found['Resources'].get('CPU', 0)))
       for found in ray.nodes()
       if found['Alive']
   ]
+
+
+def cores_of_nodes() -> list[int]:
+  """Number of cores of each machine of the cluster."""
+  return [cores for _, cores in nodes()]
 
 
 def default_cores() -> int:

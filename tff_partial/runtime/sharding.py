@@ -104,6 +104,15 @@ class ThisThread:
 
   takes_elsewhere = False
 
+  def __init__(self, *, max_waiting_bytes: int = _MAX_WAITING_BYTES):
+    """Initializes the engine.
+
+    Args:
+      max_waiting_bytes: Sums of tasks are added early if they are larger, which
+        changes no bit.
+    """
+    self._max_waiting_bytes = max_waiting_bytes
+
   def compute(self, num_tasks: int, task_fn: TaskFn) -> Iterator[Any]:
     """See `Engine`."""
     for i in range(num_tasks):
@@ -121,7 +130,9 @@ class ThisThread:
   ) -> Sequence[Any]:
     """See `Engine`."""
     del machines
-    tree = _Tree(lambda sums: merge_fn(len(sums))(*sums))
+    tree = _Tree(
+        lambda sums: merge_fn(len(sums))(*sums), self._max_waiting_bytes
+    )
     for i in range(num_tasks):
       step, arguments = task_fn(i)
       part, sums = step.computation(*step.common, *arguments)
@@ -140,8 +151,11 @@ class _Tree:
   left to right in any case.
   """
 
-  def __init__(self, merge_fn: Callable[[Sequence[Any]], Any]):
+  def __init__(
+      self, merge_fn: Callable[[Sequence[Any]], Any], max_waiting_bytes: int
+  ):
     self._merge = merge_fn
+    self._max_waiting_bytes = max_waiting_bytes
     self._groups: list[list[Any]] = [[]]
     self._sizes = [0]  # How many have been added to the current groups.
 
@@ -152,7 +166,7 @@ class _Tree:
     group = self._groups[level]
     group.append(sums)
     self._sizes[level] += 1
-    if len(group) > 1 and num_bytes(group) > _MAX_WAITING_BYTES:
+    if len(group) > 1 and num_bytes(group) > self._max_waiting_bytes:
       self._groups[level] = [self._merge(group)]
 
   def rest(self) -> Sequence[Any]:
