@@ -6,7 +6,8 @@ VENV = .venv
 KERAS3 = .venv-keras3
 # Ray reads its environment once in a process, so each of these has its own.
 CLUSTER_TESTS = tests/project/benchmarks_test.py tests/runtime/cluster_test.py \
-  tests/runtime/cluster_jobs_test.py tests/runtime/ray_client_test.py
+  tests/runtime/cluster_jobs_test.py tests/runtime/ray_client_test.py \
+  tests/training/remote_parts_test.py
 FAULT_TESTS = tests/runtime/cluster_network_test.py \
   tests/runtime/node_faults_test.py
 AUDIT = .venv-audit

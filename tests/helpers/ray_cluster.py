@@ -79,6 +79,15 @@ def describe(engine):
   return ray.get([handle.describe.remote() for handle in engine.handles])
 
 
+def kill_process(name):
+  """Kills one of the processes with this name that are there."""
+  for process in psutil.Process().children(recursive=True):
+    if process.cmdline()[:1] and process.cmdline()[0].startswith(name):
+      process.kill()
+      return
+  raise AssertionError(f'Expected a process {name}, found none.')
+
+
 def _check_nobody_is_left(before):
   mine = set(psutil.Process().children(recursive=True)) - before
   _, alive = psutil.wait_procs(mine, timeout=20)

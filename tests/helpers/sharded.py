@@ -15,6 +15,7 @@ from tff_partial.learning import process as process_lib
 from tff_partial.runtime import sharding
 from tff_partial.training import personal_store
 from tff_partial.training import sampler as sampler_lib
+from tff_partial.training import stores
 from tff_partial.training import training
 
 FORM = examples_lib.Tensors(batch_size=2)
@@ -36,6 +37,11 @@ def _process():
   )
 
 
+def default():
+  """What a client's personal variables are before it trains."""
+  return _process().initialize_personal()
+
+
 def train(
     engine,
     *,
@@ -52,19 +58,18 @@ def train(
     num_clients: Number of clients.
     clients_per_shard: Size of a shard; None for whole rounds.
     total_rounds: Number of rounds.
-    directory: Where the store is; None for memory.
+    directory: Where the store is, in parts or not; None for memory.
     during_shard: Called with the number of each read of a client, before it.
 
   Returns:
     The state's arrays, each client's bytes, and the steps of each round.
   """
   process = _process()
-  default = process.initialize_personal()
   clients = toy.random_clients(num_clients)
   if during_shard:
     clients = _Clients(clients, during_shard)
   keep = _Keep()
-  with personal_store.PersonalStore(default, directory) as store:
+  with _store(default(), directory) as store:
     state = training.train(
         process,
         sampler_lib.UniformSampler(clients, clients_per_round=num_clients - 2),
@@ -76,6 +81,12 @@ def train(
     )
     personal = {c: store.read([c])[0].trainable[0].tobytes() for c in store}
   return flat(state), personal, keep.steps
+
+
+def _store(initial, directory):
+  if directory is None:
+    return personal_store.PersonalStore(initial)
+  return stores.open_store(initial, directory)
 
 
 def flat(state):

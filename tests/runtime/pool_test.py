@@ -68,7 +68,8 @@ class PoolTest(absltest.TestCase):
     first = list(pool.run(4, lambda i: works(0.2)))
     # Neither the order of the actors nor that of the tasks.
     preferred = [result.actor for result in first][::-1]
-    second = list(pool.run(4, lambda i: works(0.2), preferred=preferred))
+    near = [[actor] for actor in preferred]
+    second = list(pool.run(4, lambda i: works(0.2), preferred=near))
     self.assertEqual([result.actor for result in second], preferred)
 
   def test_slow_task_is_given_to_another_one_too(self):

@@ -19,8 +19,8 @@ from tff_partial.experiments import setting
 from tff_partial.experiments import start as start_lib
 from tff_partial.experiments import task as task_lib
 from tff_partial.learning import weights
-from tff_partial.training import personal_store
 from tff_partial.training import store_summary
+from tff_partial.training import stores
 
 
 def load(
@@ -59,9 +59,7 @@ def load(
   initial = process.start_from(
       process.initialize(), start.shared, start.personal
   )
-  with personal_store.PersonalStore(
-      start.personal, str(folder), read_only=True
-  ) as store:
+  with stores.open_store(start.personal, str(folder), read_only=True) as store:
     rounds, state = store.restore(initial)
   logging.warning(
       'The run in %s is not finished: this is its model after round %d of %d.',

@@ -70,6 +70,9 @@ class Commands:
           search,
           str(folder.path),
           worker_fn=lambda: computing.start(config, folder),
+          place=self._place(config, folder)
+          if config.running.cluster is not None
+          else None,
       )
       print(f'Search: {folder.path / "tuning.html"}')
     return _end_comparison(folder, failures)
@@ -138,14 +141,7 @@ class Commands:
         from tff_partial.experiments import spread
 
         # What fails there is tried again here.
-        spread.run(
-            task,
-            self.choice,
-            self.tasks,
-            todo,
-            str(folder.path),
-            config.running,
-        )
+        spread.compare_all(task, self._place(config, folder), todo)
       failures = compare.run(
           task,
           todo,
@@ -202,6 +198,15 @@ class Commands:
       print(regime_report.text(contents))
       print(f'Report: {folder.path / regime_report.PAGE}')
     return 0
+
+  def _place(
+      self, config: config_lib.Config, folder: run_folder.RunFolder
+  ) -> Any:
+    from tff_partial.experiments import spread
+
+    return spread.Place(
+        self.choice, self.tasks, str(folder.path), config.running
+    )
 
   def _task(self) -> Any:
     from tff_partial.experiments import task

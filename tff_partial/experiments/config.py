@@ -107,6 +107,7 @@ class Config(setting.Settings):
       )
     self._check_onboarding()
     self._check_control()
+    self._check_store()
     gate, validation = self.evaluation.gate, self.evaluation.validation
     if gate and validation and gate != validation:
       raise errors.SettingsError(
@@ -116,6 +117,15 @@ class Config(setting.Settings):
     lacking = config_privacy.problem(self)
     if lacking is not None:
       raise errors.SettingsError(lacking)
+
+  def _check_store(self) -> None:
+    running = self.running
+    if running.store_folder and not (running.cluster and running.store_parts):
+      raise errors.SettingsError(
+          'Expected `cluster` and `store_parts` with `store_folder`, which is'
+          f' on machines of a cluster, found {running.cluster} and'
+          f' {running.store_parts}.'
+      )
 
   def _expand_alias(self) -> None:
     """Replaces a name from the literature by what it stands for."""

@@ -282,6 +282,18 @@ class Running(setting.Settings):
       'Use a cluster that asks nobody for a token: whoever reaches it can run'
       ' programs there as you, and read all data.',
   )
+  store_parts: Optional[int] = setting.field(
+      None,
+      'Keep personal variables in this many files, by a hash of the client id.'
+      ' Default: one file, or what the folder has. tasks.merge_store makes one'
+      ' of them.',
+      least=1,
+  )
+  store_folder: Optional[str] = setting.field(
+      None,
+      'With --cluster and --store_parts: a folder on the disks of its machines'
+      ' that keeps the parts there, near the processes that compute.',
+  )
   allow_overlap: bool = setting.field(
       False,
       'Start from a model (--init_from) even if clients that are unseen here'

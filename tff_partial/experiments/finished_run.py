@@ -24,7 +24,7 @@ from tff_partial.experiments import task_choice
 from tff_partial.learning import copied_model
 from tff_partial.learning import partial_model
 from tff_partial.learning import weights
-from tff_partial.training import personal_store
+from tff_partial.training import stores
 
 
 def create_parser(prog: str, description: str):
@@ -175,9 +175,7 @@ class FinishedRun:
     self._shared, self._initial = filled.shared, filled.personal
     if isinstance(self._model, copied_model.CopiedModel):
       self._initial = copied_model.copy_of(filled.shared, filled.personal)
-    self._store = personal_store.PersonalStore(
-        filled.personal, folder, read_only=True
-    )
+    self._store = stores.open_store(filled.personal, folder, read_only=True)
 
   def __contains__(self, client_id: str) -> bool:
     """Whether a client has personal variables of its own."""

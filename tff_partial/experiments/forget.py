@@ -24,6 +24,7 @@ from tff_partial.experiments import origin
 from tff_partial.experiments import run_folder
 from tff_partial.training import earlier_clients
 from tff_partial.training import personal_store
+from tff_partial.training import store_layout
 
 LASTING = (
     'The shared models were trained with what these clients computed, and so'
@@ -84,6 +85,9 @@ def forget(
   run_folders = [_existing(folder, _is_run, 'a run') for folder in runs]
   data_folders = [_existing(folder, _is_data, 'data') for folder in data]
   folders = [*run_folders, *data_folders]
+  for folder in run_folders:
+    for path in folder.rglob(store_layout.FILE_NAME):
+      store_layout.part_folders(path.parent)  # Raises if they are not here.
   lines = []
   with contextlib.ExitStack() as stack:
     for folder in folders:
@@ -106,6 +110,8 @@ def forget(
         _forget_earlier(path, client_ids)
         lines.append(f'{path}: written again without the clients')
       for path in sorted(folder.rglob(personal_store.FILE_NAME)):
+        if store_layout.read(path.parent) is not None:
+          continue  # Its clients are in the parts.
         had = personal_store.forget(str(path.parent), client_ids)
         lines.append(f'{path}: {len(had)} of the clients removed')
       lines.extend(_remove_exports(folder, client_ids))

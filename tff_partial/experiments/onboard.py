@@ -28,7 +28,7 @@ from tff_partial.learning import client_work
 from tff_partial.learning import local_update
 from tff_partial.learning import weights
 from tff_partial.reporting import client_report
-from tff_partial.training import personal_store
+from tff_partial.training import stores
 
 STARTS = ('initial', 'mean')
 _FOLDER = 'added'  # In the run's folder.
@@ -139,9 +139,7 @@ class _Onboarding:
     initial = self._plan.algorithm.shared_only(
         self._filled.shared, self._filled.personal
     )
-    with personal_store.PersonalStore(
-        self._filled.personal, str(self._folder)
-    ) as store:
+    with stores.open_store(self._filled.personal, str(self._folder)) as store:
       if store.last_written([client_id])[0]:
         raise errors.SettingsError(
             f'Expected somebody who took no part in training, found'

@@ -15,7 +15,7 @@ from tff_partial.experiments import start as start_lib
 from tff_partial.experiments import tested_models as tested_models_lib
 from tff_partial.runtime import sharding as sharding_lib
 from tff_partial.training import earlier_clients
-from tff_partial.training import personal_store
+from tff_partial.training import stores
 
 
 @dataclasses.dataclass(frozen=True)
@@ -25,7 +25,7 @@ class OpenRun:
   plan: plan_lib.Plan
   folder: pathlib.Path
   start: start_lib.Start
-  store: personal_store.PersonalStore
+  store: stores.AnyStore
   earlier: earlier_clients.EarlierClients
   models: tested_models_lib.TestedModels
   sharding: sharding_lib.Sharding
@@ -80,7 +80,7 @@ def open_run(
   """
   start = start_lib.load(plan, init_from)
   with (
-      personal_store.PersonalStore(
+      stores.open_store(
           start.personal, str(folder), read_only=read_only
       ) as store,
       earlier_clients.EarlierClients(folder) as earlier,

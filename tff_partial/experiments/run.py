@@ -39,6 +39,7 @@ from tff_partial.reporting import findings
 from tff_partial.reporting import report
 from tff_partial.runtime import sharding as sharding_lib
 from tff_partial.training import history
+from tff_partial.training import store_layout
 
 
 def run(
@@ -111,6 +112,13 @@ def run_in(
       plan, claimed.path, init_from, sharding=sharding, progress=progress
   )
   plan = _with_secret(claimed, plan)
+  running = plan.config.running
+  if running.store_parts is not None and plan.algorithm.stateful:
+    store_layout.create(
+        claimed.path,
+        running.store_parts,
+        machines_folder=running.store_folder,
+    )
   with open_run.open_run(
       plan, claimed.path, init_from, sharding, progress
   ) as current:

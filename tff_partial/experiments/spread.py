@@ -1,14 +1,14 @@
 # Copyright 2026 The tff-partial Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""The runs of a comparison at the same time, each in a process of a cluster.
+"""Several runs at the same time, each in a process of a cluster.
 
-Runs do not depend on each other, once the models are there that they start
-from. A process that takes a run works in its folder, as one that is started by
-hand would, so every machine must see the folder. What does not end well is left
-to the comparison, which tries it again.
+The runs of a comparison do not depend on each other, once the models are there
+that they start from, nor do those of a grid. A process that takes a run works
+in its folder, as one that is started by hand would, so every machine must see
+the folder. What does not end well is left to the program, which tries it again.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 import contextlib
 import dataclasses
 import os
@@ -23,6 +23,7 @@ from tff_partial.experiments import client_names
 from tff_partial.experiments import combinations
 from tff_partial.experiments import compare
 from tff_partial.experiments import computing
+from tff_partial.experiments import config as config_lib
 from tff_partial.experiments import config_groups
 from tff_partial.experiments import run_folder
 from tff_partial.experiments import task as task_lib
@@ -34,101 +35,141 @@ _PROOF = '.seen_by_all'  # A file by which a process knows the folder.
 
 
 @dataclasses.dataclass(frozen=True)
-class _Job:
-  """What a process needs to know to do a run.
+class Place:
+  """What every process needs to know.
 
   Attributes:
-    choice: The task and its data.
+    choice: How to make the task again.
     registered: References by the names of registered tasks.
-    combination: The run.
-    root: The comparison's folder.
-    cwd: The folder that paths are relative to.
-    proof: What the file `_PROOF` contains.
-    cores: Number of cores that the process may keep busy.
-    pretrains: Whether to train the model that the run starts from, only.
+    root: The folder of all runs.
+    running: The cluster, and how many cores a process has.
   """
 
   choice: task_choice.TaskChoice
   registered: Mapping[str, str]
-  combination: combinations.Combination
   root: str
+  running: config_groups.Running
+
+
+@dataclasses.dataclass(frozen=True)
+class Work:
+  """What one process does.
+
+  Attributes:
+    name: Names it in messages.
+    function: A function of a module. It is called with the task, `argument`,
+      the folder of all runs and a function that starts a worker.
+    argument: What the function needs to know.
+    config: The settings that say how clients are computed.
+  """
+
+  name: str
+  function: Callable[..., Any]
+  argument: Any
+  config: config_lib.Config
+
+
+@dataclasses.dataclass(frozen=True)
+class _Job:
+  """Some work, and what its process must find.
+
+  Attributes:
+    place: What is common to all.
+    work: What to do.
+    cwd: The folder that paths are relative to.
+    proof: What the file `_PROOF` contains.
+    cores: Number of cores that the process may keep busy.
+  """
+
+  place: Place
+  work: Work
   cwd: str
   proof: str
   cores: int
-  pretrains: bool = False
 
 
 def run(
-    task: task_lib.Task,
-    choice: task_choice.TaskChoice,
-    registered: Mapping[str, str],
-    todo: Sequence[combinations.Combination],
-    root: str,
-    running: config_groups.Running,
+    place: Place,
+    stages: Sequence[Sequence[Work]],
     *,
-    progress: bool = True,
+    done_fn: Callable[[str], None],
+    write_fn: Callable[[str], None],
 ) -> None:
-  """Does the runs that are not finished, at the same time.
+  """Does some work at the same time, one stage after the other.
 
   Args:
-    task: What is learned.
-    choice: How to make the task again in another process.
-    registered: References by the names of registered tasks.
-    todo: The runs.
-    root: The comparison's folder.
-    running: The cluster, and how many cores a process has.
-    progress: Whether to show a progress bar.
+    place: Where.
+    stages: What. What is in a stage does not depend on the rest of it.
+    done_fn: Called with the name of what has ended well.
+    write_fn: Called with a line about what has not.
 
   Raises:
     errors.SettingsError: If the cluster cannot be used.
     errors.WorkerError: If the cluster does not answer.
   """
-  todo = [
-      c
-      for c in todo
-      if not pathlib.Path(root, c.folder, run_folder.REPORT_PAGE).exists()
-  ]
-  if len(todo) < 2:  # One run is spread by its shards.
-    return
   from tff_partial.runtime import cluster_jobs
   from tff_partial.runtime import ray_connection
 
-  # Makes the key of pseudonyms that all runs share.
-  client_names.load(pathlib.Path(root), running.report_client_ids)
-  with contextlib.ExitStack() as stack:
-    stack.enter_context(
-        ray_connection.connect(
-            str(running.cluster), insecure_cluster=running.insecure_cluster
-        )
-    )
-    proof = stack.enter_context(_proof(root))
+  running = place.running
+  with (
+      ray_connection.connect(
+          str(running.cluster), insecure_cluster=running.insecure_cluster
+      ),
+      _proof(place.root) as proof,
+  ):
     cores = running.actor_cores or ray_connection.default_cores()
-    jobs = [
-        _Job(choice, registered, c, root, os.getcwd(), proof, cores)
-        for c in todo
-    ]
-    # One for each model that is not there yet.
-    pretrainings = {
-        folder: dataclasses.replace(job, pretrains=True)
-        for job in jobs
-        if (folder := compare.pretrained_folder(task, job.combination, root))
-        and not (folder / run_folder.WEIGHTS).exists()
-    }
-    bar = stack.enter_context(
-        tqdm.tqdm(
-            total=len(pretrainings) + len(jobs),
-            desc='runs',
-            unit='run',
-            disable=not progress,
-        )
-    )
-    for some in (list(pretrainings.values()), jobs):
-      for job, error in cluster_jobs.call(_do, some, cores=cores):
-        bar.update()
+    for stage in stages:
+      jobs = [_Job(place, work, os.getcwd(), proof, cores) for work in stage]
+      for i, error in cluster_jobs.call(_do, jobs, cores=cores):
         if error:
-          bar.write(
-              f'{some[job].combination.folder}: {error} It is tried again.'
-          )
+          write_fn(f'{stage[i].name}: {error} It is tried again.')
+        else:
+          done_fn(stage[i].name)
+
+
+def compare_all(
+    task: task_lib.Task,
+    place: Place,
+    todo: Sequence[combinations.Combination],
+    *,
+    progress: bool = True,
+) -> None:
+  """Does the runs of a comparison that are not finished.
+
+  Args:
+    task: What is learned.
+    place: Where.
+    todo: The runs.
+    progress: Whether to show a progress bar.
+
+  Raises:
+    errors.SettingsError: As for `run`.
+    errors.WorkerError: As for `run`.
+  """
+  root = pathlib.Path(place.root)
+  todo = [
+      c for c in todo if not (root / c.folder / run_folder.REPORT_PAGE).exists()
+  ]
+  if len(todo) < 2:  # One run is spread by its shards.
+    return
+  # Makes the key of pseudonyms that all runs share.
+  client_names.load(root, place.running.report_client_ids)
+  runs = [Work(c.folder, compare.run_one, c, c.config) for c in todo]
+  # One for each model that is not there yet.
+  pretrainings = {
+      folder: Work(c.folder, compare.pretrain_for, c, c.config)
+      for c in todo
+      if (folder := compare.pretrained_folder(task, c, place.root))
+      and not (folder / run_folder.WEIGHTS).exists()
+  }
+  stages = [list(pretrainings.values()), runs]
+  with tqdm.tqdm(
+      total=sum(map(len, stages)),
+      desc='runs',
+      unit='run',
+      disable=not progress,
+  ) as bar:
+    run(place, stages, done_fn=lambda _: bar.update(), write_fn=bar.write)
 
 
 @contextlib.contextmanager
@@ -151,18 +192,17 @@ def _do(job: _Job) -> None:
   """
   os.chdir(job.cwd)
   os.umask(0o077)
-  path = pathlib.Path(job.root, _PROOF)
+  path = pathlib.Path(job.place.root, _PROOF)
   if not path.exists() or path.read_text(encoding='utf-8') != job.proof:
     raise errors.FileError(
-        f'Expected {job.root} on every machine of the cluster, found one that'
-        ' does not see it. Use a folder that they share.'
+        f'Expected {job.place.root} on every machine of the cluster, found one'
+        ' that does not see it. Use a folder that they share.'
     )
-  task = task_lib.create(job.choice, registered=job.registered)
-  do = compare.pretrain_for if job.pretrains else compare.run_one
-  do(
+  task = task_lib.create(job.place.choice, registered=job.place.registered)
+  job.work.function(
       task,
-      job.combination,
-      pathlib.Path(job.root),
+      job.work.argument,
+      pathlib.Path(job.place.root),
       lambda: _computing(job),
       progress=False,
   )
@@ -171,7 +211,7 @@ def _do(job: _Job) -> None:
 @contextlib.contextmanager
 def _computing(job: _Job) -> Iterator[Any]:
   """Computes in this process, with as many cores as it may keep busy."""
-  config = job.combination.config
+  config = job.work.config
   at_once = computing.clients_at_once(config, job.cores)
   with local.local_worker(
       max_concurrent_clients=at_once,

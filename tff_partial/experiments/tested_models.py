@@ -24,7 +24,7 @@ from tff_partial.evaluation import evaluation
 from tff_partial.experiments import plan as plan_lib
 from tff_partial.experiments import start as start_lib
 from tff_partial.learning import local_update
-from tff_partial.training import personal_store
+from tff_partial.training import stores
 
 
 class TestedModels:
@@ -41,7 +41,7 @@ class TestedModels:
       self,
       plan: plan_lib.Plan,
       start: start_lib.Start,
-      store: personal_store.PersonalStore,
+      store: stores.AnyStore,
   ):
     """Refers to a run's parts.
 

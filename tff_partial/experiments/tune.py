@@ -7,8 +7,9 @@ so the same command goes on where it stopped, and one with more values trains
 only what is new. No run of the search reads a test example.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 import dataclasses
+import functools
 import math
 import pathlib
 from typing import Optional
@@ -17,22 +18,18 @@ import numpy as np
 import tqdm
 
 from tff_partial import errors
-from tff_partial import files
 from tff_partial.evaluation import metric as metric_lib
-from tff_partial.evaluation import run_results
 from tff_partial.experiments import combinations
 from tff_partial.experiments import compare
 from tff_partial.experiments import config as config_lib
 from tff_partial.experiments import plan as plan_lib
-from tff_partial.experiments import run as run_lib
-from tff_partial.experiments import run_folder
 from tff_partial.experiments import search as search_lib
 from tff_partial.experiments import setting
+from tff_partial.experiments import spread
 from tff_partial.experiments import task as task_lib
+from tff_partial.experiments import trials as trials_lib
 from tff_partial.reporting import tuning_report
 
-GRID = 'grid'
-_DIVERGED_FILE = 'diverged.txt'
 _DIVERGED = 'diverged'
 
 
@@ -42,6 +39,7 @@ def run(
     output_dir: str,
     *,
     worker_fn: compare.WorkerFn,
+    place: Optional[spread.Place] = None,
     progress: bool = True,
 ) -> dict[str, str]:
   """Searches, and compares what was chosen.
@@ -52,6 +50,8 @@ def run(
     output_dir: Gets `grid/` with the runs of the search, `tuning.html`, `.json`
       and `.md` with what they gave, and what a comparison has.
     worker_fn: As in `compare.run`.
+    place: A cluster that does several runs at the same time; by default one
+      follows the other.
     progress: Whether to show a progress bar over all runs.
 
   Returns:
@@ -70,10 +70,25 @@ def run(
       disable=not progress,
   ) as bar:
     announce = _Announcer(bar)
-    found = choose(task, search, root, worker_fn=worker_fn, announce=announce)
+    spread_fn = None
+    if place is not None:
+      spread_fn = functools.partial(
+          trials_lib.do_on_cluster, place, write_fn=bar.write
+      )
+    found = choose(
+        task,
+        search,
+        root,
+        worker_fn=worker_fn,
+        announce=announce,
+        spread_fn=spread_fn,
+    )
+    todo = found.chosen(search)
+    if place is not None:
+      spread.compare_all(task, place, todo, progress=False)
     return compare.run(
         task,
-        found.chosen(search),
+        todo,
         str(root),
         worker_fn=worker_fn,
         announce_fn=announce,
@@ -109,7 +124,7 @@ class Found:
         combinations.combine(
             grid.scheme.name,
             search.chosen_config(grid.scheme, self.values[grid.name], seed),
-            remark=_remark(self.values[grid.name], self.pretraining),
+            remark=trials_lib.remark(self.values[grid.name], self.pretraining),
             pretraining=None
             if self.pretraining is None
             else setting.replace(
@@ -132,6 +147,7 @@ def choose(
     *,
     worker_fn: compare.WorkerFn,
     announce: Callable[[str], None] = lambda folder: None,
+    spread_fn: Optional[Callable[[Sequence[trials_lib.Trial]], None]] = None,
 ) -> Found:
   """Runs the search, or what is left of it, and writes its report.
 
@@ -141,6 +157,7 @@ def choose(
     root: The folder of the search and the comparison.
     worker_fn: As in `compare.run`.
     announce: Called with the name of a run's folder before the run.
+    spread_fn: Does the runs of a grid at the same time, or some of them.
 
   Raises:
     errors.SettingsError: If a model cannot be divided as asked, before anything
@@ -150,10 +167,12 @@ def choose(
   for grid in grids:
     config = next(p.config for p in grid.points if p.config is not None)
     plan_lib.build(task, config, on_validation=True)
-  runs = _Runs(task, search, root, worker_fn, announce)
+  runs = trials_lib.Runs(task, search, root, worker_fn, announce)
   tried, values, pretraining = [], {}, None
   before = search.pretraining_grid()
   for grid in [*([before] if before else []), *grids]:
+    if spread_fn is not None:
+      spread_fn(trials_lib.of_grid(grid, search, pretraining))
     result = _result(grid, task.metric, search, runs, pretraining)
     tried.append(result)
     if result.chosen is not None:
@@ -184,7 +203,7 @@ def _result(
     grid: search_lib.Grid,
     metric: metric_lib.Metric,
     search: search_lib.Search,
-    runs: '_Runs',
+    runs: trials_lib.Runs,
     pretraining: Optional[search_lib.Values],
 ) -> tuning_report.Grid:
   """Runs a grid, and chooses from it: the first of the best."""
@@ -233,105 +252,6 @@ def _edges(grid: search_lib.Grid, chosen: search_lib.Values) -> list[str]:
       if chosen[name] in (min(values), max(values))
       and chosen[name] not in (facts[name].least, facts[name].most)
   ]
-
-
-class _Runs:
-  """Runs settings of a search in folders of their own."""
-
-  def __init__(
-      self,
-      task: task_lib.Task,
-      search: search_lib.Search,
-      root: pathlib.Path,
-      worker_fn: compare.WorkerFn,
-      announce: Callable[[str], None],
-  ):
-    self._task = task
-    self._search = search
-    self._root = root
-    self._worker_fn = worker_fn
-    self._announce = announce
-
-  def score(
-      self,
-      grid: search_lib.Grid,
-      point: search_lib.Point,
-      seed: int,
-      pretraining: Optional[search_lib.Values],
-  ) -> float:
-    """The mean of the metric on validation examples; NaN after divergence."""
-    assert point.config is not None
-    config = setting.replace(point.config, seed=seed)
-    folder = self._folder(grid.scheme.name, config, point.values, pretraining)
-    self._announce(str(folder.relative_to(self._root)))
-    if grid.name != search_lib.PRETRAINING:
-      config = self._from_pretrained(config, pretraining)
-    plan = plan_lib.build(self._task, config, on_validation=True)
-    diverged = folder / _DIVERGED_FILE
-    with run_folder.claim(
-        str(folder), plan.settings, overwrite=False
-    ) as claimed:
-      if diverged.exists():
-        return math.nan
-      if not claimed.finished:
-        try:
-          with self._worker_fn() as sharding:
-            run_lib.run_in(claimed, plan, sharding=sharding, progress=False)
-        except errors.DivergedError as e:
-          files.replace_text(diverged, f'{e}\n')
-          return math.nan
-    results = run_results.read_run(folder, unseen=plan.unseen)
-    outcome = next(iter(results.outcomes.values()))
-    name = results.metric.name
-    return float(
-        np.average(outcome.values[name], weights=outcome.weights[name])
-    )
-
-  def _from_pretrained(
-      self,
-      config: config_lib.Config,
-      pretraining: Optional[search_lib.Values],
-  ) -> config_lib.Config:
-    """The settings of a run that starts from the model of its seed."""
-    if not config.pretrain_rounds_together:
-      return config
-    if pretraining is None:
-      with self._worker_fn() as sharding:
-        start = compare.pretrain(
-            self._task,
-            config,
-            self._root / compare.PRETRAINED,
-            sharding=sharding,
-            progress=False,
-        )
-    else:
-      [grid] = filter(None, [self._search.pretraining_grid()])
-      [point] = [p for p in grid.points if p.values == pretraining]
-      assert point.config is not None
-      before = setting.replace(point.config, seed=config.seed)
-      start = str(self._folder(grid.scheme.name, before, pretraining, None))
-    return setting.replace(config, pretrain_rounds=None, init_from=start)
-
-  def _folder(
-      self,
-      name: str,
-      config: config_lib.Config,
-      values: search_lib.Values,
-      pretraining: Optional[search_lib.Values],
-  ) -> pathlib.Path:
-    remark = _remark(values, pretraining)
-    run = combinations.combine(name, config, remark=remark)
-    return self._root / GRID / run.folder
-
-
-def _remark(
-    values: search_lib.Values, pretraining: Optional[search_lib.Values]
-) -> str:
-  """What distinguishes the folders of an algorithm and split."""
-  found = search_lib.remark(values)
-  if pretraining is not None:
-    found += f'-from_{search_lib.remark(pretraining)}'
-  return found.strip('-')
 
 
 class _Announcer:

@@ -15,6 +15,7 @@ tree over the shards; the last sum alone comes here.
 OSDI 2018.
 """
 
+import collections
 from collections.abc import Callable, Iterator, Sequence
 import contextlib
 import dataclasses
@@ -153,7 +154,10 @@ class Cluster:
 
   Attributes:
     handles: Ray's handles of the processes.
+    takes_elsewhere: Whether arguments may be `sharding.Elsewhere`.
   """
+
+  takes_elsewhere = True
 
   def __init__(
       self,
@@ -187,6 +191,8 @@ class Cluster:
       task_fn: sharding.TaskFn,
       keep_fn: sharding.KeepFn,
       merge_fn: sharding.MergeFn,
+      *,
+      machines: Optional[Sequence[str]] = None,
   ) -> Sequence[Any]:
     """See `sharding.Engine`."""
     # If a machine is lost with its sums, Ray computes them again from the
@@ -195,13 +201,19 @@ class Cluster:
     sums = []
     with ray_connection.one_line_errors():
       results = self._pool.run(
-          num_tasks, tasks.prepare, group_size=sharding.GROUP_SIZE
+          num_tasks,
+          tasks.prepare,
+          group_size=sharding.GROUP_SIZE,
+          preferred=self._actors_on(machines) if machines else None,
       )
       for i, result in enumerate(results):
         _, part, _ = result.references
         task = tasks[i]
         part_type, sums_type = task.step.result_type
-        keep_fn(i, task.read(ray.get(part), part_type))
+        if task.machine is not None:
+          keep_fn(i, sharding.Elsewhere(part, task.machine, task.num_clients))
+        else:
+          keep_fn(i, task.read(ray.get(part), part_type))
         sums.append(result)
       while len(sums) > 1:
         sums = self._merge_groups(sums, merge_fn)
@@ -224,8 +236,19 @@ class Cluster:
           program, 0, *parts
       )
 
-    first_actors = [group[0].actor for group in groups]
+    first_actors = [[group[0].actor] for group in groups]
     return list(self._pool.run(len(groups), prepare, preferred=first_actors))
+
+  def _actors_on(
+      self, machines: Sequence[str]
+  ) -> list[Sequence[pool_lib.Actor]]:
+    """For each group of tasks, the processes near the first one's values."""
+    actors = self._pool.actors
+    found = ray.get([actor.handle.describe.remote() for actor in actors])
+    by_machine = collections.defaultdict(list)
+    for actor, process in zip(actors, found):
+      by_machine[process['node']].append(actor)
+    return [by_machine[m] for m in machines[:: sharding.GROUP_SIZE]]
 
   def _put_program_again(self, computation: tff.Computation) -> ray.ObjectRef:
     compiled = self._compiler(computation)
@@ -254,6 +277,8 @@ class _SentStep:
   def num_clients(self, arguments: Sequence[Any]) -> int:
     """Number of clients that some arguments are for."""
     for value, type_spec in zip(arguments, self._types, strict=True):
+      if isinstance(value, sharding.Elsewhere):
+        return value.num_clients
       if isinstance(type_spec, tff.FederatedType) and not type_spec.all_equal:
         return len(value)
     return 0
@@ -266,7 +291,12 @@ class _SentStep:
         [self._program],
         self.num_clients(arguments),
         self._common,
-        _put(arguments, self._types),
+        *(
+            value.reference
+            if isinstance(value, sharding.Elsewhere)
+            else _put([value], [type_spec])
+            for value, type_spec in zip(arguments, self._types, strict=True)
+        ),
     )
     return lambda actor: (
         getattr(actor, method)
@@ -293,6 +323,7 @@ class _SentTask:
   step: _SentStep
   num_clients: int
   call: pool_lib.CallFn
+  machine: Optional[str]  # That has an argument.
 
   def read(self, arrays: Any, type_spec: tff.Type) -> Any:
     """Makes a value from an answer."""
@@ -331,7 +362,14 @@ class _SentTasks:
       self._steps[step] = _SentStep(step, self._put_program(step.computation))
     sent = self._steps[step]
     call = sent.call(self._method, self._NUM_RETURNS[self._method], arguments)
-    self._tasks[i] = _SentTask(sent, sent.num_clients(arguments), call)
+    machines = [
+        value.machine
+        for value in arguments
+        if isinstance(value, sharding.Elsewhere)
+    ]
+    self._tasks[i] = _SentTask(
+        sent, sent.num_clients(arguments), call, next(iter(machines), None)
+    )
     return call
 
   def __getitem__(self, i: int) -> _SentTask:

@@ -101,13 +101,18 @@ class Pool:
     self._answered_at = 0.0
     self._has_restarted = False
 
+  @property
+  def actors(self) -> Sequence[Actor]:
+    """The actors that have not been given up."""
+    return tuple(self._actors)
+
   def run(
       self,
       num_tasks: int,
       prepare_fn: Callable[[int], CallFn],
       *,
       group_size: int = 1,
-      preferred: Optional[Sequence[Actor]] = None,
+      preferred: Optional[Sequence[Sequence[Actor]]] = None,
   ) -> Iterator[Result]:
     """Yields the result of each task, in order.
 
@@ -116,7 +121,7 @@ class Pool:
       prepare_fn: Maps the number of a task to its call. Called once for each
         task, in this thread, when an actor is free.
       group_size: An actor preferably computes this many consecutive tasks.
-      preferred: Who should compute each group, if it is free.
+      preferred: Who should compute each group, if one of them is free.
 
     Yields:
       The results. Their calls have succeeded.
@@ -231,7 +236,7 @@ class _Tasks:
       num_tasks: int,
       prepare_fn: Callable[[int], CallFn],
       group_size: int,
-      preferred: Optional[Sequence[Actor]],
+      preferred: Optional[Sequence[Sequence[Actor]]],
   ):
     self.results: dict[int, Result] = {}
     self.finished: set[int] = set()
@@ -242,7 +247,7 @@ class _Tasks:
         )
         for start in range(0, num_tasks, group_size)
     }
-    self._preferred: dict[int, Actor] = {}
+    self._preferred: dict[int, Sequence[Actor]] = {}
     if preferred is not None:
       self._preferred = dict(zip(self._waiting, preferred, strict=True))
     self._call_fns: dict[int, CallFn] = {}
@@ -273,7 +278,7 @@ class _Tasks:
       actor.group = min(
           self._waiting,
           key=lambda group: (
-              self._preferred.get(group) is not actor,
+              actor not in self._preferred.get(group, ()),
               group in taken,
               -len(self._waiting[group]),
               group,

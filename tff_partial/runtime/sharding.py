@@ -38,6 +38,21 @@ class Step:
   common: Sequence[Any] = ()
 
 
+@dataclasses.dataclass(frozen=True)
+class Elsewhere:
+  """Values at clients that a process of a cluster has.
+
+  Attributes:
+    reference: Ray's reference to their arrays, by `arrays.flatten`.
+    machine: Ray's id of the machine, or of one that had it once.
+    num_clients: Number of clients.
+  """
+
+  reference: Any
+  machine: str
+  num_clients: int
+
+
 # Takes the number of a task; returns its step and its own arguments, which
 # determine the result. Called in the caller's thread when the task is started.
 TaskFn = Callable[[int], tuple[Step, Sequence[Any]]]
@@ -48,13 +63,25 @@ MergeFn = Callable[[int], tff.Computation]
 
 
 class Engine(Protocol):
-  """Computes tasks."""
+  """Computes tasks.
+
+  Attributes:
+    takes_elsewhere: Whether arguments may be `Elsewhere`.
+  """
+
+  takes_elsewhere: bool
 
   def compute(self, num_tasks: int, task_fn: TaskFn) -> Iterator[Any]:
     """Yields the result of each task, in order."""
 
   def add_up(
-      self, num_tasks: int, task_fn: TaskFn, keep_fn: KeepFn, merge_fn: MergeFn
+      self,
+      num_tasks: int,
+      task_fn: TaskFn,
+      keep_fn: KeepFn,
+      merge_fn: MergeFn,
+      *,
+      machines: Optional[Sequence[str]] = None,
   ) -> Sequence[Any]:
     """Computes tasks whose results have two parts, and adds the second ones.
 
@@ -62,8 +89,10 @@ class Engine(Protocol):
       num_tasks: Number of tasks, at least 1.
       task_fn: Maps the number of a task to a step, the same for all tasks, and
         to its arguments.
-      keep_fn: Receives the first parts, in order.
+      keep_fn: Receives the first parts, in order; `Elsewhere` if an argument of
+        the task was `Elsewhere`.
       merge_fn: Builds the computation that adds the second parts.
+      machines: For each task, the machine that has its `Elsewhere`.
 
     Returns:
       Sums that remain to be added from left to right, `GROUP_SIZE` at most.
@@ -73,6 +102,8 @@ class Engine(Protocol):
 class ThisThread:
   """Computes one task after the other in the thread's TFF context."""
 
+  takes_elsewhere = False
+
   def compute(self, num_tasks: int, task_fn: TaskFn) -> Iterator[Any]:
     """See `Engine`."""
     for i in range(num_tasks):
@@ -80,9 +111,16 @@ class ThisThread:
       yield step.computation(*step.common, *arguments)
 
   def add_up(
-      self, num_tasks: int, task_fn: TaskFn, keep_fn: KeepFn, merge_fn: MergeFn
+      self,
+      num_tasks: int,
+      task_fn: TaskFn,
+      keep_fn: KeepFn,
+      merge_fn: MergeFn,
+      *,
+      machines: Optional[Sequence[str]] = None,
   ) -> Sequence[Any]:
     """See `Engine`."""
+    del machines
     tree = _Tree(lambda sums: merge_fn(len(sums))(*sums))
     for i in range(num_tasks):
       step, arguments = task_fn(i)

@@ -215,12 +215,7 @@ class PersonalStore:
       errors.StoreError: If writing fails. The store is then closed, at its last
         committed version.
     """
-    version = int(version)
-    if version <= self._header.version:
-      raise errors.SettingsError(
-          f'Expected a version above {self._header.version}, the last committed'
-          f' one, found {version}. Continue from what restore() returns.'
-      )
+    version = self.check_is_next(version)
     leaves = [
         store_rows.row(
             position, store_rows.kind(leaf), store_rows.to_bytes(leaf)
@@ -237,6 +232,19 @@ class PersonalStore:
       self._file.put_header(header)
       self._file.commit()
     self._header = header
+
+  def check_is_next(self, version: int) -> int:
+    """Checks that a version can be committed.
+
+    Raises:
+      errors.SettingsError: If it is not above the last one.
+    """
+    if int(version) <= self._header.version:
+      raise errors.SettingsError(
+          f'Expected a version above {self._header.version}, the last committed'
+          f' one, found {version}. Continue from what restore() returns.'
+      )
+    return int(version)
 
   def forget(self, client_ids: Sequence[str]) -> list[str]:
     """Removes clients, who then read as the default; durable at once.

@@ -9,7 +9,7 @@ no matter who computed which shard and which one finished first.
 """
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Optional
 
 import humanize
 
@@ -19,10 +19,14 @@ from tff_partial.runtime import sharding as sharding_lib
 
 _MAX_MESSAGE_BYTES = 2**31 - 1  # The limit of protocol buffers, not of gRPC.
 
+# Personal variables of some clients.
+Values = Sequence[Any] | sharding_lib.Elsewhere
 # Client ids to their (personal variables, examples).
-ReadFn = Callable[[Sequence[str]], tuple[Sequence[Any], Sequence[Any]]]
+ReadFn = Callable[[Sequence[str]], tuple[Values, Sequence[Any]]]
 # Takes client ids and their new personal variables.
-WriteFn = Callable[[Sequence[str], Sequence[Any]], None]
+WriteFn = Callable[[Sequence[str], Values], None]
+# Maps a client to the part that has its personal variables, and its machine.
+PlaceFn = Callable[[str], tuple[int, str]]
 
 
 def run_round(
@@ -33,16 +37,20 @@ def run_round(
     sharding: sharding_lib.Sharding,
     read_fn: ReadFn,
     write_fn: WriteFn,
+    place_fn: Optional[PlaceFn] = None,
 ) -> tuple[Any, Any]:
   """Computes one round, shard by shard.
 
   Args:
     process: Computes the parts of a round.
     state: The server's state.
-    cohort: Ids of the clients; shards are consecutive parts of it.
+    cohort: Ids of the clients; shards are consecutive parts of it, or of its
+      clients with the same place.
     sharding: The size of a shard, and who computes it.
     read_fn: Called in this thread, once for each shard, when it is handed out.
     write_fn: Called in this thread, once for each shard, in order.
+    place_fn: Where personal variables are, if that is not here. The clients of
+      a shard then have the same place.
 
   Returns:
     The server's new state, and the round's metrics.
@@ -56,21 +64,39 @@ def run_round(
   pieces = process.pieces
   step = sharding_lib.Step(pieces.partial_round, [pieces.for_clients(state)])
   # A cohort without clients is one shard: the server's step takes a sum.
-  shards = cut(cohort, sharding.clients_per_shard or len(cohort) or 1) or [[]]
+  size = sharding.clients_per_shard or len(cohort) or 1
+  shards = [s for some in _by_place(cohort, place_fn) for s in cut(some, size)]
+  shards = shards or [[]]
 
   def task(i):
     personal, examples = read_fn(shards[i])
-    _check_size(personal)
     _check_size(examples)
-    return step, (list(personal), list(examples))
+    if not isinstance(personal, sharding_lib.Elsewhere):
+      _check_size(personal)
+      personal = list(personal)
+    return step, (personal, list(examples))
 
   sums = sharding.engine.add_up(
       len(shards),
       task,
       lambda i, personal: write_fn(shards[i], personal),
       pieces.merge,
+      machines=place_fn
+      and [place_fn(shard[0])[1] for shard in shards if shard],
   )
   return pieces.finalize(state, sums)
+
+
+def _by_place(
+    cohort: Sequence[str], place_fn: Optional[PlaceFn]
+) -> list[Sequence[str]]:
+  """Divides a cohort by the places of its clients, each in its order."""
+  if place_fn is None:
+    return [cohort]
+  places: dict[int, list[str]] = {}
+  for client_id in cohort:
+    places.setdefault(place_fn(client_id)[0], []).append(client_id)
+  return [places[part] for part in sorted(places)]
 
 
 def cut(cohort: Sequence[str], clients_per_shard: int) -> list[Sequence[str]]:

@@ -120,6 +120,12 @@ class StoreFile:
       self.close()
       raise
 
+  @property
+  def schema(self) -> Sequence[tuple[str, str]]:
+    """Path and kind of each personal variable."""
+    assert self._schema is not None  # `read_header` comes first.
+    return self._schema
+
   def close(self) -> None:
     """Discards what was not committed, and releases the file."""
     if self._connection is not None:

@@ -4,10 +4,12 @@
 
 from collections.abc import Iterator
 import contextlib
+import heapq
 import os
 import pathlib
 
 from tff_partial.training import store_file
+from tff_partial.training import store_layout
 from tff_partial.training import store_rows
 
 
@@ -29,8 +31,14 @@ def trained_clients(directory: str | os.PathLike[str]) -> Iterator[str]:
   One is in memory at a time, by the order of their UTF-8 bytes.
 
   Raises:
-    errors.StoreError: If there is no store, or its ids are damaged.
+    errors.StoreError: If there is no store, its ids are damaged, or it is on
+      other machines.
   """
+  by_part = [_trained_in(f) for f in store_layout.part_folders(directory)]
+  yield from heapq.merge(*by_part, key=str.encode)
+
+
+def _trained_in(directory: pathlib.Path) -> Iterator[str]:
   with _open(directory) as file:
     header = file.read_header()
     count = crcs = 0

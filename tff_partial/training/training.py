@@ -32,9 +32,10 @@ from tff_partial import errors
 from tff_partial.learning import client_faults
 from tff_partial.learning import process as process_lib
 from tff_partial.runtime import sharding as sharding_lib
-from tff_partial.training import personal_store
+from tff_partial.training import parted_store
 from tff_partial.training import sampler as sampler_lib
 from tff_partial.training import sharded_round
+from tff_partial.training import stores
 
 # (number of rounds, state) -> values by name, which join the round's metrics.
 EvaluationFn = Callable[[int, Any], Mapping[str, float]]
@@ -81,7 +82,7 @@ class Settings:
 def train(
     process: process_lib.PartialProcess,
     sampler: sampler_lib.Sampler,
-    store: personal_store.PersonalStore,
+    store: stores.AnyStore,
     settings: Settings,
     *,
     initial_state: Any = None,
@@ -210,19 +211,37 @@ class Rounds:
   def _compute(
       self, round_num: int, state: Any, cohort: Sequence[str]
   ) -> tuple[Any, Any]:
-    write = functools.partial(self.store.write, version=round_num + 1)
+    version = round_num + 1
+    write = functools.partial(self.store.write, version=version)
     if self.sharding.clients_per_shard is None:
       personal, examples = self._read(round_num, cohort)
       state, personal, metrics = self.process.next(state, personal, examples)
       write(cohort, personal)
       return state, metrics
-    return sharded_round.run_round(
+    run_round = functools.partial(
+        sharded_round.run_round,
         self.process,
         state,
         cohort,
         sharding=self.sharding,
-        read_fn=functools.partial(self._read, round_num),
-        write_fn=write,
+    )
+    if (
+        isinstance(self.store, parted_store.PartedStore)
+        and self.store.is_elsewhere
+        and self.sharding.engine.takes_elsewhere
+        and self.process.algorithm.stateful
+    ):
+      store = self.store
+      return run_round(
+          read_fn=lambda ids: (
+              store.refer(ids),
+              self._examples(round_num, ids),
+          ),
+          write_fn=functools.partial(store.write_from, version=version),
+          place_fn=store.place_of,
+      )
+    return run_round(
+        read_fn=functools.partial(self._read, round_num), write_fn=write
     )
 
   def _find_fault(self, round_num: int, cohort: Sequence[str]) -> None:
@@ -241,20 +260,22 @@ class Rounds:
       personal = self.store.read(client_ids)
     else:
       personal = [self.store.default] * len(client_ids)
-    examples = [
+    return personal, self._examples(round_num, client_ids)
+
+  def _examples(self, round_num: int, client_ids: Sequence[str]) -> list[Any]:
+    return [
         self.process.client_examples.value(
             self.sampler.clients.read(client_id),
             self.sampler.shuffle_seed(round_num, client_id),
         )
         for client_id in client_ids
     ]
-    return personal, examples
 
 
 class _Checkpoints:
   """Commits to the store from time to time, and after the last round."""
 
-  def __init__(self, store: personal_store.PersonalStore, settings: Settings):
+  def __init__(self, store: stores.AnyStore, settings: Settings):
     self._store = store
     self._settings = settings
     self._saved_at = time.monotonic()

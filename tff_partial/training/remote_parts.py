@@ -1,0 +1,370 @@
+# Copyright 2026 The tff-partial Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""Parts of a personal store on the disks of a Ray cluster's machines.
+
+A process on each machine that has a part opens it. Where rounds are computed on
+the cluster too, personal variables go from there to the process that computes
+and back, and not through the program that trains. If such a process or its
+machine is lost, the run ends and goes on from the last checkpoint: its disk has
+the only copy.
+"""
+
+from collections.abc import Iterator, Sequence
+import contextlib
+import os
+import pathlib
+import time
+from typing import Any, Optional
+
+import numpy as np
+import ray
+from ray.util import scheduling_strategies
+import tree
+
+from tff_partial import errors
+from tff_partial import files
+from tff_partial.runtime import messages
+from tff_partial.runtime import ray_connection
+from tff_partial.runtime import sharding
+from tff_partial.training import merge_store
+from tff_partial.training import parted_store
+from tff_partial.training import store_file
+from tff_partial.training import store_layout
+from tff_partial.training import store_part
+from tff_partial.training import store_summary
+
+# The processes of a program that was killed end a moment later.
+_SECONDS_FOR_LOCK = 20.0
+
+
+def open_store(
+    default: Any,
+    directory: str,
+    layout: store_layout.Layout,
+    *,
+    read_only: bool = False,
+) -> parted_store.PartedStore:
+  """Opens a store whose parts are on machines of the cluster.
+
+  Args:
+    default: As for `PersonalStore`.
+    directory: The folder of the record.
+    layout: Where the parts are.
+    read_only: Must be False: nobody reads while a run trains.
+
+  Raises:
+    errors.StoreError: If there is no connection to a cluster, a machine with a
+      part is missing, or a part is not at the version that the record says.
+    errors.WorkerError: If the cluster is lost.
+  """
+  if not ray.is_initialized() or read_only:
+    raise store_layout.elsewhere(pathlib.Path(directory), layout)
+  is_new = not store_summary.num_rounds(directory)
+  parts: list[RemotePart] = []
+  try:
+    with ray_connection.one_line_errors():
+      for i, machine in enumerate(_machines(layout, is_new=is_new)):
+        parts.append(RemotePart(default, _folder(layout, i), machine))
+        parts[-1].open()
+    return parted_store.PartedStore(default, directory, parts)
+  except BaseException:
+    for part in parts:
+      part.close()
+    raise
+
+
+@contextlib.contextmanager
+def open_sources(
+    layout: store_layout.Layout,
+) -> Iterator[Sequence[merge_store.Source]]:
+  """Opens all parts to be merged; see `merge_store.merge`.
+
+  Raises:
+    errors.StoreError: As for `open_store`.
+  """
+  with ray_connection.one_line_errors():
+    yield [
+        _RemoteRows(
+            _start(_RowsActor, machine).remote(_folder(layout, i)),
+        )
+        for i, machine in enumerate(_machines(layout, is_new=False))
+    ]
+
+
+def _folder(layout: store_layout.Layout, part: int) -> str:
+  assert layout.machines_folder is not None
+  return os.path.join(layout.machines_folder, layout.store, str(part))
+
+
+def _machines(layout: store_layout.Layout, *, is_new: bool) -> list[str]:
+  """The machine of each part; a new store's are given out in turn.
+
+  Raises:
+    errors.StoreError: If a part is on no machine.
+  """
+  machines = [
+      node['NodeID']
+      for node in ray.nodes()
+      if node['Alive'] and node['Resources'].get('CPU')
+  ]
+  folders = [_folder(layout, i) for i in range(layout.num_parts)]
+  answers = [_start(_which_exist, m).remote(folders) for m in machines]
+  found: list[list[str]] = [[] for _ in folders]
+  for machine, here in zip(machines, ray.get(answers)):
+    for i in here:
+      found[i].append(machine)
+  for i, places in enumerate(found):
+    if not places and is_new:
+      places.extend(machines)
+    if not places:
+      raise errors.StoreError(
+          f'Expected {folders[i]} on a machine of the cluster, found it on none'
+          f' of {len(machines)}. Start the machine that has it.'
+      )
+  # Several have it if they share a disk.
+  return [places[i % len(places)] for i, places in enumerate(found)]
+
+
+def _which_exist(folders: Sequence[str]) -> list[int]:
+  """The numbers of the folders that are on this machine."""
+  return [
+      i
+      for i, folder in enumerate(folders)
+      if os.path.exists(os.path.join(folder, store_file.FILE_NAME))
+  ]
+
+
+def _start(what: Any, machine: str) -> Any:
+  """A task or an actor that runs on one machine and is not repeated."""
+  options: dict[str, Any] = {
+      'num_cpus': 0,
+      'runtime_env': ray_connection.environment(),
+      'scheduling_strategy': (
+          scheduling_strategies.NodeAffinitySchedulingStrategy(
+              machine, soft=False
+          )
+      ),
+  }
+  return ray.remote(**options)(what)
+
+
+class _PartActor:
+  """Has a part open, on the machine where its file is."""
+
+  def __init__(self, default: Any, folder: str):
+    self._default = default
+    self._folder = folder
+    self._part: Optional[store_part.Part] = None
+
+  def open(self) -> None:
+    files.make_folder(self._folder)
+    deadline = time.monotonic() + _SECONDS_FOR_LOCK
+    while self._part is None:
+      try:
+        self._part = store_part.Part(self._default, self._folder)
+      except errors.StoreError as e:
+        is_locked = isinstance(e.__cause__, files.LockedError)
+        if not is_locked or time.monotonic() > deadline:
+          raise
+        time.sleep(0.5)
+
+  def call(self, method: str, *arguments: Any) -> Any:
+    return getattr(self._part, method)(*arguments)
+
+  def read(self, client_ids: Sequence[str]) -> list[np.ndarray]:
+    values = self._opened.read(client_ids)
+    return [leaf for value in values for leaf in tree.flatten(value)]
+
+  def write(self, client_ids: Sequence[str], arrays: Any, version: int) -> None:
+    values = _values(arrays, self._default, len(client_ids))
+    self._opened.write(client_ids, values, version=version)
+
+  def add(self, client_ids: Sequence[str], arrays: Any) -> None:
+    values = _values(arrays, self._default, len(client_ids))
+    self._opened.add(client_ids, values)
+
+  @property
+  def _opened(self) -> store_part.Part:
+    assert self._part is not None
+    return self._part
+
+
+class RemotePart:
+  """A part on another machine; a `parted_store.Part`.
+
+  Attributes:
+    machine: Ray's id of the machine.
+  """
+
+  def __init__(self, default: Any, folder: str, machine: str):
+    self.machine = machine
+    self._default = default
+    self._actor = _start(_PartActor, machine).remote(default, folder)
+    self._writes: list[ray.ObjectRef] = []  # That may still fail.
+
+  def open(self) -> None:
+    """Opens the file.
+
+    Raises:
+      errors.StoreError: As for `store_part.Part`.
+    """
+    ray.get(self._actor.open.remote())
+
+  def settle(self, version: int) -> None:
+    """See `store_part.Part`."""
+    # What failed is discarded too.
+    ray.wait(self._writes, num_returns=len(self._writes))
+    self._writes = []
+    self._call('settle', version)
+
+  def read(self, client_ids: Sequence[str]) -> list[Any]:
+    """See `store_part.Part`."""
+    with ray_connection.one_line_errors():
+      arrays = ray.get(self._actor.read.remote(client_ids))
+    return _values(arrays, self._default, len(client_ids))
+
+  def refer(self, client_ids: Sequence[str]) -> sharding.Elsewhere:
+    """What `read` returns, to be used on the cluster."""
+    reference = self._actor.read.remote(client_ids)
+    return sharding.Elsewhere(reference, self.machine, len(client_ids))
+
+  def write(
+      self, client_ids: Sequence[str], values: Sequence[Any], *, version: int
+  ) -> None:
+    """See `store_part.Part`."""
+    self._write(client_ids, _arrays(values), version)
+
+  def write_from(
+      self,
+      client_ids: Sequence[str],
+      values: sharding.Elsewhere,
+      *,
+      version: int,
+  ) -> None:
+    """The same with values that are on the cluster."""
+    self._write(client_ids, values.reference, version)
+
+  def add(self, client_ids: Sequence[str], values: Sequence[Any]) -> None:
+    """See `store_part.Part`."""
+    self._check_writes()
+    with ray_connection.one_line_errors():
+      ray.get(self._actor.add.remote(client_ids, _arrays(values)))
+
+  def prepare(self, version: int) -> int:
+    """See `store_part.Part`."""
+    return int(self._call('prepare', version))
+
+  def apply(self) -> None:
+    """See `store_part.Part`."""
+    self._call('apply')
+
+  def forget(self, client_ids: Sequence[str]) -> list[str]:
+    """See `store_part.Part`."""
+    gone = set(self._call('forget', client_ids))
+    return [client_id for client_id in client_ids if client_id in gone]
+
+  def sums(self) -> tuple[list[np.ndarray], int]:
+    """See `store_part.Part`."""
+    sums, count = self._call('sums')
+    like = tree.map_structure(
+        lambda leaf: np.zeros(leaf.shape, np.float64), self._default
+    )
+    [value] = _values(sums, like, 1)
+    return tree.flatten(value), int(count)
+
+  def last_written(self, client_ids: Sequence[str]) -> list[Optional[int]]:
+    """See `store_part.Part`."""
+    found = self._call('last_written', client_ids)
+    return [None if version is None else int(version) for version in found]
+
+  def __iter__(self) -> Iterator[str]:
+    last = None
+    while page := self._call('ids_after', last):
+      yield from map(str, page)
+      last = str(page[-1])
+
+  def num_clients(self) -> int:
+    """See `store_part.Part`."""
+    return int(self._call('num_clients'))
+
+  def verify(self) -> None:
+    """See `store_part.Part`."""
+    self._call('verify')
+
+  def close(self) -> None:
+    """Discards what was not prepared, and ends the process."""
+    with contextlib.suppress(Exception):  # The cluster may be gone.
+      ray.get(self._actor.call.remote('close'))
+      ray.kill(self._actor)
+
+  def _call(self, method: str, *arguments: Any) -> Any:
+    self._check_writes()
+    with ray_connection.one_line_errors():
+      return ray.get(self._actor.call.remote(method, *arguments))
+
+  def _write(
+      self, client_ids: Sequence[str], arrays: Any, version: int
+  ) -> None:
+    self._writes.append(self._actor.write.remote(client_ids, arrays, version))
+
+  def _check_writes(self) -> None:
+    """Waits for what was written.
+
+    Raises:
+      errors.StoreError: If it could not be written.
+    """
+    writes, self._writes = self._writes, []
+    with ray_connection.one_line_errors():
+      ray.get(writes)
+
+
+class _RowsActor(merge_store.PartRows):
+  """Reads the rows of a part, on the machine where its file is."""
+
+
+class _RemoteRows:
+  """The rows of a part on another machine; a `merge_store.Source`."""
+
+  def __init__(self, actor: Any):
+    self._actor = actor
+
+  def describe(self) -> tuple[list[tuple[str, str]], store_file.Header]:
+    """See `merge_store.Source`."""
+    schema, header = ray.get(self._actor.describe.remote())
+    return (
+        [(str(path), str(kind)) for path, kind in schema],
+        store_file.Header(*map(int, header)),
+    )
+
+  def rows_after(self, client_id: str) -> list[tuple[str, int, bytes, int]]:
+    """See `merge_store.Source`."""
+    rows = ray.get(self._actor.rows_after.remote(client_id))
+    return [
+        (str(i), int(version), bytes(data), int(crc))
+        for i, version, data, crc in rows
+    ]
+
+
+def _arrays(values: Sequence[Any]) -> list[np.ndarray]:
+  return [np.asarray(leaf) for value in values for leaf in tree.flatten(value)]
+
+
+def _values(arrays: Any, default: Any, count: int) -> list[Any]:
+  """Makes clients' personal variables from arrays that were received.
+
+  Raises:
+    messages.UnexpectedAnswerError: If they are not those of such variables.
+  """
+  leaves = tree.flatten(default)
+  expected = [(leaf.dtype, leaf.shape) for leaf in leaves] * count
+  found = [(getattr(a, 'dtype', None), np.shape(a)) for a in arrays]
+  if found != expected:
+    raise messages.UnexpectedAnswerError(
+        f'Expected the personal variables of {count} clients from a process of'
+        ' the cluster, found other arrays. Do not use this cluster any more: a'
+        ' process is damaged, or somebody has replaced it.'
+    )
+  return [
+      tree.unflatten_as(default, arrays[i : i + len(leaves)])
+      for i in range(0, len(arrays), len(leaves))
+  ]
