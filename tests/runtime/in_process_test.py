@@ -28,30 +28,27 @@ EXAMPLES = [
     toy.value([1.5], [2.5], seed=5),
 ]
 SGD = toy.sgd(0.1)
-# The shared part is the bias, or everything, of which clients have copies.
+# Every algorithm, and with some of them an aggregator or another server.
 PROCESSES = {
     'fed_avg': (algorithms.fed_avg(SGD), {}),
-    'fed_sim': (algorithms.fed_sim(SGD, SGD), {}),
-    'fed_alt': (algorithms.fed_alt(SGD, SGD), {}),
-    'fed_recon': (algorithms.fed_recon(SGD, SGD), {}),
-    'ditto': (algorithms.ditto(SGD, SGD, penalty=1.0), {}),
-    'pfedme': (algorithms.pfedme(SGD, penalty=15.0, pull=0.1), {}),
-    'apfl': (algorithms.apfl(SGD, SGD), {}),
-    'robust': (
-        algorithms.fed_alt(SGD, SGD),
+    'fed_sim': (
+        algorithms.fed_sim(SGD, SGD),
         dict(aggregator=tff.learning.robust_aggregator()),
     ),
-    'compressed': (
+    'fed_alt': (
         algorithms.fed_alt(SGD, SGD),
         dict(aggregator=tff.learning.compression_aggregator()),
     ),
-    'adam_without_metrics': (
-        algorithms.fed_alt(SGD, SGD),
+    'fed_recon': (
+        algorithms.fed_recon(SGD, SGD),
         dict(
             server_optimizer=tff.learning.optimizers.build_adam(0.1),
             metrics=False,
         ),
     ),
+    'ditto': (algorithms.ditto(SGD, SGD, penalty=1.0), {}),
+    'pfedme': (algorithms.pfedme(SGD, penalty=15.0, pull=0.1), {}),
+    'apfl': (algorithms.apfl(SGD, SGD), {}),
 }
 COPYING = ('ditto', 'pfedme', 'apfl')
 
@@ -60,12 +57,12 @@ tearDownModule = _stack.close
 
 
 def setUpModule():
-  global _worker, _here
+  global _worker
   _worker = _stack.enter_context(local.worker_context(max_concurrent_clients=2))
-  _here = _stack.enter_context(in_process.in_process(max_concurrent_clients=2))
+  _stack.enter_context(in_process.in_process(max_concurrent_clients=2))
 
 
-def build(name='fed_alt'):
+def build(name='fed_avg'):
   algorithm, arguments = PROCESSES[name]
   rule = (lambda path: False) if name in COPYING else toy.B_IS_PERSONAL
   return process_lib.build_partial_process(
@@ -113,7 +110,7 @@ class InProcessTest(parameterized.TestCase):
     self.assertSame(compute)
 
   def test_pieces(self):
-    process = build()
+    process = build('fed_sim')
     state, personal = process.initialize(), process.initialize_personal()
 
     def compute():
@@ -130,7 +127,7 @@ class InProcessTest(parameterized.TestCase):
     self.assertSame(compute)
 
   def test_evaluation(self):
-    process = build()
+    process = build('fed_sim')
     tests = evaluation.build_evaluation(
         process.model_fn,
         client_examples=toy.ALL_AT_ONCE,

@@ -197,11 +197,10 @@ class _Graph:
     )
     config.gpu_options.allow_growth = True
     self._idle: queue.SimpleQueue[Callable[..., Any]] = queue.SimpleQueue()
-    self._create = lambda: tf.compat.v1.Session(
-        graph=stage.graph, config=config
-    )._make_callable_from_options(options)
     for _ in range(at_once):
-      self._idle.put(self._create())
+      session = tf.compat.v1.Session(graph=stage.graph, config=config)
+      # What `make_callable` returns parses its arguments in every call.
+      self._idle.put(session._make_callable_from_options(options))
 
   def __call__(self, *arrays: Any) -> Sequence[Any]:
     run = self._idle.get()
