@@ -42,8 +42,8 @@ from which a `Metric` says who gains and who is hurt.
 table.
 
 *Runtime.* `local_worker` computes on this machine in a process of its own,
-`connect` in several, here or on a Ray cluster. `Sharding` says how many clients
-are computed at a time, and where.
+`in_process` in this one, `connect` in several, here or on a Ray cluster.
+`Sharding` says how many clients are computed at a time, and where.
 
 *Experiments.* All of that in one call: a `Task` is a model that can be split
 with people's data, `create_config` takes settings by the names of the flags of
@@ -80,6 +80,7 @@ The names, in one line each; `help(tfp.run)`, for example, says more:
   evaluate: Evaluates clients under several models, on the same test examples.
   GroupNorm: `tf.keras.layers.GroupNormalization` for images with channels last.
   GroupTraining: How a phase trains one group of variables.
+  in_process: Runs this thread's TFF computations in this process.
   leaves_clients: Finds every value that leaves the clients in a computation.
   local_worker: Runs this thread's TFF computations in a worker that this
       program owns.
@@ -163,6 +164,7 @@ if TYPE_CHECKING:
   from tff_partial.reporting.report import RunReport
   from tff_partial.reporting.report import write as write_report
   from tff_partial.runtime.cluster import connect
+  from tff_partial.runtime.in_process import in_process
   from tff_partial.runtime.local import local_worker
   from tff_partial.runtime.sharding import Sharding
   from tff_partial.training.personal_store import PersonalStore
@@ -192,6 +194,7 @@ _WHERE = {
     'evaluate': 'evaluation.evaluation:evaluate',
     'GroupNorm': 'learning.group_norm:GroupNorm',
     'GroupTraining': 'learning.local_update:GroupTraining',
+    'in_process': 'runtime.in_process:in_process',
     'leaves_clients': 'learning.data_flow:leaves_clients',
     'local_worker': 'runtime.local:local_worker',
     'Metric': 'evaluation.metric:Metric',

@@ -5,9 +5,12 @@
 import json
 
 from absl.testing import absltest
+import numpy as np
+import safetensors.numpy
 
 from tests.helpers import programs
 from tests.helpers import toy_task
+from tff_partial.experiments import run_folder
 
 _FILE = """
 from tests.helpers.toy_task import create_task
@@ -34,6 +37,22 @@ class OutsideTaskTest(programs.FolderTest):
         '--rounds_per_evaluation=0',
         *others,
     )
+
+  def test_in_process_is_the_worker_up_to_rounding(self):
+    learned = []
+    for runtime in ('worker', 'in_process'):
+      code, out, said = self.call(
+          *self.arguments(
+              runtime, f'--runtime={runtime}', '--pretrain_rounds=0'
+          )
+      )
+      self.assertEqual((code, said), (0, []), out)
+      folder = self.folder / runtime
+      self.assertEqual((folder / 'worker.log').exists(), runtime == 'worker')
+      learned.append(safetensors.numpy.load_file(folder / run_folder.WEIGHTS))
+    self.assertEqual(*map(set, learned))
+    for name, expected in learned[0].items():
+      np.testing.assert_allclose(learned[1][name], expected, rtol=1e-5)
 
   def test_run_export_and_resume(self):
     code, out, said = self.call(

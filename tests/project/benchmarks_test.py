@@ -16,6 +16,7 @@ from benchmarks import long_run
 from benchmarks import memory
 from benchmarks import population
 from benchmarks import rounds
+from benchmarks import runtimes
 from benchmarks import task_rounds
 from benchmarks import task_workloads
 from benchmarks import workers
@@ -100,6 +101,18 @@ class TaskRoundsTest(parameterized.TestCase):
 
 def _distance(some, others):
   return sum(np.sum((a - b) ** 2) for a, b in zip(some, others)) ** 0.5
+
+
+class RuntimesTest(absltest.TestCase):
+
+  def test_both_runtimes_are_measured(self):
+    sizes = dict(clients=2, clients_per_round=2, examples=4, batch_size=2)
+    seconds = runtimes.run('lr', 2, sizes)
+    names = ['worker', 'in_process', 'worker, CPU', 'in_process, CPU']
+    self.assertEqual(list(seconds), names)
+    for name in names[:2]:
+      self.assertLen(seconds[name], 2)
+      self.assertTrue(np.all(seconds[name] > 0))
 
 
 class WorkersTest(absltest.TestCase):

@@ -10,6 +10,7 @@ import contextlib
 from typing import Any, Optional
 
 from tff_partial.experiments import config as config_lib
+from tff_partial.experiments import config_groups
 from tff_partial.experiments import run_folder
 from tff_partial.runtime import worker_process
 
@@ -43,14 +44,18 @@ def start(
     ) as engine:
       yield sharding.Sharding(engine, clients_per_shard(config))
     return
-  from tff_partial.runtime import local
+  at_once = clients_at_once(config, worker_process.usable_cores())
+  if running.runtime == config_groups.IN_PROCESS:
+    from tff_partial.runtime import in_process
 
-  with local.local_worker(
-      max_concurrent_clients=clients_at_once(
-          config, worker_process.usable_cores()
-      ),
-      log_file=log_file,
-  ):
+    context = in_process.in_process(max_concurrent_clients=at_once)
+  else:
+    from tff_partial.runtime import local
+
+    context = local.local_worker(
+        max_concurrent_clients=at_once, log_file=log_file
+    )
+  with context:
     yield sharding.Sharding(clients_per_shard=clients_per_shard(config))
 
 

@@ -148,7 +148,8 @@ def _contents(run_report: RunReport) -> dict[str, Any]:
 
 def _gain_per_kilobyte(run_report: RunReport) -> float | None:
   """The gain of the first group of clients, per kB that each one stores."""
-  main = next(iter(findings.groups(run_report.table).values()))
+  groups = findings.groups(run_report.table, run_report.query)
+  main = next(iter(groups.values()))
   change = run_report.query.compare(main).change.weighted_mean
   return formatting.per_kilobyte(
       run_report.metric.sign * change,

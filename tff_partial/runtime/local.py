@@ -66,32 +66,57 @@ def local_worker(
   Raises:
     errors.WorkerError: If the worker does not start, or dies twice in one call.
   """
+  with (
+      exit_on_sigterm(),
+      worker_context(
+          max_concurrent_clients=max_concurrent_clients,
+          log_file=log_file,
+          environment=environment,
+      ) as context,
+      installed(context),
+  ):
+    yield context
+
+
+@contextlib.contextmanager
+def worker_context(
+    *,
+    max_concurrent_clients: Optional[int] = None,
+    log_file: Optional[str] = None,
+    environment: Optional[Mapping[str, str]] = None,
+) -> Iterator[tff.framework.SyncContext]:
+  """The context of `local_worker`, without making it the default."""
+  num_clients = (
+      worker_process.usable_cores()
+      if max_concurrent_clients is None
+      else max_concurrent_clients
+  )
+  compiler = connection.Compiler()
   with contextlib.ExitStack() as stack:
-    stack.enter_context(exit_on_sigterm())
     log = stack.enter_context(
         open(log_file, 'a+b') if log_file else tempfile.TemporaryFile()
     )
-    num_clients = (
-        worker_process.usable_cores()
-        if max_concurrent_clients is None
-        else max_concurrent_clients
-    )
-
-    compiler = connection.Compiler()
 
     def start() -> _Worker:
       return _Worker(num_clients, log, dict(environment or {}), compiler)
 
-    outer = tff.framework.get_context_stack().current
-    remove_default_context()
     context = _WorkerContext(start)
     stack.callback(context.stop)
-    if isinstance(outer, _WorkerContext):
-      stack.callback(tff.framework.set_default_context, outer)
-    else:
-      stack.callback(remove_default_context)
-    tff.framework.set_default_context(context)
     yield context
+
+
+@contextlib.contextmanager
+def installed(context: tff.framework.SyncContext) -> Iterator[None]:
+  """Makes a context this thread's default until the block ends."""
+  outer = tff.framework.get_context_stack().current
+  tff.framework.set_default_context(context)
+  try:
+    yield
+  finally:
+    if isinstance(outer, OwnedContext):
+      tff.framework.set_default_context(outer)
+    else:
+      remove_default_context()
 
 
 def shared_cores(cores: int, max_concurrent_clients: int) -> dict[str, str]:
@@ -117,7 +142,11 @@ def remove_default_context():
   tff.framework.set_default_context(tff.test.create_runtime_error_context())
 
 
-class _WorkerContext(tff.framework.SyncContext):
+class OwnedContext(tff.framework.SyncContext):
+  """A context of this program, other than that which importing TFF sets."""
+
+
+class _WorkerContext(OwnedContext):
   """Runs computations in a worker, and in a second one if the first dies."""
 
   def __init__(self, start: Callable[[], '_Worker']):

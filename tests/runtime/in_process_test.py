@@ -1,0 +1,283 @@
+# Copyright 2026 The tff-partial Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""Computations in this process give what TFF's worker gives."""
+
+import contextlib
+import threading
+
+from absl.testing import absltest
+from absl.testing import parameterized
+import numpy as np
+import psutil
+import tensorflow as tf
+import tensorflow_federated as tff
+
+from tests.helpers import toy
+from tff_partial.evaluation import evaluation
+from tff_partial.learning import algorithms
+from tff_partial.learning import process as process_lib
+from tff_partial.runtime import in_process
+from tff_partial.runtime import local
+
+FLOATS = tff.TensorType(np.float32, [None])
+EXAMPLES = [
+    toy.value([1.0, 2.0, 3.0], [2.0, 3.0, 5.0], seed=1),
+    toy.value([-1.0], [1.0], seed=2),
+    toy.value([], [], seed=3),
+    toy.value([0.5, 4.0], [-1.0, 2.0], seed=4),
+    toy.value([1.5], [2.5], seed=5),
+]
+SGD = toy.sgd(0.1)
+# Every algorithm, and with some of them an aggregator or another server.
+PROCESSES = {
+    'fed_avg': (algorithms.fed_avg(SGD), {}),
+    'fed_sim': (
+        algorithms.fed_sim(SGD, SGD),
+        dict(aggregator=tff.learning.robust_aggregator()),
+    ),
+    'fed_alt': (
+        algorithms.fed_alt(SGD, SGD),
+        dict(aggregator=tff.learning.compression_aggregator()),
+    ),
+    'fed_recon': (
+        algorithms.fed_recon(SGD, SGD),
+        dict(
+            server_optimizer=tff.learning.optimizers.build_adam(0.1),
+            metrics=False,
+        ),
+    ),
+    'ditto': (algorithms.ditto(SGD, SGD, penalty=1.0), {}),
+    'pfedme': (algorithms.pfedme(SGD, penalty=15.0, pull=0.1), {}),
+    'apfl': (algorithms.apfl(SGD, SGD), {}),
+}
+COPYING = ('ditto', 'pfedme', 'apfl')
+
+_stack = contextlib.ExitStack()
+tearDownModule = _stack.close
+
+
+def setUpModule():
+  global _worker
+  _worker = _stack.enter_context(local.worker_context(max_concurrent_clients=2))
+  _stack.enter_context(in_process.in_process(max_concurrent_clients=2))
+
+
+def build(name='fed_avg'):
+  algorithm, arguments = PROCESSES[name]
+  rule = (lambda path: False) if name in COPYING else toy.B_IS_PERSONAL
+  return process_lib.build_partial_process(
+      toy.model_fn(rule),
+      algorithm,
+      client_examples=toy.ALL_AT_ONCE,
+      **arguments,
+  )
+
+
+def num_children():
+  return len(psutil.Process().children())
+
+
+class InProcessTest(parameterized.TestCase):
+
+  def assertSame(self, compute, rtol=2e-6):
+    """Checks that both give the same, and that no more workers start."""
+    with local.installed(_worker):
+      expected = compute()
+    before = num_children()
+    found = compute()
+    self.assertEqual(num_children(), before)
+    tf.nest.assert_same_structure(found, expected)
+    for x, y in zip(tf.nest.flatten(found), tf.nest.flatten(expected)):
+      self.assertIs(type(x), type(y))
+      if isinstance(x, (np.ndarray, np.generic)):
+        self.assertEqual(x.dtype, y.dtype)
+        self.assertFalse(x.flags.writeable)
+      if np.asarray(x).dtype.kind in 'OS':
+        np.testing.assert_array_equal(x, y)
+      else:
+        np.testing.assert_allclose(x, y, rtol=rtol, atol=1e-6)
+    return found
+
+  @parameterized.parameters(*PROCESSES)
+  def test_two_rounds(self, name):
+    process = build(name)
+
+    def compute():
+      state, personal = process.initialize(), process.initialize_personal()
+      first = process.next(state, [personal] * len(EXAMPLES), EXAMPLES)
+      return state, first, process.next(first[0], first[1], EXAMPLES)
+
+    self.assertSame(compute)
+
+  def test_pieces(self):
+    process = build('fed_sim')
+    state, personal = process.initialize(), process.initialize_personal()
+
+    def compute():
+      pieces = process.pieces
+      sent = pieces.for_clients(state)
+      trained, sums = zip(
+          *(
+              pieces.partial_round(sent, [personal] * len(part), part)
+              for part in (EXAMPLES[:2], EXAMPLES[2:])
+          )
+      )
+      return trained, pieces.finalize(state, [pieces.merge(2)(*sums)])
+
+    self.assertSame(compute)
+
+  def test_evaluation(self):
+    process = build('fed_sim')
+    tests = evaluation.build_evaluation(
+        process.model_fn,
+        client_examples=toy.ALL_AT_ONCE,
+        phases=process.algorithm.phases,
+    )
+    state, personal = process.initialize(), process.initialize_personal()
+    self.assertSame(
+        lambda: tests.computation(
+            state.global_model_weights,
+            state.client_work,
+            [personal] * len(EXAMPLES),
+            EXAMPLES,
+            EXAMPLES,
+        )
+    )
+
+  def test_what_is_not_a_float(self):
+    text = tff.TensorType(np.str_, [None])
+
+    @tff.tensorflow.computation(np.int32, np.str_, text, np.bool_)
+    def work(number, word, words, flag):
+      return number + 1, word, tf.concat([words, words], 0), flag
+
+    found = self.assertSame(lambda: work(3, 'a', ['b', 'c'], True))
+    self.assertEqual(found[0], 4)
+    self.assertEqual(list(found[2]), [b'b', b'c', b'b', b'c'])
+
+  def test_result_is_not_the_argument(self):
+    @tff.federated_computation(tff.FederatedType(FLOATS, tff.CLIENTS))
+    def same(values):
+      return values
+
+    argument = np.ones([3], np.float32)
+    [found] = self.assertSame(lambda: same([argument]))
+    argument[:] = 0
+    np.testing.assert_array_equal(found, np.ones([3]))
+
+  def test_two_aggregations_one_after_the_other(self):
+    @tff.tensorflow.computation(np.float32, np.float32)
+    def minus(x, y):
+      return x - y
+
+    @tff.federated_computation(tff.FederatedType(np.float32, tff.CLIENTS))
+    def variance(values):
+      mean = tff.federated_broadcast(tff.federated_mean(values))
+      centered = tff.federated_map(minus, (values, mean))
+      squares = tff.federated_map(
+          tff.tensorflow.computation(lambda x: x * x, np.float32), centered
+      )
+      return tff.federated_mean(squares), centered, mean
+
+    squares, centered, mean = self.assertSame(
+        lambda: variance([1.0, 2.0, 3.0, 6.0])
+    )
+    self.assertEqual((squares, mean), (3.5, 3.0))
+    self.assertEqual(centered, [-2.0, -1.0, 0.0, 3.0])
+
+  def test_no_clients(self):
+    @tff.federated_computation(tff.FederatedType(np.float32, tff.CLIENTS))
+    def total(values):
+      return tff.federated_sum(values)
+
+    self.assertEqual(self.assertSame(lambda: total([])), 0.0)
+
+  def test_variables_start_from_their_initial_values(self):
+    @tff.tensorflow.computation(np.float32)
+    def count(number):
+      variable = tf.Variable(1.0, name='same')
+      with tf.control_dependencies([variable.assign_add(number)]):
+        return variable.read_value()
+
+    @tff.federated_computation(tff.FederatedType(np.float32, tff.CLIENTS))
+    def twice(values):
+      once = tff.federated_map(count, values)
+      return once, tff.federated_map(count, once)
+
+    numbers = [float(i) for i in range(9)]
+    for _ in range(2):
+      once, again = self.assertSame(lambda: twice(numbers))
+      self.assertEqual(once, [n + 1 for n in numbers])
+      self.assertEqual(again, [n + 2 for n in numbers])
+
+  def test_no_more_clients_at_a_time_than_asked_for(self):
+    running, most = 0, 0
+    lock = threading.Lock()
+    several = threading.Event()
+
+    def work(x):
+      nonlocal running, most
+      with lock:
+        running += 1
+        most = max(most, running)
+        if running > 1:
+          several.set()
+      several.wait(10)
+      with lock:
+        running -= 1
+      return x
+
+    @tff.tensorflow.computation(np.float32)
+    def client(x):
+      return tf.reshape(tf.numpy_function(work, [x], tf.float32), [])
+
+    @tff.federated_computation(tff.FederatedType(np.float32, tff.CLIENTS))
+    def everyone(values):
+      return tff.federated_map(client, values)
+
+    self.assertEqual(everyone([1.0, 2.0, 3.0, 4.0]), [1.0, 2.0, 3.0, 4.0])
+    self.assertEqual(most, 2)
+
+  def test_mistakes_in_arguments_and_computations(self):
+    @tff.tensorflow.computation(FLOATS, FLOATS)
+    def add(x, y):
+      return x + y
+
+    with self.assertRaises(TypeError):
+      add(np.ones([2]), np.ones([2]))  # Of float64.
+    two, three = np.ones([2], np.float32), np.ones([3], np.float32)
+    with self.assertRaises(tf.errors.InvalidArgumentError):
+      add(two, three)
+    np.testing.assert_array_equal(add(two, two), [2, 2])
+
+  def test_worker_for_what_is_unknown_here(self):
+    @tff.tensorflow.computation(tff.SequenceType(np.int32))
+    def total(numbers):
+      return numbers.reduce(0, lambda x, y: x + y)
+
+    before = num_children()
+    with in_process.in_process():
+      with self.assertLogs('absl', 'WARNING') as logs:
+        for _ in range(2):
+          self.assertEqual(total(tf.data.Dataset.range(4).map(to_int32)), 6)
+      self.assertLen(logs.output, 1)
+      self.assertRegex(logs.output[0], 'TFF.s worker, .* execute int32[*]')
+      self.assertEqual(num_children(), before + 1)
+      self.assertEqual(build().initialize_personal().trainable[0], [0.0])
+    self.assertEqual(num_children(), before)
+
+  def test_blocks_may_be_nested(self):
+    add = tff.tensorflow.computation(lambda x: x + 1, np.int32)
+    with local.local_worker():
+      with in_process.in_process(max_concurrent_clients=1):
+        self.assertEqual(add(1), 2)
+      self.assertEqual(add(2), 3)
+    self.assertEqual(add(3), 4)
+
+
+def to_int32(number):
+  return tf.cast(number, tf.int32)
+
+
+if __name__ == '__main__':
+  absltest.main()

@@ -1,0 +1,376 @@
+# Copyright 2026 The tff-partial Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""Runs TFF's computations in this process, without a worker.
+
+TFF's worker receives every value as a message and makes about eighty calls of
+TensorFlow for a round. Here a computation is divided into a few graphs
+(`stages.py`), and nothing is serialized. This pays where the steps of clients
+are small. On the other hand, if TensorFlow crashes, so does the program,
+whereas a worker that dies is started again.
+
+Every client that computes at the same time has a `tf.Session` of its own, and
+with it its own variables.
+"""
+
+import collections
+from collections.abc import (
+    Callable,
+    Iterable,
+    Iterator,
+    MutableMapping,
+    Sequence,
+)
+from concurrent import futures
+import contextlib
+import functools
+import os
+import queue
+from typing import Any, Optional
+
+from absl import logging
+import cachetools
+import numpy as np
+import tensorflow as tf
+from tensorflow.core.protobuf import config_pb2
+import tensorflow_federated as tff
+
+from tff_partial.runtime import connection
+from tff_partial.runtime import function_executor
+from tff_partial.runtime import local
+from tff_partial.runtime import messages
+from tff_partial.runtime import stages as stages_lib
+from tff_partial.runtime import worker_process
+
+_MAX_COMPUTATIONS = 8  # Their graphs are megabytes each, once per session.
+
+# Values by leaf: the server's, or those of a client of its own.
+_Values = MutableMapping[stages_lib.Leaf, Any]
+
+
+@contextlib.contextmanager
+def in_process(
+    *, max_concurrent_clients: Optional[int] = None
+) -> Iterator[tff.framework.SyncContext]:
+  """Runs this thread's TFF computations in this process.
+
+  Results are those of `local_worker` up to the rounding of floating-point
+  numbers. A computation with something that only TFF's worker can execute, such
+  as a `tf.data.Dataset` in its arguments, runs in a worker that is started for
+  it, and a warning says so. As in `local_worker`, blocks may be nested.
+
+  The clients that compute at a time divide the cores. TensorFlow can divide its
+  threads only once, before it has computed anything in this program.
+
+  Args:
+    max_concurrent_clients: Number of clients that compute at the same time,
+      each with its own memory, at least 1; None for one per core.
+
+  Yields:
+    The context, which is this thread's default until the block ends.
+  """
+  cores = worker_process.usable_cores()
+  at_once = max_concurrent_clients or cores
+  with contextlib.ExitStack() as stack:
+    stack.enter_context(local.exit_on_sigterm())
+    context = _Context(at_once, _divide_threads(cores, at_once), stack)
+    stack.enter_context(local.installed(context))
+    yield context
+
+
+def _divide_threads(cores: int, at_once: int) -> int:
+  """Gives each client its share of TensorFlow's threads; 0 for the default."""
+  if 'TF_NUM_INTRAOP_THREADS' in os.environ:
+    return 0
+  threads = -(-cores // at_once)
+  # It raises an error if TensorFlow has computed something already.
+  with contextlib.suppress(RuntimeError):
+    tf.config.threading.set_intra_op_parallelism_threads(threads)
+  return threads
+
+
+class _Context(local.OwnedContext):
+  """Runs computations here, or in a worker if that is the only way."""
+
+  def __init__(self, at_once: int, threads: int, stack: contextlib.ExitStack):
+    self._at_once, self._stack = at_once, stack
+    self._worker: Optional[tff.framework.SyncContext] = None
+    compiler = connection.Compiler()
+    pool = stack.enter_context(futures.ThreadPoolExecutor(at_once))
+    self._programs = cachetools.LRUCache(_MAX_COMPUTATIONS)
+
+    def create_program(computation):
+      key = id(computation)
+      if key not in self._programs:
+        program = _Program(computation, _Clients(pool, at_once), threads)
+        # Hold a reference to the object so that its id() cannot be reused.
+        self._programs[key] = program, computation
+      return self._programs[key][0]
+
+    stack.callback(self._programs.clear)
+    self._here = tff.framework.SyncExecutionContext(
+        tff.framework.ResourceManagingExecutorFactory(
+            functools.partial(function_executor.Executor, create_program)
+        ),
+        compiler,
+        transform_args=tff.tensorflow.transform_args,
+        transform_result=tff.tensorflow.transform_result,
+    )
+
+  def invoke(self, comp: Any, arg: Any) -> Any:
+    try:
+      return self._here.invoke(comp, arg)
+    except stages_lib.UnknownProgramError as error:
+      if self._worker is None:
+        logging.warning(
+            "A computation needs TFF's worker, which is started for it: only"
+            ' the worker can execute %s.',
+            error,
+        )
+        self._worker = self._stack.enter_context(
+            local.worker_context(max_concurrent_clients=self._at_once)
+        )
+    return self._worker.invoke(comp, arg)
+
+
+class _Clients:
+  """Threads that compute clients."""
+
+  def __init__(self, pool: futures.ThreadPoolExecutor, at_once: int):
+    self._pool = pool
+    self.at_once = at_once
+
+  def map(
+      self, fn: Callable[[_Values], None], clients: Sequence[_Values]
+  ) -> Iterator[_Values]:
+    """Calls a function for each client, and yields clients in order.
+
+    No more than `at_once` of them are computed or wait to be taken.
+    """
+    if self.at_once == 1:
+      for client in clients:
+        fn(client)
+        yield client
+      return
+    pending = collections.deque()
+    try:
+      for client in clients:
+        if len(pending) == self.at_once:
+          yield self._finish(*pending.popleft())
+        pending.append((self._pool.submit(fn, client), client))
+      while pending:
+        yield self._finish(*pending.popleft())
+    finally:
+      futures.wait([future for future, _ in pending])
+
+  @staticmethod
+  def _finish(future: futures.Future, client: _Values) -> _Values:
+    future.result()
+    return client
+
+
+class _Graph:
+  """A stage's graph, as functions of arrays."""
+
+  def __init__(self, stage: stages_lib.Stage, at_once: int, threads: int):
+    """Creates the sessions.
+
+    Args:
+      stage: The stage.
+      at_once: Number of calls at the same time, each in a session of its own.
+      threads: Number of threads that an operation may use; 0 for the default.
+    """
+    self.kind = stage.kind
+    self.inputs = list(stage.inputs)
+    self.initial = [initial for initial, _, _ in stage.sums]
+    self.outputs = [leaf for _, _, leaf in stage.sums] or list(stage.outputs)
+    options = config_pb2.CallableOptions(
+        feed=[t.name for t in stage.inputs.values()]
+        + [before.name for _, before, _ in stage.sums],
+        fetch=[leaf.tensor.name for leaf in self.outputs],
+    )
+    config = tf.compat.v1.ConfigProto(
+        allow_soft_placement=True,
+        intra_op_parallelism_threads=threads,
+        # Operations run in the thread of the caller, without a change of
+        # threads between two of them.
+        inter_op_parallelism_threads=-1,
+    )
+    config.gpu_options.allow_growth = True
+    self._idle: queue.SimpleQueue[Callable[..., Any]] = queue.SimpleQueue()
+    for _ in range(at_once):
+      session = tf.compat.v1.Session(graph=stage.graph, config=config)
+      # What `make_callable` returns parses its arguments in every call.
+      self._idle.put(session._make_callable_from_options(options))
+
+  def __call__(self, *arrays: Any) -> Sequence[Any]:
+    run = self._idle.get()
+    try:
+      return run(*arrays)
+    finally:
+      self._idle.put(run)
+
+
+class _Program:
+  """A computation, ready to be executed."""
+
+  def __init__(self, computation: Any, clients: _Clients, threads: int):
+    """Divides a computation and creates its sessions.
+
+    Raises:
+      stages_lib.UnknownProgramError: If only TFF's worker can execute it.
+    """
+    stages = stages_lib.Stages(computation)
+    self._clients = clients
+    self._type = computation.type_signature
+    self._parameter, self._result = stages.parameter, stages.result
+    self._graphs = [
+        _Graph(
+            stage,
+            clients.at_once if stage.kind == stages_lib.CLIENTS else 1,
+            threads,
+        )
+        for stage in stages
+        if stage.outputs or stage.sums
+    ]
+    # What has to be kept after each graph.
+    needed = {
+        leaf
+        for leaf in stages_lib.leaves(self._result)
+        if isinstance(leaf, stages_lib.Leaf)
+    }
+    self._needed = []
+    for graph in reversed(self._graphs):
+      self._needed.insert(0, frozenset(needed))
+      needed |= {*graph.inputs, *graph.initial}
+
+  def __call__(self, argument: Any, num_clients: int) -> Any:
+    """The result, in structures without containers."""
+    server: _Values = {}
+    clients: list[_Values] = [{} for _ in range(num_clients)]
+    if self._parameter is not None:
+      _bind(argument, self._type.parameter, self._parameter, server, clients)
+    graphs = collections.deque(zip(self._graphs, self._needed))
+    while graphs:
+      graph, needed = graphs.popleft()
+      if graph.kind == stages_lib.SERVER:
+        arrays = [server[leaf] for leaf in graph.inputs]
+        server.update(zip(graph.outputs, graph(*arrays)))
+        continue
+      results: Iterable[_Values] = clients
+      if graph.kind == stages_lib.CLIENTS:
+        results = self._clients.map(_client_fn(graph, server), clients)
+        if not graphs or graphs[0][0].kind != stages_lib.SUMS:
+          collections.deque(results, maxlen=0)
+          continue
+        graph, needed = graphs.popleft()
+      _add_up(graph, results, server, needed)
+    return _collect(self._result, self._type.result, server, clients)
+
+
+def _client_fn(graph: _Graph, server: _Values) -> Callable[[_Values], None]:
+  """A function that computes a client."""
+
+  def compute(client):
+    arrays = [_get(leaf, server, client) for leaf in graph.inputs]
+    client.update(zip(graph.outputs, graph(*arrays)))
+
+  return compute
+
+
+def _add_up(
+    graph: _Graph,
+    clients: Iterable[_Values],
+    server: _Values,
+    needed: frozenset[stages_lib.Leaf],
+) -> None:
+  """Adds the clients' values, and frees those that nobody needs any more."""
+  sums: Sequence[Any] = [_get(leaf, server, {}) for leaf in graph.initial]
+  for client in clients:
+    arrays = [_get(leaf, server, client) for leaf in graph.inputs]
+    sums = graph(*arrays, *sums)
+    for leaf in [leaf for leaf in client if leaf not in needed]:
+      del client[leaf]
+  server.update(zip(graph.outputs, sums))
+
+
+def _get(symbol: stages_lib.Symbol, server: _Values, client: _Values) -> Any:
+  if isinstance(symbol, stages_lib.Constant):
+    return np.asarray(symbol.value, symbol.type_spec.dtype)
+  return client[symbol] if symbol.at_clients else server[symbol]
+
+
+def _bind(
+    value: Any,
+    type_spec: tff.Type,
+    symbol: stages_lib.Symbol,
+    values: _Values,
+    clients: Sequence[_Values],
+) -> None:
+  """Finds the values of an argument's leaves.
+
+  Raises:
+    TypeError: If the value is not of the type.
+  """
+  if isinstance(type_spec, tff.TensorType):
+    values[symbol] = _to_array(value, type_spec)
+  elif isinstance(type_spec, tff.StructType):
+    parts = tff.structure.from_container(value)
+    if len(parts) != len(type_spec):
+      raise TypeError(
+          f'Expected a value of type {type_spec.compact_representation()},'
+          f' found {len(parts)} elements.'
+      )
+    for part, part_type, part_symbol in zip(parts, type_spec, symbol):
+      _bind(part, part_type, part_symbol, values, clients)
+  elif type_spec.all_equal:
+    _bind(value, type_spec.member, symbol.member, values, clients)
+  else:
+    for client, own in zip(clients, value, strict=True):
+      _bind(own, type_spec.member, symbol.member, client, ())
+
+
+def _to_array(value: Any, type_spec: tff.TensorType) -> np.ndarray:
+  dtype = type_spec.dtype.type
+  if (
+      isinstance(value, (np.ndarray, np.generic))
+      and value.dtype == dtype
+      and dtype is not np.str_
+      and messages.has_shape(value.shape, type_spec)
+  ):
+    return np.asarray(value)
+  # Whatever TFF accepts is accepted here, and nothing else.
+  message, _ = tff.framework.serialize_value(value, type_spec)
+  array, _ = tff.framework.deserialize_value(message, type_spec)
+  return np.asarray(array, object if dtype is np.str_ else dtype)
+
+
+def _collect(
+    symbol: stages_lib.Symbol,
+    type_spec: tff.Type,
+    values: _Values,
+    clients: Sequence[_Values],
+) -> Any:
+  """The value of a symbol, as TFF's worker would return it."""
+  if isinstance(type_spec, tff.StructType):
+    return tff.structure.Struct(
+        [
+            (name, _collect(part, part_type, values, clients))
+            for part, (name, part_type) in zip(
+                symbol, tff.structure.iter_elements(type_spec)
+            )
+        ]
+    )
+  if isinstance(type_spec, tff.FederatedType):
+    member = lambda values: _collect(
+        symbol.member, type_spec.member, values, ()
+    )
+    if type_spec.all_equal:
+      return member(values)
+    return [member(collections.ChainMap(client, values)) for client in clients]
+  value = _get(symbol, values, values)
+  if np.ndim(value) == 0:
+    return value[()] if isinstance(value, np.ndarray) else value
+  if symbol.stage is None:
+    value = value.copy()  # The caller may change the argument.
+  value.flags.writeable = False
+  return value
