@@ -11,8 +11,9 @@ import tensorflow_federated as tff
 from tests.helpers import toy
 from tests.helpers import worker
 from tff_partial.evaluation import measurements
+from tff_partial.evaluation import moments as moments_lib
+from tff_partial.evaluation import one_round
 from tff_partial.evaluation import probes
-from tff_partial.evaluation import regime
 from tff_partial.learning import partition
 from tff_partial.runtime import sharding as sharding_lib
 
@@ -79,7 +80,7 @@ class ProbesTest(absltest.TestCase):
   def test_shards_give_the_same(self):
     whole = self.measure()
     parts = self.measure(sharding=sharding_lib.Sharding(clients_per_shard=1))
-    for field in dataclasses.fields(regime.ClientMoments):
+    for field in dataclasses.fields(moments_lib.ClientMoments):
       np.testing.assert_array_equal(
           getattr(whole, field.name), getattr(parts, field.name), field.name
       )
@@ -87,9 +88,9 @@ class ProbesTest(absltest.TestCase):
   def test_leading_difference_is_that_of_real_rounds(self):
     moments = self.measure()
     for steps, expected in ((1, 9), (2, 17), (3, 24)):
-      found = regime.leading_difference(
+      found = one_round.leading_difference(
           moments,
-          rates=regime.Rates(0.1, 0.1),
+          rates=one_round.Rates(0.1, 0.1),
           steps=np.array([steps, steps]),
           participation=1.0,
       )

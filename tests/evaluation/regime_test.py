@@ -10,7 +10,9 @@ from absl.testing import parameterized
 import numpy as np
 
 from tff_partial import errors
-from tff_partial.evaluation import regime
+from tff_partial.evaluation import moments as moments_lib
+from tff_partial.evaluation import one_round
+from tff_partial.evaluation import paper_bounds
 
 
 def create(**fields):
@@ -34,7 +36,7 @@ def create(**fields):
   arrays = {k: np.full(size, float(v)) for k, v in defaults.items()}
   arrays['num_examples'] = arrays['num_examples'].astype(int)
   arrays['num_batches'] = arrays['num_batches'].astype(int)
-  return regime.ClientMoments(
+  return moments_lib.ClientMoments(
       **(arrays | {k: np.asarray(v) for k, v in fields.items()})
   )
 
@@ -75,7 +77,7 @@ class NoiseTest(parameterized.TestCase):
       ]
       squares = sum(len(b) * np.sum(b.mean(0) ** 2) for b in batches)
       found.append(
-          regime.example_variance(
+          moments_lib.example_variance(
               np.array([squares]),
               np.array([np.sum(gradients.mean(0) ** 2)]),
               np.array([4]),
@@ -97,7 +99,7 @@ class NoiseTest(parameterized.TestCase):
       means.append(
           (whole * 3 * gradients.mean() + batches[:rest].sum()) / steps
       )
-    found = regime.drawn_noise(
+    found = moments_lib.drawn_noise(
         np.array([gradients.var(ddof=1)]),
         np.array([6]),
         batch_size=2,
@@ -108,9 +110,11 @@ class NoiseTest(parameterized.TestCase):
   def test_whole_epochs_have_no_noise_as_drawn(self):
     noise = {'num_examples': np.array([10]), 'batch_size': 4}
     variance = np.array([3.0])
-    found = regime.drawn_noise(variance, steps=np.array([6]), **noise)
+    found = moments_lib.drawn_noise(variance, steps=np.array([6]), **noise)
     self.assertEqual(found[0], 0)
-    found = regime.independent_noise(variance, steps=np.array([6]), **noise)
+    found = moments_lib.independent_noise(
+        variance, steps=np.array([6]), **noise
+    )
     self.assertAlmostEqual(found[0], 3 / 24)
 
   def test_refuses_a_single_batch(self):
@@ -122,7 +126,7 @@ class DiversityTest(absltest.TestCase):
 
   def test_toy(self):
     # Of all clients: ((-4 + 3)^2 + (-2 + 3)^2) / 2.
-    self.assertAlmostEqual(regime.diversity(TOY, population=2), 1)
+    self.assertAlmostEqual(moments_lib.diversity(TOY, population=2), 1)
 
   def test_unbiased_over_all_samples_of_clients(self):
     gradients = np.array([[1.0, 0.0], [2.0, 5.0], [-3.0, 1.0], [0.5, 2.0]])
@@ -132,7 +136,9 @@ class DiversityTest(absltest.TestCase):
       chosen = gradients[list(sample)]
       distances = np.sum((chosen - chosen.mean(0)) ** 2, axis=1)
       found.append(
-          regime.diversity(create(shared_distances=distances), population=4)
+          moments_lib.diversity(
+              create(shared_distances=distances), population=4
+          )
       )
     self.assertAlmostEqual(np.mean(found), truth)
 
@@ -140,7 +146,7 @@ class DiversityTest(absltest.TestCase):
     weighted = create(shared_distances=[4.0, 1.0], weights=[30.0, 10.0])
     # w = (1.5, 0.5), all of two clients.
     self.assertAlmostEqual(
-        regime.diversity(weighted, population=2), (2.25 * 4 + 0.25 * 1) / 2
+        moments_lib.diversity(weighted, population=2), (2.25 * 4 + 0.25 * 1) / 2
     )
 
 
@@ -152,7 +158,7 @@ class ConstantsTest(absltest.TestCase):
         shared_curvature=[1.0, 2.0, 4.0],
         mixed_curvature=[1.0, 1.0, 1.0],
     )
-    found = regime.estimate(moments, population=30, batch_size=2)
+    found = moments_lib.estimate(moments, population=30, batch_size=2)
     # S^2 = 8 - 4, 10 - 4, 12 - 4; a batch has two examples.
     self.assertAlmostEqual(found.personal_noise.value, 3)
     self.assertAlmostEqual(found.shared_curvature.value, 7 / 3)
@@ -165,7 +171,7 @@ class ConstantsTest(absltest.TestCase):
 
   def test_refuses_two_clients(self):
     with self.assertRaisesRegex(errors.SettingsError, 'at least 3 clients'):
-      regime.estimate(TOY, population=2, batch_size=2)
+      moments_lib.estimate(TOY, population=2, batch_size=2)
 
 
 class CriterionTest(parameterized.TestCase):
@@ -177,16 +183,18 @@ class CriterionTest(parameterized.TestCase):
       ((1, 0, 1), 10, ()),
   )
   def test_flip_points(self, terms, population, expected):
-    found = regime.flip_points(regime.BoundTerms(*terms), population=population)
+    found = paper_bounds.flip_points(
+        paper_bounds.BoundTerms(*terms), population=population
+    )
     np.testing.assert_allclose(found, expected, atol=1e-4)
 
   def test_margin_is_zero_at_flip_points(self):
-    terms = regime.BoundTerms(1, 1, 1)
-    for m in regime.flip_points(terms, population=100):
+    terms = paper_bounds.BoundTerms(1, 1, 1)
+    for m in paper_bounds.flip_points(terms, population=100):
       self.assertAlmostEqual(
-          regime.criterion(terms, clients_per_round=m, population=100), 0
+          paper_bounds.criterion(terms, clients_per_round=m, population=100), 0
       )
-    inside = regime.criterion(terms, clients_per_round=10, population=100)
+    inside = paper_bounds.criterion(terms, clients_per_round=10, population=100)
     self.assertAlmostEqual(inside, 0.1 + 0.09 - 0.8)
 
   def test_terms_do_not_depend_on_the_units_of_v(self):
@@ -198,7 +206,7 @@ class CriterionTest(parameterized.TestCase):
     )
     for drawn in (True, False):
       terms = [
-          regime.bound_terms(
+          paper_bounds.bound_terms(
               moments,
               population=10,
               batch_size=2,
@@ -217,7 +225,7 @@ class CriterionTest(parameterized.TestCase):
         'batch_size': 2,
         'steps': np.array([2, 2, 4]),
     }
-    probability = lambda drawn: regime.criterion_probability(
+    probability = lambda drawn: paper_bounds.criterion_probability(
         moments, drawn=drawn, **setting
     )
     self.assertEqual(probability(True), 1)
@@ -228,18 +236,18 @@ class LeadingDifferenceTest(parameterized.TestCase):
 
   @parameterized.parameters((1, 9), (2, 17), (3, 24))
   def test_toy(self, steps, expected):
-    found = regime.leading_difference(
+    found = one_round.leading_difference(
         TOY,
-        rates=regime.Rates(0.1, 0.1),
+        rates=one_round.Rates(0.1, 0.1),
         steps=np.array([steps, steps]),
         participation=1.0,
     )
     self.assertAlmostEqual(found.value / 0.01, expected)
 
   def test_interval_over_clients(self):
-    found = regime.leading_difference(
+    found = one_round.leading_difference(
         TOY,
-        rates=regime.Rates(1.0, 1.0),
+        rates=one_round.Rates(1.0, 1.0),
         steps=np.array([1, 1]),
         participation=1.0,
     )
@@ -257,7 +265,7 @@ class LookaheadTest(absltest.TestCase):
     du, dv = np.array([0.5, -0.2, 0.1, 0.4]), np.array([0.3, 0.1, -0.5, 0.2])
     loss = lambda u, v: np.mean(a * u**2 / 2 + c * u * v + b * v**2 / 2)
     mean = du.mean()
-    parts = regime.LookaheadParts(
+    parts = one_round.LookaheadParts(
         everyone=loss(u + mean, v),
         personal=loss(u + mean, v + dv) - loss(u + mean, v),
         between=a.mean() * np.var(du) / 2,
@@ -271,7 +279,7 @@ class LookaheadTest(absltest.TestCase):
         truth.append(loss(new_u, v + moved * dv))
         # What the formula leaves out, of order 1/n.
         cross.append(c * (new_u - u - mean) * np.mean(moved * dv))
-      found = regime.lookahead(
+      found = one_round.lookahead(
           parts, clients_per_round=np.array([m]), population=4
       )
       self.assertAlmostEqual(found[0] + np.mean(cross), np.mean(truth))

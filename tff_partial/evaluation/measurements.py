@@ -9,8 +9,8 @@ from typing import Any, Optional
 import numpy as np
 import tensorflow_federated as tff
 
+from tff_partial.evaluation import moments as moments_lib
 from tff_partial.evaluation import probes
-from tff_partial.evaluation import regime
 from tff_partial.learning import clients as clients_lib
 from tff_partial.runtime import sharding as sharding_lib
 
@@ -45,7 +45,7 @@ def measure(
     personal_steps: Sequence[float],
     weighted: bool = True,
     sharding: Optional[sharding_lib.Sharding] = None,
-) -> regime.ClientMoments:
+) -> moments_lib.ClientMoments:
   """Runs both probes at a point.
 
   Args:
@@ -80,7 +80,7 @@ def measure(
   columns['weights'] = counts if weighted else np.ones_like(counts)
   for name in ('num_examples', 'num_batches'):
     columns[name] = columns[name].astype(int)
-  return regime.ClientMoments(**columns)
+  return moments_lib.ClientMoments(**columns)
 
 
 def gradient_moments(
@@ -90,7 +90,7 @@ def gradient_moments(
     *,
     sharding: Optional[sharding_lib.Sharding] = None,
 ) -> dict[str, np.ndarray]:
-  """What the gradient probe measures, by names of `regime.ClientMoments`.
+  """What the gradient probe measures, by names of `moments_lib.ClientMoments`.
 
   Args:
     gradient_probe: Made by `build_gradient_probe`.

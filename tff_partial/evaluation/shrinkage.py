@@ -22,7 +22,7 @@ import math
 
 import numpy as np
 
-from tff_partial.evaluation import regime
+from tff_partial.evaluation import moments as moments_lib
 
 _ITERATIONS = 5
 
@@ -81,7 +81,7 @@ def total(
     *,
     curvature: float,
     noise: float,
-) -> regime.Estimate:
+) -> moments_lib.Estimate:
   """s with its 95% interval over clients, by the jackknife.
 
   Args:
@@ -105,8 +105,8 @@ def total(
   left_out = np.array([value(np.delete(everyone, i)) for i in everyone])
   whole = value(everyone)
   if not np.all(np.isfinite([whole, *left_out])):
-    return regime.Estimate(whole, math.nan, math.inf)
-  return regime.jackknife(whole, left_out)
+    return moments_lib.Estimate(whole, math.nan, math.inf)
+  return moments_lib.jackknife(whole, left_out)
 
 
 def kept(total_weight: float, num_examples: np.ndarray, curvature: float):

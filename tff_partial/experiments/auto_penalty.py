@@ -24,8 +24,8 @@ from tff_partial import errors
 from tff_partial import files
 from tff_partial.evaluation import evaluation
 from tff_partial.evaluation import measurements
+from tff_partial.evaluation import moments as moments_lib
 from tff_partial.evaluation import probes
-from tff_partial.evaluation import regime
 from tff_partial.evaluation import shrinkage
 from tff_partial.experiments import parts as parts_lib
 from tff_partial.experiments import penalty_estimate
@@ -271,7 +271,7 @@ class _Estimation:
         self._clients,
         sharding=self._sharding,
     )
-    variances = regime.example_variance(
+    variances = moments_lib.example_variance(
         found['personal_squares'],
         found['personal_norms'],
         found['num_examples'],

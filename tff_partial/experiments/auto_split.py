@@ -34,8 +34,8 @@ import tensorflow_federated as tff
 
 from tff_partial import errors
 from tff_partial import files
+from tff_partial.evaluation import moments as moments_lib
 from tff_partial.evaluation import probes
-from tff_partial.evaluation import regime
 from tff_partial.evaluation import shrinkage
 from tff_partial.evaluation import split_probes
 from tff_partial.experiments import parts as parts_lib
@@ -253,7 +253,7 @@ class _Choice:
       name = {'moved': 'moved', 'sensitivity': 'sensitivities'}[kind]
       return float(np.mean(of_layer(name)))
     numbers = found['num_examples']
-    variances = regime.example_variance(
+    variances = moments_lib.example_variance(
         of_layer('squares'), of_layer('norms'), numbers, found['num_batches']
     )
     signal = shrinkage.between_clients(of_layer('norms'), variances, numbers)

@@ -8,8 +8,10 @@ from typing import Any
 import numpy as np
 
 from tff_partial.evaluation import measurements
+from tff_partial.evaluation import moments as moments_lib
+from tff_partial.evaluation import one_round
+from tff_partial.evaluation import paper_bounds
 from tff_partial.evaluation import probes
-from tff_partial.evaluation import regime
 from tff_partial.experiments import split_study
 
 _CURVATURES = ('shared_curvature', 'personal_curvature', 'mixed_curvature')
@@ -51,7 +53,7 @@ class Constants:
         steps[finite],
     )
     population = len(study.training.client_ids)
-    estimates = regime.estimate(
+    estimates = moments_lib.estimate(
         moments, population=population, batch_size=study.examples.batch_size
     )
     rates = study.rates
@@ -68,16 +70,16 @@ class Constants:
             for name in _CURVATURES
         },
         'normalised_steps': {
-            'shared': regime.mean_over_clients(
+            'shared': moments_lib.mean_over_clients(
                 rates.shared * steps * moments.shared_curvature
             )._asdict(),
-            'personal': regime.mean_over_clients(
+            'personal': moments_lib.mean_over_clients(
                 rates.personal * steps * moments.personal_curvature
             )._asdict(),
         },
         'half_radius_change': _relative_change(moments, half),
         'clipped': self._clipped_share(where),
-        'leading_difference': regime.leading_difference(
+        'leading_difference': one_round.leading_difference(
             moments,
             rates=rates,
             steps=steps,
@@ -91,7 +93,7 @@ class Constants:
 
   def _moments(
       self, where: measurements.Point, steps: np.ndarray, *, radius: float
-  ) -> regime.ClientMoments:
+  ) -> moments_lib.ClientMoments:
     """What clients measure along this fraction of a round's steps."""
     study = self._study
     return measurements.measure(
@@ -122,14 +124,14 @@ class Constants:
 
 def _criterion(
     study: split_study.SplitStudy,
-    moments: regime.ClientMoments,
+    moments: moments_lib.ClientMoments,
     steps: np.ndarray,
     *,
     drawn: bool,
 ) -> dict[str, Any]:
   """The comparison of the paper's bounds."""
   population = len(study.training.client_ids)
-  terms = regime.bound_terms(
+  terms = paper_bounds.bound_terms(
       moments,
       population=population,
       batch_size=study.examples.batch_size,
@@ -138,12 +140,12 @@ def _criterion(
   )
   return {
       'terms': terms._asdict(),
-      'margin': regime.criterion(
+      'margin': paper_bounds.criterion(
           terms,
           clients_per_round=study.config.clients_per_round,
           population=population,
       ),
-      'probability_alternating': regime.criterion_probability(
+      'probability_alternating': paper_bounds.criterion_probability(
           moments,
           clients_per_round=study.config.clients_per_round,
           population=population,
@@ -152,12 +154,12 @@ def _criterion(
           drawn=drawn,
           seed=study.config.seed,
       ),
-      'flip_points': regime.flip_points(terms, population=population),
+      'flip_points': paper_bounds.flip_points(terms, population=population),
   }
 
 
 def _relative_change(
-    whole: regime.ClientMoments, half: regime.ClientMoments
+    whole: moments_lib.ClientMoments, half: moments_lib.ClientMoments
 ) -> float:
   """How much curvatures differ between a round's steps and half of them."""
   return max(

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from tff_partial.evaluation import regime
+from tff_partial.evaluation import one_round
 from tff_partial.experiments import methods
 from tff_partial.experiments import split_study
 from tff_partial.learning import clients as clients_lib
@@ -25,9 +25,9 @@ def lookahead(
 ) -> dict[str, Any]:
   """The expected loss after one round, over the number of clients per round.
 
-  The parts of `regime.lookahead` come from rounds of all measured clients and
-  of random halves of them, set against each other: half the difference of two
-  halves' shared variables is a random combination of the clients' updates
+  The parts of `one_round.lookahead` come from rounds of all measured clients
+  and of random halves of them, set against each other: half the difference of
+  two halves' shared variables is a random combination of the clients' updates
   whose covariance is known. So nothing is computed but ordinary rounds.
 
   Args:
@@ -39,7 +39,7 @@ def lookahead(
       np.geomspace(1, population, min(_SIZES, population)).round()
   ).astype(int)
   losses = {
-      name: regime.lookahead(
+      name: one_round.lookahead(
           _parts(study, name, point),
           clients_per_round=sizes,
           population=population,
@@ -56,7 +56,7 @@ def lookahead(
 
 def _parts(
     study: split_study.SplitStudy, name: str, point: split_study.Point
-) -> regime.LookaheadParts:
+) -> one_round.LookaheadParts:
   everyone = list(study.measured)
   whole, personal = _one_round(study, name, point, everyone, 'all')
   loss = functools.partial(study.loss, examples=study.training)
@@ -77,7 +77,7 @@ def _parts(
     )
     change = loss(point, shared=move(1)) + loss(point, shared=move(-1))
     curvatures.append(change - 2 * after)
-  return regime.LookaheadParts(
+  return one_round.LookaheadParts(
       everyone=after,
       personal=loss(split_study.Point(point.state, personal), shared=whole)
       - after,

@@ -18,7 +18,7 @@ import tensorflow_federated as tff
 
 from tff_partial import errors
 from tff_partial.evaluation import evaluation
-from tff_partial.evaluation import regime
+from tff_partial.evaluation import one_round
 from tff_partial.experiments import config as config_lib
 from tff_partial.experiments import config_groups
 from tff_partial.experiments import methods
@@ -161,11 +161,11 @@ class SplitStudy:
     return np.maximum(steps, 1)
 
   @functools.cached_property
-  def rates(self) -> regime.Rates:
+  def rates(self) -> one_round.Rates:
     """Learning rates of the first round."""
     rate = lambda training: float(training.schedule(tf.constant(0)))
     first, second = self.plan.algorithm.phases
-    return regime.Rates(
+    return one_round.Rates(
         shared=rate(second.shared), personal=rate(first.personal)
     )
 
