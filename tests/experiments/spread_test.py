@@ -58,27 +58,25 @@ class SpreadTest(programs.FolderTest):
     self.assertTrue((there / 'comparison.html').exists())
     self.assertFalse((there / '.seen_by_all').exists())
 
-  def test_search_chooses_the_same(self):
-    # Of settings that differ by much: a client has other threads here.
-    flags = (
+  def test_search(self):
+    done = self.compare(
+        'search',
+        '--cluster=local',
+        '--actor_cores=1',
         '--tune',
         '--learning_rate=0.0001,0.3',
         '--validation=0.3',
         '--tune_seeds=0',
         '--seeds=0',
     )
-    self.compare('here', *flags)
-    done = self.compare('there', *flags, '--cluster=local', '--actor_cores=1')
     self.assertNotIn('tried again', done.stderr)
-    here, there = (
-        json.loads((self.folder / name / 'tuning.json').read_text())
-        for name in ('here', 'there')
-    )
-    self.assertEqual(
-        [grid['chosen'] for grid in here['grids']],
-        [grid['chosen'] for grid in there['grids']],
-    )
-    self.assertTrue((self.folder / 'there' / 'comparison.html').exists())
+    root = self.folder / 'search'
+    # This program has computed nothing.
+    self.assertFalse((root / 'worker.log').exists())
+    self.assertLen(list(root.glob('grid/*/report.html')), 4)
+    grids = json.loads((root / 'tuning.json').read_text())['grids']
+    self.assertEqual([grid['chosen'] for grid in grids], [1, 1])
+    self.assertTrue((root / 'comparison.html').exists())
 
 
 if __name__ == '__main__':

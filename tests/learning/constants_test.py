@@ -66,6 +66,7 @@ class ConstantsTest(parameterized.TestCase):
       (algorithms.fed_avg(toy.sgd(0.1)),),
       (algorithms.ditto(toy.sgd(0.1), toy.sgd(0.1), penalty=0.1),),
       (algorithms.apfl(toy.sgd(0.1), toy.sgd(0.1)),),
+      (algorithms.fed_apm(toy.sgd(0.1), toy.sgd(0.1), rho=0.2),),
   )
   def test_round_has_the_same_bits_as_with_a_broadcast(self, algorithm):
     shared = weights(2, [[0.25]], [1])

@@ -95,7 +95,7 @@ class RemotePartsTest(absltest.TestCase):
     def end_a_part(reads):
       # In the second round, after the first checkpoint.
       if reads == NUM_CLIENTS:
-        ray_cluster.kill_process('ray::_PartActor')
+        ray_cluster.kill_process('ray::PartActor')
 
     with self.assertRaisesRegex(errors.WorkerError, 'from the last checkpoint'):
       self.train(during_shard=end_a_part)

@@ -44,6 +44,8 @@ class DualModel(partial_model.PartialModel):
     self.input_spec = self._model.input_spec
     self.random_layers = self._model.random_layers
     self.shared = self._model.shared
+    self.constants = self._model.constants
+    self._constant_values = ()
     zeros = lambda: [tf.Variable(tf.zeros(v.shape)) for v in self._trained]
     self._copies, self._duals = zeros(), zeros()
     own = self._model.personal
@@ -55,6 +57,13 @@ class DualModel(partial_model.PartialModel):
         *self._infos(partition.COPY_PREFIX),
         *self._infos(_DUAL_PREFIX),
     )
+
+  def fix_constants(self, values: Sequence[Any]) -> None:
+    self._model.fix_constants(values)
+    super().fix_constants(values)
+
+  def _derive(self) -> None:
+    self._model._derive()
 
   @property
   def _trained(self) -> Sequence[tf.Variable]:

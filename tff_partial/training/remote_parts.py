@@ -13,7 +13,6 @@ from collections.abc import Iterator, Sequence
 import contextlib
 import os
 import pathlib
-import time
 from typing import Any, Optional
 
 import numpy as np
@@ -22,19 +21,14 @@ from ray.util import scheduling_strategies
 import tree
 
 from tff_partial import errors
-from tff_partial import files
-from tff_partial.runtime import messages
 from tff_partial.runtime import ray_connection
 from tff_partial.runtime import sharding
 from tff_partial.training import merge_store
+from tff_partial.training import part_actor
 from tff_partial.training import parted_store
 from tff_partial.training import store_file
 from tff_partial.training import store_layout
-from tff_partial.training import store_part
 from tff_partial.training import store_summary
-
-# The processes of a program that was killed end a moment later.
-_SECONDS_FOR_LOCK = 20.0
 
 
 def open_store(
@@ -85,7 +79,7 @@ def open_sources(
   with ray_connection.one_line_errors():
     yield [
         _RemoteRows(
-            _start(_RowsActor, machine).remote(_folder(layout, i)),
+            _start(merge_store.PartRows, machine).remote(_folder(layout, i)),
         )
         for i, machine in enumerate(_machines(layout, is_new=False))
     ]
@@ -108,7 +102,9 @@ def _machines(layout: store_layout.Layout, *, is_new: bool) -> list[str]:
       if node['Alive'] and node['Resources'].get('CPU')
   ]
   folders = [_folder(layout, i) for i in range(layout.num_parts)]
-  answers = [_start(_which_exist, m).remote(folders) for m in machines]
+  answers = [
+      _start(part_actor.which_exist, m).remote(folders) for m in machines
+  ]
   found: list[list[str]] = [[] for _ in folders]
   for machine, here in zip(machines, ray.get(answers)):
     for i in here:
@@ -125,15 +121,6 @@ def _machines(layout: store_layout.Layout, *, is_new: bool) -> list[str]:
   return [places[i % len(places)] for i, places in enumerate(found)]
 
 
-def _which_exist(folders: Sequence[str]) -> list[int]:
-  """The numbers of the folders that are on this machine."""
-  return [
-      i
-      for i, folder in enumerate(folders)
-      if os.path.exists(os.path.join(folder, store_file.FILE_NAME))
-  ]
-
-
 def _start(what: Any, machine: str) -> Any:
   """A task or an actor that runs on one machine and is not repeated."""
   options: dict[str, Any] = {
@@ -148,47 +135,6 @@ def _start(what: Any, machine: str) -> Any:
   return ray.remote(**options)(what)
 
 
-class _PartActor:
-  """Has a part open, on the machine where its file is."""
-
-  def __init__(self, default: Any, folder: str):
-    self._default = default
-    self._folder = folder
-    self._part: Optional[store_part.Part] = None
-
-  def open(self) -> None:
-    files.make_folder(self._folder)
-    deadline = time.monotonic() + _SECONDS_FOR_LOCK
-    while self._part is None:
-      try:
-        self._part = store_part.Part(self._default, self._folder)
-      except errors.StoreError as e:
-        is_locked = isinstance(e.__cause__, files.LockedError)
-        if not is_locked or time.monotonic() > deadline:
-          raise
-        time.sleep(0.5)
-
-  def call(self, method: str, *arguments: Any) -> Any:
-    return getattr(self._part, method)(*arguments)
-
-  def read(self, client_ids: Sequence[str]) -> list[np.ndarray]:
-    values = self._opened.read(client_ids)
-    return [leaf for value in values for leaf in tree.flatten(value)]
-
-  def write(self, client_ids: Sequence[str], arrays: Any, version: int) -> None:
-    values = _values(arrays, self._default, len(client_ids))
-    self._opened.write(client_ids, values, version=version)
-
-  def add(self, client_ids: Sequence[str], arrays: Any) -> None:
-    values = _values(arrays, self._default, len(client_ids))
-    self._opened.add(client_ids, values)
-
-  @property
-  def _opened(self) -> store_part.Part:
-    assert self._part is not None
-    return self._part
-
-
 class RemotePart:
   """A part on another machine; a `parted_store.Part`.
 
@@ -199,7 +145,7 @@ class RemotePart:
   def __init__(self, default: Any, folder: str, machine: str):
     self.machine = machine
     self._default = default
-    self._actor = _start(_PartActor, machine).remote(default, folder)
+    self._actor = _start(part_actor.PartActor, machine).remote(default, folder)
     self._writes: list[ray.ObjectRef] = []  # That may still fail.
 
   def open(self) -> None:
@@ -221,7 +167,7 @@ class RemotePart:
     """See `store_part.Part`."""
     with ray_connection.one_line_errors():
       arrays = ray.get(self._actor.read.remote(client_ids))
-    return _values(arrays, self._default, len(client_ids))
+    return part_actor.values_of(arrays, self._default, len(client_ids))
 
   def refer(self, client_ids: Sequence[str]) -> sharding.Elsewhere:
     """What `read` returns, to be used on the cluster."""
@@ -269,7 +215,7 @@ class RemotePart:
     like = tree.map_structure(
         lambda leaf: np.zeros(leaf.shape, np.float64), self._default
     )
-    [value] = _values(sums, like, 1)
+    [value] = part_actor.values_of(sums, like, 1)
     return tree.flatten(value), int(count)
 
   def last_written(self, client_ids: Sequence[str]) -> list[Optional[int]]:
@@ -318,10 +264,6 @@ class RemotePart:
       ray.get(writes)
 
 
-class _RowsActor(merge_store.PartRows):
-  """Reads the rows of a part, on the machine where its file is."""
-
-
 class _RemoteRows:
   """The rows of a part on another machine; a `merge_store.Source`."""
 
@@ -347,24 +289,3 @@ class _RemoteRows:
 
 def _arrays(values: Sequence[Any]) -> list[np.ndarray]:
   return [np.asarray(leaf) for value in values for leaf in tree.flatten(value)]
-
-
-def _values(arrays: Any, default: Any, count: int) -> list[Any]:
-  """Makes clients' personal variables from arrays that were received.
-
-  Raises:
-    messages.UnexpectedAnswerError: If they are not those of such variables.
-  """
-  leaves = tree.flatten(default)
-  expected = [(leaf.dtype, leaf.shape) for leaf in leaves] * count
-  found = [(getattr(a, 'dtype', None), np.shape(a)) for a in arrays]
-  if found != expected:
-    raise messages.UnexpectedAnswerError(
-        f'Expected the personal variables of {count} clients from a process of'
-        ' the cluster, found other arrays. Do not use this cluster any more: a'
-        ' process is damaged, or somebody has replaced it.'
-    )
-  return [
-      tree.unflatten_as(default, arrays[i : i + len(leaves)])
-      for i in range(0, len(arrays), len(leaves))
-  ]
