@@ -73,9 +73,12 @@ class SpreadTest(programs.FolderTest):
     root = self.folder / 'search'
     # This program has computed nothing.
     self.assertFalse((root / 'worker.log').exists())
-    self.assertLen(list(root.glob('grid/*/report.html')), 4)
     grids = json.loads((root / 'tuning.json').read_text())['grids']
-    self.assertEqual([grid['chosen'] for grid in grids], [1, 1])
+    self.assertLen(
+        list(root.glob('grid/*/report.html')),
+        sum(len(grid['tried']) for grid in grids),
+    )
+    self.assertTrue(all(grid['chosen'] for grid in grids))
     self.assertTrue((root / 'comparison.html').exists())
 
 
