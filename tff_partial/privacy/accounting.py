@@ -106,9 +106,9 @@ class Guarantee:
 def tree_sensitivity(rounds: int, groups: int) -> int:
   """The squared effect of one client on all nodes of a tree, over the clip.
 
-  The client takes part every so many rounds, and counts in each node as many
-  times as it took part in the node's rounds: the worst case over the groups of
-  the sum of squares [1, Appendix D.2].
+  The client takes part in one round of every `groups`. Its effect on a node is
+  the number of the node's rounds in which it took part. This is the sum of the
+  squares over all nodes, for the group with the largest one [1, Appendix D.2].
 
   Args:
     rounds: Number of rounds, the leaves of the tree.

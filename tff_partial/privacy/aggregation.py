@@ -164,46 +164,18 @@ class KeyedAdaptiveClipSumQuery(tfp.SumAggregationDPQuery):
     return {'clip': global_state.clip}
 
 
-class KeyedTreeSumQuery(tfp.SumAggregationDPQuery):
+class KeyedTreeSumQuery(KeyedGaussianSumQuery):
   """A sum of clipped records whose noise over the rounds is that of a tree [1].
 
   There is noise on each node of a binary tree over the rounds, and the sum of
   the first t rounds has that of the nodes that these rounds consist of: no more
   than log2(t) + 1. A round's own sum has the difference to the round before.
   Nothing is kept between rounds, as the key makes the noise of every node
-  again.
+  again. The noise multiplier is that of a node.
 
   [1] Kairouz et al. Practical and Private (Deep) Learning without Sampling or
   Shuffling. ICML 2021. https://arxiv.org/abs/2103.00039
   """
-
-  def __init__(
-      self,
-      *,
-      clip: float,
-      noise_multiplier: float,
-      key: secret_key.SecretKey,
-  ):
-    """Creates the query.
-
-    Args:
-      clip: Bound of the l2 norm of a record.
-      noise_multiplier: Standard deviation of the noise of a node over the clip.
-      key: Determines the noise.
-    """
-    self._clip = clip
-    self._stddev = noise_multiplier * clip
-    self._seed = _as_seed(key)
-
-  def initial_global_state(self):
-    return ClipState(tf.constant(self._clip, tf.float32), tf.constant(0))
-
-  def derive_sample_params(self, global_state):
-    return global_state.clip
-
-  def preprocess_record(self, params, record):
-    clipped, _ = _clip(record, params)
-    return clipped
 
   def get_noised_result(self, sample_state, global_state):
     num_rounds = global_state.round_num + 1  # With this one.
@@ -234,7 +206,8 @@ class KeyedTreeSumQuery(tfp.SumAggregationDPQuery):
     _, noise = tf.while_loop(
         changed, change, (tf.constant(0), [tf.zeros_like(t) for t in flat])
     )
-    noised = [t + self._stddev * n for t, n in zip(flat, noise)]
+    stddev = self._noise_multiplier * self._clip
+    noised = [t + stddev * n for t, n in zip(flat, noise)]
     return (
         tf.nest.pack_sequence_as(sample_state, noised),
         global_state._replace(round_num=num_rounds),
