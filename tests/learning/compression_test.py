@@ -34,10 +34,10 @@ def gamma_code(level):
 
 
 def quantize(value, round_num, bits):
-  found = compression.quantize(
+  decoded, num_bytes = compression.quantize(
       [tf.constant(v) for v in value], tf.constant(round_num), bits=bits
   )
-  return [d.numpy() for d in found['decoded']], found['num_bytes'].numpy()
+  return [d.numpy() for d in decoded], num_bytes.numpy()
 
 
 class QuantizeTest(parameterized.TestCase):
@@ -75,7 +75,7 @@ class QuantizeTest(parameterized.TestCase):
 class AggregationTest(absltest.TestCase):
 
   def test_bytes_of_all_clients_and_the_same_bits_again(self):
-    process = compression.QuantizingFactory(
+    process = compression.quantizing(
         tff.aggregators.MeanFactory(), bits=4
     ).create(TYPE, tff.TensorType(np.float32))
     state = process.initialize()
@@ -99,9 +99,9 @@ class AggregationTest(absltest.TestCase):
         clip=0.5,
         key=secret_key.from_seed(0),
     )
-    process = compression.QuantizingFactory(
-        private, bits=2, measure=False
-    ).create(TYPE, tff.TensorType(np.float32))
+    process = compression.quantizing(private, bits=2, measure=False).create(
+        TYPE, tff.TensorType(np.float32)
+    )
     output = process.next(process.initialize(), [update()], [1.0])
     norm = np.sqrt(sum(np.sum(np.square(v)) for v in output.result))
     self.assertBetween(norm, 0.4999, 0.5)

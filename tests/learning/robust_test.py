@@ -82,7 +82,7 @@ class SignFlippingTest(absltest.TestCase):
 
   def test_a_share_of_the_clients_sends_the_opposite(self):
     values = updates(300)
-    factory = robust.SignFlippingFactory(tff.aggregators.MeanFactory(), 0.1)
+    factory = robust.sign_flipping(tff.aggregators.MeanFactory(), 0.1)
     process = factory.create(TYPE, tff.TensorType(np.float32))
     one = process.initialize()
     flipped = 0

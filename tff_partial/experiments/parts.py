@@ -183,13 +183,13 @@ def build_aggregator(
   """
   aggregator = _build_uncompressed(config, noise_multiplier, key)
   if config.server.compression != 'none':
-    aggregator = compression.QuantizingFactory(
+    aggregator = compression.quantizing(
         aggregator,
         bits=config.server.compression_bits,
         measure=config.privacy.sends_metrics,
     )
   if config.server.attack == 'sign_flip':
-    aggregator = robust.SignFlippingFactory(aggregator, config.server.attackers)
+    aggregator = robust.sign_flipping(aggregator, config.server.attackers)
   return aggregator
 
 

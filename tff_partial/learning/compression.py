@@ -17,104 +17,51 @@ and Encoding. NeurIPS 2017. https://arxiv.org/abs/1610.02132
 Transactions on Information Theory, 1975.
 """
 
-import collections
 from collections.abc import Sequence
+import functools
 import math
 from typing import Any, Union
 
-import numpy as np
 import tensorflow as tf
 import tensorflow_federated as tff
+
+from tff_partial.learning import changed_updates
 
 # Of each tensor: its scale, and which code follows.
 _HEADER_BITS = 32 + 1
 _MAX_FLOAT16 = 65504.0
 
 
-class QuantizingFactory(tff.aggregators.WeightedAggregationFactory):
+def quantizing(
+    inner: Union[
+        tff.aggregators.WeightedAggregationFactory,
+        tff.aggregators.UnweightedAggregationFactory,
+    ],
+    *,
+    bits: int,
+    measure: bool = True,
+) -> tff.aggregators.WeightedAggregationFactory:
   """Quantizes updates at clients before another aggregator takes them.
 
   Differential privacy inside clips what is quantized, so its guarantee is not
-  touched. The state is `(number of rounds, state inside)`.
+  touched.
+
+  Args:
+    inner: Aggregates the updates as the server decodes them.
+    bits: Number of bits of each number, from 2 to 16.
+    measure: Whether clients send how many bytes they sent, whose sum is
+      `bytes_up` among the measurements. It depends on their data.
   """
-
-  def __init__(
-      self,
-      inner: Union[
-          tff.aggregators.WeightedAggregationFactory,
-          tff.aggregators.UnweightedAggregationFactory,
-      ],
-      *,
-      bits: int,
-      measure: bool = True,
-  ):
-    """Creates the factory.
-
-    Args:
-      inner: Aggregates the updates as the server decodes them.
-      bits: Number of bits of each number, from 2 to 16.
-      measure: Whether clients send how many bytes they sent, whose sum is
-        `bytes_up` among the measurements. It depends on their data.
-    """
-    if isinstance(inner, tff.aggregators.UnweightedAggregationFactory):
-      inner = tff.aggregators.as_weighted_aggregator(inner)
-    self._inner = inner
-    self._bits = bits
-    self._measure = measure
-
-  def create(
-      self, value_type: tff.Type, weight_type: tff.Type
-  ) -> tff.templates.AggregationProcess:
-    """Builds the aggregation of updates of this type."""
-    inner = self._inner.create(value_type, weight_type)
-
-    @tff.tensorflow.computation(value_type, np.int32)
-    def encode(update, round_num):
-      return quantize(update, round_num, bits=self._bits)
-
-    @tff.tensorflow.computation(
-        np.int64, inner.next.type_signature.result.measurements.member
-    )
-    def with_bytes(num_bytes, measurements):
-      return collections.OrderedDict(measurements or {}, bytes_up=num_bytes)
-
-    next_round = tff.tensorflow.computation(lambda n: n + 1, np.int32)
-
-    @tff.federated_computation
-    def initialize():
-      return tff.federated_zip(
-          (tff.federated_value(0, tff.SERVER), inner.initialize())
-      )
-
-    @tff.federated_computation(
-        initialize.type_signature.result,
-        tff.FederatedType(value_type, tff.CLIENTS),
-        tff.FederatedType(weight_type, tff.CLIENTS),
-    )
-    def next_fn(state, update, weight):
-      round_num, inner_state = state
-      encoded = tff.federated_map(
-          encode, (update, tff.federated_broadcast(round_num))
-      )
-      output = inner.next(inner_state, encoded.decoded, weight)
-      measurements = output.measurements
-      if self._measure:
-        measurements = tff.federated_map(
-            with_bytes, (tff.federated_sum(encoded.num_bytes), measurements)
-        )
-      new_round = tff.federated_map(next_round, round_num)
-      return tff.templates.MeasuredProcessOutput(
-          tff.federated_zip((new_round, output.state)),
-          output.result,
-          measurements,
-      )
-
-    return tff.templates.AggregationProcess(initialize, next_fn)
+  return changed_updates.ChangedUpdatesFactory(
+      inner,
+      functools.partial(quantize, bits=bits),
+      sum_name='bytes_up' if measure else None,
+  )
 
 
 def quantize(
     update: Any, round_num: tf.Tensor, *, bits: int
-) -> collections.OrderedDict[str, Any]:
+) -> tuple[Any, tf.Tensor]:
   """Quantizes an update; returns what the server decodes, and its size.
 
   Args:
@@ -123,8 +70,8 @@ def quantize(
     bits: Number of bits of each number.
 
   Returns:
-    `decoded`, like the update, whose mean over rounds is the update; and
-    `num_bytes`, int64.
+    The decoded update, whose mean over rounds is the update; and the number of
+    bytes, int64.
   """
   most = 2 ** (bits - 1) - 1
   decoded, num_bits = [], tf.constant(0, tf.int64)
@@ -142,10 +89,7 @@ def quantize(
     num_bits += _HEADER_BITS + tf.cast(
         tf.minimum(code, bits * levels.shape.num_elements()), tf.int64
     )
-  return collections.OrderedDict(
-      decoded=tf.nest.pack_sequence_as(update, decoded),
-      num_bytes=(num_bits + 7) // 8,
-  )
+  return tf.nest.pack_sequence_as(update, decoded), (num_bits + 7) // 8
 
 
 def most_bytes(sizes: Sequence[int], *, bits: int) -> int:

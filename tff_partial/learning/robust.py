@@ -12,11 +12,12 @@ Towards Optimal Statistical Rates. ICML 2018. https://arxiv.org/abs/1803.01498
 """
 
 import collections
-from typing import Optional
+from typing import Optional, Union
 
-import numpy as np
 import tensorflow as tf
 import tensorflow_federated as tff
+
+from tff_partial.learning import changed_updates
 
 _FLIPPED_SCALE = -10.0
 
@@ -116,68 +117,32 @@ class TrimmedMeanFactory(tff.aggregators.WeightedAggregationFactory):
     return tf.reduce_mean(ordered[left_out : count - left_out], axis=0)
 
 
-class SignFlippingFactory(tff.aggregators.WeightedAggregationFactory):
+def sign_flipping(
+    inner: Union[
+        tff.aggregators.WeightedAggregationFactory,
+        tff.aggregators.UnweightedAggregationFactory,
+    ],
+    share: float,
+) -> tff.aggregators.WeightedAggregationFactory:
   """Has some clients send their update times -10, to simulate an attack.
 
-  Who does so is a function of the update and the round. The state is `(number
-  of rounds, state inside)`.
+  Who does so is a function of the update and the round.
+
+  Args:
+    inner: Aggregates the updates.
+    share: The probability that a client is malicious in a round.
   """
 
-  def __init__(self, inner: tff.aggregators.AggregationFactory, share: float):
-    """Creates the factory.
-
-    Args:
-      inner: Aggregates the updates.
-      share: The probability that a client is malicious in a round.
-    """
-    if isinstance(inner, tff.aggregators.UnweightedAggregationFactory):
-      inner = tff.aggregators.as_weighted_aggregator(inner)
-    self._inner = inner
-    self._share = share
-
-  def create(
-      self, value_type: tff.Type, weight_type: tff.Type
-  ) -> tff.templates.AggregationProcess:
-    """Builds the aggregation of updates of this type."""
-    inner = self._inner.create(value_type, weight_type)
-
-    @tff.tensorflow.computation(value_type, np.int32)
-    def send(update, round_num):
-      own = tf.add_n(
-          [
-              tf.reduce_sum(tf.reshape(tf.bitcast(v, tf.int32), [-1]))
-              for v in tf.nest.flatten(update)
-          ]
-      )
-      number = tf.random.stateless_uniform([], tf.stack([own, round_num]))
-      scale = tf.where(number < self._share, _FLIPPED_SCALE, 1.0)
-      return tf.nest.map_structure(lambda v: scale * v, update)
-
-    next_round = tff.tensorflow.computation(lambda n: n + 1, np.int32)
-
-    @tff.federated_computation
-    def initialize():
-      return tff.federated_zip(
-          (tff.federated_value(0, tff.SERVER), inner.initialize())
-      )
-
-    @tff.federated_computation(
-        initialize.type_signature.result,
-        tff.FederatedType(value_type, tff.CLIENTS),
-        tff.FederatedType(weight_type, tff.CLIENTS),
+  def send(update, round_num):
+    own = tf.add_n(
+        [
+            tf.reduce_sum(tf.reshape(tf.bitcast(v, tf.int32), [-1]))
+            for v in tf.nest.flatten(update)
+        ]
     )
-    def next_fn(state, update, weight):
-      round_num, inner_state = state
-      sent = tff.federated_map(
-          send, (update, tff.federated_broadcast(round_num))
-      )
-      output = inner.next(inner_state, sent, weight)
-      return tff.templates.MeasuredProcessOutput(
-          tff.federated_zip(
-              (tff.federated_map(next_round, round_num), output.state)
-          ),
-          output.result,
-          output.measurements,
-      )
+    number = tf.random.stateless_uniform([], tf.stack([own, round_num]))
+    scale = tf.where(number < share, _FLIPPED_SCALE, 1.0)
+    sent = tf.nest.map_structure(lambda v: scale * v, update)
+    return sent, tf.constant(0, tf.int64)
 
-    return tff.templates.AggregationProcess(initialize, next_fn)
+  return changed_updates.ChangedUpdatesFactory(inner, send)
