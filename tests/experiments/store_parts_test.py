@@ -65,7 +65,7 @@ class StorePartsTest(programs.FolderTest):
       self.assertEqual(found, trained[1:])
 
   def test_folder_on_machines_needs_a_cluster(self):
-    code, _, [line] = self.run_in('run', '--store_folder=/tmp/parts')
+    code, _, [line] = self.run_in('run', '--store_folder=parts')
     self.assertEqual(code, 1)
     self.assertIn('Expected --cluster and --store_parts', line)
 

@@ -150,12 +150,7 @@ class PartedStore:
       version: Optional[int] = None,
   ) -> None:
     """See `PersonalStore.write`."""
-    if not len(client_ids) == len(values) == len(set(client_ids)):
-      raise errors.SettingsError(
-          f'Expected one value for each of {len(client_ids)} different clients,'
-          f' found {len(values)} values and {len(set(client_ids))} different'
-          ' clients. Give each client once.'
-      )
+    personal_store.check_each_once(client_ids, values)
     by_id = dict(zip(client_ids, values))
     version = self.version + 1 if version is None else int(version)
     for part, ids in self._divide(client_ids).items():

@@ -152,12 +152,7 @@ class PersonalStore:
         or dtype; then nothing is written. Or if writing fails; then the store
         is closed, at its last committed version.
     """
-    if not len(client_ids) == len(values) == len(set(client_ids)):
-      raise errors.SettingsError(
-          f'Expected one value for each of {len(client_ids)} different clients,'
-          f' found {len(values)} values and {len(set(client_ids))} different'
-          ' clients. Give each client once.'
-      )
+    check_each_once(client_ids, values)
     for client_id, value in zip(client_ids, values):
       where = f'the personal variables of client {client_id!r}'
       self._file.compare(where, self._schema, store_rows.describe(value))
@@ -399,6 +394,20 @@ class PersonalStore:
       leaves.append(np.ndarray(leaf.shape, leaf.dtype, data, offset))
       offset += leaf.nbytes
     return tree.unflatten_as(self._default, leaves)
+
+
+def check_each_once(client_ids: Sequence[str], values: Sequence[Any]) -> None:
+  """Checks that there is one value for each client.
+
+  Raises:
+    errors.SettingsError: If not.
+  """
+  if not len(client_ids) == len(values) == len(set(client_ids)):
+    raise errors.SettingsError(
+        f'Expected one value for each of {len(client_ids)} different clients,'
+        f' found {len(values)} values and {len(set(client_ids))} different'
+        ' clients. Give each client once.'
+    )
 
 
 def forget(directory: str, client_ids: Sequence[str]) -> list[str]:

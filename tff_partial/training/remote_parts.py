@@ -96,11 +96,7 @@ def _machines(layout: store_layout.Layout, *, is_new: bool) -> list[str]:
   Raises:
     errors.StoreError: If a part is on no machine.
   """
-  machines = [
-      node['NodeID']
-      for node in ray.nodes()
-      if node['Alive'] and node['Resources'].get('CPU')
-  ]
+  machines = [machine for machine, cores in ray_connection.nodes() if cores]
   folders = [_folder(layout, i) for i in range(layout.num_parts)]
   answers = [
       _start(part_actor.which_exist, m).remote(folders) for m in machines
