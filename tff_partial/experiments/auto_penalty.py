@@ -13,20 +13,18 @@ random directions.
 
 from collections.abc import Sequence
 import dataclasses
-import functools
 import pathlib
 from typing import Any, Optional
 
 import numpy as np
-import tensorflow as tf
 
-from tff_partial import errors
 from tff_partial import files
 from tff_partial.evaluation import evaluation
 from tff_partial.evaluation import measurements
 from tff_partial.evaluation import moments as moments_lib
 from tff_partial.evaluation import probes
 from tff_partial.evaluation import shrinkage
+from tff_partial.experiments import held_out_sample
 from tff_partial.experiments import parts as parts_lib
 from tff_partial.experiments import penalty_estimate
 from tff_partial.experiments import plan as plan_lib
@@ -34,8 +32,6 @@ from tff_partial.experiments import setting
 from tff_partial.experiments import start as start_lib
 from tff_partial.learning import algorithms
 from tff_partial.learning import clients as clients_lib
-from tff_partial.learning import examples as examples_lib
-from tff_partial.learning import hold_out
 from tff_partial.learning import local_update
 from tff_partial.reporting import page
 from tff_partial.runtime import sharding as sharding_lib
@@ -43,7 +39,6 @@ from tff_partial.runtime import sharding as sharding_lib
 _FACTORS = (1 / 8, 1 / 4, 1 / 2, 1, 2)
 _CLIENTS = 50
 _DIRECTIONS = 8
-_HELD_OUT = 0.2
 _CROSS_FITS = 2
 _EPOCHS_FACTOR = 2  # Fits take this many times the epochs of fine-tuning.
 _KEPT_OF_NOTHING = 0.01  # Of the way from the anchor, if clients do not differ.
@@ -102,64 +97,27 @@ class _Estimation:
     self._plan = plan
     self._sharding = sharding
     self._start = start_lib.load(plan, init_from)
-    form = plan.task.client_examples
-    if not isinstance(form, examples_lib.Tensors):
-      raise errors.SettingsError(
-          'Expected a task with examples.Tensors for `personal_l2` auto, found'
-          f' {type(form).__name__}. Give a number.'
-      )
-    self._form = form
-    with tf.Graph().as_default():
-      names = plan.model_fn().metric_names
-    if 'loss' not in names:
-      raise errors.SettingsError(
-          "Expected a metric named 'loss' for `personal_l2` auto, which"
-          f' compares losses, found {list(names)}. Give a number.'
-      )
-    view = functools.partial(
-        hold_out.HoldOutView,
-        clients_lib.ExcludingClients(plan.train_clients, plan.unseen),
-        form.take,
-        share=_HELD_OUT,
-        seed=plan.config.seed,
+    self._sample = held_out_sample.draw(
+        plan,
+        plan.model_fn,
+        name='personal_l2',
+        most_clients=_CLIENTS,
+        least_held_out=2,
+        least_examples=8,
+        advice='Give a number.',
     )
-    self._training, self._held_out = view(held_out=False), view(held_out=True)
-    self._clients = self._sample()
-
-  def _sample(self) -> Sequence[str]:
-    """Clients with two examples on each side."""
-    everyone = self._training.client_ids
-    sample = clients_lib.sample(
-        everyone,
-        min(_CLIENTS, len(everyone)),
-        seed=clients_lib.stream(self._plan.config.seed, 'personal_l2'),
-        round_num=0,
-    )
-    enough = [
-        c
-        for c in sample
-        if self._held_out.num_examples(c) >= 2
-        and self._training.num_examples(c) >= 2
-    ]
-    if len(enough) < 3:
-      raise errors.SettingsError(
-          'Expected at least 3 clients with 8 training examples or more for'
-          f' `personal_l2` auto, found {len(enough)} of {len(sample)}. Give a'
-          ' number.'
-      )
-    return enough
 
   def run(self) -> dict[str, Any]:
     """Estimates and chooses."""
     anchor = lambda client_ids: [self._start.personal] * len(client_ids)
-    at_anchor, noise = self._gradients(self._training, anchor)
+    at_anchor, noise = self._gradients(self._sample.training, anchor)
     between = shrinkage.between_clients(**at_anchor)
     curvature = self._curvature(anchor)
     sizes = at_anchor['num_examples']
     for _ in range(_CROSS_FITS if between > 0 else 0):
       fitted, _ = self._fit(curvature * noise / between)
       _, noise = self._gradients(
-          self._held_out,
+          self._sample.held_out,
           lambda client_ids, f=fitted: [f[c] for c in client_ids],
           batch_size=1,
       )
@@ -179,7 +137,7 @@ class _Estimation:
         'kappa': curvature,
         'noise': noise,
         'between_clients': between,
-        'clients': len(self._clients),
+        'clients': len(self._sample.client_ids),
         'candidates': candidates,
         'num_examples_quartiles': list(quartiles),
         'penalty_quartiles': [total / n for n in quartiles],
@@ -221,11 +179,11 @@ class _Estimation:
             )
         },
         evaluation.Population(
-            train=self._training,
-            test=self._held_out,
+            train=self._sample.training,
+            test=self._sample.held_out,
             participated=lambda _: True,
         ),
-        self._clients,
+        self._sample.client_ids,
         seed=self._plan.config.seed,
         sharding=self._sharding,
         progress=False,
@@ -259,16 +217,17 @@ class _Estimation:
       batch_size: Of the measurement; by default as large as it can be with two
         batches at every client.
     """
-    smallest = min(examples.num_examples(c) for c in self._clients)
-    size = batch_size or max(1, min(self._form.batch_size, smallest // 2))
+    form = self._sample.form
+    smallest = min(map(examples.num_examples, self._sample.client_ids))
+    size = batch_size or max(1, min(form.batch_size, smallest // 2))
     probe = probes.build_gradient_probe(
         self._plan.model_fn,
-        client_examples=dataclasses.replace(self._form, batch_size=size),
+        client_examples=dataclasses.replace(form, batch_size=size),
     )
     found = measurements.gradient_moments(
         probe,
         self._point(examples, personal_fn),
-        self._clients,
+        self._sample.client_ids,
         sharding=self._sharding,
     )
     variances = moments_lib.example_variance(
@@ -297,12 +256,12 @@ class _Estimation:
         for _ in range(_DIRECTIONS)
     ]
     probe = probes.build_curvature_probe(
-        self._plan.model_fn, client_examples=self._form
+        self._plan.model_fn, client_examples=self._sample.form
     )
     found = measurements.curvature(
         probe,
-        self._point(self._training, personal_fn),
-        self._clients,
+        self._point(self._sample.training, personal_fn),
+        self._sample.client_ids,
         directions,
         sharding=self._sharding,
     )

@@ -22,14 +22,12 @@ to the network, such as adapters, are not among them.
 
 from collections.abc import Sequence
 import dataclasses
-import functools
 import pathlib
 import re
 import time
 from typing import Any, Optional
 
 import numpy as np
-import tensorflow as tf
 import tensorflow_federated as tff
 
 from tff_partial import errors
@@ -38,19 +36,17 @@ from tff_partial.evaluation import moments as moments_lib
 from tff_partial.evaluation import probes
 from tff_partial.evaluation import shrinkage
 from tff_partial.evaluation import split_probes
+from tff_partial.experiments import held_out_sample
 from tff_partial.experiments import parts as parts_lib
 from tff_partial.experiments import plan as plan_lib
 from tff_partial.experiments import setting
 from tff_partial.experiments import split_choice
 from tff_partial.experiments import start as start_lib
 from tff_partial.learning import clients as clients_lib
-from tff_partial.learning import examples as examples_lib
-from tff_partial.learning import hold_out
 from tff_partial.reporting import page
 from tff_partial.runtime import sharding as sharding_lib
 
 _CLIENTS = 20
-_HELD_OUT = 0.2
 _SIZES = (1, 2, 3, 5, 8, 13, 21, 34)  # Numbers of layers of the candidates.
 
 
@@ -105,21 +101,16 @@ class _Choice:
   ):
     self._plan = plan
     self._sharding = sharding
-    form = plan.task.client_examples
-    if not isinstance(form, examples_lib.Tensors):
-      raise errors.SettingsError(
-          'Expected a task with examples.Tensors for `personal` auto, found'
-          f' {type(form).__name__}. Name a split.'
-      )
-    self._form = form
     self._model_fn = plan.task.model_fn('all')
-    with tf.Graph().as_default():
-      names = self._model_fn().metric_names
-    if split_probes.LOSS not in names:
-      raise errors.SettingsError(
-          "Expected a metric named 'loss' for `personal` auto, which compares"
-          f' losses, found {list(names)}. Name a split.'
-      )
+    self._sample = held_out_sample.draw(
+        plan,
+        self._model_fn,
+        name='personal',
+        most_clients=_CLIENTS,
+        least_held_out=1,
+        least_examples=3,
+        advice='Name a split.',
+    )
     shared = start_lib.load(plan, init_from).shared
     weights = tff.learning.models.ModelWeights
     # The same variables in the same order, in the other group.
@@ -127,43 +118,12 @@ class _Choice:
         weights([], list(shared.non_trainable)),
         weights(list(shared.trainable), []),
     )
-    view = functools.partial(
-        hold_out.HoldOutView,
-        clients_lib.ExcludingClients(plan.train_clients, plan.unseen),
-        form.take,
-        share=_HELD_OUT,
-        seed=plan.config.seed,
-    )
-    self._training, self._held_out = view(held_out=False), view(held_out=True)
-    self._clients = self._sample()
     # The places of the variables of each layer.
     self._layers: dict[str, list[int]] = {}
     self._variables = [v for v in plan.variables if v.trainable]
     for i, variable in enumerate(self._variables):
       layer = variable.path.rpartition('/')[0] or variable.path
       self._layers.setdefault(layer, []).append(i)
-
-  def _sample(self) -> Sequence[str]:
-    """Clients that can measure."""
-    everyone = self._training.client_ids
-    sample = clients_lib.sample(
-        everyone,
-        min(_CLIENTS, len(everyone)),
-        seed=clients_lib.stream(self._plan.config.seed, 'personal'),
-        round_num=0,
-    )
-    enough = [
-        c
-        for c in sample
-        if self._held_out.num_examples(c) and self._training.num_examples(c) > 1
-    ]
-    if len(enough) < 3:
-      raise errors.SettingsError(
-          'Expected at least 3 clients with 5 training examples or more for'
-          f' `personal` auto, found {len(enough)} of {len(sample)}. Name a'
-          ' split.'
-      )
-    return enough
 
   def run(self) -> dict[str, Any]:
     """Scores all layers, and compares some of them on held-out examples."""
@@ -173,7 +133,7 @@ class _Choice:
     nested = self._fitting(ranked)
     probe = split_probes.build_subset_probe(
         self._model_fn,
-        client_examples=self._form,
+        client_examples=self._sample.form,
         optimizer=self._optimizer,
         epochs=self._plan.config.num_newcomer_epochs,
     )
@@ -185,7 +145,7 @@ class _Choice:
         'split': f'regex:^(?:{names})(?:/[^/]*)?$',
         'chosen': chosen,
         'score': self._plan.config.evaluation.auto_score,
-        'clients': len(self._clients),
+        'clients': len(self._sample.client_ids),
         'layers': [
             {'name': n, 'bytes': self._bytes(n), 'score': scores[n]}
             for n in ranked
@@ -228,15 +188,17 @@ class _Choice:
 
   def _scores(self) -> dict[str, float]:
     """The score of each layer, per byte."""
-    smallest = min(self._training.num_examples(c) for c in self._clients)
-    size = max(1, min(self._form.batch_size, smallest // 2))
+    smallest = min(
+        self._sample.training.num_examples(c) for c in self._sample.client_ids
+    )
+    size = max(1, min(self._sample.form.batch_size, smallest // 2))
     probe = split_probes.build_score_probe(
         self._model_fn,
-        client_examples=dataclasses.replace(self._form, batch_size=size),
-        training_examples=self._form,
+        client_examples=dataclasses.replace(self._sample.form, batch_size=size),
+        training_examples=self._sample.form,
         optimizer=self._optimizer,
     )
-    rows = self._measure(probe, [self._start], [self._training])
+    rows = self._measure(probe, [self._start], [self._sample.training])
     column = lambda name: np.array([np.asarray(r[name], float) for r in rows])
     found = {n: column(n) for n in rows[0]}
     return {
@@ -266,7 +228,9 @@ class _Choice:
     for layer in layers:
       gates[self._layers[layer]] = 1
     rows = self._measure(
-        probe, [self._start, gates], [self._training, self._held_out]
+        probe,
+        [self._start, gates],
+        [self._sample.training, self._sample.held_out],
     )
     total = sum(float(row['total']) for row in rows)
     return total / sum(float(row['weight']) for row in rows)
@@ -278,9 +242,10 @@ class _Choice:
       examples: Sequence[clients_lib.Clients],
   ) -> list[Any]:
     """What each client measures."""
-    size = self._sharding.clients_per_shard or len(self._clients)
+    size = self._sharding.clients_per_shard or len(self._sample.client_ids)
     shards = [
-        self._clients[i : i + size] for i in range(0, len(self._clients), size)
+        self._sample.client_ids[i : i + size]
+        for i in range(0, len(self._sample.client_ids), size)
     ]
     step = sharding_lib.Step(probe.computation, list(server))
     seed = self._plan.config.seed

@@ -6,12 +6,11 @@ Nothing slow is imported here.
 """
 
 from collections.abc import Mapping
-import json
 import pathlib
 from typing import Any, Optional
 
-from tff_partial import errors
 from tff_partial.experiments import config_groups
+from tff_partial.experiments import kept_choice
 
 FILE_NAME = 'personal_l2.json'
 
@@ -22,18 +21,12 @@ def read(folder: pathlib.Path) -> Optional[dict[str, Any]]:
   Raises:
     errors.DataError: If the file is damaged.
   """
-  path = folder / FILE_NAME
-  if not path.exists():
-    return None
-  try:
-    found = json.loads(path.read_text(encoding='utf-8'))
-    float(found['total'])
-  except (ValueError, LookupError, TypeError) as e:
-    raise errors.DataError(
-        f'Expected the estimate of `personal_l2` in {path}, found a damaged'
-        ' file. Remove it to estimate again, before training has begun.'
-    ) from e
-  return found
+  return kept_choice.read(
+      folder / FILE_NAME,
+      lambda found: float(found['total']),
+      what='the estimate of `personal_l2`',
+      verb='estimate',
+  )
 
 
 def applied(

@@ -6,12 +6,12 @@ Nothing slow is imported here.
 """
 
 from collections.abc import Mapping
-import json
 import pathlib
 import re
 from typing import Any, Optional
 
 from tff_partial import errors
+from tff_partial.experiments import kept_choice
 
 FILE_NAME = 'personal.json'
 _AUTO = 'auto'
@@ -46,18 +46,12 @@ def read(folder: pathlib.Path) -> Optional[dict[str, Any]]:
   Raises:
     errors.DataError: If the file is damaged.
   """
-  path = folder / FILE_NAME
-  if not path.exists():
-    return None
-  try:
-    found = json.loads(path.read_text(encoding='utf-8'))
-    str(found['split'])
-  except (ValueError, LookupError, TypeError) as e:
-    raise errors.DataError(
-        f'Expected the choice of `personal` in {path}, found a damaged file.'
-        ' Remove it to choose again, before training has begun.'
-    ) from e
-  return found
+  return kept_choice.read(
+      folder / FILE_NAME,
+      lambda found: str(found['split']),
+      what='the choice of `personal`',
+      verb='choose',
+  )
 
 
 def applied(
