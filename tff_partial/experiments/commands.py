@@ -119,10 +119,11 @@ class Commands:
     from tff_partial.experiments import export
     from tff_partial.experiments import reported_model
     from tff_partial.runtime import local
+    from tff_partial.runtime import runtimes
 
     local.remove_default_context()
     computes = self.output.export_model != reported_model.STORED
-    with local.local_worker() if computes else contextlib.nullcontext():
+    with runtimes.start() if computes else contextlib.nullcontext():
       missing = export.export(
           str(folder.path),
           self.output.export_client,
