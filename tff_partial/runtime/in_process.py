@@ -164,6 +164,8 @@ class _Clients:
       while pending:
         yield self._finish(*pending.popleft())
     finally:
+      for future, _ in pending:
+        future.cancel()  # If it has not begun.
       futures.wait([future for future, _ in pending])
 
   @staticmethod
