@@ -3,8 +3,8 @@
 """The program from end to end: its output, and how it resumes and fails.
 
 Whole runs are processes of their own, because they are interrupted and killed.
-Mistakes are tested in this process, which imports TensorFlow once, except for
-those that are found before TensorFlow is imported.
+Mistakes are tested in this process, which imports TensorFlow once, and those
+that are found before TensorFlow is imported in one process without it.
 """
 
 import contextlib
@@ -20,7 +20,6 @@ import subprocess
 import tempfile
 
 from absl.testing import absltest
-from absl.testing import parameterized
 import tensorflow as tf
 
 from tests.helpers import paths
@@ -188,47 +187,56 @@ class RunTest(programs.FolderTest):
     file.write_bytes(stored)
 
 
+# Arguments, and what is said of them before TensorFlow is imported.
+_EARLY_MISTAKES = (
+    ('--task=poetry', 'emnist.*landmarks'),
+    ('--algorithm=sgd', 'fed_avg.*finetune'),
+    ('--algorithm=fed_alt,sgd', "fed_avg.*finetune.*found 'sgd'"),
+    ('--seeds=0,x', "like 0,1,2, found '0,x'"),
+    ('--seeds=', 'at least one value of --seeds, found none'),
+    ('--algorithm=fed_sim,fed_alt --personal=all', 'something to share'),
+    ('--learning_rate=1,0.1', 'one value of --learning_rate.* With --tune'),
+    ('--learning_rate=1,fast', 'fast'),
+    ('--epochs=1,0', 'positive'),
+    ('--tune', 'several values of at least one setting with --tune'),
+    ('--tune --gate=0.1,0.2', 'one value of --gate, found 2'),
+    ('--tune --batch_size=4,8', 'one value of --batch_size, found 2'),
+    ('--tune --epochs=1,2 --tune_seeds=x', "--tune_seeds like .*found 'x'"),
+    ('--tune --epochs=1,2 --algorithm=sgd', "found 'sgd'"),
+    ('--tune_seeds=1', 'Expected --tune with --tune_seeds'),
+    ('--clients_per_round=0', 'positive'),
+    ('--total_rounds=-1', 'negative'),
+    ('--batch_size=0', 'positive'),
+    ('--learning_rate=fast', 'fast'),
+    ('--colour=red', 'colour'),
+    ('train', "flags only, found 'train'"),
+    ('--pretrain_rounds=1 --init_from=x', 'both'),
+    ('--export_client=ann', 'only one of them'),
+    ('--output_dir={file}', 'a folder to write in at .*--output_dir'),
+    ('--output_dir={file}/below', 'a folder to write in at .*--output_dir'),
+    ('--output_dir={folder}', 'with file and no config.json'),
+    ('--output_dir={claimed}', 'no other run in .*, found one going on'),
+)
+
+
 class MistakeTest(programs.FolderTest):
 
-  @parameterized.parameters(
-      ('--task=poetry', 'emnist.*landmarks'),
-      ('--algorithm=sgd', 'fed_avg.*finetune'),
-      ('--algorithm=fed_alt,sgd', "fed_avg.*finetune.*found 'sgd'"),
-      ('--seeds=0,x', "like 0,1,2, found '0,x'"),
-      ('--seeds=', 'at least one value of --seeds, found none'),
-      ('--algorithm=fed_sim,fed_alt --personal=all', 'something to share'),
-      ('--learning_rate=1,0.1', 'one value of --learning_rate.* With --tune'),
-      ('--learning_rate=1,fast', 'fast'),
-      ('--epochs=1,0', 'positive'),
-      ('--tune', 'several values of at least one setting with --tune'),
-      ('--tune --gate=0.1,0.2', 'one value of --gate, found 2'),
-      ('--tune --batch_size=4,8', 'one value of --batch_size, found 2'),
-      ('--tune --epochs=1,2 --tune_seeds=x', "--tune_seeds like .*found 'x'"),
-      ('--tune --epochs=1,2 --algorithm=sgd', "found 'sgd'"),
-      ('--tune_seeds=1', 'Expected --tune with --tune_seeds'),
-      ('--clients_per_round=0', 'positive'),
-      ('--total_rounds=-1', 'negative'),
-      ('--batch_size=0', 'positive'),
-      ('--learning_rate=fast', 'fast'),
-      ('--colour=red', 'colour'),
-      ('train', "flags only, found 'train'"),
-      ('--pretrain_rounds=1 --init_from=x', 'both'),
-      ('--export_client=ann', 'only one of them'),
-      ('--output_dir={file}', 'a folder to write in at .*--output_dir'),
-      ('--output_dir={file}/below', 'a folder to write in at .*--output_dir'),
-      ('--output_dir={folder}', 'with file and no config.json'),
-      ('--output_dir={claimed}', 'no other run in .*, found one going on'),
-  )
-  def test_found_before_tensorflow_is_imported(self, arguments, message):
+  def test_found_before_tensorflow_is_imported(self):
     file = self.folder / 'file'
     file.write_text('precious')
     with tempfile.TemporaryDirectory() as other:
       with run_folder.claim(other, {}, overwrite=False):
         places = {'file': file, 'folder': self.folder, 'claimed': other}
-        code, said = self.early(*arguments.format(**places).split())
-    self.assertEqual(code, 1)
-    self.assertLen(said, 1, said)
-    self.assertRegex(said[0], f'^run_experiment: .*{message}')
+        ends = programs.run_before_tensorflow(
+            [a.format(**places).split() for a, _ in _EARLY_MISTAKES]
+        )
+    for (arguments, message), (code, said) in zip(
+        _EARLY_MISTAKES, ends, strict=True
+    ):
+      with self.subTest(arguments):
+        self.assertEqual(code, 1)
+        self.assertLen(said, 1, said)
+        self.assertRegex(said[0], f'^run_experiment: .*{message}')
     self.assertEqual(file.read_text(), 'precious')
     self.assertEqual(os.listdir(self.folder), ['file'])
 

@@ -49,7 +49,8 @@ class Plan:
     task: What is learned, and from whom.
     config: How.
     algorithm: What clients do in a round.
-    model_fn: Makes the models that the algorithm trains.
+    split_model_fn: Makes models with the split.
+    model_fn: Makes the models that the algorithm trains of them.
     variables: Those of the model, labelled by the split.
     train_clients: All clients with the examples that may train a model.
     held_out: The same clients with the examples that are kept back for
@@ -79,6 +80,7 @@ class Plan:
   task: task_lib.Task
   config: config_lib.Config
   algorithm: algorithms.Algorithm
+  split_model_fn: partial_model.ModelFn
   model_fn: partial_model.ModelFn
   variables: Sequence[partition.VariableInfo]
   train_clients: clients_lib.Clients
@@ -177,9 +179,7 @@ class Plan:
       population = len(self.sampler.clients.client_ids)
       share = min(1.0, self.config.clients_per_round / population)
     return process_lib.build_partial_process(
-        constants_lib.with_constants(
-            self.task.model_fn(self.config.split), self.constants
-        ),
+        constants_lib.with_constants(self.split_model_fn, self.constants),
         self.algorithm,
         client_examples=self.task.client_examples,
         server_optimizer=parts.build_server_optimizer(
@@ -258,7 +258,11 @@ def build(
   """
   generation = _generation(config)
   algorithm = parts.build_algorithm(config)
-  model_fn = algorithm.wrap(task.model_fn(config.split))
+  # All of the run's computations need to know what a model is like.
+  split_model_fn = partial_model.OutlinedModelFn(task.model_fn(config.split))
+  model_fn: partial_model.ModelFn = split_model_fn
+  if algorithm.wrapper is not None:
+    model_fn = partial_model.OutlinedModelFn(algorithm.wrap(split_model_fn))
   variables = partial_model.describe(model_fn)
   if config.method.neighbors and task.head is None:
     raise errors.SettingsError(
@@ -317,6 +321,7 @@ def build(
       task=task,
       config=config,
       algorithm=algorithm,
+      split_model_fn=split_model_fn,
       model_fn=model_fn,
       variables=variables,
       train_clients=train_clients,

@@ -14,12 +14,13 @@ that uses it, because its variables belong to that computation's graph.
 import collections
 from collections.abc import Callable, Iterator, Mapping, Sequence
 import contextlib
+import dataclasses
 import functools
 import itertools
 import random
 import re
 import textwrap
-from typing import Any, Optional
+from typing import Any, NamedTuple, Optional
 
 import tensorflow as tf
 import tensorflow_federated as tff
@@ -459,7 +460,61 @@ def check_batch(model: PartialModel) -> None:
   randomness.check_graph(graph)
 
 
+class Outline(NamedTuple):
+  """What is known of a model without its graph.
+
+  Attributes:
+    variables: As those of a `PartialModel`.
+    shared: The `tf.TensorSpec`s of the shared variables.
+    personal: Those of the personal variables.
+    input_spec: The type of a batch.
+  """
+
+  variables: tuple[partition.VariableInfo, ...]
+  shared: tff.learning.models.ModelWeights
+  personal: tff.learning.models.ModelWeights
+  input_spec: Any
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class OutlinedModelFn:
+  """A `ModelFn` that makes one model to find out what all of them are like.
+
+  Attributes:
+    model_fn: Makes the models, which must all be alike.
+  """
+
+  model_fn: ModelFn
+
+  def __call__(self) -> PartialModel:
+    return self.model_fn()
+
+  @functools.cached_property
+  def outline(self) -> Outline:
+    return _outline(self.model_fn)
+
+
+def outline(model_fn: ModelFn) -> Outline:
+  """Finds out what the models that `model_fn` returns are like."""
+  if isinstance(model_fn, OutlinedModelFn):
+    return model_fn.outline
+  return _outline(model_fn)
+
+
+def _outline(model_fn: ModelFn) -> Outline:
+  with tf.Graph().as_default():
+    model = model_fn()
+  specs = lambda weights: tf.nest.map_structure(
+      lambda v: tf.TensorSpec(v.shape, v.dtype), weights
+  )
+  return Outline(
+      tuple(model.variables),
+      specs(model.shared),
+      specs(model.personal),
+      model.input_spec,
+  )
+
+
 def describe(model_fn: ModelFn) -> tuple[partition.VariableInfo, ...]:
   """Describes the variables of the models that `model_fn` returns."""
-  with tf.Graph().as_default():
-    return model_fn().variables
+  return outline(model_fn).variables

@@ -62,7 +62,7 @@ class PartialProcess(tff.templates.IterativeProcess):
       initialize_fn: tff.Computation,
       next_fn: tff.Computation,
       *,
-      initialize_personal: tff.Computation,
+      build_initialize_personal: Callable[[], tff.Computation],
       algorithm: algorithms.Algorithm,
       model_fn: partial_model.ModelFn,
       client_examples: examples_lib.ClientExamples,
@@ -73,14 +73,14 @@ class PartialProcess(tff.templates.IterativeProcess):
     Args:
       initialize_fn: `( -> S@SERVER)`.
       next_fn: `next`, of the type above.
-      initialize_personal: `( -> P)`.
+      build_initialize_personal: Builds `initialize_personal`.
       algorithm: The algorithm that clients run.
       model_fn: Makes the models that are trained.
       client_examples: The form in which `next` takes examples.
       build_pieces: Builds the round in pieces.
     """
     super().__init__(initialize_fn, next_fn)
-    self._initialize_personal = initialize_personal
+    self._build_initialize_personal = build_initialize_personal
     self._algorithm = algorithm
     self._model_fn = model_fn
     self._client_examples = client_examples
@@ -95,10 +95,10 @@ class PartialProcess(tff.templates.IterativeProcess):
     """
     return self._build_pieces()
 
-  @property
+  @functools.cached_property
   def initialize_personal(self) -> tff.Computation:
     """`( -> P)`: the personal variables that a new client starts from."""
-    return self._initialize_personal
+    return self._build_initialize_personal()
 
   @property
   def algorithm(self) -> algorithms.Algorithm:
@@ -266,7 +266,7 @@ def build_partial_process(
   return PartialProcess(
       initialize,
       _build_next(parts, state_type),
-      initialize_personal=build_initial('personal'),
+      build_initialize_personal=functools.partial(build_initial, 'personal'),
       algorithm=algorithm,
       model_fn=model_fn,
       client_examples=client_examples,
