@@ -72,6 +72,11 @@ def combinations(
         'Expected no `control` in a comparison, found it. Run algorithm'
         f' {methods.PRETRAINING!r} too, which is the control of all others.'
     )
+  if config.personal_by_budget is not None:
+    raise errors.SettingsError(
+        'Expected no `personal_by_budget` in a comparison, found it. Run it by'
+        ' itself: its report compares the clients of each budget.'
+    )
   found = {}
   for seed in seeds:
     for scheme in schemes(algorithms, splits, equal_steps=equal_steps):

@@ -212,9 +212,10 @@ class ClientOutput(NamedTuple):
   The work fails if `counts.non_finite` is 1.
 
   Attributes:
-    update: Initial minus final shared trainable variables; zeros if the work
-      failed or the client has no examples. (Without a step, pFedMe would still
-      move the shared variables towards the personal ones.)
+    update: Initial minus final shared trainable variables, as the model's
+      `sent` has it; zeros if the work failed or the client has no examples.
+      (Without a step, pFedMe would still move the shared variables towards the
+      personal ones.)
     weight: The number of the client's examples, or 1 if clients are weighted
       uniformly; 0 if the work failed or the client has no examples. Epochs and
       `max_steps` do not change it, whereas TFF's FedAvg weights a client by the
@@ -259,10 +260,14 @@ def local_update(
   """
   progress = run_phases(model, phases, inputs, client_examples=client_examples)
   last = progress[-1]
-  update = [
-      before - after
-      for before, after in zip(inputs.shared.trainable, model.shared.trainable)
-  ]
+  update = model.sent(
+      [
+          before - after
+          for before, after in zip(
+              inputs.shared.trainable, model.shared.trainable
+          )
+      ]
+  )
   personal = model.values('personal')
   finite = _all_finite(progress, [update, personal])
   empty = tf.equal(last.examples, 0)

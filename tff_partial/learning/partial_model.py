@@ -205,6 +205,10 @@ class PartialModel:
     """The current values of a group: 'shared' or 'personal'."""
     return tf.nest.map_structure(lambda v: v.read_value(), getattr(self, group))
 
+  def sent(self, update: Sequence[tf.Tensor]) -> Any:
+    """What a client sends of its update of the shared trainable variables."""
+    return update
+
   @property
   def metric_names(self) -> tuple[str, ...]:
     return tuple(self._metric_fns)
