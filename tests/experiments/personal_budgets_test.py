@@ -136,6 +136,7 @@ class PersonalBudgetsTest(parameterized.TestCase):
         [g['comparison']['change']['clients'] for g in report['budgets']],
         [2, 2, 1],
     )
+    self.assertIn('which of 2 variables it shares', report['leaves_client'])
     # The mean client stores (4 + 4 + 8) / 5 bytes.
     gain = np.average(before - after, weights=sizes)
     self.assertAlmostEqual(
