@@ -16,6 +16,7 @@ import numpy as np
 from tests.helpers import toy_task
 from tests.helpers import worker
 from tff_partial import errors
+from tff_partial.experiments import combinations
 from tff_partial.experiments import config as config_lib
 from tff_partial.experiments import finished_run
 from tff_partial.experiments import parts
@@ -98,6 +99,13 @@ class PersonalBudgetsTest(parameterized.TestCase):
   def test_refuses_settings(self, settings, complaint):
     with self.assertRaisesRegex(errors.SettingsError, complaint):
       config_lib.create(personal_by_budget='file.csv', **settings)
+
+  def test_refuses_several_runs(self):
+    config = config_lib.create(personal_by_budget='file.csv')
+    with self.assertRaisesRegex(errors.SettingsError, 'found several'):
+      combinations.combinations(
+          config, algorithms=['fed_alt'], splits=['output'], seeds=[0, 1]
+      )
 
   def test_a_run_of_clients_with_different_budgets(self):
     self.write(*(f'client_{i},{b}' for i, b in enumerate(BUDGETS)))

@@ -12,6 +12,7 @@ from tff_partial.evaluation import run_results
 from tff_partial.experiments import config as config_lib
 from tff_partial.experiments import config_privacy
 from tff_partial.experiments import methods
+from tff_partial.experiments import personal_budgets
 from tff_partial.experiments import setting
 
 
@@ -67,15 +68,11 @@ def combinations(
   """
   check_not_empty('seeds', seeds)
   config_privacy.check_several_runs(config)
+  personal_budgets.check_several_runs(config.personal_by_budget)
   if config.evaluation.control:
     raise errors.SettingsError(
         'Expected no `control` in a comparison, found it. Run algorithm'
         f' {methods.PRETRAINING!r} too, which is the control of all others.'
-    )
-  if config.personal_by_budget is not None:
-    raise errors.SettingsError(
-        'Expected no `personal_by_budget` in a comparison, found it. Run it by'
-        ' itself: its report compares the clients of each budget.'
     )
   found = {}
   for seed in seeds:

@@ -72,6 +72,23 @@ def problem(config: Any) -> Optional[str]:
   return None
 
 
+def check_several_runs(path: Optional[str]) -> None:
+  """Checks that several runs on the same clients have no budgets.
+
+  Args:
+    path: The file of budgets that they have in common, if there is one.
+
+  Raises:
+    errors.SettingsError: If clients have budgets. The bytes of a run's personal
+      variables are not those of a client then.
+  """
+  if path is not None:
+    raise errors.SettingsError(
+        'Expected one run with `personal_by_budget`, found several. Run each by'
+        ' itself: its report compares the clients of different budgets.'
+    )
+
+
 def build(
     path: str,
     names: Sequence[str],

@@ -142,11 +142,6 @@ def check(config: config_lib.Config) -> None:
         f'Expected splits by name with `regime`, found {config.personal!r}. A'
         ' run with it tells which split it chooses.'
     )
-  if config.personal_by_budget is not None:
-    raise errors.SettingsError(
-        'Expected no `personal_by_budget` with `regime`, found it. Measure one'
-        ' split at a time.'
-    )
   if not config.method.is_divided:
     raise errors.SettingsError(
         'Expected an algorithm that trains shared and personal variables with'
