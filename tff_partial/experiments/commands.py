@@ -19,6 +19,7 @@ from tff_partial.experiments import config as config_lib
 from tff_partial.experiments import config_groups
 from tff_partial.experiments import config_privacy
 from tff_partial.experiments import flags
+from tff_partial.experiments import personal_budgets
 from tff_partial.experiments import run_folder
 from tff_partial.experiments import search as search_lib
 from tff_partial.experiments import setting
@@ -182,6 +183,7 @@ class Commands:
   ) -> int:
     """Measures what decides between FedAlt and FedSim."""
     config_privacy.check_several_runs(config)
+    personal_budgets.check_several_runs(config.personal_by_budget)
     several = {'personal': ','.join(map(str, splits))}
     kept = {**config.settings, **several, **setting.flatten(settings)}
     with run_folder.claim(
