@@ -19,6 +19,7 @@ from tff_partial import errors
 from tff_partial.experiments import combinations
 from tff_partial.experiments import config as config_lib
 from tff_partial.experiments import finished_run
+from tff_partial.experiments import onboard
 from tff_partial.experiments import parts
 from tff_partial.experiments import personal_budgets
 from tff_partial.experiments import plan as plan_lib
@@ -119,6 +120,8 @@ class PersonalBudgetsTest(parameterized.TestCase):
     self.assertTrue((after[2:] != before[2:]).all())
     self.check_report(folder, before, after)
     self.check_exported(folder, plan, after)
+    with self.assertRaisesRegex(errors.SettingsError, 'Train another run'):
+      onboard.add(str(folder), 'client_1', plan.task)
     # The same again, but with other budgets.
     self.write(*(f'client_{i},0' for i in range(5)))
     with self.assertRaisesRegex(errors.SettingsError, 'personal_budgets'):
