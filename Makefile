@@ -4,10 +4,11 @@ PYTHON ?= python3.11
 JOBS ?= 2
 VENV = .venv
 KERAS3 = .venv-keras3
-# Ray reads its environment once in a process, so each of these has its own.
-CLUSTER_TESTS = tests/project/benchmarks_test.py tests/runtime/cluster_test.py \
-  tests/runtime/cluster_jobs_test.py tests/runtime/ray_client_test.py \
-  tests/training/remote_parts_test.py
+# Ray reads its environment once in a process, so each of these has its own. The
+# longest come first, so that all are done at the same time.
+CLUSTER_TESTS = tests/training/remote_parts_test.py \
+  tests/project/benchmarks_test.py tests/runtime/cluster_test.py \
+  tests/runtime/ray_client_test.py tests/runtime/cluster_jobs_test.py
 FAULT_TESTS = tests/runtime/cluster_network_test.py \
   tests/runtime/node_faults_test.py
 AUDIT = .venv-audit
@@ -26,9 +27,10 @@ demo: $(VENV)/installed  ## Runs FedAvg, then FedAlt, on drawn handwriting.
 
 test: $(VENV)/installed $(KERAS3)/installed  ## Runs the tests but those that break clusters.
 	TF_CPP_MIN_LOG_LEVEL=3 $(RUN) -m pytest --numprocesses=$(JOBS) \
-	  --dist=loadfile $(addprefix --ignore=,$(CLUSTER_TESTS) $(FAULT_TESTS))
-	for file in $(CLUSTER_TESTS); do \
-	  TF_CPP_MIN_LOG_LEVEL=3 $(RUN) -m pytest $$file || exit 1; done
+	  --dist=loadfile --no-loadscope-reorder \
+	  $(addprefix --ignore=,$(CLUSTER_TESTS) $(FAULT_TESTS))
+	printf '%s\n' $(CLUSTER_TESTS) | TF_CPP_MIN_LOG_LEVEL=3 \
+	  xargs -n 1 -P $(JOBS) $(RUN) -m pytest
 
 test-faults: $(VENV)/installed  ## Runs the tests that break clusters; minutes.
 	for file in $(FAULT_TESTS); do \

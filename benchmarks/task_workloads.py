@@ -58,6 +58,7 @@ def create_emnist(
 def create_landmarks(
     folder: str,
     *,
+    model: str = 'resnet18',
     image_size: int = 112,
     clients: int = 4,
     examples: int = 32,
@@ -83,10 +84,10 @@ def create_landmarks(
       encoding='utf-8',
   )
   task = landmarks.create_task(
-      folder, model='resnet18', batch_size=batch_size, image_size=image_size
+      folder, model=model, batch_size=batch_size, image_size=image_size
   )
   return _workload(
-      f'ResNet-18, {image_size} pixels',
+      f'{model.replace("resnet", "ResNet-")}, {image_size} pixels',
       task,
       'adapter',
       # The task's clients only have the locations of their photos.

@@ -64,7 +64,7 @@ class TaskRoundsTest(parameterized.TestCase):
 
   @parameterized.parameters(
       ('emnist', {}),
-      ('landmarks', {'image_size': 16}),
+      ('landmarks', {'model': 'resnet8', 'image_size': 16}),
       ('speech', {'seconds': 0.5}),
       ('stackoverflow', {'model': 'tiny', 'words': 20}),
   )
