@@ -41,6 +41,7 @@ from tff_partial.learning import partial_model
 from tff_partial.learning import round_metrics
 from tff_partial.learning import round_parts
 from tff_partial.learning import round_pieces
+from tff_partial.learning import sharers_mean
 
 AggregationFactory = Union[
     tff.aggregators.WeightedAggregationFactory,
@@ -243,7 +244,9 @@ def build_partial_process(
       or tff.learning.templates.build_broadcast_process(types.shared),
       client_work=client_work,
       next_client_work=client_work_lib.build_next_state(work_type),
-      aggregator=_create_aggregation(aggregator, types.shared.trainable),
+      aggregator=_create_aggregation(
+          aggregator, types.shared.trainable, output_type.update
+      ),
       metrics=round_metrics.build_round_metrics(output_type, metrics_aggregator)
       if metrics
       else None,
@@ -292,13 +295,18 @@ def _trainable_types(
 
 
 def _create_aggregation(
-    factory: Optional[AggregationFactory], update_type: tff.Type
+    factory: Optional[AggregationFactory],
+    shared_type: tff.Type,
+    update_type: tff.Type,
 ) -> tff.templates.AggregationProcess:
   """Creates the weighted aggregation of updates of the shared variables."""
   factory = factory or tff.aggregators.MeanFactory()
   if isinstance(factory, tff.aggregators.UnweightedAggregationFactory):
     factory = tff.aggregators.as_weighted_aggregator(factory)
-  return factory.create(update_type, tff.TensorType(np.float32))
+  if sharers_mean.sends_shares(update_type):
+    factory = sharers_mean.SharersMeanFactory(factory)
+    return factory.create(update_type, tff.TensorType(np.float32))
+  return factory.create(shared_type, tff.TensorType(np.float32))
 
 
 def _build_initialize(
