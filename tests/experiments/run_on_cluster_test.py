@@ -2,46 +2,58 @@
 # SPDX-License-Identifier: Apache-2.0
 """The program gives the same results in several processes as in one."""
 
+import pathlib
 import subprocess
+import sys
+import tempfile
 
 from absl.testing import absltest
 
+from tests.helpers import paths
 from tests.helpers import programs
 from tff_partial.runtime import worker_process
 
+_PROGRAM = (
+    sys.executable,
+    str(paths.ROOT / 'run_experiment.py'),
+)
 
-class RunOnClusterTest(programs.FolderTest):
 
-  def arguments(self, name, *others):
+class RunOnClusterTest(absltest.TestCase):
+
+  def setUp(self):
+    super().setUp()
+    self.folder = pathlib.Path(
+        self.enter_context(tempfile.TemporaryDirectory())
+    )
+
+  def run_program(self, name, *arguments):
     data = self.folder / 'data'
     if not data.exists():
       data.mkdir()
       programs.write_data(data)
-    return [
-        *programs.settings(data, self.folder / name),
-        '--total_rounds=2',
-        '--finetune_epochs=1',
-        *others,
-    ]
-
-  def run_program(self, name, *others):
+    settings = programs.settings(data, self.folder / name)
     return subprocess.run(
-        [*programs.PROGRAM, *self.arguments(name, *others)],
+        [
+            *_PROGRAM,
+            *settings,
+            '--total_rounds=2',
+            '--finetune_epochs=1',
+            *arguments,
+        ],
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
     )
 
   def test_same_bits_and_same_evaluation(self):
-    code, _, said = self.call(
-        *self.arguments(
-            # A client has one thread, as in the other processes.
-            'here',
-            '--clients_per_shard=2',
-            f'--max_concurrent_clients={worker_process.usable_cores()}',
-        )
+    here = self.run_program(
+        # A client has one thread, as in the other processes.
+        'here',
+        '--clients_per_shard=2',
+        f'--max_concurrent_clients={worker_process.usable_cores()}',
     )
-    self.assertEqual(code, 0, said)
+    self.assertEqual(here.returncode, 0, here.stderr)
     there = self.run_program(
         'there',
         '--clients_per_shard=2',

@@ -13,21 +13,19 @@ from tff_partial.runtime import worker_process
 
 class SpreadTest(programs.FolderTest):
 
-  def arguments(self, name, *others):
+  def compare(self, name, *arguments):
     data = self.folder / 'data'
     if not data.exists():
       data.mkdir()
       programs.write_data(data)
-    return [
-        *programs.settings(data, self.folder / name),
-        '--algorithm=fed_avg,fed_alt',
-        '--total_rounds=2',
-        *others,
-    ]
-
-  def compare(self, name, *others):
     done = subprocess.run(
-        [*programs.PROGRAM, *self.arguments(name, *others)],
+        [
+            *programs.PROGRAM,
+            *programs.settings(data, self.folder / name),
+            '--algorithm=fed_avg,fed_alt',
+            '--total_rounds=2',
+            *arguments,
+        ],
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
@@ -36,15 +34,12 @@ class SpreadTest(programs.FolderTest):
     return done
 
   def test_same_bits_as_one_after_the_other(self):
-    code, _, said = self.call(
-        *self.arguments(
-            'here',
-            '--clients_per_shard=1',
-            # A client has one thread, as in the other processes.
-            f'--max_concurrent_clients={worker_process.usable_cores()}',
-        )
+    self.compare(
+        'here',
+        '--clients_per_shard=1',
+        # A client has one thread, as in the other processes.
+        f'--max_concurrent_clients={worker_process.usable_cores()}',
     )
-    self.assertEqual(code, 0, said)
     done = self.compare('there', '--cluster=local', '--actor_cores=1')
     # A model to start from, and two runs.
     self.assertRegex(done.stderr, r'runs: 100%.* 3/3 ')
