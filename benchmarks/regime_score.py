@@ -220,19 +220,19 @@ def score_table(rows: Sequence[Row], *, by_metric: bool = False) -> list[str]:
       if not both and questions != (EPOCHS,):
         continue
       known = [
-          (r, o)
+          (number, r['question'], value(o), ends(o))
           for r, o in rows
-          if r['question'] in questions and number_fn(r) is not None
+          if r['question'] in questions and (number := number_fn(r)) is not None
       ]
-      decided = [(r, o) for r, o in known if _resolved(*ends(o))]
-      events = [value(o) < 0 for _, o in decided]
+      decided = [row for row in known if _resolved(*row[3])]
+      events = [found < 0 for _, _, found, _ in decided]
       found = scoring.score(
-          [number_fn(r) < 0 for r, _ in decided],
+          [number < 0 for number, _, _, _ in decided],
           events,
-          _constants([r['question'] for r, _ in decided], events),
+          _constants([question for _, question, _, _ in decided], events),
       )
       correlation = scoring.rank_correlation(
-          [number_fn(r) for r, _ in known], [value(o) for _, o in known]
+          [row[0] for row in known], [row[2] for row in known]
       )
       lines.append(_score_line(name, questions, len(known), found, correlation))
   return lines

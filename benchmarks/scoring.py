@@ -62,7 +62,7 @@ def score(
       high=high,
       balanced=balanced_accuracy(forecasts, events),
       constant_right=int(constant_right.sum()),
-      p_value=mcnemar(right, constant_right),
+      p_value=mcnemar(right.tolist(), constant_right.tolist()),
   )
 
 
@@ -91,10 +91,10 @@ def balanced_accuracy(
 
   A constant has 1/2. NaN if only one sign came.
   """
-  forecasts, events = np.asarray(forecasts, bool), np.asarray(events, bool)
-  if not events.any() or events.all():
+  said, came = np.asarray(forecasts, bool), np.asarray(events, bool)
+  if not came.any() or came.all():
     return math.nan
-  return float((forecasts[events].mean() + (~forecasts[~events]).mean()) / 2)
+  return float((said[came].mean() + (~said[~came]).mean()) / 2)
 
 
 def mcnemar(first_right: Sequence[bool], second_right: Sequence[bool]) -> float:
@@ -166,14 +166,13 @@ def calibration(
     For each quarter with forecasts: their number, their mean, and the share of
     events that came.
   """
-  probabilities = np.asarray(probabilities, float)
-  events = np.asarray(events, float)
-  quarter = np.minimum((probabilities * 4).astype(int), 3)
+  said, came = np.asarray(probabilities, float), np.asarray(events, float)
+  quarter = np.minimum((said * 4).astype(int), 3)
   return [
       (
           int((quarter == i).sum()),
-          float(probabilities[quarter == i].mean()),
-          float(events[quarter == i].mean()),
+          float(said[quarter == i].mean()),
+          float(came[quarter == i].mean()),
       )
       for i in range(4)
       if (quarter == i).any()
