@@ -63,12 +63,12 @@ pair() {
 }
 pairs() {
   PART=$1
-  pair femnist femnist "$femnist" output,adapter,input
   pair femnist_one_step femnist "$femnist" output,adapter --max_steps=1
   pair femnist_two_clients femnist "$femnist" output,adapter \
     --clients_per_round=2
   pair femnist_small_steps femnist "$femnist" output,adapter \
     --learning_rate=0.03
+  pair femnist femnist "$femnist" output,adapter,input
   pair femnist_large_steps femnist "$femnist" output,adapter \
     --learning_rate=0.3
   pair digits digits "$digits" output,adapter
