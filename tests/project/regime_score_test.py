@@ -8,46 +8,9 @@ import pathlib
 import tempfile
 
 from absl.testing import absltest
-import numpy as np
 
 from benchmarks import regime_score
-from tff_partial.evaluation import client_table
-from tff_partial.evaluation import metric as metric_lib
-from tff_partial.evaluation import summary
-from tff_partial.reporting import report
-
-_COST = summary.Cost(1, 1, 1, 1, 1, 1, 1, 1.0, 1, 1)
-
-
-def write_run(folder, loss, accuracy):
-  """A finished run of three clients with one test example each."""
-  folder.mkdir(parents=True)
-  scores = {
-      name: client_table.Scores(np.array(terms, float), np.ones(3))
-      for name, terms in (('accuracy', accuracy), ('loss', loss))
-  }
-  table = client_table.ClientTable(
-      client_ids=('a', 'b', 'c'),
-      train_examples=np.ones(3, int),
-      test_examples=np.ones(3, int),
-      participated=np.ones(3, bool),
-      scores={'initial': scores, 'personalized': scores},
-  )
-  report.write(
-      folder,
-      report.RunReport(
-          title='t',
-          settings={},
-          variables=(),
-          table=table,
-          metric=metric_lib.Metric('accuracy', higher_is_better=True),
-          baseline='initial',
-          candidate='personalized',
-          history=(),
-          cost=_COST,
-          leaves_client='Leaves a client: nothing.',
-      ),
-  )
+from tests.helpers import written_runs
 
 
 def regime_json(log_ratio):
@@ -120,8 +83,12 @@ class RegimeScoreTest(absltest.TestCase):
 
   def test_outcome_by_hand(self):
     for seed in (1, 2):
-      write_run(self.folder / f'fed_alt_output-{seed}', [1, 2, 3], [1, 1, 1])
-      write_run(self.folder / f'fed_sim_output-{seed}', [2, 4, 6], [0, 0, 0])
+      written_runs.write(
+          self.folder / f'fed_alt_output-{seed}', [1, 2, 3], [1, 1, 1]
+      )
+      written_runs.write(
+          self.folder / f'fed_sim_output-{seed}', [2, 4, 6], [0, 0, 0]
+      )
     found = regime_score.outcome(self.folder, 'output', regime_score.EPOCHS)
     self.assertEqual(found.seeds, 2)
     self.assertAlmostEqual(found.log_ratio, math.log(2 / 4))
