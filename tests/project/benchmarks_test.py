@@ -27,10 +27,8 @@ from tff_partial.runtime import local
 class RoundsTest(absltest.TestCase):
 
   def test_every_round_runs_and_is_compared(self):
-    workload = rounds.logistic_regression(
-        clients=4, clients_per_round=2, examples=6, batch_size=3
-    )
-    seconds = rounds.run(workload, num_rounds=2)
+    sizes = dict(clients=4, clients_per_round=2, examples=6, batch_size=3)
+    seconds = rounds.run(sizes, num_rounds=2)
     self.assertLen(seconds, 7)
     for values in seconds.values():
       self.assertLen(values, 2)
@@ -89,10 +87,8 @@ class TaskRoundsTest(parameterized.TestCase):
     )
 
   def test_every_round_is_in_the_table(self):
-    workload = task_workloads.create_emnist(
-        self.folder, clients=2, examples=4, batch_size=2
-    )
-    seconds = task_rounds.run(workload, num_rounds=2)
+    sizes = dict(clients=2, examples=4, batch_size=2)
+    seconds = task_rounds.run('emnist', sizes, num_rounds=2)
     self.assertLen(seconds, 3)
     for values in seconds.values():
       self.assertLen(values, 2)
