@@ -12,12 +12,14 @@ tau and noise. The figure shows the averages over rounds 1 to T of
 
 where FedAlt's shared gradient is taken at the virtual personal variables, as in
 its analysis. The bounds are those of docs/theory.md with theta = 1, derived for
-one local step; panels with more steps have none. A table compares the
-difference of the expected losses after one round with equation D.
+one local step; panels with more steps have none. A table has the ends of the
+curves, and another one compares the difference of the expected losses after one
+round with equation D.
 """
 
+from collections.abc import Mapping, Sequence
 import pathlib
-from typing import Any
+from typing import Any, NamedTuple
 
 from absl import app
 from absl import flags
@@ -184,48 +186,92 @@ def _zeros(setting: Setting) -> tuple[np.ndarray, np.ndarray]:
   return np.zeros(du), np.zeros((n, dv))
 
 
-def draw(
-    settings: list[Setting], participation: list[int], rounds: int, repeats: int
-) -> mpl_figure.Figure:
-  """A panel for each setting and number of clients per round."""
-  figure = plots.new_figure(
-      width=3.2 * len(participation), height=2.7 * len(settings)
+class Panel(NamedTuple):
+  """What both algorithms did in a setting, and their bounds.
+
+  Attributes:
+    title: The setting.
+    averages: By algorithm, the averages over rounds 1 to T, [rounds].
+    bounds: Likewise, the bounds; nothing for several local steps.
+  """
+
+  title: str
+  averages: Mapping[str, np.ndarray]
+  bounds: Mapping[str, np.ndarray]
+
+
+def measure(
+    setting: Setting, *, clients_per_round: int, rounds: int, repeats: int
+) -> Panel:
+  """Trains both algorithms, and averages over repeats."""
+  run = {'clients_per_round': clients_per_round, 'rounds': rounds}
+  averages = {}
+  for name in _NAMES:
+    norms = [
+        gradient_norms(setting, name, seed=seed, **run)
+        for seed in range(repeats)
+    ]
+    averages[name] = np.cumsum(np.mean(norms, axis=0)) / np.arange(
+        1, rounds + 1
+    )
+  return Panel(
+      f'm/n {clients_per_round / _CLIENTS:g}, tau {setting.steps},'
+      f' sigma^2 {setting.noise:g}',
+      averages,
+      {name: bound(setting, name, **run) for name in _NAMES}
+      if setting.steps == 1
+      else {},
   )
+
+
+def draw(rows: Sequence[Sequence[Panel]]) -> mpl_figure.Figure:
+  """Draws panels in rows."""
+  figure = plots.new_figure(width=9.6, height=2.7 * len(rows) + 0.3)
   panels = figure.subplots(
-      len(settings), len(participation), squeeze=False, sharex=True
+      len(rows), len(rows[0]), squeeze=False, sharex=True, sharey='row'
   )
-  for row, setting in zip(panels, settings):
-    for axes, m in zip(row, participation):
-      plots.tidy(axes, x='Rounds T', y='Average up to T')
-      axes.set_title(
-          f'm/n {m / _CLIENTS:g}, tau {setting.steps},'
-          f' sigma^2 {setting.noise:g}',
-          fontsize=9,
-      )
-      t = np.arange(1, rounds + 1)
-      for name, color in zip(_NAMES, plots.LINES):
-        norms = np.mean(
-            [
-                gradient_norms(
-                    setting, name, clients_per_round=m, rounds=rounds, seed=seed
-                )
-                for seed in range(repeats)
-            ],
-            axis=0,
-        )
-        axes.plot(t, np.cumsum(norms) / t, color=color, label=name)
-        if setting.steps == 1:
-          axes.plot(
-              t,
-              bound(setting, name, clients_per_round=m, rounds=rounds),
-              color=color,
-              linestyle=':',
-              label=f'{name}, bound',
-          )
-      axes.set_yscale('log')
-      axes.set_xscale('log')
-  plots.legend(panels[0][0])
+  for axes, panel in zip(panels.flat, (p for row in rows for p in row)):
+    plots.tidy(axes, x='', y='')
+    axes.set_title(panel.title, fontsize=9)
+    for name, color in zip(_NAMES, plots.LINES):
+      t = np.arange(1, len(panel.averages[name]) + 1)
+      # Dashes, because the two curves nearly cover each other.
+      style = '-' if name == 'FedAlt' else '--'
+      axes.plot(t, panel.averages[name], style, color=color, label=name)
+      if name in panel.bounds:
+        label = f'{name}, bound'
+        axes.plot(t, panel.bounds[name], ':', color=color, label=label)
+    axes.set_xscale('log')
+    axes.set_yscale('log')
+    plots.label_log(axes.xaxis)
+    plots.label_log(axes.yaxis)
+  figure.supxlabel('Rounds T', fontsize=10)
+  figure.supylabel(
+      'Average of squared gradients over rounds 1 to T', fontsize=10
+  )
+  figure.legend(
+      *panels[0][0].get_legend_handles_labels(),
+      loc='outside upper left',
+      ncols=4,
+      frameon=False,
+      fontsize=9,
+  )
   return figure
+
+
+def last_values(rows: Sequence[Sequence[Panel]]) -> list[str]:
+  """A table of the ends of all curves, in Markdown."""
+  lines = [
+      '| setting | FedAlt | FedSim | bound of FedAlt | of FedSim |',
+      '| --- | --- | --- | --- | --- |',
+  ]
+  for panel in (p for row in rows for p in row):
+    ends = [panel.averages[name][-1] for name in _NAMES]
+    bounds = [panel.bounds[n][-1] for n in _NAMES if n in panel.bounds]
+    cells = [f'{value:.3f}' for value in [*ends, *bounds]]
+    cells += ['–'] * (4 - len(cells))
+    lines.append(f'| {panel.title} | {" | ".join(cells)} |')
+  return lines
 
 
 def one_round_table(setting: Setting, m: int, draws: int) -> list[str]:
@@ -275,11 +321,24 @@ def main(argv: list[str]) -> None:
         Setting(steps=1, noise=4.0),
         Setting(steps=4, noise=4.0),
     ]
-    figure = draw(settings, [2, 8, 20], FLAGS.rounds, FLAGS.repeats)
+    rows = [
+        [
+            measure(
+                setting,
+                clients_per_round=m,
+                rounds=FLAGS.rounds,
+                repeats=FLAGS.repeats,
+            )
+            for m in (2, 8, 20)
+        ]
+        for setting in settings
+    ]
     files.replace_text(
-        folder / 'convergence.svg', plots.to_svg(figure).decode()
+        folder / 'convergence.svg', plots.to_svg(draw(rows)).decode()
     )
     lines = [
+        *last_values(rows),
+        '',
         '| tau | m | rate | (FedAlt - FedSim) / rate^2, one round | equation D'
         ' |',
         '| --- | --- | --- | --- | --- |',

@@ -284,6 +284,74 @@ class LookaheadTest(absltest.TestCase):
       )
       self.assertAlmostEqual(found[0] + np.mean(cross), np.mean(truth))
 
+  def test_difference_and_interval_by_hand(self):
+    first = one_round.LookaheadLosses(
+        everyone=np.array([1.0, 3.0]),
+        personal=np.array([0.0, 2.0]),
+        forward=np.array([[2.0, 4.0], [1.0, 3.0]]),
+        backward=np.array([[1.0, 3.0], [1.0, 3.0]]),
+        weights=np.array([1.0, 1.0]),
+    )
+    zero = one_round.LookaheadLosses(
+        *(np.zeros_like(a) for a in first[:-1]), first.weights
+    )
+    value, low, high = one_round.lookahead_difference(
+        first,
+        zero,
+        signs=np.array([[1, -1], [-1, 1]]),
+        updates=3,
+        clients_per_round=np.array([1, 4]),
+        population=4,
+    )
+    # The parts are 2, -1 and 0.5, the latter from curvatures of 1 and 0.
+    np.testing.assert_allclose(value, [2 - 1 / 4 + 0.5, 2 - 1])
+    # One half less the other is -1 and 1; contrasts add 0.5 and 0. For a single
+    # client, the mean of the two curvatures adds its own variance.
+    variance = (0.5**2 + 1**2) / 2 + np.array([0.5 / 2, 0])
+    half = 12.706204736432095 * np.sqrt(variance)  # 1 degree of freedom.
+    np.testing.assert_allclose(low, value - half)
+    np.testing.assert_allclose(high, value + half)
+
+  def test_variance_is_that_over_samples_of_clients(self):
+    # Client i's loss is (u - c_i)^2 / 2, and its update depends on c_i too.
+    rng = np.random.default_rng(0)
+    size, contrasts, found = 20, 4, []
+    for _ in range(1000):
+      c = rng.normal(1.0, 1.0, size)
+      update = 0.3 * c + rng.normal(0.5, 0.2, size)
+      loss = lambda u, c=c: (u - c) ** 2 / 2
+      signs = np.stack(
+          [
+              np.where(np.argsort(rng.random(size)) < size // 2, 1, -1)
+              for _ in range(contrasts)
+          ]
+      )
+      shifts = (signs @ update / size)[:, None]
+      everyone = loss(update.mean())
+      first = one_round.LookaheadLosses(
+          everyone=everyone,
+          personal=everyone - 0.1 * c,
+          forward=loss(update.mean() + shifts),
+          backward=loss(update.mean() - shifts),
+          weights=np.ones(size),
+      )
+      zero = one_round.LookaheadLosses(
+          *(np.zeros_like(a) for a in first[:-1]), first.weights
+      )
+      value, low, _ = one_round.lookahead_difference(
+          first,
+          zero,
+          signs=signs,
+          updates=size,
+          clients_per_round=np.array([20, 100]),
+          population=100,
+      )
+      found.append([value, ((value - low) / 3.182446305284263) ** 2])
+    values, variances = np.swapaxes(found, 0, 1)
+    np.testing.assert_allclose(
+        variances.mean(axis=0), values.var(axis=0, ddof=1), rtol=0.15
+    )
+
 
 if __name__ == '__main__':
   absltest.main()

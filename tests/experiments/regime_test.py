@@ -85,6 +85,10 @@ class StudyTest(absltest.TestCase):
     self.assertEqual(lookahead['clients_per_round'][-1], 4)
     expected = lookahead['difference'][-1]
     self.assertNotEqual(expected, 0)
+    self.assertLess(lookahead['relative_low'][-1], lookahead['relative'][-1])
+    self.assertGreater(
+        lookahead['relative_high'][-1], lookahead['relative'][-1]
+    )
     self.assertAlmostEqual(
         constants['leading_difference']['value'] / expected, 1, delta=0.1
     )

@@ -69,6 +69,25 @@ class QuadraticsTest(absltest.TestCase):
     row = convergence.one_round_table(setting, 20, 1)[-1].split('|')
     self.assertAlmostEqual(float(row[4]) / float(row[5]), 1, delta=0.05)
 
+  def test_figure_and_table(self):
+    panel = lambda bounds: convergence.Panel(
+        'm/n 1, tau 1, sigma^2 0',
+        {'FedAlt': np.array([3.0, 2.0]), 'FedSim': np.array([4.0, 2.5])},
+        bounds,
+    )
+    bounds = {'FedAlt': np.array([9.0, 8.0]), 'FedSim': np.array([7.0, 6.0])}
+    rows = [[panel(bounds)] * 3, [panel({})] * 3]
+    _, _, *lines = convergence.last_values(rows)
+    self.assertLen(lines, 6)
+    self.assertIn('| 2.000 | 2.500 | 8.000 | 6.000 |', lines[0])
+    self.assertIn('| 2.000 | 2.500 | – | – |', lines[5])
+    figure = convergence.draw(rows)
+    figure.draw_without_rendering()
+    widths = [axes.get_position().width for axes in figure.axes]
+    # A legend that is laid out as part of a panel pushes the others aside.
+    self.assertLess(max(widths) / min(widths), 1.05)
+    self.assertGreater(min(widths), 0.2)
+
 
 if __name__ == '__main__':
   absltest.main()

@@ -26,7 +26,9 @@ _SCRIPTS = (
     'speech',
     'leaderboard',
     'privacy',
+    'theory',
 )
+_PROGRAMS = ('benchmarks.regime_score', 'benchmarks.penalties')
 
 
 def _commands(script, **environment):
@@ -58,6 +60,9 @@ class ResultsTest(parameterized.TestCase):
       if words[:2] == ['-m', 'tasks.import_client_data']:
         import_client_data.parse(words[1:])
         continue
+      if words[0] == '-m':
+        self.assertIn(words[1], _PROGRAMS)
+        continue
       self.assertEqual(words[0], 'run_experiment.py')
       experiments += 1
       with flagsaver.flagsaver():
@@ -73,6 +78,19 @@ class ResultsTest(parameterized.TestCase):
           if grid.scheme.name in ('fed_sim', 'fed_alt', 'fed_recon'):
             self.assertEqual(grid.lists, search.lists)
     self.assertGreater(experiments, 0)
+
+  def test_forecasts_and_comparisons_differ_only_in_what_is_run(self):
+    runs = {'forecasts': {}, 'comparisons': {}}
+    for words in _commands('theory'):
+      for stage, found in runs.items():
+        if (folder := f'/theory/{stage}/') in words[-1]:
+          found[words[-1].partition(folder)[2]] = {
+              w
+              for w in words[:-1]
+              if not w.startswith(('--regime', '--algorithm', '--seeds'))
+          }
+    self.assertNotEmpty(runs['forecasts'])
+    self.assertEqual(runs['forecasts'], runs['comparisons'])
 
   def test_a_short_trial(self):
     commands = _commands('emnist', FLAGS='--total_rounds=2 --seeds=0')

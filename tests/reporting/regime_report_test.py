@@ -81,6 +81,8 @@ def split(**changes):
               'clients_per_round': [1, 4, 10, 100],
               'difference': [0.1, -0.1, -0.2, 0.3],
               'relative': [0.1, -0.1, -0.2, 0.3],
+              'relative_low': [-0.1, -0.2, -0.3, -0.2],
+              'relative_high': [0.3, 0.0, -0.1, 0.8],
           },
       },
       'rehearsals': {},
@@ -108,7 +110,8 @@ class LinesTest(parameterized.TestCase):
         'equal gradient steps FedAlt higher by 6.2%',
         ': FedAlt; FedAlt takes 2.0 times the gradients',
         'FedAlt ahead by 0.02 in the loss (-0.03 to -0.01)',
-        'FedSim ahead at 1, FedAlt from 4, FedSim from 100',
+        'FedSim ahead at 1, FedAlt from 4, FedSim from 100; 95% intervals'
+        ' exclude 0 at 10',
         'FedAlt at 10 (99% of bootstraps); FedAlt for every number',
         'FedSim at 10 (90% of bootstraps); FedSim for 2 to 48 clients',
         'a comparison of bounds, not a forecast',
@@ -135,6 +138,20 @@ class LinesTest(parameterized.TestCase):
         'the losses of 1 rehearsals are not numbers',
         '\n'.join(regime_notes.notes(lost, total_rounds=100)),
     )
+
+  def test_says_where_intervals_exclude_zero(self):
+    for low, high, expected in (
+        ([-1, -1, -1, -1], [1, 1, 1, 1], 'FedAlt ahead for all; 95% inter'),
+        ([-1, -1, -1, -1], [1, 1, 1, 1], 'exclude 0 at none'),
+        ([-2, -2, -1, 1], [-1, -1, 1, 2], 'exclude 0 at 1 to 4 and 100'),
+    ):
+      found = split(
+          pilot__lookahead__difference=[-1.0] * 4,
+          pilot__lookahead__relative_low=low,
+          pilot__lookahead__relative_high=high,
+      )
+      text = '\n'.join(regime_text.lines('output', found, 'digits'))
+      self.assertIn(expected, text)
 
   def test_percent(self):
     found = regime_text.percent(forecast(log_ratio=0.1))

@@ -161,6 +161,18 @@ def combine(
       full=config.method.is_full or config.split == 'all',
       seed=config.seed,
   )
-  folder = re.sub(r'\W+', '_', f'{name}-{key.split}').strip('_')
-  folder = '-'.join([folder, *([remark] if remark else []), f'{config.seed}'])
+  folder = folder_name(name, key.split, config.seed, remark=remark)
   return Combination(key, config, folder, pretraining)
+
+
+def folder_name(name: str, split: str, seed: int, *, remark: str = '') -> str:
+  """The name of a run's folder in a comparison.
+
+  Args:
+    name: What the comparison calls the algorithm.
+    split: Which variables are personal, in words.
+    seed: The run's seed.
+    remark: Distinguishes folders of the same algorithm, split and seed.
+  """
+  folder = re.sub(r'\W+', '_', f'{name}-{split}').strip('_')
+  return '-'.join([folder, *([remark] if remark else []), f'{seed}'])

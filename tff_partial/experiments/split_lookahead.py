@@ -38,52 +38,88 @@ def lookahead(
   sizes = np.unique(
       np.geomspace(1, population, min(_SIZES, population)).round()
   ).astype(int)
-  losses = {
-      name: one_round.lookahead(
-          _parts(study, name, point),
-          clients_per_round=sizes,
-          population=population,
-      )
+  signs, halves = _halves(study)
+  alternating, simultaneous = (
+      _losses(study, name, point, halves)
       for name in (methods.ALTERNATING, methods.SIMULTANEOUS)
-  }
-  difference = losses[methods.ALTERNATING] - losses[methods.SIMULTANEOUS]
+  )
+  updates = len(study.measured)
+  difference, low, high = one_round.lookahead_difference(
+      alternating,
+      simultaneous,
+      signs=signs,
+      updates=updates,
+      clients_per_round=sizes,
+      population=population,
+  )
+  level = one_round.lookahead(
+      simultaneous.parts(updates=updates),
+      clients_per_round=sizes,
+      population=population,
+  )
   return {
       'clients_per_round': sizes.tolist(),
       'difference': difference.tolist(),
-      'relative': (difference / losses[methods.SIMULTANEOUS]).tolist(),
+      'relative': (difference / level).tolist(),
+      'relative_low': (low / level).tolist(),
+      'relative_high': (high / level).tolist(),
   }
 
 
-def _parts(
-    study: split_study.SplitStudy, name: str, point: split_study.Point
-) -> one_round.LookaheadParts:
-  everyone = list(study.measured)
-  whole, personal = _one_round(study, name, point, everyone, 'all')
-  loss = functools.partial(study.loss, examples=study.training)
-  after = loss(point, shared=whole)
-  rng = np.random.default_rng(clients_lib.stream(study.config.seed, 'halves'))
-  curvatures = []
-  for i in range(_CONTRASTS):
-    order = rng.permutation(len(everyone))
-    halves = np.array_split(order, 2)
-    ends = [
-        _one_round(study, name, point, [everyone[j] for j in half], i)[0]
-        for half in halves
-    ]
+def _halves(
+    study: split_study.SplitStudy,
+) -> tuple[np.ndarray, list[list[list[str]]]]:
+  """Random halves of the measured clients, several times.
+
+  Returns:
+    The half that each client of the sample is in, 1 or -1, [contrasts,
+    clients]; and the clients of both halves, for each contrast. A client that
+    is evaluated, but not measured, is in a half too, though not in the second
+    result.
+  """
+  seed = study.config.seed
+  others = [c for c in study.sample if c not in set(study.measured)]
+  split = lambda rng, clients: [
+      [clients[j] for j in half]
+      for half in np.array_split(rng.permutation(len(clients)), 2)
+  ]
+  rng = np.random.default_rng(clients_lib.stream(seed, 'halves'))
+  halves = [split(rng, study.measured) for _ in range(_CONTRASTS)]
+  rng = np.random.default_rng(clients_lib.stream(seed, 'other halves'))
+  signs = []
+  for first, _ in halves:
+    ahead = {*first, *split(rng, others)[0]}
+    signs.append([1 if c in ahead else -1 for c in study.sample])
+  return np.array(signs), halves
+
+
+def _losses(
+    study: split_study.SplitStudy,
+    name: str,
+    point: split_study.Point,
+    halves: Sequence[Sequence[Sequence[str]]],
+) -> one_round.LookaheadLosses:
+  """The losses of the sample after rounds of one algorithm."""
+  whole, personal = _one_round(study, name, point, study.measured, 'all')
+  losses = functools.partial(study.losses, examples=study.training)
+  everyone, weights = losses(point, shared=whole)
+  forward, backward = [], []
+  for i, cohorts in enumerate(halves):
+    ends = [_one_round(study, name, point, c, i)[0] for c in cohorts]
     move = lambda sign: tf.nest.map_structure(
         lambda w, a, b: (w + sign * (a - b) / 2).astype(w.dtype),
         whole,
         *ends,
     )
-    change = loss(point, shared=move(1)) + loss(point, shared=move(-1))
-    curvatures.append(change - 2 * after)
-  return one_round.LookaheadParts(
-      everyone=after,
-      personal=loss(split_study.Point(point.state, personal), shared=whole)
-      - after,
-      # The contrast has the covariance of updates over M - 1.
-      between=float(np.mean(curvatures)) / 2 * (len(everyone) - 1),
-      within=0.0,
+    forward.append(losses(point, shared=move(1))[0])
+    backward.append(losses(point, shared=move(-1))[0])
+  moved = split_study.Point(point.state, personal)
+  return one_round.LookaheadLosses(
+      everyone,
+      losses(moved, shared=whole)[0],
+      np.stack(forward),
+      np.stack(backward),
+      weights,
   )
 
 

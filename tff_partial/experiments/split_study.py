@@ -241,6 +241,24 @@ class SplitStudy:
       examples: `training` or `held_out`.
       shared: Shared variables in place of the point's.
     """
+    return float(np.divide(*map(np.sum, self.losses(point, examples, shared))))
+
+  def losses(
+      self,
+      point: Point,
+      examples: clients_lib.Clients,
+      shared: Optional[tff.learning.models.ModelWeights] = None,
+  ) -> tuple[np.ndarray, np.ndarray]:
+    """The sum of losses and its weight at each client of the sample.
+
+    Args:
+      point: The variables.
+      examples: `training` or `held_out`.
+      shared: Shared variables in place of the point's.
+
+    Returns:
+      Two arrays, float64 [clients], in the order of `sample`.
+    """
     table = evaluation.evaluate(
         {
             'here': evaluation.TestedModel(
@@ -257,8 +275,10 @@ class SplitStudy:
         sharding=self.sharding,
         progress=False,
     )
-    weights = table.weights('here', self.metric)
-    return float(table.totals('here', self.metric).sum() / weights.sum())
+    return (
+        table.totals('here', self.metric),
+        table.weights('here', self.metric),
+    )
 
 
 def build(

@@ -51,6 +51,8 @@ def forecasts(splits: Mapping[str, Any]) -> mpl_figure.Figure:
 def lookahead(splits: Mapping[str, Any]) -> mpl_figure.Figure:
   """Draws who is ahead after one round, over the clients per round.
 
+  Bands are 95% intervals.
+
   Args:
     splits: By name, what `experiments.regime` measured.
   """
@@ -63,9 +65,18 @@ def lookahead(splits: Mapping[str, Any]) -> mpl_figure.Figure:
   )
   for color, (name, split) in zip(plots.LINES, splits.items()):
     found = split['pilot']['lookahead']
+    relative = lambda key, found=found: 100 * np.array(found[key], float)
+    axes.fill_between(
+        found['clients_per_round'],
+        relative('relative_low'),
+        relative('relative_high'),
+        color=color,
+        alpha=0.15,
+        linewidth=0,
+    )
     axes.plot(
         found['clients_per_round'],
-        100 * np.array(found['relative'], float),
+        relative('relative'),
         color=color,
         marker='o',
         markersize=3,

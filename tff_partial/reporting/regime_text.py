@@ -106,15 +106,29 @@ def _leading(difference: Mapping[str, float]) -> str:
 def _lookahead(lookahead: Mapping[str, Sequence[float]]) -> str:
   sizes = lookahead['clients_per_round']
   ahead = np.array(lookahead['difference'], float) < 0
+  low = np.array(lookahead['relative_low'], float)
+  high = np.array(lookahead['relative_high'], float)
+  interval = f'; 95% intervals exclude 0 at {_ranges(sizes, low, high)}'
   if not np.any(np.diff(ahead.astype(int))):
-    return f'{"FedAlt" if ahead[0] else "FedSim"} ahead for all'
+    return f'{"FedAlt" if ahead[0] else "FedSim"} ahead for all{interval}'
   changes = np.flatnonzero(np.diff(ahead.astype(int)))
   parts = [f'{"FedAlt" if ahead[0] else "FedSim"} ahead at {sizes[0]}']
   parts += [
       f'{"FedAlt" if ahead[i + 1] else "FedSim"} from {sizes[i + 1]}'
       for i in changes
   ]
-  return ', '.join(parts)
+  return ', '.join(parts) + interval
+
+
+def _ranges(sizes: Sequence[float], low: np.ndarray, high: np.ndarray) -> str:
+  """The numbers of clients whose intervals exclude 0."""
+  certain = np.concatenate([[0], (high < 0) | (low > 0), [0]]).astype(int)
+  begins, ends = (np.flatnonzero(np.diff(certain) == step) for step in (1, -1))
+  found = [
+      f'{sizes[a]}' if a == b - 1 else f'{sizes[a]} to {sizes[b - 1]}'
+      for a, b in zip(begins, ends)
+  ]
+  return ' and '.join(found) or 'none'
 
 
 def _criterion(criterion: Mapping[str, Any], m: int) -> list[str]:

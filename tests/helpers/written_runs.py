@@ -1,0 +1,68 @@
+# Copyright 2026 The tff-partial Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""Folders of finished runs whose results are given."""
+
+from collections.abc import Sequence
+import pathlib
+
+import numpy as np
+
+from tff_partial.evaluation import client_table
+from tff_partial.evaluation import metric as metric_lib
+from tff_partial.evaluation import summary
+from tff_partial.reporting import report
+
+_COST = summary.Cost(1, 1, 1, 1, 1, 1, 1, 1.0, 1, 1)
+
+
+def write(
+    folder: pathlib.Path,
+    loss: Sequence[float],
+    accuracy: Sequence[float],
+    *,
+    baseline: Sequence[float] = (0, 0, 0),
+    models: Sequence[str] = ('personalized',),
+) -> None:
+  """Writes a finished run of three clients with one test example each.
+
+  Args:
+    folder: The run's, which is made.
+    loss: Under all models, by client.
+    accuracy: Likewise; the first model's is this, and the others' is perfect.
+    baseline: Accuracy before personalization.
+    models: Names of the models, the run's candidate first.
+  """
+  folder.mkdir(parents=True)
+  accuracies = {'initial': baseline, models[0]: accuracy}
+  scores = {
+      model: {
+          name: client_table.Scores(np.array(terms, float), np.ones(3))
+          for name, terms in (
+              ('accuracy', accuracies.get(model, np.ones(3))),
+              ('loss', loss),
+          )
+      }
+      for model in ('initial', *models)
+  }
+  table = client_table.ClientTable(
+      client_ids=('a', 'b', 'c'),
+      train_examples=np.ones(3, int),
+      test_examples=np.ones(3, int),
+      participated=np.ones(3, bool),
+      scores=scores,
+  )
+  report.write(
+      folder,
+      report.RunReport(
+          title='t',
+          settings={},
+          variables=(),
+          table=table,
+          metric=metric_lib.Metric('accuracy', higher_is_better=True),
+          baseline='initial',
+          candidate=models[0],
+          history=(),
+          cost=_COST,
+          leaves_client='Leaves a client: nothing.',
+      ),
+  )
