@@ -12,6 +12,7 @@ import functools
 from typing import Any, Optional
 
 import numpy as np
+import tensorflow as tf
 import tensorflow_federated as tff
 
 from tff_partial import errors
@@ -27,8 +28,10 @@ from tff_partial.learning import algorithms
 from tff_partial.learning import attacks
 from tff_partial.learning import clients as clients_lib
 from tff_partial.learning import constants as constants_lib
+from tff_partial.learning import examples as examples_lib
 from tff_partial.learning import hold_out
 from tff_partial.learning import local_update
+from tff_partial.learning import microbatches
 from tff_partial.learning import partial_model
 from tff_partial.learning import partition
 from tff_partial.learning import process as process_lib
@@ -152,6 +155,11 @@ class Plan:
     return self.test
 
   @property
+  def client_examples(self) -> examples_lib.ClientExamples:
+    """The form in which examples enter computations."""
+    return _client_examples(self.task, self.config)
+
+  @property
   def starts_from_model(self) -> bool:
     """Whether there is a trained model to start from."""
     return self.pretraining is not None or self.config.init_from is not None
@@ -181,13 +189,13 @@ class Plan:
             self.task.model_fn(self.config.split), self.constants
         ),
         self.algorithm,
-        client_examples=self.task.client_examples,
+        client_examples=self.client_examples,
         server_optimizer=parts.build_server_optimizer(
             self.config.server, share=share
         ),
         aggregator=self._build_aggregator(),
         distributor=parts.build_distributor(
-            self.config, self.model_fn, self.task.client_examples
+            self.config, self.model_fn, self.client_examples
         ),
         client_weighting=tff.learning.ClientWeighting[
             self.config.weighting.upper()
@@ -215,7 +223,7 @@ class Plan:
     if tuple(phases) not in self._evaluations:
       self._evaluations[tuple(phases)] = evaluation.build_evaluation(
           self.model_fn,
-          client_examples=self.task.client_examples,
+          client_examples=self.client_examples,
           phases=phases,
       )
     return self._evaluations[tuple(phases)]
@@ -227,7 +235,7 @@ class Plan:
     return neighbors_lib.build_evaluation(
         self.model_fn,
         self.task.head,
-        client_examples=self.task.client_examples,
+        client_examples=self.client_examples,
     )
 
   @functools.cached_property
@@ -260,6 +268,9 @@ def build(
   algorithm = parts.build_algorithm(config)
   model_fn = algorithm.wrap(task.model_fn(config.split))
   variables = partial_model.describe(model_fn)
+  if _client_examples(task, config).microbatch_size is not None:
+    with tf.Graph().as_default():
+      microbatches.check(model_fn())
   if config.method.neighbors and task.head is None:
     raise errors.SettingsError(
         f'Expected a task with a `head` for algorithm {config.algorithm!r},'
@@ -342,6 +353,19 @@ def build(
       key=key,
       budget=budget,
   )
+
+
+def _client_examples(
+    task: task_lib.Task, config: config_lib.Config
+) -> examples_lib.ClientExamples:
+  """The form in which examples enter computations.
+
+  Raises:
+    errors.SettingsError: If it does not have the microbatches of the settings.
+  """
+  size = config.client.microbatch_size
+  form = task.client_examples
+  return form if size is None else form.in_microbatches(size)
 
 
 def _attacked(
