@@ -16,7 +16,7 @@ from tff_partial.runtime import worker_process
 # Runs the round of this number with its cohort, and returns the seconds.
 Round = Callable[[int], float]
 
-_WARM_UP = 2  # Rounds of each kind that are not counted.
+WARM_UP = 2  # Rounds of each kind that are not counted.
 
 
 def measure(
@@ -32,10 +32,10 @@ def measure(
     Seconds of each round, [num_rounds], by kind.
   """
   seconds = {name: [] for name in rounds}
-  for round_num in range(num_rounds + _WARM_UP):
+  for round_num in range(num_rounds + WARM_UP):
     for name, run in rounds.items():
       seconds[name].append(run(round_num))
-  return {name: np.array(values[_WARM_UP:]) for name, values in seconds.items()}
+  return {name: np.array(values[WARM_UP:]) for name, values in seconds.items()}
 
 
 def format_table(
