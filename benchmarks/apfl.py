@@ -8,8 +8,8 @@
 The definition is that of experiments/apfl in FedJAX [1]: 340 of the 3,400
 writers of EMNIST in a round, a network with two hidden layers of 200, one epoch
 in batches of 20, SGD with rate 0.001 on clients and Adam on the server. FedJAX
-published 4.99 s a round on a laptop with four cores, and a checkpoint, which has
-the models of all clients, of 2.52 GB.
+published 4.99 s a round on a laptop with four cores, and 2.52 GB for a
+checkpoint, which has the models of all clients.
 
 Images and labels are random here, and every client has 198 of them, the mean of
 EMNIST, so that its steps are as many on average. A client has one mixture
