@@ -176,12 +176,13 @@ def measure(
     process = _create_process()
     personal = process.initialize_personal()
     writers = _Writers(clients, examples)
+    sampler = sampler_lib.CyclicSampler(writers, clients_per_round)
     seconds = _Seconds()
     last_round = num_rounds + _WARM_UP
     with personal_store.PersonalStore(personal, name) as store:
       state = training.train(
           process,
-          sampler_lib.CyclicSampler(writers, clients_per_round),
+          sampler,
           store,
           training.Settings(last_round),
           release_managers=[seconds],
@@ -190,7 +191,7 @@ def measure(
       this = psutil.Process()
       workers = [p.memory_info().rss for p in this.children(recursive=True)]
       driver = this.memory_info().rss
-      cohort = writers.client_ids[:clients_per_round]
+      cohort = sampler.cohort(last_round - 1)
       values, written = store.read(cohort), this.io_counters().write_chars
       started_at = time.monotonic()
       store.write(cohort, values)
