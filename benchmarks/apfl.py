@@ -3,7 +3,7 @@
 """Measures the rounds of FedJAX's experiment with APFL.
 
   python -m benchmarks.apfl
-  python -m benchmarks.apfl --runtime=in_process
+  python -m benchmarks.apfl --runtime=worker
 
 The definition is that of experiments/apfl in FedJAX [1]: 340 of the 3,400
 writers of EMNIST in a round, a network with two hidden layers of 200, one epoch
@@ -24,7 +24,7 @@ import os
 os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')
 
 import collections
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 import tempfile
 import time
 from typing import Any, NamedTuple
@@ -43,8 +43,8 @@ from tff_partial.learning import local_update
 from tff_partial.learning import partial_model
 from tff_partial.learning import partition
 from tff_partial.learning import process as process_lib
-from tff_partial.runtime import in_process
-from tff_partial.runtime import local
+from tff_partial.runtime import names
+from tff_partial.runtime import runtimes
 from tff_partial.training import personal_store
 from tff_partial.training import sampler as sampler_lib
 from tff_partial.training import training
@@ -53,10 +53,6 @@ _IMAGES = 100_000  # In memory. Clients share them, which takes as much time.
 _PIXELS = 784
 _CLASSES = 62
 _WARM_UP = 2  # Rounds that are not counted.
-_RUNTIMES: dict[str, Callable[[], Any]] = {
-    'worker': local.local_worker,
-    'in_process': in_process.in_process,
-}
 
 
 class Row(NamedTuple):
@@ -165,21 +161,21 @@ def measure(
   """Trains for some rounds in this process, and measures them.
 
   Args:
-    runtime: 'worker' or 'in_process'.
+    runtime: One of `names.RUNTIMES`.
     num_rounds: Number of rounds that are counted.
     clients: Clients in the population.
     clients_per_round: Clients in a round.
     examples: Examples of a client.
   """
   folder = tempfile.TemporaryDirectory()
-  with folder as name, _RUNTIMES[runtime]():
+  with folder as path, runtimes.start(runtime):
     process = _create_process()
     personal = process.initialize_personal()
     writers = _Writers(clients, examples)
     sampler = sampler_lib.CyclicSampler(writers, clients_per_round)
     seconds = _Seconds()
     last_round = num_rounds + _WARM_UP
-    with personal_store.PersonalStore(personal, name) as store:
+    with personal_store.PersonalStore(personal, path) as store:
       state = training.train(
           process,
           sampler,
@@ -203,7 +199,7 @@ def measure(
           commit_bytes=this.io_counters().write_chars - written,
           stored=store.num_clients,
           store_bytes=os.path.getsize(
-              os.path.join(name, personal_store.FILE_NAME)
+              os.path.join(path, personal_store.FILE_NAME)
           ),
           driver_bytes=driver,
           worker_bytes=max(workers, default=0),
@@ -240,7 +236,7 @@ def main(argv: Sequence[str]) -> None:
 
 if __name__ == '__main__':
   flags.DEFINE_enum(
-      'runtime', 'worker', list(_RUNTIMES), 'Where clients train.'
+      'runtime', names.IN_PROCESS, names.RUNTIMES, 'Where clients train.'
   )
   flags.DEFINE_integer(
       'rounds', 10, 'Number of rounds that are counted.', lower_bound=1

@@ -10,13 +10,13 @@ import time
 
 import tensorflow_federated as tff
 
-from benchmarks import interleaved
+from benchmarks import apart
 from benchmarks import workload as workload_lib
 from tff_partial.learning import client_work as client_work_lib
 from tff_partial.learning import clients as clients_lib
 
 
-def create(workload: workload_lib.Workload) -> interleaved.Round:
+def create(workload: workload_lib.Workload) -> apart.Round:
   """A round of FedAlt without its steps."""
   form = workload.client_examples
   model_fn = workload.model_fn(workload.split)

@@ -10,17 +10,15 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
+from benchmarks import apart
 from tff_partial.runtime import local
 from tff_partial.runtime import worker_process
-
-# Runs the round of this number with its cohort, and returns the seconds.
-Round = Callable[[int], float]
 
 WARM_UP = 2  # Rounds of each kind that are not counted.
 
 
 def measure(
-    rounds: Mapping[str, Round], num_rounds: int
+    rounds: Mapping[str, apart.Round], num_rounds: int
 ) -> dict[str, np.ndarray]:
   """Measures the rounds after two warm-up rounds of each kind.
 
@@ -71,23 +69,25 @@ def format_table(
 
 def run(
     name: str,
-    create_rounds: Callable[[], Mapping[str, Round]],
+    create: apart.Create,
+    create_others: Callable[[], Mapping[str, apart.Round]],
     num_rounds: int,
     columns: Mapping[str, Callable[[str], str]],
 ) -> dict[str, np.ndarray]:
-  """Measures rounds on a worker of TFF's and prints the table.
+  """Measures rounds of this library and others, and prints the table.
 
   Args:
     name: What the rounds train.
-    create_rounds: Creates the rounds; called when there is a worker.
+    create: Creates the rounds of this library, in a process of their own.
+    create_others: Creates the others, in this one, with a worker of TFF's.
     num_rounds: Number of rounds of each kind that are counted.
     columns: Passed to `format_table`.
 
   Returns:
     What `measure` returns.
   """
-  with local.local_worker():
-    seconds = measure(create_rounds(), num_rounds)
+  with apart.start(create) as library, local.local_worker():
+    seconds = measure({**library.rounds, **create_others()}, num_rounds)
   cores = worker_process.usable_cores()  # Respects `taskset`.
   title = f'{name}, {num_rounds} rounds, {cores} cores'
   print(format_table(title, seconds, columns) + '\n', flush=True)

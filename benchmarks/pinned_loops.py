@@ -14,8 +14,8 @@ import os
 import tempfile
 import time
 
+from benchmarks import apart
 from benchmarks import bare_loop
-from benchmarks import interleaved
 from benchmarks import workload as workload_lib
 from tff_partial.runtime import local
 
@@ -27,7 +27,7 @@ Create = Callable[[str], workload_lib.Workload]
 @contextlib.contextmanager
 def rounds(
     create: Create, cores: Sequence[int]
-) -> Iterator[tuple[interleaved.Round, interleaved.Round]]:
+) -> Iterator[tuple[apart.Round, apart.Round]]:
   """Two kinds of rounds that do the same work, on one core and on all.
 
   Args:

@@ -23,6 +23,7 @@ os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')
 
 import collections
 from collections.abc import Sequence
+import functools
 import time
 
 from absl import app
@@ -32,6 +33,7 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_federated as tff
 
+from benchmarks import apart
 from benchmarks import bare_loop
 from benchmarks import empty_round
 from benchmarks import interleaved
@@ -43,6 +45,7 @@ from tff_partial.learning import partition
 
 _FEATURES = 784
 _CLASSES = 10
+_ALGORITHMS = {'FedAvg': 'fed_avg', 'FedSim': 'fed_sim', 'FedAlt': 'fed_alt'}
 _STOCK = 'stock TFF, FedAvg'
 _BARE = 'bare loop, FedAvg'
 _BARE_ALT = 'bare loop, FedAlt'
@@ -115,7 +118,7 @@ def _keras_model() -> tf.keras.Model:
   )
 
 
-def _create_stock(workload: workload_lib.Workload) -> interleaved.Round:
+def _create_stock(workload: workload_lib.Workload) -> apart.Round:
   # Measures loss and accuracy too: `from_keras_model` adds the loss.
   process = tff.learning.algorithms.build_unweighted_fed_avg(
       lambda: tff.learning.models.from_keras_model(
@@ -145,26 +148,32 @@ def _create_stock(workload: workload_lib.Workload) -> interleaved.Round:
   return run_round
 
 
-def run(
-    workload: workload_lib.Workload, num_rounds: int
-) -> dict[str, np.ndarray]:
-  """Measures the rounds and prints the table."""
+def create(sizes: dict[str, int], folder: str) -> dict[str, apart.Round]:
+  """The rounds of this library, for `apart.start`."""
+  del folder  # Everything is in memory.
+  workload = logistic_regression(**sizes)
+  rounds: dict[str, apart.Round] = {
+      f'tff_partial, {name}': library_round.LibraryRound(workload, algorithm)
+      for name, algorithm in _ALGORITHMS.items()
+  }
+  return {**rounds, 'empty round': empty_round.create(workload)}
+
+
+def run(sizes: dict[str, int], num_rounds: int) -> dict[str, np.ndarray]:
+  """Measures the rounds and prints the table.
+
+  Args:
+    sizes: Arguments of `logistic_regression`.
+    num_rounds: Number of rounds of each kind that are counted.
+  """
+  workload = logistic_regression(**sizes)
   return interleaved.run(
       workload.name,
+      functools.partial(create, sizes),
       lambda: {
-          'tff_partial, FedAvg': library_round.LibraryRound(
-              workload, 'fed_avg'
-          ),
-          'tff_partial, FedSim': library_round.LibraryRound(
-              workload, 'fed_sim'
-          ),
-          'tff_partial, FedAlt': library_round.LibraryRound(
-              workload, 'fed_alt'
-          ),
           _STOCK: _create_stock(workload),
           _BARE: bare_loop.BareLoop(workload, alternating=False),
           _BARE_ALT: bare_loop.BareLoop(workload, alternating=True),
-          'empty round': empty_round.create(workload),
       },
       num_rounds,
       {
@@ -180,7 +189,7 @@ def main(argv: Sequence[str]) -> None:
   if len(argv) > 1:
     raise app.UsageError(f'Expected flags only, found {argv[1]!r}.')
   logging.set_verbosity(logging.WARNING)  # TFF logs what it adds and drops.
-  run(logistic_regression(), FLAGS.rounds)
+  run({}, FLAGS.rounds)
 
 
 if __name__ == '__main__':

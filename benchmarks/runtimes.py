@@ -13,32 +13,26 @@ import os
 
 os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 import contextlib
-import multiprocessing
-from multiprocessing import connection
-import tempfile
-from typing import Any
+import functools
 
 from absl import app
 from absl import flags
 from absl import logging
 import numpy as np
-import psutil
 
+from benchmarks import apart
 from benchmarks import interleaved
 from benchmarks import library_round
 from benchmarks import rounds
 from benchmarks import task_workloads
 from benchmarks import workload as workload_lib
-from tff_partial.runtime import in_process
-from tff_partial.runtime import local
+from tff_partial.runtime import names
 
-_RUNTIMES: dict[str, Callable[[], Any]] = {
-    'worker': local.local_worker,
-    'in_process': in_process.in_process,
-}
+_RUNTIMES = (names.WORKER, names.IN_PROCESS)
 _LR = 'lr'
+_ROUND = 'fed_alt'
 
 
 def _create(
@@ -47,6 +41,14 @@ def _create(
   if name == _LR:
     return rounds.logistic_regression(**sizes)
   return task_workloads.CREATE[name](folder, **sizes)
+
+
+def create(
+    name: str, sizes: dict[str, int], folder: str
+) -> dict[str, apart.Round]:
+  """The rounds of a workload, for `apart.start`."""
+  workload = _create(name, folder, sizes)
+  return {_ROUND: library_round.LibraryRound(workload, _ROUND)}
 
 
 def run(
@@ -63,76 +65,26 @@ def run(
     Seconds of each round, [num_rounds], by runtime, and the seconds that all
     cores spent on it, as '<runtime>, CPU'.
   """
-  cpu: dict[str, list[float]] = {runtime: [] for runtime in _RUNTIMES}
   with contextlib.ExitStack() as stack:
-
-    def start(runtime):
-      pipe = stack.enter_context(_process(runtime, name, sizes))
-
-      def run_round(round_num):
-        pipe.send(round_num)
-        seconds, cpu_seconds = pipe.recv()
-        cpu[runtime].append(cpu_seconds)
-        return seconds
-
-      return run_round
-
+    processes = {
+        runtime: stack.enter_context(
+            apart.start(functools.partial(create, name, sizes), runtime)
+        )
+        for runtime in _RUNTIMES
+    }
     seconds = interleaved.measure(
-        {runtime: start(runtime) for runtime in _RUNTIMES}, num_rounds
+        {r: process.rounds[_ROUND] for r, process in processes.items()},
+        num_rounds,
     )
-  for runtime in _RUNTIMES:
-    seconds[f'{runtime}, CPU'] = np.array(cpu[runtime][-num_rounds:])
+  for runtime, process in processes.items():
+    cpu_seconds = process.cpu_seconds[_ROUND][-num_rounds:]
+    seconds[f'{runtime}, CPU'] = np.array(cpu_seconds)
   columns = {
       'worker': lambda kind: 'worker, CPU' if 'CPU' in kind else 'worker'
   }
   title = f'{name}, {num_rounds} rounds'
   print(interleaved.format_table(title, seconds, columns) + '\n', flush=True)
   return seconds
-
-
-@contextlib.contextmanager
-def _process(
-    runtime: str, name: str, sizes: dict[str, int]
-) -> Iterator[connection.Connection]:
-  """A process that runs the rounds whose numbers it receives."""
-  context = multiprocessing.get_context('spawn')
-  pipe, of_process = context.Pipe()
-  process = context.Process(
-      target=_serve, args=(of_process, runtime, name, sizes), daemon=True
-  )
-  process.start()
-  of_process.close()
-  try:
-    with pipe:  # Closing it ends the process.
-      yield pipe
-  finally:
-    process.join()
-
-
-def _serve(
-    pipe: connection.Connection, runtime: str, name: str, sizes: dict[str, int]
-):
-  with (
-      pipe,
-      tempfile.TemporaryDirectory() as folder,
-      _RUNTIMES[runtime](),
-      contextlib.suppress(EOFError),
-  ):
-    round_ = library_round.LibraryRound(_create(name, folder, sizes), 'fed_alt')
-    while True:
-      round_num = pipe.recv()
-      before = _cpu_seconds()
-      seconds = round_(round_num)
-      pipe.send((seconds, _cpu_seconds() - before))
-
-
-def _cpu_seconds() -> float:
-  """The time that this process and its worker have spent, on all cores."""
-  process = psutil.Process()
-  return sum(
-      sum(p.cpu_times()[:2])
-      for p in [process, *process.children(recursive=True)]
-  )
 
 
 def main(argv: Sequence[str]) -> None:

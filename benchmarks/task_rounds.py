@@ -15,6 +15,7 @@ import os
 os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')
 
 from collections.abc import Sequence
+import functools
 import tempfile
 
 from absl import app
@@ -22,30 +23,46 @@ from absl import flags
 from absl import logging
 import numpy as np
 
+from benchmarks import apart
 from benchmarks import bare_loop
 from benchmarks import empty_round
 from benchmarks import interleaved
 from benchmarks import library_round
 from benchmarks import task_workloads
-from benchmarks import workload as workload_lib
 
 _BARE = 'bare loop'
 
 
+def create(
+    task: str, sizes: dict[str, int], folder: str
+) -> dict[str, apart.Round]:
+  """The rounds of this library, for `apart.start`."""
+  workload = task_workloads.CREATE[task](folder, **sizes)
+  return {
+      'tff_partial': library_round.LibraryRound(workload, 'fed_alt'),
+      'empty round': empty_round.create(workload),
+  }
+
+
 def run(
-    workload: workload_lib.Workload, num_rounds: int
+    task: str, sizes: dict[str, int], num_rounds: int
 ) -> dict[str, np.ndarray]:
-  """Measures the rounds and prints the table."""
-  return interleaved.run(
-      workload.name,
-      lambda: {
-          'tff_partial': library_round.LibraryRound(workload, 'fed_alt'),
-          _BARE: bare_loop.BareLoop(workload, alternating=True),
-          'empty round': empty_round.create(workload),
-      },
-      num_rounds,
-      {_BARE: lambda kind: _BARE},
-  )
+  """Measures the rounds and prints the table.
+
+  Args:
+    task: One of `task_workloads.CREATE`.
+    sizes: Arguments of the function that creates the workload.
+    num_rounds: Number of rounds of each kind that are counted.
+  """
+  with tempfile.TemporaryDirectory() as folder:
+    workload = task_workloads.CREATE[task](folder, **sizes)
+    return interleaved.run(
+        workload.name,
+        functools.partial(create, task, sizes),
+        lambda: {_BARE: bare_loop.BareLoop(workload, alternating=True)},
+        num_rounds,
+        {_BARE: lambda kind: _BARE},
+    )
 
 
 def main(argv: Sequence[str]) -> None:
@@ -56,8 +73,7 @@ def main(argv: Sequence[str]) -> None:
     sizes = {'image_size': FLAGS.image_size} if name == 'landmarks' else {}
     if FLAGS.examples is not None:
       sizes['examples'] = FLAGS.examples
-    with tempfile.TemporaryDirectory() as folder:
-      run(task_workloads.CREATE[name](folder, **sizes), FLAGS.rounds)
+    run(name, sizes, FLAGS.rounds)
 
 
 if __name__ == '__main__':

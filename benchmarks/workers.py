@@ -39,6 +39,7 @@ import numpy as np
 import psutil
 import ray
 
+from benchmarks import apart
 from benchmarks import interleaved
 from benchmarks import library_round
 from benchmarks import pinned_loops
@@ -181,7 +182,7 @@ def _count(
     cpu_seconds: list[float],
     sent_bytes: list[int],
     traffic: _Traffic,
-) -> interleaved.Round:
+) -> apart.Round:
   """The same round, but records this process's CPU time and traffic."""
 
   def run_and_count(round_num):

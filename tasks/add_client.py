@@ -32,7 +32,7 @@ from tff_partial.experiments import finished_run  # noqa: E402
 from tff_partial.experiments import onboard  # noqa: E402
 from tff_partial.experiments import task as task_lib  # noqa: E402
 from tff_partial.experiments import task_choice  # noqa: E402
-from tff_partial.runtime import local  # noqa: E402
+from tff_partial.runtime import runtimes  # noqa: E402
 
 from . import TASKS  # noqa: E402
 from .landmarks import photo_folder  # noqa: E402
@@ -104,7 +104,7 @@ def main(args: argparse.Namespace) -> None:
     choice = dataclasses.replace(
         task_choice.from_settings(settings), data=folder
     )
-    with local.local_worker():
+    with runtimes.start():
       task = task_lib.create(choice, registered=TASKS)
       report = onboard.add(args.run, client, task, options)
       print(f'{client}: {report.headline}')

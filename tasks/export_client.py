@@ -24,6 +24,7 @@ from tff_partial.experiments import export  # noqa: E402
 from tff_partial.experiments import finished_run  # noqa: E402
 from tff_partial.experiments import reported_model  # noqa: E402
 from tff_partial.runtime import local  # noqa: E402
+from tff_partial.runtime import runtimes  # noqa: E402
 
 from . import TASKS  # noqa: E402
 
@@ -58,7 +59,7 @@ def main(args) -> None:
   logging.set_verbosity(logging.WARNING)
   local.remove_default_context()
   computing = args.model != reported_model.STORED
-  with local.local_worker() if computing else contextlib.nullcontext():
+  with runtimes.start() if computing else contextlib.nullcontext():
     missing = export.export(
         args.run,
         args.client,

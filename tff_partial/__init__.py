@@ -41,8 +41,8 @@ from which a `Metric` says who gains and who is hurt.
 *Report.* `write_report` writes a `RunReport` as a page, a JSON file and a
 table.
 
-*Runtime.* `local_worker` computes on this machine in a process of its own,
-`in_process` in this one, `connect` in several, here or on a Ray cluster.
+*Runtime.* `in_process` computes in this process, `local_worker` in a worker of
+TFF's next to it, `connect` in several processes, here or on a Ray cluster.
 `Sharding` says how many clients are computed at a time, and where.
 
 *Experiments.* All of that in one call: a `Task` is a model that can be split
@@ -51,7 +51,7 @@ run_experiment.py, `build_plan` checks that they go together, and `run` trains,
 evaluates and reports in a folder, or goes on where it stopped there. With a
 `Usage`, a task says how its exported models are used.
 
-    with tfp.local_worker():
+    with tfp.in_process():
       plan = tfp.build_plan(task, tfp.create_config(algorithm='fed_alt'))
       table = tfp.run(plan, 'out/mine')
 

@@ -26,24 +26,26 @@ from absl import app
 from absl import flags
 import numpy as np
 
+from benchmarks import apart
 from benchmarks import interleaved
 from benchmarks.peers import turns
 from benchmarks.peers import work as work_lib
 from benchmarks.peers import workloads
+from tff_partial.runtime import names
 from tff_partial.runtime import worker_process
 
 _ROOT = pathlib.Path(__file__).absolute().parent.parent.parent
-_OURS = 'tff_partial, worker'
+_OURS = 'tff_partial'
 # Relative distance from our weights, as a share of what training moved them.
 _ROUNDING = 0.01
 
 # By name in the table, how a program that runs the rounds is started.
 TFF = {
-    _OURS: [sys.executable, 'tff_partial_rounds', 'worker'],
-    'tff_partial, in_process': [
+    _OURS: [sys.executable, 'tff_partial_rounds', names.IN_PROCESS],
+    'tff_partial, worker': [
         sys.executable,
         'tff_partial_rounds',
-        'in_process',
+        names.WORKER,
     ],
     'stock TFF': [sys.executable, 'stock_rounds'],
 }
@@ -97,7 +99,7 @@ def run(
 @contextlib.contextmanager
 def _program(
     command: Sequence[str], path: str, end: str
-) -> Iterator[interleaved.Round]:
+) -> Iterator[apart.Round]:
   """A program that runs the rounds whose numbers it is given."""
   python, module, *options = command
   process = subprocess.Popen(

@@ -60,6 +60,7 @@ def create_model_fn(
       ),
       rule_name=split,
       frozen=additions_lib.frozen(split, rule),
+      classifies=True,
   )
 
 

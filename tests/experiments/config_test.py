@@ -30,11 +30,7 @@ class ConfigTest(parameterized.TestCase):
       ({'algorithm': 'finetune', 'finetune_epochs': 0}, 'at least 1'),
       ({'algorithm': 'local', 'finetune_epochs': 0}, "1 for algorithm 'local'"),
       ({'algorithm': 'fed_per', 'personal': 'input'}, "'output', which is .*"),
-      ({'runtime': 'gpu'}, r"\['worker', 'in_process'\], found 'gpu'"),
-      (
-          {'runtime': 'in_process', 'cluster': 'local'},
-          '`runtime` worker with `cluster`, found in_process',
-      ),
+      ({'runtime': 'gpu'}, r"\['in_process', 'worker'\], found 'gpu'"),
       ({'gate': 1.0}, 'below 1, found 1.0'),
       ({'gate': 0.1, 'validation': 0.2}, '`validation`, .*found 0.1 and 0.2'),
       ({'personal_dropout': -0.1}, 'found -0.1'),

@@ -38,7 +38,7 @@ class OutsideTaskTest(programs.FolderTest):
         *others,
     )
 
-  def test_in_process_is_the_worker_up_to_rounding(self):
+  def test_runtimes_agree_up_to_rounding(self):
     learned = []
     for runtime in ('worker', 'in_process'):
       code, out, said = self.call(

@@ -3,8 +3,8 @@
 """The program from end to end: its output, and how it resumes and fails.
 
 Whole runs are processes of their own, because they are interrupted and killed.
-Mistakes are tested in this process, which imports TensorFlow once, except for
-those that are found before TensorFlow is imported.
+Mistakes are tested in this process, which imports TensorFlow once, and those
+that are found before TensorFlow is imported in one process without it.
 """
 
 import contextlib
@@ -20,7 +20,6 @@ import subprocess
 import tempfile
 
 from absl.testing import absltest
-from absl.testing import parameterized
 import tensorflow as tf
 
 from tests.helpers import paths
@@ -28,6 +27,11 @@ from tests.helpers import programs
 from tff_partial.experiments import run_folder
 
 # BUILD: shard_count = 4
+
+
+def _settings(data, output_dir, *others):
+  """A run with a worker, which must not be left behind."""
+  return programs.settings(data, output_dir, '--runtime=worker', *others)
 
 
 class RunTest(programs.FolderTest):
@@ -42,7 +46,7 @@ class RunTest(programs.FolderTest):
       self.check_files(whole)
     with self.subTest('the same command again'):
       before = programs.contents(whole)
-      code, out, said = self.call(*programs.settings(data, whole))
+      code, out, said = self.call(*_settings(data, whole))
       self.assertEqual((code, said), (0, []))
       self.assertStartsWith(out, f'Finished before: {whole}\n')
       self.assertEqual(programs.contents(whole), before)
@@ -52,7 +56,7 @@ class RunTest(programs.FolderTest):
       # Reading a store makes SQLite leave files next to it.
       shutil.copytree(whole, copy)
       code, out, said = self.call(
-          *programs.settings(data, copy),
+          *_settings(data, copy),
           f'--export_client={client_id}',
           f'--export_dir={exported}',
       )
@@ -65,7 +69,7 @@ class RunTest(programs.FolderTest):
     with self.subTest('other flags'):
       self.assertRefused(
           '--learning_rate: 0.1 there, 0.2 now; --seed: 0 there, 1 now',
-          *programs.settings(data, whole, '--learning_rate=0.2', '--seed=1'),
+          *_settings(data, whole, '--learning_rate=0.2', '--seed=1'),
       )
       self.assertEqual(programs.contents(whole), before)
 
@@ -73,7 +77,7 @@ class RunTest(programs.FolderTest):
     signal.signal(signal.SIGINT, signal.default_int_handler)
     for number, expected in ((signal.SIGINT, 130), (signal.SIGKILL, -9)):
       with self.subTest(signal.Signals(number).name):
-        running = self.start(*programs.settings(data, stopped))
+        running = self.start(*_settings(data, stopped))
         running.wait_for(rf'fed_alt: .* [2-9]/{programs.ROUNDS} ')
         self.assertEqual(running.end(number), expected)
         self.assertAllEnd(running.workers)
@@ -82,7 +86,7 @@ class RunTest(programs.FolderTest):
         if number == signal.SIGINT:
           self.assertStartsWith(said, 'run_experiment: stopped. The same')
     with self.subTest('resumed'):
-      running = self.start(*programs.settings(data, stopped))
+      running = self.start(*_settings(data, stopped))
       self.assertEqual(running.end(), 0, running.log.read_text())
       self.assertAllEnd(running.workers)
       for part in ('.', 'pretrain'):
@@ -104,13 +108,13 @@ class RunTest(programs.FolderTest):
         before = programs.contents(copy)
         self.assertRefused(
             'personal_store.sqlite .*Restore the file from a copy',
-            *programs.settings(data, copy),
+            *_settings(data, copy),
         )
         after = programs.contents(copy)
         self.assertEqual({name: after.get(name) for name in before}, before)
 
   def check_pipe(self, data, folder):
-    command = ' '.join([*programs.PROGRAM, *programs.settings(data, folder)])
+    command = ' '.join([*programs.PROGRAM, *_settings(data, folder)])
     errors = self.folder / 'errors'
     program = subprocess.Popen(
         ['bash', '-c', f'set -o pipefail; {command} 2> {errors} | cat'],
@@ -183,47 +187,56 @@ class RunTest(programs.FolderTest):
     file.write_bytes(stored)
 
 
+# Arguments, and what is said of them before TensorFlow is imported.
+_EARLY_MISTAKES = (
+    ('--task=poetry', 'emnist.*landmarks'),
+    ('--algorithm=sgd', 'fed_avg.*finetune'),
+    ('--algorithm=fed_alt,sgd', "fed_avg.*finetune.*found 'sgd'"),
+    ('--seeds=0,x', "like 0,1,2, found '0,x'"),
+    ('--seeds=', 'at least one value of --seeds, found none'),
+    ('--algorithm=fed_sim,fed_alt --personal=all', 'something to share'),
+    ('--learning_rate=1,0.1', 'one value of --learning_rate.* With --tune'),
+    ('--learning_rate=1,fast', 'fast'),
+    ('--epochs=1,0', 'positive'),
+    ('--tune', 'several values of at least one setting with --tune'),
+    ('--tune --gate=0.1,0.2', 'one value of --gate, found 2'),
+    ('--tune --batch_size=4,8', 'one value of --batch_size, found 2'),
+    ('--tune --epochs=1,2 --tune_seeds=x', "--tune_seeds like .*found 'x'"),
+    ('--tune --epochs=1,2 --algorithm=sgd', "found 'sgd'"),
+    ('--tune_seeds=1', 'Expected --tune with --tune_seeds'),
+    ('--clients_per_round=0', 'positive'),
+    ('--total_rounds=-1', 'negative'),
+    ('--batch_size=0', 'positive'),
+    ('--learning_rate=fast', 'fast'),
+    ('--colour=red', 'colour'),
+    ('train', "flags only, found 'train'"),
+    ('--pretrain_rounds=1 --init_from=x', 'both'),
+    ('--export_client=ann', 'only one of them'),
+    ('--output_dir={file}', 'a folder to write in at .*--output_dir'),
+    ('--output_dir={file}/below', 'a folder to write in at .*--output_dir'),
+    ('--output_dir={folder}', 'with file and no config.json'),
+    ('--output_dir={claimed}', 'no other run in .*, found one going on'),
+)
+
+
 class MistakeTest(programs.FolderTest):
 
-  @parameterized.parameters(
-      ('--task=poetry', 'emnist.*landmarks'),
-      ('--algorithm=sgd', 'fed_avg.*finetune'),
-      ('--algorithm=fed_alt,sgd', "fed_avg.*finetune.*found 'sgd'"),
-      ('--seeds=0,x', "like 0,1,2, found '0,x'"),
-      ('--seeds=', 'at least one value of --seeds, found none'),
-      ('--algorithm=fed_sim,fed_alt --personal=all', 'something to share'),
-      ('--learning_rate=1,0.1', 'one value of --learning_rate.* With --tune'),
-      ('--learning_rate=1,fast', 'fast'),
-      ('--epochs=1,0', 'positive'),
-      ('--tune', 'several values of at least one setting with --tune'),
-      ('--tune --gate=0.1,0.2', 'one value of --gate, found 2'),
-      ('--tune --batch_size=4,8', 'one value of --batch_size, found 2'),
-      ('--tune --epochs=1,2 --tune_seeds=x', "--tune_seeds like .*found 'x'"),
-      ('--tune --epochs=1,2 --algorithm=sgd', "found 'sgd'"),
-      ('--tune_seeds=1', 'Expected --tune with --tune_seeds'),
-      ('--clients_per_round=0', 'positive'),
-      ('--total_rounds=-1', 'negative'),
-      ('--batch_size=0', 'positive'),
-      ('--learning_rate=fast', 'fast'),
-      ('--colour=red', 'colour'),
-      ('train', "flags only, found 'train'"),
-      ('--pretrain_rounds=1 --init_from=x', 'both'),
-      ('--export_client=ann', 'only one of them'),
-      ('--output_dir={file}', 'a folder to write in at .*--output_dir'),
-      ('--output_dir={file}/below', 'a folder to write in at .*--output_dir'),
-      ('--output_dir={folder}', 'with file and no config.json'),
-      ('--output_dir={claimed}', 'no other run in .*, found one going on'),
-  )
-  def test_found_before_tensorflow_is_imported(self, arguments, message):
+  def test_found_before_tensorflow_is_imported(self):
     file = self.folder / 'file'
     file.write_text('precious')
     with tempfile.TemporaryDirectory() as other:
       with run_folder.claim(other, {}, overwrite=False):
         places = {'file': file, 'folder': self.folder, 'claimed': other}
-        code, said = self.early(*arguments.format(**places).split())
-    self.assertEqual(code, 1)
-    self.assertLen(said, 1, said)
-    self.assertRegex(said[0], f'^run_experiment: .*{message}')
+        ends = programs.run_before_tensorflow(
+            [a.format(**places).split() for a, _ in _EARLY_MISTAKES]
+        )
+    for (arguments, message), (code, said) in zip(
+        _EARLY_MISTAKES, ends, strict=True
+    ):
+      with self.subTest(arguments):
+        self.assertEqual(code, 1)
+        self.assertLen(said, 1, said)
+        self.assertRegex(said[0], f'^run_experiment: .*{message}')
     self.assertEqual(file.read_text(), 'precious')
     self.assertEqual(os.listdir(self.folder), ['file'])
 

@@ -6,6 +6,7 @@ import collections
 import contextlib
 import hashlib
 import io
+import json
 import pathlib
 import re
 import sqlite3
@@ -54,6 +55,88 @@ def write_data(folder, *, features=FEATURES):
             },
         )
   return pathlib.Path(folder)
+
+
+# Runs commands one after the other, and ends where one fails.
+_SEVERAL = """
+import json, runpy, sys
+for module, *arguments in json.loads(sys.argv[1]):
+  sys.argv = [module, *arguments]
+  try:
+    runpy.run_module(module, run_name='__main__', alter_sys=True)
+  except SystemExit as e:
+    if e.code:
+      raise
+"""
+
+
+# Runs the program several times, without TensorFlow; prints how it ended.
+_BEFORE_TENSORFLOW = """
+import contextlib, io, json, sys
+from absl.testing import flagsaver
+import run_experiment
+from tff_partial.experiments import flags
+flags.define()
+ends = []
+for sys.argv in json.loads(sys.argv[1]):
+  with flagsaver.flagsaver(), contextlib.redirect_stderr(io.StringIO()) as said:
+    try:
+      run_experiment.program.run(run_experiment.tasks.TASKS)
+    except SystemExit as e:
+      code = e.code
+  if isinstance(code, str):  # As Python ends.
+    said.write(code)
+    code = 1
+  ends.append((code, said.getvalue().splitlines()))
+assert not {'tensorflow', 'tensorflow_federated', 'jax'} & set(sys.modules)
+print(json.dumps(ends))
+"""
+
+
+def run_before_tensorflow(arguments):
+  """Runs the program with mistakes that are found before it is imported.
+
+  Args:
+    arguments: The arguments of each run.
+
+  Returns:
+    For each the exit status and stderr's lines.
+  """
+  argvs = [['run_experiment', *a] for a in arguments]
+  run = subprocess.run(
+      [sys.executable, '-c', _BEFORE_TENSORFLOW, json.dumps(argvs)],
+      cwd=paths.ROOT,
+      stdin=subprocess.DEVNULL,
+      capture_output=True,
+      text=True,
+      timeout=SECONDS,
+  )
+  if run.returncode:
+    raise AssertionError(run.stderr)
+  return json.loads(run.stdout)
+
+
+def run_all(*commands, **kwargs):
+  """Runs commands in one process, which imports TensorFlow once.
+
+  Args:
+    *commands: For each the name of a module and its arguments, as after
+      `python -m`.
+    **kwargs: For `subprocess.run`.
+
+  Returns:
+    The process, which has ended.
+  """
+  # Names beyond ASCII are the bytes that a shell would pass.
+  several = json.dumps(commands, ensure_ascii=False)
+  return subprocess.run(
+      [sys.executable, '-c', _SEVERAL, several],
+      cwd=paths.ROOT,
+      stdin=subprocess.DEVNULL,
+      capture_output=True,
+      timeout=SECONDS,
+      **kwargs,
+  )
 
 
 def settings(data, output_dir, *others):
@@ -160,17 +243,6 @@ class FolderTest(parameterized.TestCase):
     self.addCleanup(running.end)
     self.addCleanup(running.process.kill)
     return running
-
-  def early(self, *arguments):
-    """Runs a process that ends soon; returns exit status and stderr's lines."""
-    run = subprocess.run(
-        [*PROGRAM, *arguments],
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=SECONDS,
-    )
-    return run.returncode, run.stderr.splitlines()
 
   def call(self, *arguments):
     """Runs the program in this process.

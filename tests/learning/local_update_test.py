@@ -7,6 +7,8 @@ errors e = w x + b - y the gradients are (e1 + 2 e2) / 2 for w and (e1 + e2) / 2
 for b. At w = b = 0, e = (-2, -3), and the gradients are -4 and -2.5.
 """
 
+import collections
+
 from absl.testing import absltest
 from absl.testing import parameterized
 import numpy as np
@@ -81,6 +83,53 @@ class PhasesTest(parameterized.TestCase):
     self.assertAlmostEqual(b, 0.9, places=6)
     total, _ = output.metrics['squared_error']
     self.assertAlmostEqual(total, 1.5**2 + 2.5**2, places=5)  # With b.
+
+  def test_fed_rod_balances_the_classes_of_the_client(self):
+    def classifier():
+      x = tf.keras.Input([1])
+      head, second = (
+          tf.keras.layers.Dense(
+              3, use_bias=False, kernel_initializer='zeros', name=name
+          )(x)
+          for name in ('head', 'second_head')
+      )
+      entropy = tf.nn.sparse_softmax_cross_entropy_with_logits
+      return partial_model.PartialModel(
+          tf.keras.Model(x, head + second),
+          partition.layers('second_head'),
+          loss_fn=lambda y, logits: tf.reduce_mean(entropy(y, logits)),
+          metric_fns={'loss': lambda y, z: (entropy(y, z), tf.ones_like(y))},
+          input_spec=collections.OrderedDict(
+              x=tf.TensorSpec([None, 1], tf.float32),
+              y=tf.TensorSpec([None], tf.int32),
+          ),
+          classifies=True,
+      )
+
+    examples = collections.OrderedDict(
+        x=np.ones([4, 1], np.float32), y=np.array([0, 0, 0, 1], np.int32)
+    )
+    form = examples_lib.Tensors(batch_size=2, shuffle=False)
+    zeros = toy.weights(np.zeros([1, 3]))
+    # One step on two examples of class 0. Of all, 3/4 are of class 0, 1/4 of
+    # class 1, and none of class 2; the personal head sees them with 1/3 each.
+    output = local_update.local_update(
+        classifier(),
+        algorithms.fed_rod(
+            toy.sgd(1.0), toy.sgd(1.0), steps=algorithms.Steps(max_steps=1)
+        ).phases,
+        local_update.ClientInputs(
+            zeros, zeros, form.value(examples, np.array([0, 0], np.int32))
+        ),
+        client_examples=form,
+    )
+    np.testing.assert_allclose(
+        output.update[0], [[3 / 4 - 1, 1 / 4, 0]], atol=1e-6
+    )
+    np.testing.assert_allclose(
+        output.personal.trainable[0], [[2 / 3, -1 / 3, -1 / 3]], atol=1e-6
+    )
+    self.assertAlmostEqual(output.metrics['loss'][0], 2 * np.log(3), places=5)
 
   @parameterized.parameters(100, 1)
   def test_ffgg_stops_at_the_tolerance_and_sends_one_gradient(self, batch_size):

@@ -32,10 +32,8 @@ from tff_partial.runtime import local
 class RoundsTest(absltest.TestCase):
 
   def test_every_round_runs_and_is_compared(self):
-    workload = rounds.logistic_regression(
-        clients=4, clients_per_round=2, examples=6, batch_size=3
-    )
-    seconds = rounds.run(workload, num_rounds=2)
+    sizes = dict(clients=4, clients_per_round=2, examples=6, batch_size=3)
+    seconds = rounds.run(sizes, num_rounds=2)
     self.assertLen(seconds, 7)
     for values in seconds.values():
       self.assertLen(values, 2)
@@ -94,10 +92,8 @@ class TaskRoundsTest(parameterized.TestCase):
     )
 
   def test_every_round_is_in_the_table(self):
-    workload = task_workloads.create_emnist(
-        self.folder, clients=2, examples=4, batch_size=2
-    )
-    seconds = task_rounds.run(workload, num_rounds=2)
+    sizes = dict(clients=2, examples=4, batch_size=2)
+    seconds = task_rounds.run('emnist', sizes, num_rounds=2)
     self.assertLen(seconds, 3)
     for values in seconds.values():
       self.assertLen(values, 2)
@@ -155,13 +151,13 @@ class PeersTest(parameterized.TestCase):
         num_rounds=3, clients=2, examples=3, batch_size=2
     )
     program = [sys.executable, 'tff_partial_rounds', 'in_process']
-    seconds = peers.run(work, {'tff_partial, worker': program})
-    self.assertLen(seconds['tff_partial, worker'], 1)
-    self.assertGreater(seconds['tff_partial, worker'][0], 0)
+    seconds = peers.run(work, {'tff_partial': program})
+    self.assertLen(seconds['tff_partial'], 1)
+    self.assertGreater(seconds['tff_partial'][0], 0)
 
   def test_other_weights_are_refused(self):
     initial, ours = [np.zeros(2)], [np.array([3.0, 4.0])]
-    ends = {'tff_partial, worker': ours, 'peer': [np.array([3.0, 4.04])]}
+    ends = {'tff_partial': ours, 'peer': [np.array([3.0, 4.04])]}
     peers.check_weights(ends, initial)  # 0.04 of 5 is less than 1%.
     for weight in (4.06, np.nan):
       ends['peer'] = [np.array([3.0, weight])]

@@ -7,6 +7,7 @@ The notebook is run by `notebook_test.py`.
 """
 
 import contextlib
+import importlib
 import io
 import os
 import pathlib
@@ -24,6 +25,7 @@ import numpy as np
 import soundfile
 
 import tasks
+from tests.helpers import commands
 from tests.helpers import markdown
 from tff_partial.experiments import flags as flags_lib
 from tff_partial.experiments import program
@@ -96,14 +98,14 @@ class ReadmeTest(absltest.TestCase):
     self.enter_context(contextlib.chdir(self.folder))
 
   def test_commands(self):
-    commands = markdown.commands(_README)
-    self.assertGreater(len(commands), 15)
+    everything = markdown.commands(_README)
+    self.assertGreater(len(everything), 15)
     write_characters('characters.npz')
     write_characters('eve.npz', ['eve'])
     write_librispeech(self.folder / 'LibriSpeech/train-clean-360')
     # Data are imported first, because the other commands use them.
     importing = lambda words: 'tasks.import_client_data' in words
-    for words in sorted(commands, key=importing, reverse=True):
+    for words in sorted(everything, key=importing, reverse=True):
       with self.subTest(' '.join(words)):
         self.run_command(words)
 
@@ -127,8 +129,13 @@ class ReadmeTest(absltest.TestCase):
       self.run_experiment(rest)
     else:
       self.assertEqual(program, markdown.PYTHON)
-      rest = [self.one_who_took_part(word) for word in rest]
-      self.assertNotEmpty(self.run_program([sys.executable, *rest]))
+      option, module, *arguments = map(self.one_who_took_part, rest)
+      self.assertEqual(option, '-m')
+      code, out, said = commands.call(
+          importlib.import_module(module), *arguments
+      )
+      self.assertEqual(code, 0, said)
+      self.assertNotEmpty(out)
 
   def one_who_took_part(self, word):
     """Replaces a client of the whole run by one of the shortened run."""

@@ -238,6 +238,35 @@ class InProcessTest(parameterized.TestCase):
     self.assertEqual(everyone([1.0, 2.0, 3.0, 4.0]), [1.0, 2.0, 3.0, 4.0])
     self.assertEqual(most, 2)
 
+  def test_slow_client_does_not_keep_others_waiting(self):
+    others = threading.Event()
+
+    def work(x):
+      if x == 1.0:
+        return np.float32(others.wait(10))
+      if x == 3.0:  # Begins when 2 has ended.
+        others.set()
+      return x
+
+    @tff.tensorflow.computation(np.float32)
+    def client(x):
+      return tf.reshape(tf.numpy_function(work, [x], tf.float32), [])
+
+    @tff.federated_computation(tff.FederatedType(np.float32, tff.CLIENTS))
+    def everyone(values):
+      return tff.federated_map(client, values)
+
+    self.assertEqual(everyone([1.0, 2.0, 3.0]), [1.0, 2.0, 3.0])
+
+  def test_denormal_numbers_are_flushed_to_zero(self):
+    @tff.tensorflow.computation(FLOATS, np.float32)
+    def scaled(x, scale):
+      return x * scale
+
+    small = np.full([64], 1e-30, np.float32)
+    np.testing.assert_allclose(scaled(small, 1e-7), 1e-37, rtol=1e-6)
+    np.testing.assert_array_equal(scaled(small, 1e-10), 0.0)
+
   def test_mistakes_in_arguments_and_computations(self):
     @tff.tensorflow.computation(FLOATS, FLOATS)
     def add(x, y):

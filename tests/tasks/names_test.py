@@ -5,8 +5,6 @@
 import json
 import os
 import pathlib
-import subprocess
-import sys
 import tempfile
 
 from absl.testing import absltest
@@ -15,7 +13,6 @@ import numpy as np
 from PIL import Image
 import soundfile
 
-from tests.helpers import paths
 from tests.helpers import programs
 from tff_partial.experiments import run_folder
 
@@ -84,18 +81,6 @@ class NamesTest(parameterized.TestCase):
     self.folder = pathlib.Path(folder.name) / 'données 学'
     self.folder.mkdir()
 
-  def run_command(self, *arguments):
-    done = subprocess.run(
-        [sys.executable, *arguments],
-        cwd=paths.ROOT,
-        # Not every machine has a UTF-8 locale.
-        env={**os.environ, 'LC_ALL': 'C'},
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        timeout=programs.SECONDS,
-    )
-    self.assertEqual(done.returncode, 0, done.stderr.decode(errors='replace'))
-
   @parameterized.named_parameters(
       ('emnist', 'emnist', _write_letters),
       ('stackoverflow', 'stackoverflow', _write_text),
@@ -106,27 +91,31 @@ class NamesTest(parameterized.TestCase):
     source = self.folder / 'source é'
     source.mkdir()
     data, run = self.folder / 'data é', self.folder / 'run é'
-    self.run_command(
-        *('-m', 'tasks.import_client_data', *write_fn(source)),
-        f'--output_dir={data}',
-    )
     arguments = []
     if task == 'landmarks':  # Its examples are sent to other processes.
       arguments = ['--cluster=local', '--task_arg=image_size=28']
-    self.run_command(
-        *('run_experiment.py', f'--task={task}', f'--data={data}'),
-        *(f'--output_dir={run}', '--total_rounds=1', '--pretrain_rounds=1'),
-        *('--clients_per_round=4', '--unseen_clients=0', *arguments),
+    done = programs.run_all(
+        ['tasks.import_client_data', *write_fn(source), f'--output_dir={data}'],
+        [
+            *('run_experiment', f'--task={task}', f'--data={data}'),
+            *(f'--output_dir={run}', '--total_rounds=1', '--pretrain_rounds=1'),
+            *('--clients_per_round=4', '--unseen_clients=0', '--max_steps=1'),
+            '--rounds_per_evaluation=0',
+            *arguments,
+        ],
+        [
+            *('tasks.export_client', f'--run={run}', '--client=Frédéric'),
+            f'--export_dir={self.folder}/Frédéric',
+        ],
+        # Not every machine has a UTF-8 locale.
+        env={**os.environ, 'LC_ALL': 'C'},
     )
+    self.assertEqual(done.returncode, 0, done.stderr.decode(errors='replace'))
     table = (run / 'clients.csv').read_text(encoding='utf-8')
     for name in PEOPLE:
       self.assertIn(name, table)
     page = (run / run_folder.REPORT_PAGE).read_text(encoding='utf-8')
     self.assertTrue('données 学/data é' in page)
-    self.run_command(
-        *('-m', 'tasks.export_client', f'--run={run}', '--client=Frédéric'),
-        f'--export_dir={self.folder}/Frédéric',
-    )
     self.assertTrue((self.folder / 'Frédéric' / 'saved_model').exists())
 
 

@@ -83,6 +83,14 @@ class ReadWriteTest(PersonalStoreTest):
       store.write(['a', 'b', 'c'], [value(2**24), value(1), value(1)])
       self.assertEqual(number_of(store.mean()), np.float32((2**24 + 2) / 3))
 
+  def test_an_unseen_client_may_start_from_values_of_its_own(self):
+    own = {'a': value(1), 'b': value(2)}
+    with self.open(default_fn=own.__getitem__) as store:
+      store.write(['a'], [value(5)])
+      store.commit(1)
+    found = self.open(default_fn=own.__getitem__).read(['b', 'a'])
+    self.assertEqual([*map(number_of, found)], [2, 5])
+
   @parameterized.named_parameters(
       ('float32', np.array([[1.5, -0.0, np.inf]], np.float32)),
       ('float16', np.array([1.5, 65504], np.float16)),

@@ -7,6 +7,7 @@ import tempfile
 
 from absl.testing import absltest
 import numpy as np
+import psutil
 
 from tests.helpers import ray_cluster
 from tests.helpers import sharded
@@ -138,6 +139,14 @@ class RemotePartsTest(absltest.TestCase):
     default = sharded.default()
     with stores.open_store(default, str(self.run_folder)) as store:
       self.assertIsInstance(store, parted_store.PartedStore)
+      files = [
+          {mapped.path for mapped in process.memory_maps()}
+          for process in psutil.Process().children(recursive=True)
+          if ''.join(process.cmdline()).startswith('ray::PartActor')
+      ]
+      self.assertLen(files, NUM_PARTS)
+      for name in set.union(*files):
+        self.assertNotIn('tensorflow', name)
       ids = [f'client_{i}' for i in range(250)]
       value = store.default
       store.write(ids, [value] * len(ids))

@@ -12,6 +12,7 @@ from tff_partial.evaluation import run_results
 from tff_partial.experiments import config as config_lib
 from tff_partial.experiments import config_privacy
 from tff_partial.experiments import methods
+from tff_partial.experiments import personal_budgets
 from tff_partial.experiments import setting
 
 
@@ -67,6 +68,7 @@ def combinations(
   """
   check_not_empty('seeds', seeds)
   config_privacy.check_several_runs(config)
+  personal_budgets.check_several_runs(config.personal_by_budget)
   if config.evaluation.control:
     raise errors.SettingsError(
         'Expected no `control` in a comparison, found it. Run algorithm'

@@ -19,6 +19,7 @@ from tff_partial.experiments import config as config_lib
 from tff_partial.experiments import config_groups
 from tff_partial.experiments import config_privacy
 from tff_partial.experiments import flags
+from tff_partial.experiments import personal_budgets
 from tff_partial.experiments import run_folder
 from tff_partial.experiments import search as search_lib
 from tff_partial.experiments import setting
@@ -119,10 +120,11 @@ class Commands:
     from tff_partial.experiments import export
     from tff_partial.experiments import reported_model
     from tff_partial.runtime import local
+    from tff_partial.runtime import runtimes
 
     local.remove_default_context()
     computes = self.output.export_model != reported_model.STORED
-    with local.local_worker() if computes else contextlib.nullcontext():
+    with runtimes.start() if computes else contextlib.nullcontext():
       missing = export.export(
           str(folder.path),
           self.output.export_client,
@@ -181,6 +183,7 @@ class Commands:
   ) -> int:
     """Measures what decides between FedAlt and FedSim."""
     config_privacy.check_several_runs(config)
+    personal_budgets.check_several_runs(config.personal_by_budget)
     several = {'personal': ','.join(map(str, splits))}
     kept = {**config.settings, **several, **setting.flatten(settings)}
     with run_folder.claim(

@@ -10,8 +10,8 @@ import contextlib
 from typing import Any, Optional
 
 from tff_partial.experiments import config as config_lib
-from tff_partial.experiments import config_groups
 from tff_partial.experiments import run_folder
+from tff_partial.runtime import runtimes
 from tff_partial.runtime import worker_process
 
 
@@ -23,7 +23,7 @@ def start(
 
   Args:
     config: The settings, of which `running` says where.
-    folder: Gets the worker's log.
+    folder: Gets the log of a worker, if there is one.
 
   Yields:
     A `sharding.Sharding`: where cohorts are computed, and how they are cut.
@@ -37,6 +37,7 @@ def start(
 
     with cluster.connect(
         running.cluster,
+        runtime=running.runtime,
         actor_cores=running.actor_cores,
         max_concurrent_clients=running.max_concurrent_clients,
         insecure_cluster=running.insecure_cluster,
@@ -45,17 +46,9 @@ def start(
       yield sharding.Sharding(engine, clients_per_shard(config))
     return
   at_once = clients_at_once(config, worker_process.usable_cores())
-  if running.runtime == config_groups.IN_PROCESS:
-    from tff_partial.runtime import in_process
-
-    context = in_process.in_process(max_concurrent_clients=at_once)
-  else:
-    from tff_partial.runtime import local
-
-    context = local.local_worker(
-        max_concurrent_clients=at_once, log_file=log_file
-    )
-  with context:
+  with runtimes.start(
+      running.runtime, max_concurrent_clients=at_once, log_file=log_file
+  ):
     yield sharding.Sharding(clients_per_shard=clients_per_shard(config))
 
 

@@ -9,6 +9,7 @@ from tff_partial import errors
 from tff_partial.experiments import config_groups
 from tff_partial.experiments import config_privacy
 from tff_partial.experiments import methods
+from tff_partial.experiments import personal_budgets
 from tff_partial.experiments import setting
 from tff_partial.experiments import split_choice
 
@@ -43,6 +44,12 @@ class Config(setting.Settings):
       ' everything for local, a copy of the model for ditto, pfedme and apfl.'
       ' Several, with commas, are compared, except with "regex:".',
       common=True,
+  )
+  personal_by_budget: Optional[str] = setting.field(
+      None,
+      'A CSV file with the columns client_id and bytes: of --personal=A+B+C, a'
+      ' client has as many of the first parts as personal ones as fit in its'
+      ' bytes, and shares the others. For fed_alt and fed_sim.',
   )
   total_rounds: int = setting.field(
       100, 'Rounds of training.', least=0, common=True
@@ -120,7 +127,7 @@ class Config(setting.Settings):
           'Expected the same share in `gate` and `validation`, which hold out'
           f' the same examples, found {gate:g} and {validation:g}.'
       )
-    lacking = config_privacy.problem(self)
+    lacking = config_privacy.problem(self) or personal_budgets.problem(self)
     if lacking is not None:
       raise errors.SettingsError(lacking)
 
@@ -332,7 +339,9 @@ class Config(setting.Settings):
       )
     if not self.evaluation.unseen_clients:
       return ()
-    return ('initial',) if self.privacy.is_private else ('initial', 'mean')
+    if self.privacy.is_private or self.personal_by_budget is not None:
+      return ('initial',)
+    return ('initial', 'mean')
 
   @property
   def weighting(self) -> str:
@@ -405,6 +414,7 @@ class Config(setting.Settings):
     """
     unused = (
         'alternating_steps',
+        'personal_by_budget',
         'personal_epochs',
         'personal_learning_rate',
         'personal_l2',

@@ -5,8 +5,8 @@
 import dataclasses
 from typing import Optional, Union
 
-from tff_partial import errors
 from tff_partial.experiments import setting
+from tff_partial.runtime import names
 
 # What a client that never trained can start from.
 ONBOARDING = ('initial', 'mean', 'reconstruct', 'finetune')
@@ -28,7 +28,6 @@ ATTACKS = ('sign_flip', 'label_flip', 'backdoor')
 # pseudonyms, or by their ids.
 NO_CLIENT_IDS, HASHED_CLIENT_IDS, FULL_CLIENT_IDS = 'none', 'hashed', 'full'
 REPORT_CLIENT_IDS = (NO_CLIENT_IDS, HASHED_CLIENT_IDS, FULL_CLIENT_IDS)
-WORKER, IN_PROCESS = RUNTIMES = ('worker', 'in_process')
 WEIGHTINGS = ('num_examples', 'uniform')
 COMPRESSIONS = ('none', 'quantize')
 FLOAT_BITS = (32, 16)
@@ -324,11 +323,11 @@ class Running(setting.Settings):
       least=1,
   )
   runtime: str = setting.field(
-      WORKER,
-      "Where clients are computed without --cluster: worker, a process of TFF's"
-      ' that is started again if it dies; in_process, the program itself, which'
-      ' takes less time where the steps of clients are small.',
-      choices=RUNTIMES,
+      names.IN_PROCESS,
+      'What computes clients: in_process, TensorFlow in the program itself, or'
+      ' in each process of --cluster; worker, a process of TFF next to it,'
+      ' which takes longer but is started again if it dies.',
+      choices=names.RUNTIMES,
   )
   report_client_ids: str = setting.field(
       FULL_CLIENT_IDS,
@@ -371,19 +370,6 @@ class Running(setting.Settings):
       ' trained it, or if it was trained on other data of the same people. The'
       ' report says so.',
   )
-
-  def __post_init__(self):
-    """Refuses a runtime that a cluster does not have.
-
-    Raises:
-      errors.SettingsError: If the processes of a cluster would need it.
-    """
-    super().__post_init__()
-    if self.cluster is not None and self.runtime != WORKER:
-      raise errors.SettingsError(
-          f'Expected `runtime` {WORKER} with `cluster`, found'
-          f' {self.runtime}: every process of a cluster has a worker.'
-      )
 
 
 @dataclasses.dataclass(frozen=True)

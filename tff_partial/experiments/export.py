@@ -41,7 +41,7 @@ from tff_partial.experiments import usage as usage_lib
 from tff_partial.learning import partial_model
 from tff_partial.learning import weights
 from tff_partial.reporting import formatting
-from tff_partial.runtime import local
+from tff_partial.runtime import runtimes
 
 EXAMPLE = 'example.py'
 PERSONAL, DESCRIPTION = 'personal.safetensors', 'export.json'
@@ -94,7 +94,7 @@ def export(
   values, rounds = None, None
   if not (pathlib.Path(run) / run_folder.WEIGHTS).exists():
     reported_model.check_finished(model, run)
-    with local.local_worker():
+    with runtimes.start():
       values, rounds = checkpoint.load(run, task)
   finished = finished_run.FinishedRun(
       run, parts.build_model_fn(task.model_fn, config), values

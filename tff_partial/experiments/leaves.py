@@ -43,6 +43,7 @@ def _of_a_round(plan: plan_lib.Plan) -> str:
       data_flow.leaves_clients(plan.process.next),
       plan.variables,
       bits=None if server.compression == 'none' else server.compression_bits,
+      tells_shares=plan.levels is not None,
   )
 
 
@@ -51,6 +52,7 @@ def describe(
     variables: Sequence[partition.VariableInfo],
     *,
     bits: Optional[int] = None,
+    tells_shares: bool = False,
 ) -> str:
   """Describes what leaves a client in one round.
 
@@ -58,6 +60,8 @@ def describe(
     found: What `leaves_clients` finds in the round.
     variables: The model's variables.
     bits: How many an update's numbers are quantized to, if they are.
+    tells_shares: Whether a client says with its update which variables it
+      shares.
   """
   shared = [v for v in variables if v.trainable and not v.personal]
   size = sum(v.size for v in shared)
@@ -86,7 +90,9 @@ def describe(
         f'{f", before it is quantized to {bits} bits" if bits else ""}'
         f'{", in secure sums" if is_secure_update else ""})'
     )
-  if num_others:
+  if num_others and tells_shares:
+    parts.append(f'which of {num_others:,} variables it shares')
+  elif num_others:
     more = 'more ' if whole else ''
     parts.append(
         f'{formatting.quantity(num_others, f"{more}number")} computed from the'

@@ -98,6 +98,8 @@ class Method:
       rate has it as the default of that of personal variables.
     no_client_export: Why no client's model can be exported, if so.
     note: What a reader of the report must know.
+    takes_budgets: Whether clients may differ in how much of the model is
+      personal (`nested_model.py`).
     neighbors: Whether clients predict with nearest neighbours among their
       training examples, too (`neighbors.py`).
   """
@@ -125,6 +127,7 @@ class Method:
   ignores: frozenset[str] = frozenset()
   no_client_export: Optional[str] = None
   note: Optional[str] = None
+  takes_budgets: bool = False
   neighbors: bool = False
 
   @property
@@ -271,6 +274,7 @@ METHODS: dict[str, Method] = {
         ),
         equal_steps_with='fed_alt',
         own_settings=('alternating_steps',),
+        takes_budgets=True,
     ),
     'fed_alt': Method(
         'Personal variables first, then the shared ones.',
@@ -280,6 +284,7 @@ METHODS: dict[str, Method] = {
             steps=parts.steps,
             personal_steps=parts.personal_steps,
         ),
+        takes_budgets=True,
     ),
     'fed_rep': Method(
         'FedAlt with a personal output layer and more epochs for it.',

@@ -128,6 +128,14 @@ def _training_notes(plan: plan_lib.Plan) -> list[str]:
         ' one with --seeds and'
         f' --algorithm={methods.PRETRAINING},{plan.config.algorithm}.'
     )
+  if plan.levels is not None:
+    found.append(
+        'Clients have budgets of personal bytes. The server learns which parts'
+        ' of the model each client of a round shares. The cost counts all'
+        ' shared variables as sent to and by every client, and all that may be'
+        ' personal as stored for it, although those of a client are one or the'
+        ' other.'
+    )
   if plan.pretraining is not None:
     found.append(
         'The cost is that of personalization. The'

@@ -98,6 +98,11 @@ def add(
         f'{config.method.no_client_export} Nothing would be kept for'
         f' {client_id!r}.'
     )
+  if config.personal_by_budget is not None:
+    raise errors.SettingsError(
+        f'Expected a run without `personal_by_budget` to add {client_id!r} to,'
+        ' found one with it. Train another run with this client.'
+    )
   if client_id not in task.train.client_ids:
     raise errors.SettingsError(
         f'Expected {client_id!r} in {task.data}, found'

@@ -82,7 +82,10 @@ def open_run(
   plan = plan.with_constants(start.shared)
   with (
       stores.open_store(
-          start.personal, str(folder), read_only=read_only
+          start.personal,
+          str(folder),
+          read_only=read_only,
+          default_fn=plan.own_start(start.personal),
       ) as store,
       earlier_clients.EarlierClients(folder) as earlier,
   ):

@@ -17,7 +17,9 @@ from tff_partial.learning import compression
 from tff_partial.learning import corrected_adam
 from tff_partial.learning import examples as examples_lib
 from tff_partial.learning import local_update
+from tff_partial.learning import nested_model
 from tff_partial.learning import partial_model
+from tff_partial.learning import partition
 from tff_partial.learning import process as process_lib
 from tff_partial.learning import robust
 from tff_partial.learning import schedules
@@ -119,17 +121,39 @@ def build_algorithm(config: config_lib.Config) -> algorithms.Algorithm:
   return config.method.build(algorithms, Parts(config))
 
 
+def split_model_fn(
+    model_fn: Callable[[str], partial_model.ModelFn], config: config_lib.Config
+) -> partial_model.ModelFn:
+  """What makes a task's models, divided as the settings say.
+
+  Args:
+    model_fn: Split name to a `ModelFn`, as a task has it.
+    config: Names the split.
+  """
+  whole = model_fn(config.split)
+  if config.personal_by_budget is None:
+    return whole
+  groups: dict[str, int] = {}
+  names = partition.joined(config.split)
+  for number in range(len(names)):
+    nested = model_fn('+'.join(names[: number + 1]))
+    for v in partial_model.describe(nested):
+      if v.personal:
+        groups.setdefault(v.path, number)
+  return nested_model.NestedModelFn(whole, groups)
+
+
 def build_model_fn(
-    split_model_fn: Callable[[str], partial_model.ModelFn],
+    task_model_fn: Callable[[str], partial_model.ModelFn],
     config: config_lib.Config,
 ) -> partial_model.ModelFn:
   """What makes the models that the algorithm trains.
 
   Args:
-    split_model_fn: Split name to a `ModelFn`, as a task has it.
+    task_model_fn: Split name to a `ModelFn`, as a task has it.
     config: Names algorithm and split.
   """
-  return build_algorithm(config).wrap(split_model_fn(config.split))
+  return build_algorithm(config).wrap(split_model_fn(task_model_fn, config))
 
 
 def build_finetuning(

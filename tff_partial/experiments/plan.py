@@ -6,9 +6,10 @@ Building a plan is the check before anything is trained: whatever does not go
 together, of settings, data and model, raises there.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 import dataclasses
 import functools
+import itertools
 from typing import Any, Optional
 
 import numpy as np
@@ -22,6 +23,7 @@ from tff_partial.experiments import budget as budget_lib
 from tff_partial.experiments import config as config_lib
 from tff_partial.experiments import origin
 from tff_partial.experiments import parts
+from tff_partial.experiments import personal_budgets
 from tff_partial.experiments import setting
 from tff_partial.experiments import task as task_lib
 from tff_partial.learning import algorithms
@@ -32,6 +34,7 @@ from tff_partial.learning import examples as examples_lib
 from tff_partial.learning import hold_out
 from tff_partial.learning import local_update
 from tff_partial.learning import microbatches
+from tff_partial.learning import nested_model
 from tff_partial.learning import partial_model
 from tff_partial.learning import partition
 from tff_partial.learning import process as process_lib
@@ -52,7 +55,8 @@ class Plan:
     task: What is learned, and from whom.
     config: How.
     algorithm: What clients do in a round.
-    model_fn: Makes the models that the algorithm trains.
+    split_model_fn: Makes models with the split.
+    model_fn: Makes the models that the algorithm trains of them.
     variables: Those of the model, labelled by the split.
     train_clients: All clients with the examples that may train a model.
     held_out: The same clients with the examples that are kept back for
@@ -77,11 +81,14 @@ class Plan:
     constants: The values of the model's constants if clients are sent them
       once, with the computation; none if there are no constants, or if they are
       too large for that and broadcast in each round.
+    levels: How much of the model is personal for each client; `None` if it is
+      the same for all.
   """
 
   task: task_lib.Task
   config: config_lib.Config
   algorithm: algorithms.Algorithm
+  split_model_fn: partial_model.ModelFn
   model_fn: partial_model.ModelFn
   variables: Sequence[partition.VariableInfo]
   train_clients: clients_lib.Clients
@@ -101,6 +108,7 @@ class Plan:
   key: Optional[secret_key.SecretKey] = None
   budget: Optional[budget_lib.Budget] = None
   constants: Sequence[np.ndarray] = ()
+  levels: Optional[personal_budgets.Levels] = None
 
   def with_constants(self, shared: tff.learning.models.ModelWeights) -> 'Plan':
     """The same plan, with the constants of the model that training starts from.
@@ -121,6 +129,19 @@ class Plan:
         non_trainable=[*shared.non_trainable, *self.constants]
     )
 
+  def own_start(
+      self, personal: tff.learning.models.ModelWeights
+  ) -> Optional[Callable[[str], tff.learning.models.ModelWeights]]:
+    """What each client starts from; `None` if that is the same for all.
+
+    Args:
+      personal: What clients have in common of it.
+    """
+    if self.levels is None:
+      return None
+    of = self.levels.of
+    return lambda client_id: nested_model.with_level(personal, of[client_id])
+
   def with_key(self, key: secret_key.SecretKey) -> 'Plan':
     """The same plan, with those in it, with another key."""
     if key == self.key:
@@ -139,7 +160,10 @@ class Plan:
   @property
   def settings(self) -> dict[str, Any]:
     """What results depend on, by the names of the flags."""
-    return {**self.task.settings, **self.config.settings, **self.evaluated_on}
+    found = {**self.task.settings, **self.config.settings}
+    if self.levels is not None:
+      found['personal_budgets'] = self.levels.digest
+    return {**found, **self.evaluated_on}
 
   @property
   def evaluated_on(self) -> dict[str, str]:
@@ -185,9 +209,7 @@ class Plan:
       population = len(self.sampler.clients.client_ids)
       share = min(1.0, self.config.clients_per_round / population)
     return process_lib.build_partial_process(
-        constants_lib.with_constants(
-            self.task.model_fn(self.config.split), self.constants
-        ),
+        constants_lib.with_constants(self.split_model_fn, self.constants),
         self.algorithm,
         client_examples=self.client_examples,
         server_optimizer=parts.build_server_optimizer(
@@ -266,7 +288,12 @@ def build(
   """
   generation = _generation(config)
   algorithm = parts.build_algorithm(config)
-  model_fn = algorithm.wrap(task.model_fn(config.split))
+  divided = parts.split_model_fn(task.model_fn, config)
+  # All of the run's computations need to know what a model is like.
+  split_model_fn = partial_model.OutlinedModelFn(divided)
+  model_fn: partial_model.ModelFn = split_model_fn
+  if algorithm.wrapper is not None:
+    model_fn = partial_model.OutlinedModelFn(algorithm.wrap(split_model_fn))
   variables = partial_model.describe(model_fn)
   if _client_examples(task, config).microbatch_size is not None:
     with tf.Graph().as_default():
@@ -328,6 +355,7 @@ def build(
       task=task,
       config=config,
       algorithm=algorithm,
+      split_model_fn=split_model_fn,
       model_fn=model_fn,
       variables=variables,
       train_clients=train_clients,
@@ -352,6 +380,29 @@ def build(
       on_validation=on_validation,
       key=key,
       budget=budget,
+      levels=_levels(task, config, divided),
+  )
+
+
+def _levels(
+    task: task_lib.Task,
+    config: config_lib.Config,
+    model_fn: partial_model.ModelFn,
+) -> Optional[personal_budgets.Levels]:
+  """What the budgets of clients allow, if there are budgets."""
+  if config.personal_by_budget is None:
+    return None
+  assert isinstance(model_fn, nested_model.NestedModelFn)
+  names = partition.joined(config.split)
+  sizes = [0] * len(names)
+  for v in partial_model.describe(model_fn.model_fn):
+    if v.personal:
+      sizes[model_fn.groups[v.path]] += v.num_bytes
+  return personal_budgets.build(
+      config.personal_by_budget,
+      names,
+      sizes,
+      itertools.chain(task.train.client_ids, task.test.client_ids),
   )
 
 

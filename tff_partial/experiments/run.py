@@ -38,6 +38,7 @@ from tff_partial.experiments import stages
 from tff_partial.experiments import start as start_lib
 from tff_partial.experiments import used_settings
 from tff_partial.privacy import secret_key
+from tff_partial.reporting import by_budget
 from tff_partial.reporting import findings
 from tff_partial.reporting import report
 from tff_partial.runtime import sharding as sharding_lib
@@ -202,6 +203,7 @@ def _report(
   names = client_names.load(
       current.folder, plan.config.running.report_client_ids
   )
+  shown = names.rename(table)
   report.write(
       str(current.folder),
       report.RunReport(
@@ -210,7 +212,7 @@ def _report(
           settings=used_settings.used_settings(plan.task, plan.config)
           | plan.evaluated_on,
           variables=plan.variables,
-          table=names.rename(table),
+          table=shown,
           lists_clients=names.listed,
           metric=plan.task.metric,
           baseline=plan.baseline,
@@ -249,5 +251,25 @@ def _report(
           gate=gated,
           curves_on_validation=bool(plan.config.evaluation.validation),
           privacy=privacy_in_words.rows(plan, rounds),
+          budgets=_budgets(plan, table, shown),
       ),
+  )
+
+
+def _budgets(
+    plan: plan_lib.Plan,
+    table: client_table.ClientTable,
+    shown: client_table.ClientTable,
+) -> Optional[by_budget.Budgets]:
+  """What the report says of budgets, by the names that it has for clients."""
+  levels = plan.levels
+  if levels is None:
+    return None
+  return by_budget.Budgets(
+      levels={
+          name: levels.of[client_id]
+          for client_id, name in zip(table.client_ids, shown.client_ids)
+      },
+      names=[levels.in_words(i) for i in range(len(levels.num_bytes))],
+      num_bytes=levels.num_bytes,
   )

@@ -6,6 +6,7 @@ from tff_partial.experiments import combinations
 from tff_partial.experiments import config as config_lib
 from tff_partial.experiments import flags
 from tff_partial.experiments import methods
+from tff_partial.experiments import personal_budgets
 from tff_partial.experiments import search as search_lib
 from tff_partial.experiments import setting
 
@@ -29,6 +30,7 @@ def read_search() -> search_lib.Search:
       for s in setting.declared(nested)
       if s.name in lists
   }
+  personal_budgets.check_several_runs(flags.FLAGS.personal_by_budget)
   # FedAvg takes any split, and requires nothing that an algorithm may require.
   config = flags.read(
       config_lib.Config,

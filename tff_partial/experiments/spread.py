@@ -28,7 +28,7 @@ from tff_partial.experiments import config_groups
 from tff_partial.experiments import run_folder
 from tff_partial.experiments import task as task_lib
 from tff_partial.experiments import task_choice
-from tff_partial.runtime import local
+from tff_partial.runtime import runtimes
 from tff_partial.runtime import sharding
 
 _PROOF = '.seen_by_all'  # A file by which a process knows the folder.
@@ -213,9 +213,10 @@ def _computing(job: _Job) -> Iterator[Any]:
   """Computes in this process, with as many cores as it may keep busy."""
   config = job.work.config
   at_once = computing.clients_at_once(config, job.cores)
-  with local.local_worker(
+  with runtimes.start(
+      config.running.runtime,
       max_concurrent_clients=at_once,
-      environment=local.shared_cores(job.cores, at_once),
+      cores=job.cores,
   ):
     yield sharding.Sharding(
         clients_per_shard=computing.clients_per_shard(config)

@@ -14,6 +14,7 @@ from tff_partial.experiments import plan as plan_lib
 from tff_partial.experiments import pretrained
 from tff_partial.experiments import run_folder
 from tff_partial.learning import client_work
+from tff_partial.learning import nested_model
 from tff_partial.learning import weights
 
 
@@ -54,6 +55,7 @@ def load(plan: plan_lib.Plan, init_from: Optional[str]) -> Start:
     return Start(shared, personal, personal)
   filled = _fill(plan, init_from, shared, personal)
   personal_paths = {v.path for v in plan.variables if v.personal}
+  personal_paths.discard(nested_model.LEVEL)  # Set for each client.
   return Start(
       filled.shared,
       filled.personal if plan.config.method.starts_pretrained else personal,

@@ -357,9 +357,9 @@ def fed_rod(
   """FedRoD [11, Section 4]: a personal head is added to the shared one.
 
   Shared variables are trained on the loss of the shared model alone, and the
-  personal ones on the loss of the sum, in the same steps. Unlike in [11], the
-  loss of the shared model is not balanced by the client's numbers of examples
-  of each class.
+  personal ones on the loss of the sum, in the same steps. If the model
+  classifies (`PartialModel`), the loss of the shared model is the balanced
+  softmax, by the client's numbers of examples of each class; else it is plain.
 
   Args:
     shared: How the shared variables are trained.

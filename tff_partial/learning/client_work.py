@@ -56,9 +56,8 @@ def model_types(
     model_fn: partial_model.ModelFn,
     client_examples: examples_lib.ClientExamples,
 ) -> ModelTypes:
-  """Derives the types from a model that is created for this purpose."""
-  with tf.Graph().as_default():
-    model = model_fn()
+  """Derives the types from the outline of a model."""
+  model = partial_model.outline(model_fn)
   weights_type = lambda weights: tff.types.to_type(
       tf.nest.map_structure(
           lambda v: tff.TensorType(v.dtype.as_numpy_dtype, v.shape.as_list()),

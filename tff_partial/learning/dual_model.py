@@ -19,18 +19,18 @@ Personalization. KDD 2025. https://arxiv.org/abs/2506.04672
 """
 
 from collections.abc import Sequence
-from typing import Any
 
 import tensorflow as tf
 import tensorflow_federated as tff
 
 from tff_partial.learning import partial_model
 from tff_partial.learning import partition
+from tff_partial.learning import wrapped_model
 
 _DUAL_PREFIX = 'dual/'
 
 
-class DualModel(partial_model.PartialModel):
+class DualModel(wrapped_model.WrappedModel):
   """A split model whose clients keep copies and duals of shared variables."""
 
   def __init__(self, model_fn: partial_model.ModelFn):
@@ -39,14 +39,8 @@ class DualModel(partial_model.PartialModel):
     Args:
       model_fn: Returns a new model, with or without personal variables.
     """
-    # The parent's constructor is not called: it divides a single Keras model.
-    self._model = model_fn()
-    self.input_spec = self._model.input_spec
-    self.random_layers = self._model.random_layers
-    self.batch_layers = self._model.batch_layers
+    super().__init__(model_fn)
     self.shared = self._model.shared
-    self.constants = self._model.constants
-    self._constant_values = ()
     zeros = lambda: [tf.Variable(tf.zeros(v.shape)) for v in self._trained]
     self._copies, self._duals = zeros(), zeros()
     own = self._model.personal
@@ -58,13 +52,6 @@ class DualModel(partial_model.PartialModel):
         *self._infos(partition.COPY_PREFIX),
         *self._infos(_DUAL_PREFIX),
     )
-
-  def fix_constants(self, values: Sequence[Any]) -> None:
-    self._model.fix_constants(values)
-    super().fix_constants(values)
-
-  def _derive(self) -> None:
-    self._model._derive()
 
   @property
   def _trained(self) -> Sequence[tf.Variable]:
@@ -83,22 +70,6 @@ class DualModel(partial_model.PartialModel):
         for v in self._model.variables
         if v.trainable and not v.personal
     ]
-
-  @property
-  def metric_names(self) -> tuple[str, ...]:
-    return self._model.metric_names
-
-  def outputs(self, batch: partial_model.Batch, *, training: bool) -> Any:
-    return self._model.outputs(batch, training=training)
-
-  def to_keras(self) -> tf.keras.Model:
-    return self._model.to_keras()
-
-  def loss(self, batch: partial_model.Batch, outputs: Any) -> tf.Tensor:
-    return self._model.loss(batch, outputs)
-
-  def metrics(self, batch: partial_model.Batch, outputs: Any) -> Any:
-    return self._model.metrics(batch, outputs)
 
   def gradients(self, batch: partial_model.Batch, groups: Sequence[str]):
     """Gradients of the loss and, of shared variables, of <pi_i, u_i - u>.

@@ -32,6 +32,7 @@ Schedule = Callable[[tf.Tensor], tf.Tensor]
 RECEIVED = 'received'
 INITIAL = 'initial'
 SHARED = 'shared'
+_FEWEST = 1e-9  # Examples of a class that a client has none of.
 
 
 @dataclasses.dataclass(frozen=True)
@@ -110,6 +111,8 @@ class Phase:
     alone: Whether the gradients of the shared variables are taken with personal
       variables of zero, so that the shared model learns to predict alone
       (FedRoD). For personal variables that are initially zero.
+      With a model that classifies, their loss is balanced by the client's
+      numbers of examples of each class.
     full_batch: Whether each step takes the mean gradient of all examples, so
       that `epochs` is the number of steps.
     tolerance: With `full_batch`, a norm of the gradients. The phase ends before
@@ -212,9 +215,10 @@ class ClientOutput(NamedTuple):
   The work fails if `counts.non_finite` is 1.
 
   Attributes:
-    update: Initial minus final shared trainable variables; zeros if the work
-      failed or the client has no examples. (Without a step, pFedMe would still
-      move the shared variables towards the personal ones.)
+    update: Initial minus final shared trainable variables, as the model's
+      `sent` has it; zeros if the work failed or the client has no examples.
+      (Without a step, pFedMe would still move the shared variables towards the
+      personal ones.)
     weight: The number of the client's examples, or 1 if clients are weighted
       uniformly; 0 if the work failed or the client has no examples. Epochs and
       `max_steps` do not change it, whereas TFF's FedAvg weights a client by the
@@ -259,10 +263,14 @@ def local_update(
   """
   progress = run_phases(model, phases, inputs, client_examples=client_examples)
   last = progress[-1]
-  update = [
-      before - after
-      for before, after in zip(inputs.shared.trainable, model.shared.trainable)
-  ]
+  update = model.sent(
+      [
+          before - after
+          for before, after in zip(
+              inputs.shared.trainable, model.shared.trainable
+          )
+      ]
+  )
   personal = model.values('personal')
   finite = _all_finite(progress, [update, personal])
   empty = tf.equal(last.examples, 0)
@@ -361,6 +369,7 @@ def run_phases(
                 clip_norm=phase.clip_norm,
                 adapter_dropout=phase.adapter_dropout,
                 alone=phase.alone,
+                log_counts=_log_counts(model, phase, inputs, client_examples),
                 full_batch=phase.full_batch,
                 tolerance=phase.tolerance,
             ),
@@ -374,6 +383,27 @@ def run_phases(
           inputs.shared.trainable, phase.dual_rho, progress[-1].steps > 0
       )
   return progress
+
+
+def _log_counts(
+    model: partial_model.PartialModel,
+    phase: Phase,
+    inputs: ClientInputs,
+    client_examples: examples_lib.ClientExamples,
+) -> Optional[tf.Tensor]:
+  """What balances the loss of a phase, float32 [classes], if anything does."""
+  classes = model.num_classes
+  if not phase.alone or classes is None:
+    return None
+  counts = client_examples.reduce(
+      inputs.examples,
+      tf.zeros([classes]),
+      lambda total, batch: total
+      + tf.reduce_sum(tf.one_hot(batch['y'], classes), 0),
+  )
+  # A class without examples has next to no probability; log 0 has none, but
+  # makes some losses 0 times infinity.
+  return tf.math.log(tf.maximum(counts, _FEWEST))
 
 
 def _create_group(

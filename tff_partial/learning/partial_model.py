@@ -14,12 +14,13 @@ that uses it, because its variables belong to that computation's graph.
 import collections
 from collections.abc import Callable, Iterator, Mapping, Sequence
 import contextlib
+import dataclasses
 import functools
 import itertools
 import random
 import re
 import textwrap
-from typing import Any, Optional
+from typing import Any, NamedTuple, Optional
 
 import tensorflow as tf
 import tensorflow_federated as tff
@@ -49,7 +50,10 @@ class PartialModel:
     random_layers: The Keras layers that draw random numbers in training.
     batch_layers: The names of the layers that take statistics of a training
       batch.
+    num_classes: The number of classes of a model that `classifies`, or `None`.
   """
+
+  num_classes: Optional[int] = None
 
   def __init__(
       self,
@@ -61,6 +65,7 @@ class PartialModel:
       input_spec: Any,
       rule_name: Optional[str] = None,
       frozen: partition.Rule = partition.none,
+      classifies: bool = False,
   ):
     """Divides the variables of `keras_model`.
 
@@ -74,6 +79,8 @@ class PartialModel:
       rule_name: The rule's name in error messages.
       frozen: Maps the path of a variable to whether it is never changed, as the
         variables of layers that are not `trainable`.
+      classifies: Whether the outputs are logits [batch, classes] and the labels
+        the numbers of classes [batch], so that the loss can be balanced.
 
     Raises:
       errors.SettingsError: If the split cannot be trained (`partition.check`),
@@ -94,6 +101,8 @@ class PartialModel:
     self._metric_fns = metric_fns
     self.input_spec = input_spec
     self.random_layers = randomness.layers_of(keras_model)
+    if classifies:
+      self.num_classes = keras_model.output_shape[-1]
     by_path = _variables_by_path(keras_model)
     constant = {v.ref() for path, v in by_path.items() if frozen(path)}
     trainable = {v.ref() for v in keras_model.trainable_variables} - constant
@@ -195,11 +204,42 @@ class PartialModel:
       The loss, a scalar; the outputs; and for each group the gradients with
       respect to its trainable variables.
     """
+    return self._gradients(batch, groups, self.loss)
+
+  def balanced_gradients(
+      self, batch: Batch, groups: Sequence[str], log_counts: tf.Tensor
+  ) -> tuple[tf.Tensor, Any, list[tuple[tf.Tensor, ...]]]:
+    """The same for the balanced softmax: of logits plus `log_counts` [1].
+
+    A model that is trained so predicts without them as if the classes were
+    equally frequent.
+
+    [1] Ren et al. Balanced Meta-Softmax for Long-Tailed Visual Recognition.
+    NeurIPS 2020. https://arxiv.org/abs/2007.10740
+
+    Args:
+      batch: A training batch.
+      groups: Some of 'shared' and 'personal'.
+      log_counts: The logarithm of the number of training examples of each
+        class, float32 [classes].
+
+    Returns:
+      As `gradients`; the outputs are without `log_counts`.
+    """
+    balanced = lambda batch, outputs: self.loss(batch, outputs + log_counts)
+    return self._gradients(batch, groups, balanced)
+
+  def _gradients(
+      self,
+      batch: Batch,
+      groups: Sequence[str],
+      loss_fn: Callable[[Batch, Any], tf.Tensor],
+  ) -> tuple[tf.Tensor, Any, list[tuple[tf.Tensor, ...]]]:
     variables = [tuple(getattr(self, group).trainable) for group in groups]
     with tf.GradientTape(watch_accessed_variables=False) as tape:
       tape.watch(variables)
       outputs = self.outputs(batch, training=True)
-      loss = self.loss(batch, outputs)
+      loss = loss_fn(batch, outputs)
     gradients = tape.gradient(
         loss, variables, unconnected_gradients=tf.UnconnectedGradients.ZERO
     )
@@ -212,6 +252,10 @@ class PartialModel:
   def values(self, group: str) -> tff.learning.models.ModelWeights:
     """The current values of a group: 'shared' or 'personal'."""
     return tf.nest.map_structure(lambda v: v.read_value(), getattr(self, group))
+
+  def sent(self, update: Sequence[tf.Tensor]) -> Any:
+    """What a client sends of its update of the shared trainable variables."""
+    return update
 
   @property
   def metric_names(self) -> tuple[str, ...]:
@@ -475,7 +519,61 @@ def check_batch(model: PartialModel) -> None:
   randomness.check_graph(graph)
 
 
+class Outline(NamedTuple):
+  """What is known of a model without its graph.
+
+  Attributes:
+    variables: As those of a `PartialModel`.
+    shared: The `tf.TensorSpec`s of the shared variables.
+    personal: Those of the personal variables.
+    input_spec: The type of a batch.
+  """
+
+  variables: tuple[partition.VariableInfo, ...]
+  shared: tff.learning.models.ModelWeights
+  personal: tff.learning.models.ModelWeights
+  input_spec: Any
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class OutlinedModelFn:
+  """A `ModelFn` that makes one model to find out what all of them are like.
+
+  Attributes:
+    model_fn: Makes the models, which must all be alike.
+  """
+
+  model_fn: ModelFn
+
+  def __call__(self) -> PartialModel:
+    return self.model_fn()
+
+  @functools.cached_property
+  def outline(self) -> Outline:
+    return _outline(self.model_fn)
+
+
+def outline(model_fn: ModelFn) -> Outline:
+  """Finds out what the models that `model_fn` returns are like."""
+  if isinstance(model_fn, OutlinedModelFn):
+    return model_fn.outline
+  return _outline(model_fn)
+
+
+def _outline(model_fn: ModelFn) -> Outline:
+  with tf.Graph().as_default():
+    model = model_fn()
+  specs = lambda weights: tf.nest.map_structure(
+      lambda v: tf.TensorSpec(v.shape, v.dtype), weights
+  )
+  return Outline(
+      tuple(model.variables),
+      specs(model.shared),
+      specs(model.personal),
+      model.input_spec,
+  )
+
+
 def describe(model_fn: ModelFn) -> tuple[partition.VariableInfo, ...]:
   """Describes the variables of the models that `model_fn` returns."""
-  with tf.Graph().as_default():
-    return model_fn().variables
+  return outline(model_fn).variables

@@ -134,6 +134,14 @@ def rule_by_name(name: str, splits: Mapping[str, Rule]) -> Rule:
   return rules[name]
 
 
+def joined(name: str) -> list[str]:
+  """The names that a user has joined by `+`, in order."""
+  first, plus, others = name.partition('+')
+  if not plus or name.startswith('regex:'):
+    return [name]
+  return [first, *joined(others)]
+
+
 def check(
     variables: Sequence[VariableInfo], *, rule_name: Optional[str] = None
 ) -> None:

@@ -41,6 +41,7 @@ from tff_partial.learning import partial_model
 from tff_partial.learning import round_metrics
 from tff_partial.learning import round_parts
 from tff_partial.learning import round_pieces
+from tff_partial.learning import sharers_mean
 
 AggregationFactory = Union[
     tff.aggregators.WeightedAggregationFactory,
@@ -62,7 +63,7 @@ class PartialProcess(tff.templates.IterativeProcess):
       initialize_fn: tff.Computation,
       next_fn: tff.Computation,
       *,
-      initialize_personal: tff.Computation,
+      build_initialize_personal: Callable[[], tff.Computation],
       algorithm: algorithms.Algorithm,
       model_fn: partial_model.ModelFn,
       client_examples: examples_lib.ClientExamples,
@@ -73,14 +74,14 @@ class PartialProcess(tff.templates.IterativeProcess):
     Args:
       initialize_fn: `( -> S@SERVER)`.
       next_fn: `next`, of the type above.
-      initialize_personal: `( -> P)`.
+      build_initialize_personal: Builds `initialize_personal`.
       algorithm: The algorithm that clients run.
       model_fn: Makes the models that are trained.
       client_examples: The form in which `next` takes examples.
       build_pieces: Builds the round in pieces.
     """
     super().__init__(initialize_fn, next_fn)
-    self._initialize_personal = initialize_personal
+    self._build_initialize_personal = build_initialize_personal
     self._algorithm = algorithm
     self._model_fn = model_fn
     self._client_examples = client_examples
@@ -95,10 +96,10 @@ class PartialProcess(tff.templates.IterativeProcess):
     """
     return self._build_pieces()
 
-  @property
+  @functools.cached_property
   def initialize_personal(self) -> tff.Computation:
     """`( -> P)`: the personal variables that a new client starts from."""
-    return self._initialize_personal
+    return self._build_initialize_personal()
 
   @property
   def algorithm(self) -> algorithms.Algorithm:
@@ -243,7 +244,9 @@ def build_partial_process(
       or tff.learning.templates.build_broadcast_process(types.shared),
       client_work=client_work,
       next_client_work=client_work_lib.build_next_state(work_type),
-      aggregator=_create_aggregation(aggregator, types.shared.trainable),
+      aggregator=_create_aggregation(
+          aggregator, types.shared.trainable, output_type.update
+      ),
       metrics=round_metrics.build_round_metrics(output_type, metrics_aggregator)
       if metrics
       else None,
@@ -266,7 +269,7 @@ def build_partial_process(
   return PartialProcess(
       initialize,
       _build_next(parts, state_type),
-      initialize_personal=build_initial('personal'),
+      build_initialize_personal=functools.partial(build_initial, 'personal'),
       algorithm=algorithm,
       model_fn=model_fn,
       client_examples=client_examples,
@@ -292,13 +295,18 @@ def _trainable_types(
 
 
 def _create_aggregation(
-    factory: Optional[AggregationFactory], update_type: tff.Type
+    factory: Optional[AggregationFactory],
+    shared_type: tff.Type,
+    update_type: tff.Type,
 ) -> tff.templates.AggregationProcess:
   """Creates the weighted aggregation of updates of the shared variables."""
   factory = factory or tff.aggregators.MeanFactory()
   if isinstance(factory, tff.aggregators.UnweightedAggregationFactory):
     factory = tff.aggregators.as_weighted_aggregator(factory)
-  return factory.create(update_type, tff.TensorType(np.float32))
+  if sharers_mean.sends_shares(update_type):
+    factory = sharers_mean.SharersMeanFactory(factory)
+    return factory.create(update_type, tff.TensorType(np.float32))
+  return factory.create(shared_type, tff.TensorType(np.float32))
 
 
 def _build_initialize(

@@ -128,6 +128,9 @@ class Manner:
     adapter_dropout: The fraction of the outputs of adapters that is dropped.
     alone: Whether the shared variables are trained as if the personal ones
       were zero, and these on what the shared ones leave to them.
+    log_counts: With `alone`, the logarithm of the client's number of examples
+      of each class, float32 [classes], by which the loss of the shared
+      variables is balanced; `None` for the plain loss.
     full_batch: Whether a step takes the mean gradient of all examples, so that
       there is one step an epoch.
     tolerance: The norm of the gradients, penalties included, below which a
@@ -137,6 +140,7 @@ class Manner:
   clip_norm: Optional[float] = None
   adapter_dropout: float = 0.0
   alone: bool = False
+  log_counts: Optional[tf.Tensor] = None
   full_batch: bool = False
   tolerance: float = 0.0
 
@@ -180,7 +184,7 @@ def train(
 
   def compute(step, batch, part=None):
     with random_scope(step, part):
-      loss, outputs, found = _gradients(model, batch, groups, manner.alone)
+      loss, outputs, found = _gradients(model, batch, groups, manner)
     return loss, found, model.metrics(batch, outputs)
 
   def gradients(progress, batch):
@@ -251,17 +255,22 @@ def _gradients(
     model: partial_model.PartialModel,
     batch: Any,
     groups: Sequence[Group],
-    alone: bool,
+    manner: Manner,
 ) -> tuple[tf.Tensor, Any, Any]:
   """The loss of a batch, the outputs, and the gradients of each group."""
   names = [group.name for group in groups]
-  if not alone or 'shared' not in names:
+  if not manner.alone or 'shared' not in names:
     return model.gradients(batch, names)
   variables = model.personal.trainable
   values = [v.read_value() for v in variables]
   for variable in variables:
     variable.assign(tf.zeros_like(variable))
-  loss, outputs, found = model.gradients(batch, ['shared'])
+  if manner.log_counts is None:
+    loss, outputs, found = model.gradients(batch, ['shared'])
+  else:
+    loss, outputs, found = model.balanced_gradients(
+        batch, ['shared'], manner.log_counts
+    )
   for variable, value in zip(variables, values):
     variable.assign(value)
   if names == ['shared']:

@@ -4,6 +4,7 @@
 
 from collections.abc import Mapping, Sequence
 
+from matplotlib import axes as mpl_axes
 from matplotlib import figure as mpl_figure
 import numpy as np
 
@@ -13,6 +14,7 @@ from tff_partial.reporting import formatting
 from tff_partial.reporting import plots
 
 _ROW = 0.32  # Inches.
+_CLOSE = 1.4  # The ratio of sizes whose labels would overlap.
 
 
 def changes(
@@ -51,7 +53,7 @@ def changes(
 def frontier(
     points: Sequence[tuple[str, float, float]], *, sign: int
 ) -> list[tuple[float, float]]:
-  """The schemes that are better than all that store as little.
+  """The schemes that are better than nothing and than all that store as little.
 
   Args:
     points: (name, bytes, change) of each scheme.
@@ -61,8 +63,10 @@ def frontier(
     (bytes, change) of these schemes, the smallest first.
   """
   found: list[tuple[float, float]] = []
+  best = 0.0  # The change of a client that stores nothing.
   for _, size, change in sorted(points, key=lambda p: (p[1], -sign * p[2])):
-    if not found or sign * change > sign * found[-1][1]:
+    if sign * change > sign * best:
+      best = change
       found.append((size, change))
   return found
 
@@ -86,13 +90,17 @@ def gain_by_bytes(
   figure = plots.new_figure(width=9.2, height=4.2)
   axes = figure.subplots()
   plots.tidy(axes, x="Size of a client's personal part", y=f'Change in {unit}')
-  best = frontier(
-      [(name, size, scale * d.mean) for name, size, d in points if size > 0],
-      sign=metric.sign,
-  )
-  if best:
+  stored = [(name, size, scale * d.mean) for name, size, d in points if size]
+  if line := frontier(stored, sign=metric.sign):
+    sizes = [size for _, size, _ in stored]
+    if min(sizes) < line[0][0]:
+      line = [(min(sizes), 0.0), *line]
     axes.step(
-        *zip(*best), where='post', color=plots.SAME, linewidth=1, zorder=0
+        *zip(*line, (max(sizes), line[-1][1])),
+        where='post',
+        color=plots.SAME,
+        linewidth=1,
+        zorder=0,
     )
   algorithms = list(dict.fromkeys(name.split(',')[0] for name, _, _ in points))
   for i, algorithm in enumerate(algorithms):
@@ -117,11 +125,42 @@ def gain_by_bytes(
         linewidth=1.2,
         label=algorithm,
     )
+  _name_splits(axes, points, scale=scale)
   axes.axhline(0, color=plots.INK, linewidth=0.9, zorder=1)
   axes.set_xscale('log')
   plots.label_log(axes.xaxis, lambda x, _: formatting.size(x))
   plots.legend(axes)
   return figure
+
+
+def _name_splits(
+    axes: mpl_axes.Axes,
+    points: Sequence[tuple[str, float, comparison.Difference]],
+    *,
+    scale: float,
+) -> None:
+  """Writes each split above the points that have it."""
+  tops: dict[tuple[float, str], float] = {}
+  for name, size, difference in points:
+    if size > 0:
+      split = name.split(', ')[1]
+      top = scale * max(difference.mean, difference.high)
+      tops[size, split] = max(top, tops.get((size, split), top))
+  stack: list[tuple[float, float]] = []  # Sizes and tops of close labels.
+  for (size, split), top in sorted(tops.items()):
+    if stack and size > _CLOSE * stack[-1][0]:
+      stack = []
+    stack.append((size, top))
+    axes.annotate(
+        split,
+        (size, max(t for _, t in stack)),
+        xytext=(0, 3 + 12 * (len(stack) - 1)),
+        textcoords='offset points',
+        rotation=35,
+        fontsize=8,
+        color=plots.INK,
+    )
+  axes.margins(y=0.15)
 
 
 def client_changes(
@@ -158,7 +197,7 @@ def client_changes(
   return figure
 
 
-def _name_rows(axes, names: Sequence[str]) -> None:
+def _name_rows(axes: mpl_axes.Axes, names: Sequence[str]) -> None:
   """Labels the rows, with the first name on top."""
   axes.set_yticks(range(len(names)), names)
   axes.set_ylim(len(names) - 0.4, -0.6)

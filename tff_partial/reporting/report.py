@@ -21,6 +21,7 @@ from tff_partial.evaluation import client_table
 from tff_partial.evaluation import metric as metric_lib
 from tff_partial.evaluation import summary
 from tff_partial.learning import partition
+from tff_partial.reporting import by_budget
 from tff_partial.reporting import findings
 from tff_partial.reporting import formatting
 from tff_partial.reporting import page
@@ -51,6 +52,8 @@ class RunReport:
       examples held out of training, rather than on test examples.
     privacy: What differential privacy promises, a title and a sentence each;
       empty without it.
+    budgets: How much of the model is personal for each client; `None` if it is
+      the same for all.
   """
 
   title: str
@@ -68,6 +71,7 @@ class RunReport:
   gate: Optional[Mapping[str, float]] = None
   curves_on_validation: bool = False
   privacy: Sequence[tuple[str, str]] = ()
+  budgets: Optional[by_budget.Budgets] = None
 
   @property
   def query(self) -> findings.ReportQuery:
@@ -128,6 +132,7 @@ def _contents(run_report: RunReport) -> dict[str, Any]:
               )
               for name, members in findings.groups(table, query).items()
           },
+          'budgets': _by_budget(run_report),
           'cost': run_report.cost.to_dict(),
           'gain_per_kilobyte': _gain_per_kilobyte(run_report),
           'leaves_client': run_report.leaves_client,
@@ -146,21 +151,34 @@ def _contents(run_report: RunReport) -> dict[str, Any]:
   )
 
 
+def _main_group(run_report: RunReport) -> client_table.ClientTable:
+  """The clients that the headline is about."""
+  groups = findings.groups(run_report.table, run_report.query)
+  return next(iter(groups.values()))
+
+
+def _by_budget(run_report: RunReport) -> list[dict[str, object]]:
+  """The same clients, by how much of the model is personal for them."""
+  if run_report.budgets is None:
+    return []
+  return by_budget.numbers(
+      _main_group(run_report), run_report.query, run_report.budgets
+  )
+
+
 def _gain_per_kilobyte(run_report: RunReport) -> float | None:
   """The gain of the first group of clients, per kB that each one stores."""
-  groups = findings.groups(run_report.table, run_report.query)
-  main = next(iter(groups.values()))
+  main = _main_group(run_report)
   change = run_report.query.compare(main).change.weighted_mean
-  return formatting.per_kilobyte(
-      run_report.metric.sign * change,
-      sum(v.num_bytes for v in run_report.variables if v.personal),
-  )
+  stored: float = sum(v.num_bytes for v in run_report.variables if v.personal)
+  if run_report.budgets is not None:
+    stored = run_report.budgets.mean_bytes(main)
+  return formatting.per_kilobyte(run_report.metric.sign * change, stored)
 
 
 def _render(run_report: RunReport, contents: Mapping[str, Any]) -> str:
   """Lays the numbers out as a page."""
-  groups = findings.groups(run_report.table, run_report.query)
-  main = next(iter(groups.values()))
+  main = _main_group(run_report)
   figures = _figures(main, run_report.query, run_report.history)
   environment = page.environment(contents['percent'])
   return environment.get_template('report.html.jinja').render(

@@ -37,10 +37,11 @@ except ImportError as e:
 
 from tff_partial.runtime import arrays as arrays_lib
 from tff_partial.runtime import connection
-from tff_partial.runtime import local
+from tff_partial.runtime import names
 from tff_partial.runtime import node
 from tff_partial.runtime import pool as pool_lib
 from tff_partial.runtime import ray_connection
+from tff_partial.runtime import runtimes
 from tff_partial.runtime import sharding
 
 _START_SECONDS = 120.0
@@ -52,6 +53,7 @@ _TASK_RETRIES = 3
 def connect(
     address: str = 'local',
     *,
+    runtime: str = names.IN_PROCESS,
     actor_cores: Optional[int] = None,
     max_concurrent_clients: Optional[int] = None,
     insecure_cluster: bool = False,
@@ -60,18 +62,21 @@ def connect(
 ) -> Iterator['Cluster']:
   """Starts processes that compute, and ends them when the block ends.
 
-  The thread's other TFF computations run in a worker of this program, as with
-  `local_worker`.
+  The thread's other TFF computations run in this program, or in a worker of its
+  own, by the same `runtime`.
 
   Args:
     address: 'local' for processes on this machine alone; 'auto' for the Ray
       cluster that this machine is part of; ray://host:port for another one.
+    runtime: What each process computes with, 'in_process' or 'worker'; see
+      `in_process` and `local_worker`.
     actor_cores: Number of cores for each process; by default 4, or all cores of
       a machine that has fewer.
     max_concurrent_clients: Number of clients that compute at the same time in a
       process; by default one per core.
     insecure_cluster: Whether to use a cluster that lets everybody in.
-    log_file: The output of this program's worker is appended to this file.
+    log_file: The output of this program's worker, if it has one, is appended to
+      this file.
     patience_seconds: The longest time, in seconds, without any answer.
 
   Yields:
@@ -88,14 +93,14 @@ def connect(
         ray_connection.connect(address, insecure_cluster=insecure_cluster)
     )
     cores = actor_cores or ray_connection.default_cores()
-    actors = _start(cores, max_concurrent_clients or cores)
+    actors = _start(runtime, cores, max_concurrent_clients or cores)
     stack.callback(_end, actors)
     _wait(actors)
-    stack.enter_context(local.local_worker(log_file=log_file))
+    stack.enter_context(runtimes.start(runtime, log_file=log_file))
     yield Cluster(actors, patience_seconds=patience_seconds)
 
 
-def _start(cores: int, max_concurrent_clients: int) -> list[Any]:
+def _start(runtime: str, cores: int, max_concurrent_clients: int) -> list[Any]:
   """Starts as many actors on each machine as it has room for."""
   nodes = [
       node_id
@@ -121,7 +126,7 @@ def _start(cores: int, max_concurrent_clients: int) -> list[Any]:
           scheduling_strategy=strategies.NodeAffinitySchedulingStrategy(
               node_id, soft=True
           )
-      ).remote(cores, max_concurrent_clients)
+      ).remote(runtime, cores, max_concurrent_clients)
       for node_id in nodes
   ]
 

@@ -10,6 +10,9 @@ import ray
 from tff_partial.runtime import ray_connection
 
 _RETRIES = 3  # If the process dies. An error of the function is not repeated.
+# A process takes seconds to import TensorFlow, and TensorFlow keeps memory of
+# what it has computed.
+_CALLS_OF_A_PROCESS = 16
 
 
 def call(
@@ -32,7 +35,7 @@ def call(
   remote = ray.remote(
       num_cpus=cores,
       max_retries=_RETRIES,
-      max_calls=1,  # Each has a new process.
+      max_calls=_CALLS_OF_A_PROCESS,
       runtime_env=ray_connection.environment(),
   )(function)
   with ray_connection.one_line_errors():

@@ -4,9 +4,9 @@
 
 TFF's worker receives every value as a message and makes about eighty calls of
 TensorFlow for a round. Here a computation is divided into a few graphs
-(`stages.py`), and nothing is serialized. This pays where the steps of clients
-are small. On the other hand, if TensorFlow crashes, so does the program,
-whereas a worker that dies is started again.
+(`stages.py`), and nothing is serialized. The smaller the steps of clients are,
+the more time this saves. On the other hand, if TensorFlow crashes, so does the
+program, whereas a worker that dies is started again.
 
 Every client that computes at the same time has a `tf.Session` of its own, and
 with it its own variables.
@@ -42,6 +42,7 @@ from tff_partial.runtime import stages as stages_lib
 from tff_partial.runtime import worker_process
 
 _MAX_COMPUTATIONS = 8  # Their graphs are megabytes each, once per session.
+_AHEAD = 3  # A client that is finished is small next to one that computes.
 
 # Values by leaf: the server's, or those of a client of its own.
 _Values = MutableMapping[stages_lib.Leaf, Any]
@@ -49,7 +50,7 @@ _Values = MutableMapping[stages_lib.Leaf, Any]
 
 @contextlib.contextmanager
 def in_process(
-    *, max_concurrent_clients: Optional[int] = None
+    *, max_concurrent_clients: Optional[int] = None, cores: Optional[int] = None
 ) -> Iterator[tff.framework.SyncContext]:
   """Runs this thread's TFF computations in this process.
 
@@ -64,11 +65,13 @@ def in_process(
   Args:
     max_concurrent_clients: Number of clients that compute at the same time,
       each with its own memory, at least 1; None for one per core.
+    cores: Number of cores that may be kept busy; None for all that this program
+      can use.
 
   Yields:
     The context, which is this thread's default until the block ends.
   """
-  cores = worker_process.usable_cores()
+  cores = cores or worker_process.usable_cores()
   at_once = max_concurrent_clients or cores
   with contextlib.ExitStack() as stack:
     stack.enter_context(local.exit_on_sigterm())
@@ -144,7 +147,8 @@ class _Clients:
   ) -> Iterator[_Values]:
     """Calls a function for each client, and yields clients in order.
 
-    No more than `at_once` of them are computed or wait to be taken.
+    No more than `_AHEAD` times `at_once` of them are computed or wait to be
+    taken, so that a client with much work does not keep the cores idle.
     """
     if self.at_once == 1:
       for client in clients:
@@ -154,12 +158,14 @@ class _Clients:
     pending = collections.deque()
     try:
       for client in clients:
-        if len(pending) == self.at_once:
+        if len(pending) == _AHEAD * self.at_once:
           yield self._finish(*pending.popleft())
         pending.append((self._pool.submit(fn, client), client))
       while pending:
         yield self._finish(*pending.popleft())
     finally:
+      for future, _ in pending:
+        future.cancel()  # If it has not begun.
       futures.wait([future for future, _ in pending])
 
   @staticmethod
@@ -191,9 +197,11 @@ class _Graph:
     config = tf.compat.v1.ConfigProto(
         allow_soft_placement=True,
         intra_op_parallelism_threads=threads,
-        # Operations run in the thread of the caller, without a change of
-        # threads between two of them.
-        inter_op_parallelism_threads=-1,
+        # One thread for each session, not the caller's (-1): only TensorFlow's
+        # threads take denormal numbers, with which processors are slow, for
+        # zero.
+        use_per_session_threads=True,
+        inter_op_parallelism_threads=1,
     )
     config.gpu_options.allow_growth = True
     self._idle: queue.SimpleQueue[Callable[..., Any]] = queue.SimpleQueue()

@@ -1,9 +1,9 @@
 # Copyright 2026 The tff-partial Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""What runs in each process of a cluster: a TFF worker, and what it is asked.
+"""What runs in each process of a cluster.
 
-Ray starts a `Node` as an actor. TFF's worker belongs to it alone, as it does to
-a run on one machine (`local.py`), and ends with it.
+Ray starts a `Node` as an actor. It computes with TensorFlow in its own process
+or in a TFF worker that belongs to it alone, as a run on one machine does.
 """
 
 from collections.abc import Sequence
@@ -20,7 +20,7 @@ import tensorflow_federated as tff
 from tensorflow_federated.proto.v0 import computation_pb2
 
 from tff_partial.runtime import arrays as arrays_lib
-from tff_partial.runtime import local
+from tff_partial.runtime import runtimes
 
 # Packages whose versions decide what is computed.
 _PACKAGES = ('tensorflow-federated', 'tensorflow', 'numpy')
@@ -36,21 +36,21 @@ def versions() -> dict[str, str]:
 
 
 class Node:
-  """Computes in a TFF worker of its own."""
+  """Computes what it is asked."""
 
-  def __init__(self, cores: int, max_concurrent_clients: int):
-    """Starts the worker.
+  def __init__(self, runtime: str, cores: int, max_concurrent_clients: int):
+    """Starts the runtime.
 
     Args:
+      runtime: One of `names.RUNTIMES`.
       cores: Number of cores that this process may keep busy.
       max_concurrent_clients: Number of clients that compute at the same time
         and share the cores.
     """
     self._stack = contextlib.ExitStack()
     self._stack.enter_context(
-        local.local_worker(
-            max_concurrent_clients=max_concurrent_clients,
-            environment=local.shared_cores(cores, max_concurrent_clients),
+        runtimes.start(
+            runtime, max_concurrent_clients=max_concurrent_clients, cores=cores
         )
     )
     self._programs = cachetools.LRUCache(_MAX_PROGRAMS)

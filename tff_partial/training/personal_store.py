@@ -11,7 +11,7 @@ file can be trusted.
 Values are the raw bytes of the arrays; nothing is pickled. No TensorFlow here.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 import os
 from typing import Any, Optional
 
@@ -51,6 +51,7 @@ class PersonalStore:
       directory: Optional[str] = None,
       *,
       read_only: bool = False,
+      default_fn: Optional[Callable[[str], Any]] = None,
   ):
     """Opens the store in `directory`, or creates it.
 
@@ -60,6 +61,8 @@ class PersonalStore:
         shapes and dtypes.
       directory: The folder of the file; None keeps the store in memory.
       read_only: Whether to refuse to write, and to allow another writer.
+      default_fn: Maps the id of an unseen client to what it starts from; by
+        default to `default`.
 
     Raises:
       errors.StoreError: If the file is damaged, has another writer, cannot be
@@ -67,6 +70,7 @@ class PersonalStore:
         variables.
     """
     self._default = tree.map_structure(_frozen, default)
+    self._default_fn = default_fn or (lambda unused_id: self._default)
     self._schema = store_rows.describe(self._default)
     self._value_bytes = sum(leaf.nbytes for leaf in tree.flatten(self._default))
     if self._value_bytes > _MAX_VALUE_BYTES:
@@ -95,7 +99,12 @@ class PersonalStore:
       if not store_rows.is_intact(row):
         raise self._file.damaged(f'the variables of client {row[0]!r}')
       stored[row[0]] = self._decode(row[2])
-    return [stored.get(client_id, self._default) for client_id in client_ids]
+    return [
+        stored[client_id]
+        if client_id in stored
+        else self._default_fn(client_id)
+        for client_id in client_ids
+    ]
 
   def mean(self) -> Any:
     """Returns the mean over all stored clients, each with the same weight.

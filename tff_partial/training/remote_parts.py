@@ -9,6 +9,7 @@ machine is lost, the run ends and goes on from the last checkpoint: its disk has
 the only copy.
 """
 
+import collections
 from collections.abc import Iterator, Sequence
 import contextlib
 import os
@@ -57,9 +58,11 @@ def open_store(
   parts: list[RemotePart] = []
   try:
     with ray_connection.one_line_errors():
+      # All processes start at the same time.
       for i, machine in enumerate(_machines(layout, is_new=is_new)):
         parts.append(RemotePart(default, _folder(layout, i), machine))
-        parts[-1].open()
+      for part in parts:
+        part.open()
     return parted_store.PartedStore(default, directory, parts)
   except BaseException:
     for part in parts:
@@ -141,7 +144,9 @@ class RemotePart:
   def __init__(self, default: Any, folder: str, machine: str):
     self.machine = machine
     self._default = default
-    self._actor = _start(part_actor.PartActor, machine).remote(default, folder)
+    self._actor = _start(part_actor.PartActor, machine).remote(
+        _without_imports(default), folder
+    )
     self._writes: list[ray.ObjectRef] = []  # That may still fail.
 
   def open(self) -> None:
@@ -281,6 +286,17 @@ class _RemoteRows:
         (str(i), int(version), bytes(data), int(crc))
         for i, version, data, crc in rows
     ]
+
+
+def _without_imports(value: Any) -> Any:
+  """A structure like this one, which nobody imports TensorFlow to unpickle."""
+  if not isinstance(value, (tuple, list)):
+    return value
+  parts = [_without_imports(part) for part in value]
+  if hasattr(value, '_fields'):  # TFF's `ModelWeights`, for one.
+    # Its class is in no module, so that Ray sends the class too.
+    return collections.namedtuple('Parts', value._fields)(*parts)
+  return type(value)(parts)
 
 
 def _arrays(values: Sequence[Any]) -> list[np.ndarray]:

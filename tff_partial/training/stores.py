@@ -2,8 +2,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Opens the personal store of a folder, whether it is one file or several."""
 
+from collections.abc import Callable
 import time
-from typing import Any
+from typing import Any, Optional
 
 from tff_partial.training import parted_store
 from tff_partial.training import personal_store
@@ -21,6 +22,7 @@ def open_store(
     directory: str,
     *,
     read_only: bool = False,
+    default_fn: Optional[Callable[[str], Any]] = None,
 ) -> AnyStore:
   """Opens the store of a folder, or creates it as `create` has said.
 
@@ -28,6 +30,7 @@ def open_store(
     default: As for `PersonalStore`.
     directory: The folder.
     read_only: As for `PersonalStore`.
+    default_fn: As for `PersonalStore`, which a store of several files is not.
 
   Raises:
     errors.StoreError: As for `PersonalStore`, or if parts are on machines that
@@ -35,7 +38,10 @@ def open_store(
   """
   layout = store_layout.read(directory)
   if layout is None:
-    return personal_store.PersonalStore(default, directory, read_only=read_only)
+    return personal_store.PersonalStore(
+        default, directory, read_only=read_only, default_fn=default_fn
+    )
+  assert default_fn is None
   if layout.machines_folder is not None:
     from tff_partial.training import remote_parts  # Needs Ray.
 
