@@ -12,13 +12,14 @@ CLUSTER_TESTS = tests/training/remote_parts_test.py \
 FAULT_TESTS = tests/runtime/cluster_network_test.py \
   tests/runtime/node_faults_test.py
 AUDIT = .venv-audit
+PEERS = fedjax pfl
 INSTALL = $(RUN) -m pip install --quiet --no-deps --require-hashes
 # These two have no wheels. They are built with the tools of the lock; nothing
 # else runs programs of packages while it is installed.
 SOURCES = promise,sqlalchemy
 RUN = $(VENV)/bin/python
 
-.PHONY: audit demo test test-faults bazel-test check docs format build-files lock sbom clean help
+.PHONY: audit demo test test-faults bazel-test check docs format build-files lock peers sbom clean help
 help:  ## Lists the targets.
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/:/' | column -ts:
 
@@ -80,6 +81,15 @@ $(KERAS3)/installed: requirements-keras3.txt $(VENV)/installed
 	  --only-binary=:all: --requirement requirements-keras3.txt
 	touch $@
 
+peers: $(VENV)/installed $(PEERS:%=.venv-%/installed)  ## Times rounds of other libraries too; downloads 3 GB.
+	$(RUN) -m benchmarks.peers
+
+$(PEERS:%=.venv-%/installed): .venv-%/installed: benchmarks/peers/%.txt
+	$(PYTHON) -m venv .venv-$*
+	.venv-$*/bin/python -m pip install --quiet --no-deps --require-hashes \
+	  --only-binary=:all: --requirement $<
+	touch $@
+
 sbom: build/sbom.json  ## Lists all packages of the lock in build/sbom.json (CycloneDX).
 
 build/sbom.json: requirements.txt requirements-dev.txt $(AUDIT)/installed
@@ -113,8 +123,12 @@ lock:  ## Resolves pyproject.toml and requirements-dev.in again; needs uv.
 	  uv pip compile --quiet --python-version 3.11 --generate-hashes \
 	    --no-header --no-emit-index-url --no-emit-find-links --output-file \
 	    requirements-$$name.txt requirements-$$name.in || exit 1; done
+	for name in $(PEERS); do \
+	  uv pip compile --quiet --python-version 3.11 --generate-hashes \
+	    --no-header --no-emit-index-url --no-emit-find-links --output-file \
+	    benchmarks/peers/$$name.txt benchmarks/peers/$$name.in || exit 1; done
 
 clean:  ## Removes everything that make and runs created.
 	command -v bazel >/dev/null && bazel clean --expunge || true
-	rm -rf $(VENV) $(KERAS3) $(AUDIT) out build dist *.egg-info .mypy_cache .ruff_cache bazel-*
+	rm -rf $(VENV) $(KERAS3) $(AUDIT) $(PEERS:%=.venv-%) out build dist *.egg-info .mypy_cache .ruff_cache bazel-*
 	find . -name __pycache__ -prune -exec rm -rf {} +

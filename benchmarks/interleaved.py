@@ -14,7 +14,7 @@ from benchmarks import apart
 from tff_partial.runtime import local
 from tff_partial.runtime import worker_process
 
-_WARM_UP = 2  # Rounds of each kind that are not counted.
+WARM_UP = 2  # Rounds of each kind that are not counted.
 
 
 def measure(
@@ -30,10 +30,10 @@ def measure(
     Seconds of each round, [num_rounds], by kind.
   """
   seconds = {name: [] for name in rounds}
-  for round_num in range(num_rounds + _WARM_UP):
+  for round_num in range(num_rounds + WARM_UP):
     for name, run in rounds.items():
       seconds[name].append(run(round_num))
-  return {name: np.array(values[_WARM_UP:]) for name, values in seconds.items()}
+  return {name: np.array(values[WARM_UP:]) for name, values in seconds.items()}
 
 
 def format_table(

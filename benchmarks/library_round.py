@@ -6,8 +6,10 @@ They include sampling, reading examples, and reading and writing the store, but
 not commits, which are made every 30 s and not every round.
 """
 
+from collections.abc import Sequence
 from typing import Any, Optional
 
+import numpy as np
 import tensorflow_federated as tff
 
 from benchmarks import workload as workload_lib
@@ -29,6 +31,7 @@ class LibraryRound:
       algorithm: str,
       *,
       sharding: Optional[sharding_lib.Sharding] = None,
+      initial: Optional[Sequence[np.ndarray]] = None,
   ):
     """Builds the round and a store in memory.
 
@@ -36,6 +39,7 @@ class LibraryRound:
       workload: What is trained.
       algorithm: Passed to `Workload.create_process`.
       sharding: How a cohort is divided; by default it is not.
+      initial: Values that the shared variables start from; by default seeded.
     """
     self._workload = workload
     self._sharding = sharding
@@ -44,6 +48,12 @@ class LibraryRound:
         self._process.initialize_personal()
     )
     self.state = self._process.initialize()
+    if initial is not None:
+      self.state = self._process.start_from(
+          self.state,
+          tff.learning.models.ModelWeights(list(initial), []),
+          self._process.initialize_personal(),
+      )
 
   def __call__(self, round_num: int) -> float:
     last = _Last()

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Measures the peak memory of a round of a large model, in driver and worker.
 
-  python -m benchmarks.memory --clients_per_shard=2 --batch_size=16
+  python -m benchmarks.memory --clients_per_shard=1 --microbatch_size=16
 
 Runs an experiment of one round of FedAlt with adapters, and its evaluation:
 ResNet-18 with 224 x 224 pixels and 2,028 classes, on photos of noise. Only some
@@ -89,6 +89,7 @@ def measure(
     num_full: int,
     batch_size: int,
     clients_per_shard: Optional[int] = None,
+    microbatch_size: Optional[int] = None,
     model: str = 'resnet18',
     image_size: Optional[int] = None,
 ) -> Peak:
@@ -99,6 +100,8 @@ def measure(
     num_full: Number of clients that have as many photos as a batch.
     batch_size: Photos per step.
     clients_per_shard: Clients that are computed at a time; by default all.
+    microbatch_size: Photos whose gradients are computed at a time; by default
+      a batch.
     model: Passed to `landmarks.create_task`.
     image_size: Passed to `landmarks.create_task`.
   """
@@ -114,6 +117,7 @@ def measure(
         personal='adapter',
         total_rounds=1,
         clients_per_round=num_clients,
+        microbatch_size=microbatch_size,
         pretrain_rounds=0,
         rounds_per_evaluation=0,
         server_optimizer='adam',
@@ -145,11 +149,13 @@ def main(argv: Sequence[str]) -> None:
       num_full=FLAGS.full_clients,
       batch_size=FLAGS.batch_size,
       clients_per_shard=FLAGS.clients_per_shard,
+      microbatch_size=FLAGS.microbatch_size,
   )
   driver, worker = peak.driver_bytes, peak.worker_bytes
   print(
       f'| {FLAGS.clients} | {FLAGS.clients_per_shard or "all"} |'
-      f' {FLAGS.batch_size} | {driver / 2**30:.2f} | {worker / 2**30:.2f} |'
+      f' {FLAGS.batch_size} | {FLAGS.microbatch_size or FLAGS.batch_size} |'
+      f' {driver / 2**30:.2f} | {worker / 2**30:.2f} |'
       f' {(driver + worker) / 2**30:.2f} | {peak.seconds:.0f} |'
   )
 
@@ -160,6 +166,11 @@ if __name__ == '__main__':
       'clients_per_shard', None, 'Clients computed at a time. Default: all.'
   )
   flags.DEFINE_integer('batch_size', 64, 'Photos per step.', lower_bound=1)
+  flags.DEFINE_integer(
+      'microbatch_size',
+      None,
+      'Photos whose gradients are computed at a time. Default: a batch.',
+  )
   flags.DEFINE_integer(
       'full_clients', 2, 'Clients with as many photos as a batch.'
   )

@@ -51,6 +51,9 @@ _PACKAGES = {
     'grpc': 'grpcio',
     'tree': 'dm_tree',
 }
+# Imported in environments of their own (benchmarks/peers), of which Bazel has
+# none.
+_ELSEWHERE = {'fedjax', 'haiku', 'jax', 'pfl', 'torch'}
 _TENSORFLOW = {'tensorflow', 'tensorflow_federated'}
 _PROGRAM = 'run_experiment'
 _TESTS = 'tests'
@@ -252,7 +255,7 @@ class _Project:
     found = set()
     for name in source.imports:
       top = name.partition('.')[0]
-      if self._module(name) or top in sys.stdlib_module_names:
+      if self._module(name) or top in {*sys.stdlib_module_names, *_ELSEWHERE}:
         continue
       package = _PACKAGES.get(top, _target_name(top))
       if package not in self._packages:

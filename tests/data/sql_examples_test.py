@@ -106,6 +106,13 @@ class SqlExamplesTest(absltest.TestCase):
     # 2 epochs of 5 examples, in 5 of 6 steps of 2, 2 and 1.
     self.assertLen(found, 9)
 
+  def test_has_microbatches(self):
+    form = self.form.in_microbatches(3)
+    self.assertEqual(
+        (self.form.microbatch_size, form.microbatch_size), (None, 3)
+    )
+    self.assertEqual(form.tensors, self.tensors.in_microbatches(3))
+
   def test_counts_examples_without_reading_them(self):
     first_four = sql_examples.SqlExamples(
         FEATURES, examples_lib.Tensors(batch_size=2, max_examples=4)

@@ -59,6 +59,14 @@ class SizeTest(absltest.TestCase):
     found = batches(BY_SIZE, training=False)
     self.assertEqual([x for batch in found for x in batch], SIZES.tolist())
 
+  def test_evaluation_has_microbatches(self):
+    form = examples_lib.Tensors(batch_size=4, shuffle=False, microbatch_size=3)
+    lengths = lambda **kwargs: [len(b) for b in batches(form, **kwargs)]
+    self.assertEqual(lengths(training=False), [3, 3, 3])
+    self.assertEqual(lengths(), [4, 4, 1])
+    form = dataclasses.replace(form, microbatch_size=100)
+    self.assertEqual(lengths(training=False), [4, 4, 1])
+
   def test_max_examples_takes_the_first_ones(self):
     form = dataclasses.replace(BY_SIZE, max_examples=3)
     found = batches(form)

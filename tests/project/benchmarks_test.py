@@ -3,12 +3,14 @@
 """The benchmarks run, on very little data."""
 
 import os
+import sys
 import tempfile
 
 from absl.testing import absltest
 from absl.testing import parameterized
 import numpy as np
 
+from benchmarks import apfl
 from benchmarks import bare_loop
 from benchmarks import interleaved
 from benchmarks import library_round
@@ -20,6 +22,9 @@ from benchmarks import runtimes
 from benchmarks import task_rounds
 from benchmarks import task_workloads
 from benchmarks import workers
+from benchmarks.peers import __main__ as peers
+from benchmarks.peers import work as work_lib
+from benchmarks.peers import workloads
 from tff_partial.data import client_data
 from tff_partial.runtime import local
 
@@ -109,6 +114,55 @@ class RuntimesTest(absltest.TestCase):
     for name in names[:2]:
       self.assertLen(seconds[name], 2)
       self.assertTrue(np.all(seconds[name] > 0))
+
+
+class ApflTest(absltest.TestCase):
+
+  def test_all_clients_have_a_model(self):
+    row = apfl.measure(
+        'in_process', num_rounds=1, clients=4, clients_per_round=2, examples=3
+    )
+    self.assertEqual((row.rounds, row.stored, row.worker_bytes), (1, 4, 0))
+    # 784 x 200 + 200, 200 x 200 + 200, 200 x 62 + 62, and the mixture weight.
+    self.assertGreater(row.store_bytes, 4 * 4 * (157_000 + 40_200 + 12_462 + 1))
+    self.assertGreater(row.round_seconds, 0)
+
+
+class PeersTest(parameterized.TestCase):
+
+  def test_programs_read_the_same_bytes(self):
+    work = workloads.create_lr(
+        num_rounds=2, clients=3, clients_per_round=2, examples=4, batch_size=3
+    )
+    self.assertEqual(work.cohorts.shape, (2, 2))
+    with tempfile.TemporaryDirectory() as folder:
+      path = os.path.join(folder, 'work.npz')
+      work_lib.save(work, path)
+      found = work_lib.load(path)
+    for name, value in vars(work).items():
+      if name != 'weights':
+        np.testing.assert_array_equal(getattr(found, name), value)
+    self.assertLen(found.weights, 2)
+    for ours, theirs in zip(work.weights, found.weights):
+      np.testing.assert_array_equal(ours, theirs)
+
+  def test_rounds_of_another_process(self):
+    work = workloads.create_cnn(
+        num_rounds=3, clients=2, examples=3, batch_size=2
+    )
+    program = [sys.executable, 'tff_partial_rounds', 'in_process']
+    seconds = peers.run(work, {'tff_partial': program})
+    self.assertLen(seconds['tff_partial'], 1)
+    self.assertGreater(seconds['tff_partial'][0], 0)
+
+  def test_other_weights_are_refused(self):
+    initial, ours = [np.zeros(2)], [np.array([3.0, 4.0])]
+    ends = {'tff_partial': ours, 'peer': [np.array([3.0, 4.04])]}
+    peers.check_weights(ends, initial)  # 0.04 of 5 is less than 1%.
+    for weight in (4.06, np.nan):
+      ends['peer'] = [np.array([3.0, weight])]
+      with self.assertRaisesRegex(ValueError, 'peer to end with our weights'):
+        peers.check_weights(ends, initial)
 
 
 class WorkersTest(absltest.TestCase):

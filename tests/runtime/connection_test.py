@@ -25,14 +25,18 @@ from tff_partial.runtime import worker_process
 
 
 class _Counter(grpc.UnaryUnaryClientInterceptor):
-  """Counts the computations that go to a worker."""
+  """Counts the computations that go to a worker, and keeps other values."""
 
   def __init__(self):
     self.computations = 0
+    self.handed = []
 
   def intercept_unary_unary(self, continuation, client_call_details, request):
     if client_call_details.method.endswith('/CreateValue'):
-      self.computations += request.value.HasField('computation')
+      if isinstance(request, connection.Handed):
+        self.handed.append(request)
+      else:
+        self.computations += request.value.HasField('computation')
     return continuation(client_call_details, request)
 
 
@@ -69,6 +73,13 @@ class ConnectionTest(absltest.TestCase):
     for number in range(5):
       self.assertEqual(self.context.invoke(add_one, number), number + 1)
     self.assertEqual(self.counter.computations, 1)
+
+  def test_messages_of_values_are_freed_when_they_are_sent(self):
+    # In gRPC's hands, a message would be in memory in addition to its bytes.
+    self.assertEqual(self.context.invoke(_adder(1), 2), 3)
+    self.assertLen(self.counter.handed, 1)
+    with self.assertRaises(IndexError):
+      self.counter.handed[0].take()
 
   def test_few_computations_are_kept(self):
     adders = [_adder(i) for i in range(20)]

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import weakref
 
 from absl.testing import absltest
 import numpy as np
@@ -259,6 +260,24 @@ class TrainTest(absltest.TestCase):
     for initial, expected in ((None, state), (other, other)):
       found, _ = run(total_rounds=0, initial_state=initial)
       self.assertEqual(bits(found), bits(expected))
+
+  def test_initial_state_is_freed_after_the_first_round(self):
+    # With the state of a server's optimizer, it is several times the model.
+    process = build_process()
+    states = [process.initialize()]
+    leaf = weakref.ref(states[0].global_model_weights.trainable[0])
+    seen = []
+    with personal_store.PersonalStore(process.initialize_personal()) as store:
+      training.train(
+          process,
+          sampler_lib.UniformSampler(toy.random_clients(2), 1),
+          store,
+          training.Settings(total_rounds=2, rounds_per_evaluation=1),
+          initial_state=states.pop(),
+          evaluation_fn=lambda *_: seen.append(leaf() is None) or {},
+          progress=False,
+      )
+    self.assertEqual(seen, [True, True])
 
   def test_mistaken_settings(self):
     with self.assertRaisesRegex(

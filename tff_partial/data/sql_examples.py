@@ -100,6 +100,13 @@ class SqlExamples(examples_lib.ClientExamples):
   features: example_protos.Features
   tensors: examples_lib.Tensors
 
+  @property
+  def microbatch_size(self) -> Optional[int]:
+    return self.tensors.microbatch_size
+
+  def in_microbatches(self, size: int) -> 'SqlExamples':
+    return dataclasses.replace(self, tensors=self.tensors.in_microbatches(size))
+
   def type(self, input_spec: Any) -> tff.Type:
     del input_spec  # The type is the same for every model.
     return tff.types.to_type(

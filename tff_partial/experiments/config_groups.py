@@ -54,6 +54,14 @@ class ClientWork(setting.Settings):
   max_steps: Optional[int] = setting.field(
       None, 'Maximum number of gradient steps in each phase.', least=1
   )
+  microbatch_size: Optional[int] = setting.field(
+      None,
+      'Examples whose gradients are computed at a time in a step, which bounds'
+      ' memory; the gradients are those of the whole batch (--batch_size) up to'
+      ' rounding, but dropout draws other numbers. Not for batch normalization.'
+      ' Default: the whole batch.',
+      least=1,
+  )
   learning_rate: float = setting.field(
       0.1,
       'Learning rate of SGD on clients, for shared variables.',

@@ -62,7 +62,7 @@ def draw(
     errors.SettingsError: If the form of examples hides the size of batches,
       there is no metric 'loss', or there are fewer than three clients.
   """
-  form = plan.task.client_examples
+  form = plan.client_examples
   if not isinstance(form, examples_lib.Tensors):
     raise errors.SettingsError(
         f'Expected a task with examples.Tensors for `{name}` auto, found'

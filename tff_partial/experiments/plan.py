@@ -13,6 +13,7 @@ import itertools
 from typing import Any, Optional
 
 import numpy as np
+import tensorflow as tf
 import tensorflow_federated as tff
 
 from tff_partial import errors
@@ -29,8 +30,10 @@ from tff_partial.learning import algorithms
 from tff_partial.learning import attacks
 from tff_partial.learning import clients as clients_lib
 from tff_partial.learning import constants as constants_lib
+from tff_partial.learning import examples as examples_lib
 from tff_partial.learning import hold_out
 from tff_partial.learning import local_update
+from tff_partial.learning import microbatches
 from tff_partial.learning import nested_model
 from tff_partial.learning import partial_model
 from tff_partial.learning import partition
@@ -176,6 +179,11 @@ class Plan:
     return self.test
 
   @property
+  def client_examples(self) -> examples_lib.ClientExamples:
+    """The form in which examples enter computations."""
+    return _client_examples(self.task, self.config)
+
+  @property
   def starts_from_model(self) -> bool:
     """Whether there is a trained model to start from."""
     return self.pretraining is not None or self.config.init_from is not None
@@ -203,13 +211,13 @@ class Plan:
     return process_lib.build_partial_process(
         constants_lib.with_constants(self.split_model_fn, self.constants),
         self.algorithm,
-        client_examples=self.task.client_examples,
+        client_examples=self.client_examples,
         server_optimizer=parts.build_server_optimizer(
             self.config.server, share=share
         ),
         aggregator=self._build_aggregator(),
         distributor=parts.build_distributor(
-            self.config, self.model_fn, self.task.client_examples
+            self.config, self.model_fn, self.client_examples
         ),
         client_weighting=tff.learning.ClientWeighting[
             self.config.weighting.upper()
@@ -237,7 +245,7 @@ class Plan:
     if tuple(phases) not in self._evaluations:
       self._evaluations[tuple(phases)] = evaluation.build_evaluation(
           self.model_fn,
-          client_examples=self.task.client_examples,
+          client_examples=self.client_examples,
           phases=phases,
       )
     return self._evaluations[tuple(phases)]
@@ -249,7 +257,7 @@ class Plan:
     return neighbors_lib.build_evaluation(
         self.model_fn,
         self.task.head,
-        client_examples=self.task.client_examples,
+        client_examples=self.client_examples,
     )
 
   @functools.cached_property
@@ -287,6 +295,9 @@ def build(
   if algorithm.wrapper is not None:
     model_fn = partial_model.OutlinedModelFn(algorithm.wrap(split_model_fn))
   variables = partial_model.describe(model_fn)
+  if _client_examples(task, config).microbatch_size is not None:
+    with tf.Graph().as_default():
+      microbatches.check(model_fn())
   if config.method.neighbors and task.head is None:
     raise errors.SettingsError(
         f'Expected a task with a `head` for algorithm {config.algorithm!r},'
@@ -393,6 +404,19 @@ def _levels(
       sizes,
       itertools.chain(task.train.client_ids, task.test.client_ids),
   )
+
+
+def _client_examples(
+    task: task_lib.Task, config: config_lib.Config
+) -> examples_lib.ClientExamples:
+  """The form in which examples enter computations.
+
+  Raises:
+    errors.SettingsError: If it does not have the microbatches of the settings.
+  """
+  size = config.client.microbatch_size
+  form = task.client_examples
+  return form if size is None else form.in_microbatches(size)
 
 
 def _attacked(

@@ -78,7 +78,7 @@ class SplitStudy:
   @property
   def examples(self) -> examples_lib.Tensors:
     """The form of examples, whose batches have a size."""
-    form = self.plan.task.client_examples
+    form = self.plan.client_examples
     if not isinstance(form, examples_lib.Tensors):
       raise errors.SettingsError(
           'Expected a task with examples.Tensors for `regime`, found'

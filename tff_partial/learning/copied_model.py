@@ -70,6 +70,7 @@ class CopiedModel(partial_model.PartialModel):
         *self._original.random_layers,
         *self._copy.random_layers,
     ]
+    self.batch_layers = self._original.batch_layers
     self.shared = self._original.shared
     # Constants are the same in both, and shared.
     self.constants = self._original.constants

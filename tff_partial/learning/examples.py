@@ -53,6 +53,23 @@ ONE_EPOCH = Pass()
 class ClientExamples(abc.ABC):
   """How a client's examples enter a computation and are cut into batches."""
 
+  @property
+  def microbatch_size(self) -> Optional[int]:
+    """Examples whose gradients are computed together; `None` for a batch."""
+    return None
+
+  def in_microbatches(self, size: int) -> 'ClientExamples':
+    """The same form with this many examples in a microbatch.
+
+    Raises:
+      errors.SettingsError: If the form has batches that were made before.
+    """
+    raise errors.SettingsError(
+        'Expected a task with examples.Tensors for `microbatch_size`, found'
+        f' {type(self).__name__}, whose batches the task makes. Make smaller'
+        ' ones there.'
+    )
+
   @abc.abstractmethod
   def type(self, input_spec: Any) -> tff.Type:
     """The TFF type of a client's examples for a model with this input."""
@@ -73,13 +90,17 @@ class ClientExamples(abc.ABC):
   def value(self, examples: Any, seed: np.ndarray) -> Any:
     """Makes a value of `type` from examples and an int32 [2] seed."""
 
-  def step_seed(self, examples: Any, phase: int, step: Any) -> Any:
+  def step_seed(
+      self, examples: Any, phase: int, step: Any, part: Any = None
+  ) -> Any:
     """Returns an int32 [2] seed for the randomness of a step's model.
 
     Args:
       examples: A value of `type`.
       phase: `Pass.phase` of the loop that the step belongs to.
       step: Number of earlier steps in that loop, an integer scalar.
+      part: Number of the microbatch in the step, an integer scalar, if the
+        batch is divided.
 
     Raises:
       errors.SettingsError: If examples in this form have no seed.
@@ -87,7 +108,8 @@ class ClientExamples(abc.ABC):
     fold_in = tf.random.experimental.stateless_fold_in
     # -2 keeps it apart from the seeds that cut and prepare batches.
     seed = fold_in(fold_in(examples['seed'], phase), -2)
-    return fold_in(seed, tf.cast(step, tf.int32))
+    seed = fold_in(seed, tf.cast(step, tf.int32))
+    return seed if part is None else fold_in(seed, tf.cast(part, tf.int32))
 
   def take(self, examples: Any, positions: np.ndarray) -> Any:
     """Selects some of a client's examples by position, in the same form."""
@@ -142,6 +164,10 @@ class Tensors(ClientExamples):
     prepare_test: Maps an evaluation batch.
     element_spec: The type of one example before the prepare functions, if they
       change it; by default that of the model's input.
+    microbatch_size: Examples whose gradients are computed together in a step,
+      which bounds memory; the gradients of the batch are the same up to
+      rounding. Evaluation has batches of this size. `None` for all of a batch.
+      Random layers, such as dropout, draw other numbers with another size.
   """
 
   batch_size: int
@@ -151,14 +177,18 @@ class Tensors(ClientExamples):
   prepare_train: Optional[PrepareFn] = None
   prepare_test: Optional[PrepareFn] = None
   element_spec: Optional[Any] = None
+  microbatch_size: Optional[int] = None
 
   def __post_init__(self):
-    for name in ('batch_size', 'max_examples'):
+    for name in ('batch_size', 'max_examples', 'microbatch_size'):
       value = getattr(self, name)
       if value is not None and value < 1:
         raise errors.SettingsError(
             f'Expected `{name}` of at least 1, found {value}.'
         )
+
+  def in_microbatches(self, size: int) -> 'Tensors':
+    return dataclasses.replace(self, microbatch_size=size)
 
   def type(self, input_spec: Any) -> tff.Type:
     return tff.types.to_type(
@@ -222,9 +252,12 @@ class Tensors(ClientExamples):
     )
     tensors = examples['examples']
     num_examples = tf.shape(tf.nest.flatten(tensors)[0])[0]
+    batch_size = self.batch_size
     if passes.training:
       num_examples = self.used(num_examples)
-    steps_per_epoch = -(-num_examples // self.batch_size)
+    elif self.microbatch_size is not None:
+      batch_size = min(batch_size, self.microbatch_size)
+    steps_per_epoch = -(-num_examples // batch_size)
     steps = passes.epochs * steps_per_epoch
     if passes.max_steps is not None:
       steps = tf.minimum(steps, passes.max_steps)
@@ -235,8 +268,8 @@ class Tensors(ClientExamples):
 
     def body(step, state):
       epoch, number = step // steps_per_epoch, step % steps_per_epoch
-      start = batches[epoch, number] * self.batch_size
-      chosen = order[epoch, start : start + self.batch_size]
+      start = batches[epoch, number] * batch_size
+      chosen = order[epoch, start : start + batch_size]
       batch = tf.nest.map_structure(lambda t: tf.gather(t, chosen), tensors)
       if prepare is not None:
         batch = prepare(
@@ -319,7 +352,9 @@ class Sequences(ClientExamples):
         + tf.shape(tf.nest.flatten(batch)[0], tf.int64)[0],
     )
 
-  def step_seed(self, examples: Any, phase: int, step: Any) -> Any:
+  def step_seed(
+      self, examples: Any, phase: int, step: Any, part: Any = None
+  ) -> Any:
     raise errors.SettingsError(
         'Expected examples that come with a seed for dropout and other random'
         ' layers, found a tf.data.Dataset. Use examples.Tensors.'

@@ -48,6 +48,8 @@ class PartialModel:
       are shared, until `fix_constants`.
     input_spec: The type of a batch, `tf.TensorSpec`s with unknown batch size.
     random_layers: The Keras layers that draw random numbers in training.
+    batch_layers: The names of the layers that take statistics of a training
+      batch.
     num_classes: The number of classes of a model that `classifies`, or `None`.
   """
 
@@ -104,7 +106,13 @@ class PartialModel:
     by_path = _variables_by_path(keras_model)
     constant = {v.ref() for path, v in by_path.items() if frozen(path)}
     trainable = {v.ref() for v in keras_model.trainable_variables} - constant
-    moving = _moving(keras_model) - constant
+    moved = _moving(keras_model)
+    moving = set().union(*(refs for _, refs in moved)) - constant
+    self.batch_layers = [
+        layer.name
+        for layer, refs in moved
+        if refs - constant or _normalizes_batch(layer)
+    ]
     self.variables = tuple(
         partition.VariableInfo(
             path=path,
@@ -346,9 +354,19 @@ def _named(keras_model: tf.keras.Model, parts: Sequence[str]) -> str:
   return '/'.join(named)
 
 
-def _moving(keras_model: tf.keras.Model) -> set[Any]:
-  """References to the variables that training changes without gradients."""
-  found = set()
+def _normalizes_batch(layer: tf.keras.layers.Layer) -> bool:
+  return isinstance(layer, tf.keras.layers.BatchNormalization)
+
+
+def _moving(
+    keras_model: tf.keras.Model,
+) -> list[tuple[tf.keras.layers.Layer, set[Any]]]:
+  """The variables that training changes without gradients.
+
+  Returns:
+    Layers with references to these variables of theirs.
+  """
+  found = []
   for layer in keras_layers.inside(keras_model):
     if not layer.trainable:
       continue
@@ -356,10 +374,8 @@ def _moving(keras_model: tf.keras.Model) -> set[Any]:
       continue  # Its parts come by themselves.
     # A layer without weights to train is set up before training, such as
     # `Normalization` by `adapt`.
-    if layer.trainable_weights or isinstance(
-        layer, tf.keras.layers.BatchNormalization
-    ):
-      found.update(v.ref() for v in layer.non_trainable_weights)
+    if layer.trainable_weights or _normalizes_batch(layer):
+      found.append((layer, {v.ref() for v in layer.non_trainable_weights}))
   return found
 
 

@@ -8,7 +8,7 @@ and lets each group's optimizer update its variables.
 """
 
 import collections
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 import dataclasses
 import functools
 from typing import Any, NamedTuple, Optional
@@ -17,6 +17,7 @@ import tensorflow as tf
 import tensorflow_federated as tff
 
 from tff_partial.learning import examples as examples_lib
+from tff_partial.learning import microbatches
 from tff_partial.learning import partial_model
 from tff_partial.learning import randomness
 
@@ -165,20 +166,36 @@ def train(
 
   Returns:
     The sums over all steps. With `full_batch`, these are sums over batches.
-  """
 
-  def random_scope(step):
+  Raises:
+    errors.SettingsError: If `client_examples` has microbatches and a layer
+      takes statistics of a batch.
+  """
+  size = client_examples.microbatch_size
+  if size is not None:
+    microbatches.check(model)
+
+  def random_scope(step, part):
     return randomness.scope(
-        lambda: client_examples.step_seed(examples, passes.phase, step),
+        lambda: client_examples.step_seed(examples, passes.phase, step, part),
         layers=model.random_layers,
         adapter_dropout=manner.adapter_dropout,
     )
 
-  def gradients(progress, batch):
-    with random_scope(progress.steps):
+  def compute(step, batch, part=None):
+    with random_scope(step, part):
       loss, outputs, found = _gradients(model, batch, groups, manner)
-    added = _add_batch(progress, loss, model.metrics(batch, outputs))
-    return found, added
+    return loss, found, model.metrics(batch, outputs)
+
+  def gradients(progress, batch):
+    one = functools.partial(compute, progress.steps)
+    if size is not None:
+      loss, found, added = _in_parts(one, groups, progress, batch, size)
+    else:
+      loss, found, metrics = one(batch)
+      added = _add_examples(progress, metrics)
+    finite = progress.finite & tf.math.is_finite(loss)
+    return found, added._replace(steps=progress.steps + 1, finite=finite)
 
   def step(state, batch):
     optimizer_states, progress = state
@@ -197,6 +214,41 @@ def train(
       examples, (initial_states, _zero(model)), step, passes
   )
   return progress
+
+
+def _in_parts(
+    compute: Callable[..., tuple[tf.Tensor, Any, Any]],
+    groups: Sequence[Group],
+    progress: Progress,
+    batch: Any,
+    size: int,
+) -> tuple[tf.Tensor, Any, Progress]:
+  """Computes a batch a few examples at a time.
+
+  Args:
+    compute: Maps a microbatch and its number to loss, gradients and metrics.
+    groups: What the gradients are of.
+    progress: The sums before the batch.
+    batch: The batch.
+    size: Examples in a microbatch.
+
+  Returns:
+    The batch's loss and gradients, and progress with its examples.
+  """
+
+  def add(progress, part, number):
+    loss, found, metrics = compute(part, number)
+    values = (tf.cast(loss, tf.float32), found)
+    return _add_examples(progress, metrics), values, metrics
+
+  added, (loss, found) = microbatches.mean(
+      add,
+      progress,
+      batch,
+      (tf.constant(0.0), [group.variables for group in groups]),
+      size=size,
+  )
+  return loss, found, added
 
 
 def _gradients(
@@ -340,12 +392,11 @@ def _zero(model: partial_model.PartialModel) -> Progress:
   )
 
 
-def _add_batch(progress: Progress, loss: Any, metrics: Any) -> Progress:
+def _add_examples(progress: Progress, metrics: Any) -> Progress:
+  """Adds examples with the terms of their metrics, but no step."""
   size = tf.shape(tf.nest.flatten(metrics)[0])[0]
-  return Progress(
-      steps=progress.steps + 1,
+  return progress._replace(
       examples=progress.examples + tf.cast(size, tf.int64),
-      finite=progress.finite & tf.math.is_finite(loss),
       metrics=tf.nest.map_structure(
           lambda total, term: total + tf.reduce_sum(term),
           progress.metrics,

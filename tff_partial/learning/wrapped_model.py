@@ -26,6 +26,7 @@ class WrappedModel(partial_model.PartialModel):
     self._model = model_fn()
     self.input_spec = self._model.input_spec
     self.random_layers = self._model.random_layers
+    self.batch_layers = self._model.batch_layers
     self.constants = self._model.constants
     self._constant_values = ()
 

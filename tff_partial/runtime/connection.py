@@ -145,6 +145,21 @@ def _executors(stub: '_Stub') -> Callable[[], tff.framework.RemoteExecutor]:
   )
 
 
+class Handed:
+  """A message that its sender gives away, so that its bytes alone remain.
+
+  gRPC holds on to a request until there is an answer, and needs nothing but its
+  bytes, of which there are two copies already.
+  """
+
+  def __init__(self, message: Any):
+    self._messages = [message]
+
+  def take(self) -> Any:
+    """Returns the message, once."""
+    return self._messages.pop()
+
+
 class _UnwatchedChannel:
   """A channel without subscriptions to its state, which TFF's stub makes.
 
@@ -153,7 +168,19 @@ class _UnwatchedChannel:
   """
 
   def __init__(self, channel: grpc.Channel):
-    self.unary_unary = channel.unary_unary
+    self._channel = channel
+
+  def unary_unary(self, method: str, *, request_serializer: Any, **kwargs: Any):
+    """Also sends messages that are passed as `Handed`."""
+
+    def serialize(request):
+      if isinstance(request, Handed):
+        request = request.take()
+      return request_serializer(request)
+
+    return self._channel.unary_unary(
+        method, request_serializer=serialize, **kwargs
+    )
 
   def subscribe(self, callback, try_to_connect):
     pass

@@ -16,6 +16,7 @@ import tensorflow_federated as tff
 from tensorflow_federated.proto.v0 import executor_pb2
 from tensorflow_federated.python.core.impl.executors import remote_executor
 
+from tff_partial.runtime import connection
 from tff_partial.runtime import messages
 
 _MAX_COMPUTATIONS = 8  # They are megabytes each, here and in the worker.
@@ -73,7 +74,9 @@ class Executor(tff.framework.RemoteExecutor):
       return cached
     request = executor_pb2.CreateValueRequest(executor=self._executor_id)
     messages.write(request.value, value, type_spec)
-    response = self._stub.create_value(request)
+    handed = connection.Handed(request)
+    del request  # The last reference: the message is freed once it is written.
+    response = self._stub.create_value(handed)
     return remote_executor.RemoteValue(response.value_ref, type_spec, self)
 
   async def _compute(self, value_ref, type_spec):

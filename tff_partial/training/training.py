@@ -124,6 +124,7 @@ def train(
   if initial_state is None:
     initial_state = process.initialize()
   version, state = store.restore(initial_state)
+  initial_state = None  # It may be large, and is not needed after round 1.
   if version:
     store.verify()
   save = _Checkpoints(store, settings)

@@ -1,0 +1,175 @@
+# Copyright 2026 The tff-partial Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""Compares the seconds of a round with those of other libraries.
+
+  make peers
+  python -m benchmarks.peers --workload=cnn --rounds=10
+
+All train the same network from the same weights by FedAvg, on the same bytes
+and cohorts, with the same batches and rates, so that they end with the same
+weights, which is checked. Each has a process of its own, as its documentation
+sets it up. Their rounds are interleaved.
+"""
+
+import os
+
+os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')
+
+from collections.abc import Iterator, Mapping, Sequence
+import contextlib
+import pathlib
+import subprocess
+import sys
+import tempfile
+
+from absl import app
+from absl import flags
+import numpy as np
+
+from benchmarks import apart
+from benchmarks import interleaved
+from benchmarks.peers import turns
+from benchmarks.peers import work as work_lib
+from benchmarks.peers import workloads
+from tff_partial.runtime import names
+from tff_partial.runtime import worker_process
+
+_ROOT = pathlib.Path(__file__).absolute().parent.parent.parent
+_OURS = 'tff_partial'
+# Relative distance from our weights, as a share of what training moved them.
+_ROUNDING = 0.01
+
+# By name in the table, how a program that runs the rounds is started.
+TFF = {
+    _OURS: [sys.executable, 'tff_partial_rounds', names.IN_PROCESS],
+    'tff_partial, worker': [
+        sys.executable,
+        'tff_partial_rounds',
+        names.WORKER,
+    ],
+    'stock TFF': [sys.executable, 'stock_rounds'],
+}
+PEERS = {
+    'pfl-research': ['.venv-pfl/bin/python', 'pfl_rounds'],
+    'FedJAX': ['.venv-fedjax/bin/python', 'fedjax_rounds'],
+}
+
+
+def run(
+    work: work_lib.Work, programs: Mapping[str, Sequence[str]]
+) -> dict[str, np.ndarray]:
+  """Measures the rounds and prints the table.
+
+  Args:
+    work: What is trained. Its first rounds are not counted.
+    programs: By name, the Python, the module and its own arguments; ours is one
+      of them.
+
+  Returns:
+    Seconds of each counted round, by name.
+
+  Raises:
+    ValueError: If a library ends with other weights than ours.
+  """
+  with tempfile.TemporaryDirectory() as folder:
+    path = os.path.join(folder, 'work.npz')
+    work_lib.save(work, path)
+    ends = {
+        name: os.path.join(folder, f'{i}.npz')
+        for i, name in enumerate(programs)
+    }
+    with contextlib.ExitStack() as stack:
+      rounds = {
+          name: stack.enter_context(_program(command, path, ends[name]))
+          for name, command in programs.items()
+      }
+      num_rounds = len(work.cohorts) - interleaved.WARM_UP
+      seconds = interleaved.measure(rounds, num_rounds)
+    weights = {name: turns.read_weights(end) for name, end in ends.items()}
+  check_weights(weights, work.weights)
+  title = (
+      f'{work.name}, {num_rounds} rounds,'
+      f' {worker_process.usable_cores()} cores'
+  )
+  columns = {_OURS: lambda kind: _OURS}
+  print(interleaved.format_table(title, seconds, columns) + '\n', flush=True)
+  return seconds
+
+
+@contextlib.contextmanager
+def _program(
+    command: Sequence[str], path: str, end: str
+) -> Iterator[apart.Round]:
+  """A program that runs the rounds whose numbers it is given."""
+  python, module, *options = command
+  process = subprocess.Popen(
+      [python, '-m', f'benchmarks.peers.{module}', path, end, *options],
+      cwd=_ROOT,
+      stdin=subprocess.PIPE,
+      stdout=subprocess.PIPE,
+      text=True,
+  )
+
+  def run_round(round_num):
+    process.stdin.write(f'{round_num}\n')
+    process.stdin.flush()
+    answer = process.stdout.readline()
+    if not answer:
+      raise RuntimeError(f'{module} ended with status {process.wait()}.')
+    return float(answer)
+
+  try:
+    yield run_round
+  finally:
+    process.stdin.close()  # It then writes its weights and ends.
+    process.wait()
+    process.stdout.close()
+
+
+def check_weights(
+    ends: Mapping[str, Sequence[np.ndarray]], initial: Sequence[np.ndarray]
+) -> None:
+  """Checks that all libraries have trained the same weights as ours.
+
+  Args:
+    ends: By name of the library, its weights at the end.
+    initial: The weights that all started from.
+
+  Raises:
+    ValueError: If the weights of one differ by more than rounding.
+  """
+
+  def distance(some, others):
+    return sum(np.sum((a - b) ** 2) for a, b in zip(some, others)) ** 0.5
+
+  moved = distance(ends[_OURS], initial)
+  for name, weights in ends.items():
+    found = distance(weights, ends[_OURS]) / moved
+    if not found < _ROUNDING:
+      raise ValueError(
+          f'Expected {name} to end with our weights up to {_ROUNDING:.0%} of'
+          f' what training moved them, found {found:.2%}.'
+      )
+
+
+def main(argv: Sequence[str]) -> None:
+  if len(argv) > 1:
+    raise app.UsageError(f'Expected flags only, found {argv[1]!r}.')
+  for name in FLAGS.workload:
+    work = workloads.CREATE[name](num_rounds=FLAGS.rounds + interleaved.WARM_UP)
+    run(work, {**TFF, **PEERS})
+
+
+if __name__ == '__main__':
+  flags.DEFINE_multi_enum(
+      'workload',
+      list(workloads.CREATE),
+      list(workloads.CREATE),
+      'What is trained: logistic regression, whose steps are tiny, or the'
+      ' EMNIST CNN. Default: both.',
+  )
+  flags.DEFINE_integer(
+      'rounds', 20, 'Number of rounds of each library.', lower_bound=1
+  )
+  FLAGS = flags.FLAGS
+  app.run(main)
