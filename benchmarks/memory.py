@@ -34,6 +34,8 @@ from tff_partial.experiments import config as config_lib
 from tff_partial.experiments import plan
 from tff_partial.experiments import run
 from tff_partial.runtime import local
+from tff_partial.runtime import names
+from tff_partial.runtime import runtimes
 from tff_partial.runtime import sharding as sharding_lib
 
 _CLASSES = 2028
@@ -90,10 +92,11 @@ def measure(
     batch_size: int,
     clients_per_shard: Optional[int] = None,
     microbatch_size: Optional[int] = None,
+    runtime: str = names.IN_PROCESS,
     model: str = 'resnet18',
     image_size: Optional[int] = None,
 ) -> Peak:
-  """Runs the experiment in this process and a worker.
+  """Runs the experiment in this process, and a worker if that is its runtime.
 
   Args:
     num_clients: Clients in the round.
@@ -102,6 +105,7 @@ def measure(
     clients_per_shard: Clients that are computed at a time; by default all.
     microbatch_size: Photos whose gradients are computed at a time; by default
       a batch.
+    runtime: What computes clients, one of `names.RUNTIMES`.
     model: Passed to `landmarks.create_task`.
     image_size: Passed to `landmarks.create_task`.
   """
@@ -123,7 +127,7 @@ def measure(
         server_optimizer='adam',
     )
     started_at = time.monotonic()
-    with local.local_worker(max_concurrent_clients=1):
+    with runtimes.start(runtime, max_concurrent_clients=1):
       run.run(
           plan.build(task, config),
           str(pathlib.Path(folder) / 'run'),
@@ -150,10 +154,11 @@ def main(argv: Sequence[str]) -> None:
       batch_size=FLAGS.batch_size,
       clients_per_shard=FLAGS.clients_per_shard,
       microbatch_size=FLAGS.microbatch_size,
+      runtime=FLAGS.runtime,
   )
   driver, worker = peak.driver_bytes, peak.worker_bytes
   print(
-      f'| {FLAGS.clients} | {FLAGS.clients_per_shard or "all"} |'
+      f'| {FLAGS.runtime} | {FLAGS.clients} | {FLAGS.clients_per_shard or "all"} |'
       f' {FLAGS.batch_size} | {FLAGS.microbatch_size or FLAGS.batch_size} |'
       f' {driver / 2**30:.2f} | {worker / 2**30:.2f} |'
       f' {(driver + worker) / 2**30:.2f} | {peak.seconds:.0f} |'
@@ -170,6 +175,9 @@ if __name__ == '__main__':
       'microbatch_size',
       None,
       'Photos whose gradients are computed at a time. Default: a batch.',
+  )
+  flags.DEFINE_enum(
+      'runtime', names.IN_PROCESS, names.RUNTIMES, 'What computes clients.'
   )
   flags.DEFINE_integer(
       'full_clients', 2, 'Clients with as many photos as a batch.'

@@ -233,6 +233,7 @@ class MemoryTest(absltest.TestCase):
         num_full=1,
         batch_size=3,
         clients_per_shard=1,
+        runtime='worker',
         model='resnet8',
         image_size=16,
     )
