@@ -158,7 +158,8 @@ def main(argv: Sequence[str]) -> None:
   )
   driver, worker = peak.driver_bytes, peak.worker_bytes
   print(
-      f'| {FLAGS.runtime} | {FLAGS.clients} | {FLAGS.clients_per_shard or "all"} |'
+      f'| {FLAGS.runtime} | {FLAGS.clients} |'
+      f' {FLAGS.clients_per_shard or "all"} |'
       f' {FLAGS.batch_size} | {FLAGS.microbatch_size or FLAGS.batch_size} |'
       f' {driver / 2**30:.2f} | {worker / 2**30:.2f} |'
       f' {(driver + worker) / 2**30:.2f} | {peak.seconds:.0f} |'
