@@ -188,7 +188,11 @@ def measure(
       workers = [p.memory_info().rss for p in this.children(recursive=True)]
       driver = this.memory_info().rss
       cohort = sampler.cohort(last_round - 1)
-      values, written = store.read(cohort), this.io_counters().write_chars
+      # Others, because SQLite writes nothing that stays as it is.
+      values = tf.nest.map_structure(
+          lambda value: np.add(value, np.float32(1)), store.read(cohort)
+      )
+      written = this.io_counters().write_chars
       started_at = time.monotonic()
       store.write(cohort, values)
       store.commit(last_round + 1, state)
