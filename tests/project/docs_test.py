@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import contextlib
 import hashlib
 import io
+import itertools
 import json
 import pathlib
 import re
@@ -131,11 +132,12 @@ class DocsTest(parameterized.TestCase):
         self.check(words)
 
   def check(self, words):
-    program, *rest = words
+    # What is set for the command alone.
+    program, *rest = itertools.dropwhile(lambda word: '=' in word, words)
     program = program.removeprefix('.venv/bin/')
     if program == 'make':
       self.assertContainsSubset([w for w in rest if '=' not in w], _targets())
-    elif program == 'bash':
+    elif program in ('bash', 'sh'):
       self.assertTrue((markdown.ROOT / rest[0]).is_file())
     elif program == 'jupyter':
       self.assertEqual(rest[:2], ['execute', '--inplace'])
