@@ -153,8 +153,8 @@ class PublicApiTest(parameterized.TestCase):
         'print(*(c.pid for c in psutil.Process().children()))'
     )
     for _ in range(3):
-      # TFF's own context looks for a free port for its worker, and waits without
-      # end if another program takes the port first.
+      # TFF's own context looks for a free port for its worker, and waits
+      # without end if another program takes the port first.
       run = subprocess.Popen(
           [sys.executable, '-c', program],
           stdout=subprocess.PIPE,

@@ -161,7 +161,7 @@ class PeersTest(parameterized.TestCase):
     peers.check_weights(ends, initial)  # 0.04 of 5 is less than 1%.
     for weight in (4.06, np.nan):
       ends['peer'] = [np.array([3.0, weight])]
-      with self.assertRaisesRegex(ValueError, 'peer to end with our weights'):
+      with self.assertRaisesRegex(ValueError, 'peer to have our weights'):
         peers.check_weights(ends, initial)
 
 
