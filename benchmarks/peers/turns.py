@@ -20,8 +20,8 @@ Rounds = tuple[Callable[[int], Any], Callable[[], Sequence[np.ndarray]]]
 # Makes them from what is trained and from the program's other arguments.
 CreateFn = Callable[[work_lib.Work, Sequence[str]], Rounds]
 
-# Later, the rounding of the first rounds has grown: CNNs that start with weights
-# 1e-7 apart are a quarter of their way apart after five rounds.
+# Later, the rounding of the first rounds has grown: CNNs whose first weights
+# are 1e-7 apart are apart by a quarter of their way after five rounds.
 _CHECKED_ROUND = 1
 
 
