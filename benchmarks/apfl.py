@@ -185,7 +185,11 @@ def measure(
           progress=False,
       )
       this = psutil.Process()
-      workers = [p.memory_info().rss for p in this.children(recursive=True)]
+      workers = [
+          p.memory_info().rss
+          for p in this.children(recursive=True)
+          if p.name() == 'worker_binary'
+      ]
       driver = this.memory_info().rss
       cohort = sampler.cohort(last_round - 1)
       # Others, because SQLite writes nothing that stays as it is.
