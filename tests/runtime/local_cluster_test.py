@@ -23,8 +23,7 @@ from tff_partial.runtime import sharding
 def add_one(x):
   return x + 1
 
-cores = len(os.sched_getaffinity(0))
-with tfp.connect('local', runtime='worker', actor_cores=cores) as cluster:
+with tfp.connect('local', actor_cores=len(os.sched_getaffinity(0))) as cluster:
   step = sharding.Step(add_one)
   print(list(cluster.compute(3, lambda i: (step, [i]))), flush=True)
   signal.pause()
