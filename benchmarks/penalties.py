@@ -17,8 +17,8 @@ from typing import Optional
 from absl import app
 from absl import flags
 
+from benchmarks import comparison_folder
 from tff_partial.evaluation import comparison
-from tff_partial.evaluation import run_results
 from tff_partial.experiments import methods
 from tff_partial.experiments import penalty_estimate
 
@@ -36,17 +36,19 @@ def scheme(folder: pathlib.Path) -> Optional[comparison.Scheme]:
   """The finished runs of a penalty; `None` if there are none.
 
   Args:
-    folder: The comparison's, whose name is the penalty.
+    folder: The comparison's. Its name is the penalty, in a folder with the
+      name of the split.
   """
-  outcomes, run = {}, None
-  for path in sorted(folder.glob(f'{methods.ALTERNATING}_*/report.html')):
-    run = run_results.read_run(path.parent)
-    model = _GATED if folder.name == _GATE else next(iter(run.outcomes))
-    outcomes[int(path.parent.name.rpartition('-')[2])] = run.outcomes[model]
-  if run is None:
+  runs = comparison_folder.runs(folder, methods.ALTERNATING, folder.parent.name)
+  if not runs:
     return None
+  first = next(iter(runs.values()))
+  model = _GATED if folder.name == _GATE else next(iter(first.outcomes))
   return comparison.Scheme(
-      folder.name, metric=run.metric, full=False, outcomes=outcomes
+      folder.name,
+      metric=first.metric,
+      full=False,
+      outcomes={seed: run.outcomes[model] for seed, run in runs.items()},
   )
 
 

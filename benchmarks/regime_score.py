@@ -27,12 +27,12 @@ from absl import app
 from absl import flags
 import numpy as np
 
+from benchmarks import comparison_folder
 from benchmarks import scoring
 from tff_partial import files
 from tff_partial.evaluation import comparison
 from tff_partial.evaluation import metric as metric_lib
 from tff_partial.evaluation import run_results
-from tff_partial.experiments import combinations
 from tff_partial.experiments import methods
 from tff_partial.reporting import page
 
@@ -123,8 +123,8 @@ def outcome(folder: pathlib.Path, split: str, question: str) -> Outcome:
     split: Which variables are personal.
     question: `EPOCHS` or `STEPS`.
   """
-  first = _runs(folder, methods.ALTERNATING, split)
-  second = _runs(folder, _OTHERS[question], split)
+  first = comparison_folder.runs(folder, methods.ALTERNATING, split)
+  second = comparison_folder.runs(folder, _OTHERS[question], split)
   seeds = sorted(first.keys() & second.keys())
   if not seeds:
     return Outcome(0, *[math.nan] * 6)
@@ -143,19 +143,6 @@ def outcome(folder: pathlib.Path, split: str, question: str) -> Outcome:
       -metric.sign * gain.mean,
       *ends,
   )
-
-
-def _runs(
-    folder: pathlib.Path, name: str, split: str
-) -> dict[int, run_results.Run]:
-  """The finished runs of an algorithm, by seed."""
-  pattern = combinations.folder_name(name, split, 0).removesuffix('0')
-  return {
-      int(path.parent.name.removeprefix(pattern)): run_results.read_run(
-          path.parent
-      )
-      for path in sorted(folder.glob(f'{pattern}*/report.html'))
-  }
 
 
 def _scheme(

@@ -79,15 +79,15 @@ from tff_partial.experiments import flags
 flags.define()
 ends = []
 for sys.argv in json.loads(sys.argv[1]):
-  with flagsaver.flagsaver(), contextlib.redirect_stderr(io.StringIO()) as said:
+  with flagsaver.flagsaver(), contextlib.redirect_stderr(io.StringIO()) as err:
     try:
       run_experiment.program.run(run_experiment.tasks.TASKS)
     except SystemExit as e:
       code = e.code
   if isinstance(code, str):  # As Python ends.
-    said.write(code)
+    err.write(code)
     code = 1
-  ends.append((code, said.getvalue().splitlines()))
+  ends.append((code, err.getvalue().splitlines()))
 assert not {'tensorflow', 'tensorflow_federated', 'jax'} & set(sys.modules)
 print(json.dumps(ends))
 """

@@ -1,6 +1,6 @@
 # Copyright 2026 The tff-partial Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""A model that predicts as another one, whose variables it groups anew."""
+"""A model that wraps another one and divides its variables differently."""
 
 from collections.abc import Sequence
 from typing import Any
