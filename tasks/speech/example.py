@@ -35,13 +35,12 @@ def main(path: str) -> None:
   description = json.loads((FOLDER / 'export.json').read_text('utf-8'))
   characters = description['classes']
   # The last class is the blank, which separates equal letters.
-  print(
-      ''.join(
-          characters[i]
-          for i, _ in itertools.groupby(best)
-          if i != len(characters) - 1
-      )
+  text = ''.join(
+      characters[i]
+      for i, _ in itertools.groupby(best)
+      if i != len(characters) - 1
   )
+  print(' '.join(text.split()))  # Single spaces between words.
 
 
 if __name__ == '__main__':
