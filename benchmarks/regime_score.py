@@ -8,7 +8,8 @@ python -m benchmarks.regime_score --comparisons=out/comparisons \
 
 The first command collects the forecasts of the folders in out/regimes, each
 with a `regime.json`, in one file, which can be kept before anything else is
-run. The second one reads the comparisons of FedAlt and FedSim in the folders of
+run. It leaves the forecasts that are in the file as they are, and adds those of
+other pairs. The second one reads the comparisons of FedAlt and FedSim in the folders of
 the same names and prints Markdown: every pair, what forecasts were worth, next
 to the better constant, and how well their probabilities are calibrated.
 
@@ -74,6 +75,19 @@ def collect(folder: pathlib.Path) -> list[dict[str, Any]]:
             }
         )
   return rows
+
+
+def added(
+    kept: Sequence[dict[str, Any]], found: Sequence[dict[str, Any]]
+) -> list[dict[str, Any]]:
+  """Forecasts that are kept, and those of other pairs.
+
+  Args:
+    kept: Rows as `collect` makes them, which stay as they are.
+    found: More of them.
+  """
+  names = {row['pair'] for row in kept}
+  return [*kept, *(row for row in found if row['pair'] not in names)]
 
 
 def _theory(found: Mapping[str, Any]) -> dict[str, float]:
@@ -349,11 +363,16 @@ def main(argv: list[str]) -> None:
   path = pathlib.Path(FLAGS.forecasts).expanduser()
   if FLAGS.regimes:
     files.make_folder(path.parent)
-    rows = collect(pathlib.Path(FLAGS.regimes).expanduser())
+    kept = _read(path) if path.exists() else []
+    rows = added(kept, collect(pathlib.Path(FLAGS.regimes).expanduser()))
     files.replace_text(path, page.to_json({'forecasts': rows}))
   if FLAGS.comparisons:
-    rows = json.loads(path.read_text(encoding='utf-8'))['forecasts']
-    print(report(rows, pathlib.Path(FLAGS.comparisons).expanduser()))
+    comparisons = pathlib.Path(FLAGS.comparisons).expanduser()
+    print(report(_read(path), comparisons))
+
+
+def _read(path: pathlib.Path) -> list[dict[str, Any]]:
+  return json.loads(path.read_text(encoding='utf-8'))['forecasts']
 
 
 if __name__ == '__main__':

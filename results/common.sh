@@ -25,10 +25,29 @@ experiment() {
   python run_experiment.py "$@" $FLAGS
 }
 
+# The methods of results/splits.md, each with the same lists of rates, which are
+# chosen on validation examples. FedSim with bias is FedDBE without its mean
+# regularization, and with lora_b FedSA-LoRA.
+SPLITS_STUDY="--tune --algorithm=fed_avg,fed_sim,fed_alt,finetune,ffgg,fed_apm
+  --personal=input,output,adapter,bias,lora_b,auto,all
+  --learning_rate=0.1,0.5 --personal_learning_rate=0.1,0.3
+  --rounds_per_evaluation=0"
+
 # imports FOLDER KIND SOURCE ...: imports data, unless they are there.
 imports() {
   folder=$OUT/data/$1
   shift
   [ -e "$folder/train.sqlite" ] ||
     python -m tasks.import_client_data "$@" --output_dir="$folder"
+}
+
+# imports_text: imports Stack Exchange's posts by user, likewise.
+imports_text() {
+  [ -e "$OUT/stackexchange.jsonl" ] || [ -n "${DRY_RUN:-}" ] || {
+    mkdir -p "$OUT"
+    gunzip -c "$DATA/text/stackexchange_by_user.jsonl.gz" \
+      >"$OUT/stackexchange.jsonl"
+  }
+  imports se jsonl "$OUT/stackexchange.jsonl" \
+    --text=sentences --person=user --date=creation_date
 }

@@ -10,13 +10,7 @@ SCHEMES="--task=stackoverflow --tune --noequal_steps --batch_size=16
   --algorithm=fed_avg,fed_sim,fed_alt,finetune --seeds=0,1,2"
 RATES="--learning_rate=0.3,1 --personal_learning_rate=0.1,0.3,1"
 
-[ -e "$OUT/stackexchange.jsonl" ] || [ -n "${DRY_RUN:-}" ] || {
-  mkdir -p "$OUT"
-  gunzip -c "$DATA/text/stackexchange_by_user.jsonl.gz" \
-    >"$OUT/stackexchange.jsonl"
-}
-imports se jsonl "$OUT/stackexchange.jsonl" \
-  --text=sentences --person=user --date=creation_date
+imports_text
 
 experiment $SCHEMES $RATES --data="$OUT/data/se" \
   --personal=input,output,adapter,all --pretrain_rounds=150 \

@@ -6,13 +6,14 @@
 #   comparisons  the same pairs, run to the end with SEEDS (default: 1,2,3)
 #   penalty      --personal_l2=auto, numbers and the gate
 #
-# theory/forecasts.json, which the first stage writes, was committed before the
+# theory/forecasts.json, to which the first stage adds, was committed before the
 # second one was run. It has the seed 0, and comparisons have others. A pair is a
 # data set with settings; it counts once for each split, at equal epochs and at
-# equal gradient steps.
+# equal gradient steps. Pairs that are in the file are not forecast again.
 . "$(dirname "$0")/common.sh"
 STAGE=${1:-all}
 THEORY=$OUT/theory
+FORECASTS=${FORECASTS:-results/theory/forecasts.json}
 SEEDS=${SEEDS:-1,2,3}
 
 stage() {
@@ -29,6 +30,13 @@ glyphs="--task=emnist --data=embedded --clients_per_round=10
 flowers="--task=landmarks --data=$OUT/data/flowers --clients_per_round=10
   --learning_rate=0.1 --server_optimizer=adam --server_learning_rate=0.003
   --rounds_per_evaluation=0"
+an4="--task=speech --data=$OUT/data/an4 --model=small --batch_size=4
+  --clients_per_round=8 --clip_norm=1 --learning_rate=0.1
+  --server_optimizer=adam --server_learning_rate=0.0015
+  --rounds_per_evaluation=0"
+text="--task=stackoverflow --data=$OUT/data/se --batch_size=16
+  --clients_per_round=10 --clip_norm=1 --max_steps=6 --learning_rate=1
+  --eval_clients=100 --rounds_per_evaluation=0"
 
 imports digits_111 npz "$DATA/handwriting/mnist_by_writer.npz" \
   --examples=pixels --label=label --person=writer --min_examples=125
@@ -37,6 +45,9 @@ imports femnist_206 npz "$DATA/handwriting/femnist_206_writers.npz" \
 imports flowers images "$DATA/photos/flowers" \
   --csv="$DATA/photos/flowers_by_photographer.csv" \
   --label=class --person=flickr_user --size=64
+imports an4 npz "$DATA/speech/an4_by_speaker.npz" \
+  --examples=mfcc --lengths=num_frames --label=transcript --person=speaker
+imports_text
 
 # pretrain NAME OPTIONS ROUNDS
 pretrain() {
@@ -48,12 +59,15 @@ pretrain femnist "$femnist" 200
 pretrain digits "$digits" 100
 pretrain glyphs "$glyphs" 100
 pretrain flowers "$flowers" 100
+pretrain an4 "$an4" 900
+pretrain text "$text" 150
 
 # pair NAME DATA_SET OPTIONS SPLITS CHANGES ...
 pair() {
   name=$1 all="$3 --init_from=$THEORY/pre/$2 --personal=$4 --total_rounds=40"
   shift 4
   if [ "$PART" = forecasts ]; then
+    ! grep -qs "\"pair\": \"$name\"" "$FORECASTS" || return 0
     experiment $all "$@" --regime --regime_clients=24 \
       --output_dir="$THEORY/forecasts/$name"
   else
@@ -71,19 +85,25 @@ pairs() {
   pair femnist femnist "$femnist" output,adapter,input
   pair femnist_large_steps femnist "$femnist" output,adapter \
     --learning_rate=0.3
+  pair femnist_all_clients femnist "$femnist" output --clients_per_round=206
   pair digits digits "$digits" output,adapter
+  pair digits_one_step digits "$digits" output,adapter --max_steps=1
   pair glyphs glyphs "$glyphs" output,adapter
   pair flowers flowers "$flowers" output,adapter --server_learning_rate=0.001
+  pair flowers_one_step flowers "$flowers" output,adapter \
+    --server_learning_rate=0.001 --max_steps=1
+  pair an4 an4 "$an4" output,adapter --server_learning_rate=0.00015
+  pair text text "$text" output,adapter --learning_rate=0.3
 }
 if stage forecasts; then
   pairs forecasts
   python -m benchmarks.regime_score --regimes="$THEORY/forecasts" \
-    --forecasts=results/theory/forecasts.json
+    --forecasts="$FORECASTS"
 fi
 if stage comparisons; then
   pairs comparisons
   python -m benchmarks.regime_score --comparisons="$THEORY/comparisons" \
-    --forecasts=results/theory/forecasts.json
+    --forecasts="$FORECASTS"
 fi
 
 # penalties NAME OPTIONS: FedAlt with several penalties, and with the gate.

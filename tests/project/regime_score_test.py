@@ -81,6 +81,11 @@ class RegimeScoreTest(absltest.TestCase):
     self.assertEqual(found['criterion_as_drawn'], -2)
     self.assertEqual(found['criterion_independent'], 3)
 
+  def test_forecasts_that_are_kept_stay(self):
+    old, again, new = row('q', 0.1), row('q', 0.2), row('q', 0.3)
+    new['pair'] = 'other'
+    self.assertEqual(regime_score.added([old], [again, new]), [old, new])
+
   def test_outcome_by_hand(self):
     for seed in (1, 2):
       written_runs.write(

@@ -3,6 +3,7 @@
 """The scripts of results/: their commands are accepted, with equal budgets."""
 
 import os
+import pathlib
 import shlex
 import subprocess
 import tempfile
@@ -44,6 +45,7 @@ def _commands(script, **environment):
             'DATA': 'data',
             'OUT': out,
             'DRY_RUN': '1',
+            'FORECASTS': str(pathlib.Path(out, 'forecasts.json')),
             **environment,
         },
         text=True,
