@@ -50,7 +50,10 @@ _Values = MutableMapping[stages_lib.Leaf, Any]
 
 @contextlib.contextmanager
 def in_process(
-    *, max_concurrent_clients: Optional[int] = None, cores: Optional[int] = None
+    *,
+    max_concurrent_clients: Optional[int] = None,
+    cores: Optional[int] = None,
+    compiled: bool = False,
 ) -> Iterator[tff.framework.SyncContext]:
   """Runs this thread's TFF computations in this process.
 
@@ -67,6 +70,9 @@ def in_process(
       each with its own memory, at least 1; None for one per core.
     cores: Number of cores that may be kept busy; None for all that this program
       can use.
+    compiled: Whether computations come compiled for TFF's native runtime, as
+      in the processes of a cluster. To compile them again would make other
+      graphs of them, which round numbers in other ways.
 
   Yields:
     The context, which is this thread's default until the block ends.
@@ -75,7 +81,9 @@ def in_process(
   at_once = max_concurrent_clients or cores
   with contextlib.ExitStack() as stack:
     stack.enter_context(local.exit_on_sigterm())
-    context = _Context(at_once, _divide_threads(cores, at_once), stack)
+    context = _Context(
+        at_once, _divide_threads(cores, at_once), stack, compiled
+    )
     stack.enter_context(local.installed(context))
     yield context
 
@@ -94,10 +102,16 @@ def _divide_threads(cores: int, at_once: int) -> int:
 class _Context(local.OwnedContext):
   """Runs computations here, or in a worker if that is the only way."""
 
-  def __init__(self, at_once: int, threads: int, stack: contextlib.ExitStack):
+  def __init__(
+      self,
+      at_once: int,
+      threads: int,
+      stack: contextlib.ExitStack,
+      compiled: bool,
+  ):
     self._at_once, self._stack = at_once, stack
     self._worker: Optional[tff.framework.SyncContext] = None
-    compiler = connection.Compiler()
+    compiler = None if compiled else connection.Compiler()
     pool = stack.enter_context(futures.ThreadPoolExecutor(at_once))
     self._programs = cachetools.LRUCache(_MAX_COMPUTATIONS)
 

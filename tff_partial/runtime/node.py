@@ -50,7 +50,10 @@ class Node:
     self._stack = contextlib.ExitStack()
     self._stack.enter_context(
         runtimes.start(
-            runtime, max_concurrent_clients=max_concurrent_clients, cores=cores
+            runtime,
+            max_concurrent_clients=max_concurrent_clients,
+            cores=cores,
+            compiled=True,
         )
     )
     self._programs = cachetools.LRUCache(_MAX_PROGRAMS)

@@ -19,6 +19,7 @@ def start(
     max_concurrent_clients: Optional[int] = None,
     cores: Optional[int] = None,
     log_file: Optional[str] = None,
+    compiled: bool = False,
 ) -> Iterator[Any]:
   """Runs this thread's TFF computations as one of `names.RUNTIMES` does.
 
@@ -30,6 +31,7 @@ def start(
       can use.
     log_file: A worker's output is appended to this file; None for a temporary
       file.
+    compiled: Whether computations come compiled; see `in_process`.
 
   Yields:
     The context, which is this thread's default until the block ends.
@@ -38,7 +40,9 @@ def start(
     from tff_partial.runtime import in_process
 
     context = in_process.in_process(
-        max_concurrent_clients=max_concurrent_clients, cores=cores
+        max_concurrent_clients=max_concurrent_clients,
+        cores=cores,
+        compiled=compiled,
     )
   else:
     from tff_partial.runtime import local
