@@ -44,6 +44,7 @@ _COMMON = (
     '--rounds_per_evaluation=2',
 )
 _START = ('--pretrain_rounds=2',)
+_WORKER = ('--runtime=worker',)  # Others compute in the command itself.
 SCENARIOS = {
     'fed_avg': ('--algorithm=fed_avg',),
     'fed_alt with all options': (
@@ -52,12 +53,13 @@ SCENARIOS = {
         '--finetune_epochs=1',
         '--unseen_clients=2',
         '--clients_per_shard=2',
+        *_WORKER,
         *_START,
     ),
     'fed_sim': ('--algorithm=fed_sim', *_START),
-    'fed_recon': ('--algorithm=fed_recon', *_START),
+    'fed_recon': ('--algorithm=fed_recon', *_WORKER, *_START),
     'ditto': ('--algorithm=ditto', *_START),
-    'pfedme': ('--algorithm=pfedme', *_START),
+    'pfedme': ('--algorithm=pfedme', *_WORKER, *_START),
     'apfl': ('--algorithm=apfl', *_START),
     'finetune': ('--algorithm=finetune', '--finetune_epochs=2', *_START),
     'local': ('--algorithm=local', '--finetune_epochs=2'),
@@ -138,7 +140,7 @@ class Campaign:
 
     Args:
       name: One of `SCENARIOS`.
-      kinds: What to do, some of `KINDS`. An import has no worker.
+      kinds: What to do, some of `KINDS`. Not all commands have a worker.
       times: How many times to interrupt it. A command that ended before it was
         interrupted does not count.
     """

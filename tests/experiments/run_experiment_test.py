@@ -29,6 +29,11 @@ from tff_partial.experiments import run_folder
 # BUILD: shard_count = 4
 
 
+def _settings(data, output_dir, *others):
+  """A run with a worker, which must not be left behind."""
+  return programs.settings(data, output_dir, '--runtime=worker', *others)
+
+
 class RunTest(programs.FolderTest):
   """One run without interruptions, and one that is stopped and killed."""
 
@@ -41,7 +46,7 @@ class RunTest(programs.FolderTest):
       self.check_files(whole)
     with self.subTest('the same command again'):
       before = programs.contents(whole)
-      code, out, said = self.call(*programs.settings(data, whole))
+      code, out, said = self.call(*_settings(data, whole))
       self.assertEqual((code, said), (0, []))
       self.assertStartsWith(out, f'Finished before: {whole}\n')
       self.assertEqual(programs.contents(whole), before)
@@ -51,7 +56,7 @@ class RunTest(programs.FolderTest):
       # Reading a store makes SQLite leave files next to it.
       shutil.copytree(whole, copy)
       code, out, said = self.call(
-          *programs.settings(data, copy),
+          *_settings(data, copy),
           f'--export_client={client_id}',
           f'--export_dir={exported}',
       )
@@ -64,7 +69,7 @@ class RunTest(programs.FolderTest):
     with self.subTest('other flags'):
       self.assertRefused(
           '--learning_rate: 0.1 there, 0.2 now; --seed: 0 there, 1 now',
-          *programs.settings(data, whole, '--learning_rate=0.2', '--seed=1'),
+          *_settings(data, whole, '--learning_rate=0.2', '--seed=1'),
       )
       self.assertEqual(programs.contents(whole), before)
 
@@ -72,7 +77,7 @@ class RunTest(programs.FolderTest):
     signal.signal(signal.SIGINT, signal.default_int_handler)
     for number, expected in ((signal.SIGINT, 130), (signal.SIGKILL, -9)):
       with self.subTest(signal.Signals(number).name):
-        running = self.start(*programs.settings(data, stopped))
+        running = self.start(*_settings(data, stopped))
         running.wait_for(rf'fed_alt: .* [2-9]/{programs.ROUNDS} ')
         self.assertEqual(running.end(number), expected)
         self.assertAllEnd(running.workers)
@@ -81,7 +86,7 @@ class RunTest(programs.FolderTest):
         if number == signal.SIGINT:
           self.assertStartsWith(said, 'run_experiment: stopped. The same')
     with self.subTest('resumed'):
-      running = self.start(*programs.settings(data, stopped))
+      running = self.start(*_settings(data, stopped))
       self.assertEqual(running.end(), 0, running.log.read_text())
       self.assertAllEnd(running.workers)
       for part in ('.', 'pretrain'):
@@ -103,13 +108,13 @@ class RunTest(programs.FolderTest):
         before = programs.contents(copy)
         self.assertRefused(
             'personal_store.sqlite .*Restore the file from a copy',
-            *programs.settings(data, copy),
+            *_settings(data, copy),
         )
         after = programs.contents(copy)
         self.assertEqual({name: after.get(name) for name in before}, before)
 
   def check_pipe(self, data, folder):
-    command = ' '.join([*programs.PROGRAM, *programs.settings(data, folder)])
+    command = ' '.join([*programs.PROGRAM, *_settings(data, folder)])
     errors = self.folder / 'errors'
     program = subprocess.Popen(
         ['bash', '-c', f'set -o pipefail; {command} 2> {errors} | cat'],

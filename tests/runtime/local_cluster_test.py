@@ -23,7 +23,8 @@ from tff_partial.runtime import sharding
 def add_one(x):
   return x + 1
 
-with tfp.connect('local', actor_cores=len(os.sched_getaffinity(0))) as cluster:
+cores = len(os.sched_getaffinity(0))
+with tfp.connect('local', runtime='worker', actor_cores=cores) as cluster:
   step = sharding.Step(add_one)
   print(list(cluster.compute(3, lambda i: (step, [i]))), flush=True)
   signal.pause()

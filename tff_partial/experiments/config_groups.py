@@ -323,7 +323,7 @@ class Running(setting.Settings):
       least=1,
   )
   runtime: str = setting.field(
-      names.WORKER,
+      names.IN_PROCESS,
       'What computes clients: in_process, TensorFlow in the program itself, or'
       ' in each process of --cluster; worker, a process of TFF next to it,'
       ' which takes longer but is started again if it dies.',

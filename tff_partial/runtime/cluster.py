@@ -53,7 +53,7 @@ _TASK_RETRIES = 3
 def connect(
     address: str = 'local',
     *,
-    runtime: str = names.WORKER,
+    runtime: str = names.IN_PROCESS,
     actor_cores: Optional[int] = None,
     max_concurrent_clients: Optional[int] = None,
     insecure_cluster: bool = False,

@@ -14,7 +14,7 @@ from tff_partial.runtime import names
 
 @contextlib.contextmanager
 def start(
-    name: str = names.WORKER,
+    name: str = names.IN_PROCESS,
     *,
     max_concurrent_clients: Optional[int] = None,
     cores: Optional[int] = None,
