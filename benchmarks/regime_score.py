@@ -9,9 +9,10 @@ python -m benchmarks.regime_score --comparisons=out/comparisons \
 The first command collects the forecasts of the folders in out/regimes, each
 with a `regime.json`, in one file, which can be kept before anything else is
 run. It leaves the forecasts that are in the file as they are, and adds those of
-other pairs. The second one reads the comparisons of FedAlt and FedSim in the folders of
-the same names and prints Markdown: every pair, what forecasts were worth, next
-to the better constant, and how well their probabilities are calibrated.
+other pairs. The second one reads the comparisons of FedAlt and FedSim in the
+folders of the same names and prints Markdown: every pair, what forecasts were
+worth, next to the better constant, and how well their probabilities are
+calibrated.
 
 A pair is resolved if the 95% interval of the difference, over clients and
 seeds, excludes 0. Only resolved pairs have a sign that a forecast can miss; the
