@@ -18,11 +18,20 @@ def runs(
     folder: The comparison's.
     name: What the comparison calls the algorithm.
     split: Which variables are personal.
+
+  Raises:
+    ValueError: If there are two runs of a seed, as after two searches that
+      chose differently.
   """
   pattern = combinations.folder_name(name, split, 0).removesuffix('0')
-  return {
-      int(path.parent.name.removeprefix(pattern)): run_results.read_run(
-          path.parent
+  found: dict[int, run_results.Run] = {}
+  for path in sorted(folder.glob(f'{pattern}*/{run_folder.REPORT_PAGE}')):
+    # In between are the values that --tune chose.
+    seed = int(path.parent.name.rpartition('-')[2])
+    if seed in found:
+      raise ValueError(
+          f'Expected one run of {name} with {split} and the seed {seed} in'
+          f' {folder}, found two. Delete the older one.'
       )
-      for path in sorted(folder.glob(f'{pattern}*/{run_folder.REPORT_PAGE}'))
-  }
+    found[seed] = run_results.read_run(path.parent)
+  return found

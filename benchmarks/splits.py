@@ -1,0 +1,248 @@
+# Copyright 2026 The tff-partial Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""Tables of what to make personal, from comparisons of methods and splits.
+
+python -m benchmarks.splits --comparisons=out/compare
+
+The folder has a comparison for each data set. Tables are Markdown, in points
+where more is better, with 95% intervals over clients and seeds:
+
+  * what each method gains with each split over the pretrained model;
+  * methods of later papers less FedAlt and FedSim, client by client;
+  * `--personal=auto` less the best split of those chosen by hand, which is only
+    known afterwards, and less their mean.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+import dataclasses
+import functools
+import pathlib
+from typing import Optional
+
+from absl import app
+from absl import flags
+import numpy as np
+
+from benchmarks import comparison_folder
+from tff_partial.evaluation import comparison
+from tff_partial.evaluation import run_results
+from tff_partial.experiments import methods
+
+_METHODS = ('fed_alt', 'fed_sim', 'finetune', 'ffgg', 'fed_apm')
+_BY_HAND = ('input', 'output', 'adapter', 'bias', 'lora_b')
+_AUTO = 'auto'
+_EQUAL_STEPS = methods.SIMULTANEOUS_EQUAL_STEPS
+# A later method, and what it is compared with; each an algorithm and a split.
+_Arm = tuple[str, str]
+_CONTESTS: Sequence[tuple[str, _Arm, Sequence[_Arm]]] = (
+    *(
+        (
+            f'{name}, {split}',
+            (algorithm, split),
+            tuple(
+                (other, split) for other in ('fed_alt', 'fed_sim', _EQUAL_STEPS)
+            ),
+        )
+        for name, algorithm in (('FFGG', 'ffgg'), ('FedAPM', 'fed_apm'))
+        for split in _BY_HAND
+    ),
+    (
+        'FedDBE without mean regularization (bias)',
+        ('fed_sim', 'bias'),
+        (('fed_alt', 'output'), ('fed_sim', 'output')),
+    ),
+    (
+        'FedSA-LoRA (lora_b)',
+        ('fed_sim', 'lora_b'),
+        (('fed_alt', 'adapter'), ('fed_sim', 'adapter')),
+    ),
+)
+
+FLAGS = flags.FLAGS
+SchemeFn = Callable[[str, str], Optional[comparison.Scheme]]
+
+
+def _define_flags() -> None:
+  flags.DEFINE_string('comparisons', None, 'The folder.', required=True)
+
+
+def reader(folder: pathlib.Path) -> SchemeFn:
+  """A function that reads the runs of an algorithm and a split.
+
+  Args:
+    folder: The comparison's.
+
+  Returns:
+    A function to the scheme of the models that the runs are about; `None` if
+    there are no finished runs.
+  """
+
+  @functools.cache
+  def read(algorithm: str, split: str) -> Optional[comparison.Scheme]:
+    runs = comparison_folder.runs(folder, algorithm, split)
+    if not runs:
+      return None
+    first = next(iter(runs.values()))
+    return comparison.Scheme(
+        f'{algorithm}, {split}',
+        metric=first.metric,
+        full=False,
+        outcomes={s: next(iter(r.outcomes.values())) for s, r in runs.items()},
+    )
+
+  return read
+
+
+def mean_scheme(
+    schemes: Sequence[comparison.Scheme], name: str
+) -> comparison.Scheme:
+  """What a choice between schemes by lot gives on average, client by client.
+
+  Args:
+    schemes: With the same seeds and clients.
+    name: What to call it.
+  """
+  first = schemes[0]
+  metric = first.metric.name
+  outcomes: dict[int, run_results.Outcome] = {}
+  for seed, outcome in first.outcomes.items():
+    values = [scheme.outcomes[seed].values[metric] for scheme in schemes]
+    outcomes[seed] = dataclasses.replace(
+        outcome, values={metric: np.mean(values, axis=0)}
+    )
+  return comparison.Scheme(
+      name, metric=first.metric, full=False, outcomes=outcomes
+  )
+
+
+def _words(scheme: comparison.Scheme, found: comparison.Difference) -> str:
+  """A difference in points, above 0 where it is a gain."""
+  sign = scheme.metric.sign
+  low, high = sorted((sign * found.low, sign * found.high))
+  return (
+      f'{100 * sign * found.mean:+.2f} ({100 * low:+.2f} to {100 * high:+.2f})'
+  )
+
+
+def _minus(
+    scheme: Optional[comparison.Scheme], other: Optional[comparison.Scheme]
+) -> str:
+  if scheme is None or other is None:
+    return '–'
+  found = scheme.minus(other)
+  return '–' if found is None else _words(scheme, found)
+
+
+def gains(read: SchemeFn) -> list[str]:
+  """A line for each split, with each method's gain.
+
+  Args:
+    read: As `reader` makes it.
+  """
+  lines = [
+      f'| personal | bytes | {" | ".join(_METHODS)} |',
+      f'| --- | ---: |{" --- |" * len(_METHODS)}',
+  ]
+  for split in (*_BY_HAND, _AUTO, 'all'):
+    found = [read(method, split) for method in _METHODS]
+    sizes = [s.cost()['personal_bytes'] for s in found if s is not None]
+    if not sizes:
+      continue
+    cells = [_words(s, s.change()) if s else '–' for s in found]
+    lines.append(f'| {split} | {sizes[0]:,.0f} | {" | ".join(cells)} |')
+  control = read(methods.PRETRAINING, 'none')
+  if control is not None:
+    lines.append(
+        f'| more rounds of FedAvg | 0 | {_words(control, control.change())} |'
+        f'{" – |" * (len(_METHODS) - 1)}'
+    )
+  return lines
+
+
+def contests(read: SchemeFn) -> list[str]:
+  """A line for each later method and each one that it is compared with.
+
+  Args:
+    read: As `reader` makes it.
+  """
+  lines = [
+      '| method | less | difference | steps | sent |',
+      '| --- | --- | --- | ---: | ---: |',
+  ]
+  for name, arm, others in _CONTESTS:
+    scheme = read(*arm)
+    for other in (read(*other) for other in others):
+      if scheme is None or other is None:
+        continue
+      ours, theirs = scheme.cost(), other.cost()
+      steps = ours['gradient_steps'] / theirs['gradient_steps']
+      lines.append(
+          f'| {name} | {other.name} | {_minus(scheme, other)} |'
+          f' {steps:.2f} x | {_sent(ours) / _sent(theirs):.2f} x |'
+      )
+  return lines
+
+
+def _sent(cost: Mapping[str, float]) -> float:
+  return cost['bytes_up'] + cost['bytes_down']
+
+
+def regret(read: SchemeFn, algorithm: str) -> list[str]:
+  """A line of a table on `--personal=auto`.
+
+  Args:
+    read: As `reader` makes it.
+    algorithm: Of all runs.
+  """
+  auto = read(algorithm, _AUTO)
+  by_hand = [s for split in _BY_HAND if (s := read(algorithm, split))]
+  if auto is None or not by_hand:
+    return []
+  best = max(by_hand, key=lambda s: s.metric.sign * s.mean()[0])
+  mean = mean_scheme(by_hand, 'mean')
+  return [
+      f'| {algorithm} | {auto.cost()["personal_bytes"]:,.0f} |'
+      f' {_words(auto, auto.change())} | {best.name.partition(", ")[2]} |'
+      f' {_minus(auto, best)} | {_minus(auto, mean)} |'
+  ]
+
+
+def report(comparisons: pathlib.Path) -> str:
+  """All tables in Markdown.
+
+  Args:
+    comparisons: Holds a comparison for each data set.
+  """
+  readers: Mapping[str, SchemeFn] = {
+      path.name: reader(path)
+      for path in sorted(comparisons.iterdir())
+      if path.is_dir()
+  }
+  readers = {
+      name: read
+      for name, read in readers.items()
+      if any(read('fed_alt', split) for split in _BY_HAND)
+  }
+  parts = []
+  for name, read in readers.items():
+    parts += [[f'## {name}'], gains(read), contests(read)]
+  lines = [
+      '| data | algorithm | bytes | gain | best by hand | less the best | less'
+      ' the mean |',
+      '| --- | --- | ---: | --- | --- | --- | --- |',
+  ]
+  for name, read in readers.items():
+    for algorithm in _METHODS:
+      lines += [f'| {name} {line}' for line in regret(read, algorithm)]
+  parts += [['## auto'], lines]
+  return '\n\n'.join('\n'.join(lines) for lines in parts)
+
+
+def main(argv: list[str]) -> None:
+  del argv
+  print(report(pathlib.Path(FLAGS.comparisons).expanduser()))
+
+
+if __name__ == '__main__':
+  _define_flags()
+  app.run(main)

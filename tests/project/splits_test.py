@@ -1,0 +1,82 @@
+# Copyright 2026 The tff-partial Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""The tables of splits and methods, by hand."""
+
+import math
+import pathlib
+import tempfile
+
+from absl.testing import absltest
+
+from benchmarks import splits
+from tests.helpers import written_runs
+
+# Of Student's distribution with 2 degrees of freedom: the .975 quantile.
+_T = 4.302652729911275
+
+
+class SplitsTest(absltest.TestCase):
+
+  def setUp(self):
+    super().setUp()
+    self.folder = pathlib.Path(
+        self.enter_context(tempfile.TemporaryDirectory())
+    )
+    for name, accuracy in (
+        ('fed_alt_output-learning_rate_0.1', [0.6, 0.7, 0.8]),
+        ('fed_alt_input', [0.2, 0.3, 0.4]),
+        ('fed_alt_auto', [0.5, 0.7, 0.9]),
+        ('ffgg_output', [0.5, 0.5, 0.5]),
+    ):
+      written_runs.write(
+          self.folder / 'toy' / f'{name}-7', [1, 1, 1], accuracy
+      )
+    self.read = splits.reader(self.folder / 'toy')
+
+  def test_gains(self):
+    lines = splits.gains(self.read)
+    [output] = [line for line in lines if line.startswith('| output')]
+    # 0.6, 0.7 and 0.8 above 0.
+    half = 100 * _T * 0.1 / math.sqrt(3)
+    self.assertIn(f'| +70.00 ({70 - half:+.2f} to {70 + half:+.2f}) |', output)
+    self.assertIn('| +50.00 (+50.00 to +50.00) |', output)
+
+  def test_contests(self):
+    [line] = splits.contests(self.read)[2:]
+    half = 100 * _T * 0.1 / math.sqrt(3)
+    self.assertEqual(
+        line,
+        '| FFGG, output | fed_alt, output |'
+        f' -20.00 ({-20 - half:+.2f} to {-20 + half:+.2f}) | 1.00 x | 1.00 x |',
+    )
+
+  def test_regret(self):
+    [line] = splits.regret(self.read, 'fed_alt')
+    # Less the best, by client: -0.1, 0, 0.1; less the mean 0.4, 0.5 and 0.6 of
+    # the splits by hand: 0.1, 0.2, 0.3.
+    half = 100 * _T * 0.1 / math.sqrt(3)
+    self.assertEndsWith(
+        line,
+        f'| output | +0.00 ({-half:+.2f} to {half:+.2f}) |'
+        f' +20.00 ({20 - half:+.2f} to {20 + half:+.2f}) |',
+    )
+    self.assertEmpty(splits.regret(self.read, 'ffgg'))
+
+  def test_two_runs_of_a_seed(self):
+    written_runs.write(
+        self.folder / 'toy' / 'fed_alt_input-learning_rate_1-7',
+        [1, 1, 1],
+        [0, 0, 0],
+    )
+    with self.assertRaisesRegex(ValueError, 'one run of fed_alt with input'):
+      splits.reader(self.folder / 'toy')('fed_alt', 'input')
+
+  def test_report_leaves_other_folders_out(self):
+    (self.folder / 'other').mkdir()
+    found = splits.report(self.folder)
+    self.assertIn('## toy', found)
+    self.assertNotIn('other', found)
+
+
+if __name__ == '__main__':
+  absltest.main()
