@@ -16,6 +16,7 @@ from tests.helpers import worker
 from tff_partial import errors
 from tff_partial.experiments import combinations
 from tff_partial.experiments import config as config_lib
+from tff_partial.experiments import description
 from tff_partial.experiments import plan as plan_lib
 from tff_partial.experiments import privacy_in_words
 from tff_partial.experiments import run as run_lib
@@ -136,7 +137,9 @@ class SamplingTest(FolderTest):
     public = [cohorts(plan(dp_key='seed', seed=s)) for s in (0, 0, 1)]
     self.assertEqual(public[0], public[1])
     self.assertNotEqual(public[0], public[2])
-    self.assertIn('4 rounds of about 4 clients', plan_lib.describe(first, ''))
+    self.assertIn(
+        '4 rounds of about 4 clients', description.describe(first, '')
+    )
 
   def test_without_poisson_there_is_no_key(self):
     for sampling, kind in (
@@ -293,7 +296,7 @@ class DifferentialPrivacyTest(FolderTest):
     self.assertEqual(
         [m.noise_multiplier for m in plan.budget.own], [noise, noise]
     )
-    self.assertIn('privacy    epsilon 2.00 at', plan_lib.describe(plan, ''))
+    self.assertIn('privacy    epsilon 2.00 at', description.describe(plan, ''))
 
   def test_a_run_from_a_private_one_adds_to_its_budget(self):
     settings = dict(client_sampling='cyclic', dp_clip=0.5, delta=1e-3)

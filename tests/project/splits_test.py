@@ -28,9 +28,7 @@ class SplitsTest(absltest.TestCase):
         ('fed_alt_auto', [0.5, 0.7, 0.9]),
         ('ffgg_output', [0.5, 0.5, 0.5]),
     ):
-      written_runs.write(
-          self.folder / 'toy' / f'{name}-7', [1, 1, 1], accuracy
-      )
+      written_runs.write(self.folder / 'toy' / f'{name}-7', [1, 1, 1], accuracy)
     self.read = splits.reader(self.folder / 'toy')
 
   def test_gains(self):

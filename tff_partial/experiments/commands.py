@@ -100,6 +100,7 @@ class Commands:
   def _train_and_report(
       self, config: config_lib.Config, folder: run_folder.RunFolder
   ) -> None:
+    from tff_partial.experiments import description
     from tff_partial.experiments import plan as plan_lib
     from tff_partial.experiments import reported_model
     from tff_partial.experiments import run as run_lib
@@ -107,7 +108,7 @@ class Commands:
     reported_model.check(self.output.export_model, config)
     with computing.start(config, folder) as sharding:
       plan = plan_lib.build(self._task(), config)
-      print(plan_lib.describe(plan, str(folder.path)), flush=True)
+      print(description.describe(plan, str(folder.path)), flush=True)
       run_lib.run_in(folder, plan, sharding=sharding)
     print(folder.headline)
     print(folder.leaves_client)

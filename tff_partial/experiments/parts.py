@@ -5,12 +5,15 @@
 from collections.abc import Callable
 import dataclasses
 import functools
+import itertools
 from typing import Optional
 
 import tensorflow_federated as tff
 
 from tff_partial.experiments import config as config_lib
 from tff_partial.experiments import config_groups
+from tff_partial.experiments import personal_budgets
+from tff_partial.experiments import task as task_lib
 from tff_partial.learning import algorithms
 from tff_partial.learning import client_work
 from tff_partial.learning import compression
@@ -281,3 +284,52 @@ def build_metrics_aggregator(
   if not privacy.secure_aggregation or not privacy.sends_metrics:
     return None
   return secure_sums.BoundedSecureSumFactory(_MOST_OF_A_METRIC)
+
+
+def client_examples(
+    task: task_lib.Task, config: config_lib.Config
+) -> examples_lib.ClientExamples:
+  """The form in which examples enter computations.
+
+  Args:
+    task: What is learned, and from whom.
+    config: The run's settings.
+
+  Raises:
+    errors.SettingsError: If it does not have the microbatches of the settings.
+  """
+  size = config.client.microbatch_size
+  form = task.client_examples
+  return form if size is None else form.in_microbatches(size)
+
+
+def budget_levels(
+    task: task_lib.Task,
+    config: config_lib.Config,
+    model_fn: partial_model.ModelFn,
+) -> Optional[personal_budgets.Levels]:
+  """What the budgets of clients allow, if there are budgets.
+
+  Args:
+    task: What is learned, and from whom.
+    config: The run's settings.
+    model_fn: What `split_model_fn` makes.
+
+  Raises:
+    errors.UserError: If the file of budgets is missing, or is not one of these
+      clients.
+  """
+  if config.personal_by_budget is None:
+    return None
+  assert isinstance(model_fn, nested_model.NestedModelFn)
+  names = partition.joined(config.split)
+  sizes = [0] * len(names)
+  for v in partial_model.describe(model_fn.model_fn):
+    if v.personal:
+      sizes[model_fn.groups[v.path]] += v.num_bytes
+  return personal_budgets.build(
+      config.personal_by_budget,
+      names,
+      sizes,
+      itertools.chain(task.train.client_ids, task.test.client_ids),
+  )

@@ -9,11 +9,9 @@ together, of settings, data and model, raises there.
 from collections.abc import Callable, Sequence
 import dataclasses
 import functools
-import itertools
 from typing import Any, Optional
 
 import numpy as np
-import tensorflow as tf
 import tensorflow_federated as tff
 
 from tff_partial import errors
@@ -22,16 +20,15 @@ from tff_partial.evaluation import neighbors as neighbors_lib
 from tff_partial.experiments import budget as budget_lib
 from tff_partial.experiments import config as config_lib
 from tff_partial.experiments import origin
+from tff_partial.experiments import participants
 from tff_partial.experiments import parts
 from tff_partial.experiments import personal_budgets
 from tff_partial.experiments import setting
 from tff_partial.experiments import task as task_lib
 from tff_partial.learning import algorithms
-from tff_partial.learning import attacks
 from tff_partial.learning import clients as clients_lib
 from tff_partial.learning import constants as constants_lib
 from tff_partial.learning import examples as examples_lib
-from tff_partial.learning import hold_out
 from tff_partial.learning import local_update
 from tff_partial.learning import microbatches
 from tff_partial.learning import nested_model
@@ -44,7 +41,6 @@ from tff_partial.training import sampler as sampler_lib
 
 # TFF's compiler takes 2.5 GB of memory for 100 MB of constants.
 MAX_CONSTANTS_BYTES = 2**26
-_CURVE_CLIENTS = 100  # Evaluated while training, for the learning curves.
 
 
 @dataclasses.dataclass(frozen=True)
@@ -181,7 +177,7 @@ class Plan:
   @property
   def client_examples(self) -> examples_lib.ClientExamples:
     """The form in which examples enter computations."""
-    return _client_examples(self.task, self.config)
+    return parts.client_examples(self.task, self.config)
 
   @property
   def starts_from_model(self) -> bool:
@@ -295,9 +291,8 @@ def build(
   if algorithm.wrapper is not None:
     model_fn = partial_model.OutlinedModelFn(algorithm.wrap(split_model_fn))
   variables = partial_model.describe(model_fn)
-  if _client_examples(task, config).microbatch_size is not None:
-    with tf.Graph().as_default():
-      microbatches.check(model_fn())
+  if parts.client_examples(task, config).microbatch_size is not None:
+    microbatches.check(partial_model.outline(model_fn).batch_layers)
   if config.method.neighbors and task.head is None:
     raise errors.SettingsError(
         f'Expected a task with a `head` for algorithm {config.algorithm!r},'
@@ -309,29 +304,14 @@ def build(
         f'Expected personal variables for algorithm {config.algorithm!r}, found'
         f' none with `personal` {config.split}.'
     )
-  unseen = _unseen(task, config)
-  train_clients, held_out = _divide(task, config)
+  people = participants.choose(task, config, on_validation=on_validation)
   key = _key(config)
-  train_clients, attackers = _attacked(train_clients, config, unseen)
-  in_training = clients_lib.ExcludingClients(train_clients, unseen)
   sampler = None
   if algorithm.trains_shared:
-    sampler = _sampler(in_training, config, key, stream=_stream(generation))
-  budget = _budget(config, len(in_training.client_ids))
-  test = task.test
-  everyone: Sequence[str] = test.client_ids
-  curve_ids = everyone
-  if config.evaluation.validation:
-    curve_ids = in_training.client_ids
-  if on_validation:
-    if held_out is None or not config.evaluation.validation:
-      raise errors.SettingsError(
-          'Expected `validation` above 0 to evaluate on, found 0.'
-      )
-    test, everyone = held_out, list(curve_ids)
-  if attackers:
-    everyone = [c for c in everyone if c not in attackers]
-    curve_ids = [c for c in curve_ids if c not in attackers]
+    sampler = participants.build_sampler(
+        people.in_training, config, key, stream=_stream(generation)
+    )
+  budget = _budget(config, len(people.in_training.client_ids))
   finetuning = None
   if config.num_finetune_epochs:
     finetuning = parts.build_finetuning(config, config.num_finetune_epochs)
@@ -358,15 +338,13 @@ def build(
       split_model_fn=split_model_fn,
       model_fn=model_fn,
       variables=variables,
-      train_clients=train_clients,
-      held_out=held_out,
-      test=test,
-      unseen=unseen,
+      train_clients=people.train_clients,
+      held_out=people.held_out,
+      test=people.test,
+      unseen=people.unseen,
       sampler=sampler,
-      evaluated=_evaluated(everyone, config, unseen),
-      curve_clients=_sample(
-          curve_ids, min(_CURVE_CLIENTS, len(curve_ids)), config, 'curve'
-      ),
+      evaluated=people.evaluated,
+      curve_clients=people.curve_clients,
       finetuning=finetuning,
       reconstruction=parts.build_finetuning(config, config.num_personal_epochs),
       newcomer_finetuning=parts.build_finetuning(
@@ -380,58 +358,8 @@ def build(
       on_validation=on_validation,
       key=key,
       budget=budget,
-      levels=_levels(task, config, divided),
+      levels=parts.budget_levels(task, config, divided),
   )
-
-
-def _levels(
-    task: task_lib.Task,
-    config: config_lib.Config,
-    model_fn: partial_model.ModelFn,
-) -> Optional[personal_budgets.Levels]:
-  """What the budgets of clients allow, if there are budgets."""
-  if config.personal_by_budget is None:
-    return None
-  assert isinstance(model_fn, nested_model.NestedModelFn)
-  names = partition.joined(config.split)
-  sizes = [0] * len(names)
-  for v in partial_model.describe(model_fn.model_fn):
-    if v.personal:
-      sizes[model_fn.groups[v.path]] += v.num_bytes
-  return personal_budgets.build(
-      config.personal_by_budget,
-      names,
-      sizes,
-      itertools.chain(task.train.client_ids, task.test.client_ids),
-  )
-
-
-def _client_examples(
-    task: task_lib.Task, config: config_lib.Config
-) -> examples_lib.ClientExamples:
-  """The form in which examples enter computations.
-
-  Raises:
-    errors.SettingsError: If it does not have the microbatches of the settings.
-  """
-  size = config.client.microbatch_size
-  form = task.client_examples
-  return form if size is None else form.in_microbatches(size)
-
-
-def _attacked(
-    clients: clients_lib.Clients,
-    config: config_lib.Config,
-    unseen: frozenset[str],
-) -> tuple[clients_lib.Clients, frozenset[str]]:
-  """Training examples with those of an attack, and who has these."""
-  server = config.server
-  if server.attack not in attacks.ON_DATA:
-    return clients, frozenset()
-  candidates = clients_lib.ExcludingClients(clients, unseen).client_ids
-  size = round(server.attackers * len(candidates))
-  attackers = frozenset(_sample(candidates, size, config, 'attackers'))
-  return attacks.malicious(clients, server.attack, attackers), attackers
 
 
 def _check_shared(
@@ -468,66 +396,6 @@ def _key(config: config_lib.Config) -> Optional[secret_key.SecretKey]:
   return secret_key.from_seed(config.seed)
 
 
-def _sampler(
-    clients: clients_lib.Clients,
-    config: config_lib.Config,
-    key: Optional[secret_key.SecretKey],
-    *,
-    stream: Optional[str],
-) -> sampler_lib.Sampler:
-  """What draws the cohorts of a run."""
-  arguments: dict[str, Any] = dict(seed=config.seed, stream=stream)
-  sampling = config.privacy.sampling
-  size = config.clients_per_round
-  if sampling == 'cyclic':
-    return sampler_lib.CyclicSampler(clients, size, **arguments)
-  if sampling == 'poisson':
-    assert key is not None
-    return sampler_lib.PoissonSampler(clients, size, key, **arguments)
-  return sampler_lib.UniformSampler(clients, size, **arguments)
-
-
-def describe(plan: Plan, output_dir: str) -> str:
-  """What a run is going to do, in a few lines."""
-  config, task = plan.config, plan.task
-  total = sum(v.size for v in plan.variables)
-  personal = sum(v.size for v in plan.variables if v.personal)
-  size = f'{config.clients_per_round} clients'
-  if config.privacy.sampling == 'poisson':
-    size = f'about {size}'
-  share = f'{personal:,} of {total:,} parameters personal'
-  share += f' ({personal / total:.2%})'
-  if config.chooses_split:
-    share = 'to be chosen before training'
-  rounds = f'{config.total_rounds} rounds of {size}'
-  if plan.pretraining is not None:
-    rounds = f'{config.num_pretrain_rounds} rounds of fed_avg, then {rounds}'
-  if plan.control is not None:
-    rounds += f'; control: {config.total_rounds} rounds of fed_avg'
-  if config.method.trains_alone:
-    rounds = f'{config.num_finetune_epochs} epochs at every client'
-  return '\n'.join(
-      [
-          f'task       {task.name}: {task.model}',
-          f'data       {task.data}; {len(task.train.client_ids):,} clients',
-          f'split      {config.split_in_words}: {share}',
-          f'algorithm  {config.algorithm}: {rounds}',
-          *_privacy_line(plan),
-          f'output     {output_dir}',
-      ]
-  )
-
-
-def _privacy_line(plan: Plan) -> list[str]:
-  if plan.budget is None:
-    return []
-  found = plan.budget.guarantee
-  return [
-      f'privacy    epsilon {found.epsilon:.2f} at delta {found.delta:.2g}, by'
-      f' noise of {plan.budget.noise_multiplier:.3g} times the bound'
-  ]
-
-
 def _generation(config: config_lib.Config) -> int:
   """How many times models were trained in rounds before this run."""
   if config.num_pretrain_rounds:
@@ -542,54 +410,3 @@ def _stream(generation: int) -> Optional[str]:
   if generation < 2:
     return 'continued' if generation else None
   return f'continued {generation}'
-
-
-def _unseen(task: task_lib.Task, config: config_lib.Config) -> frozenset[str]:
-  """The clients that are kept out of training."""
-  size = config.evaluation.unseen_clients
-  return frozenset(_sample(task.train.client_ids, size, config, 'unseen'))
-
-
-def _divide(
-    task: task_lib.Task, config: config_lib.Config
-) -> tuple[clients_lib.Clients, Optional[clients_lib.Clients]]:
-  """Training examples, and those held out for validation or the gate."""
-  share = config.evaluation.validation or config.evaluation.gate
-  if not share:
-    return task.train, None
-  view = functools.partial(
-      hold_out.HoldOutView,
-      task.train,
-      task.client_examples.take,
-      share=share,
-      seed=config.seed,
-  )
-  return view(held_out=False), view(held_out=True)
-
-
-def _evaluated(
-    everyone: Sequence[str], config: config_lib.Config, unseen: frozenset[str]
-) -> Sequence[str]:
-  """All clients, or a sample and those that are kept out of training."""
-  if not config.evaluation.eval_clients:
-    return everyone
-  sample = _sample(everyone, config.evaluation.eval_clients, config, 'test')
-  return sample + sorted(c for c in unseen - set(sample) if c in everyone)
-
-
-def _sample(
-    client_ids: Sequence[str],
-    size: int,
-    config: config_lib.Config,
-    purpose: str,
-) -> list[str]:
-  """Some clients, by a stream of random numbers for this purpose."""
-  if not size:
-    return []
-  if size > len(client_ids):
-    raise errors.SettingsError(
-        f'Expected at most {len(client_ids)} clients ({purpose}), which is how'
-        f' many there are, found {size}.'
-    )
-  stream = clients_lib.stream(config.seed, purpose)
-  return clients_lib.sample(client_ids, size, seed=stream, round_num=0)

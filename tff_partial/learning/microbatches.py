@@ -11,31 +11,29 @@ has no such metric. So the gradients of the batch are the mean of those of its
 microbatches, with the sums of these weights.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import tensorflow as tf
 
 from tff_partial import errors
-from tff_partial.learning import partial_model
 
 _LOSS = 'loss'
 
 
-def check(model: partial_model.PartialModel) -> None:
+def check(batch_layers: Sequence[str]) -> None:
   """Checks that a batch's gradients are the mean of those of its parts.
 
   Args:
-    model: The model that is trained.
+    batch_layers: Names of the layers that compute with statistics of a batch.
 
   Raises:
-    errors.SettingsError: If a layer computes with statistics of a batch, naming
-      it.
+    errors.SettingsError: If there are any, naming them.
   """
-  if model.batch_layers:
+  if batch_layers:
     raise errors.SettingsError(
         'Expected layers that treat each example by itself with'
-        f' `microbatch_size`, found {", ".join(model.batch_layers)}, which'
+        f' `microbatch_size`, found {", ".join(batch_layers)}, which'
         ' measure all examples of a batch. Use another normalization, such as'
         ' GroupNormalization, or no `microbatch_size`.'
     )

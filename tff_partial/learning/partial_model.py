@@ -527,12 +527,14 @@ class Outline(NamedTuple):
     shared: The `tf.TensorSpec`s of the shared variables.
     personal: Those of the personal variables.
     input_spec: The type of a batch.
+    batch_layers: As those of a `PartialModel`.
   """
 
   variables: tuple[partition.VariableInfo, ...]
   shared: tff.learning.models.ModelWeights
   personal: tff.learning.models.ModelWeights
   input_spec: Any
+  batch_layers: Sequence[str]
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -571,6 +573,7 @@ def _outline(model_fn: ModelFn) -> Outline:
       specs(model.shared),
       specs(model.personal),
       model.input_spec,
+      model.batch_layers,
   )
 
 

@@ -173,7 +173,7 @@ def train(
   """
   size = client_examples.microbatch_size
   if size is not None:
-    microbatches.check(model)
+    microbatches.check(model.batch_layers)
 
   def random_scope(step, part):
     return randomness.scope(
