@@ -12,6 +12,7 @@ import numpy as np
 
 from benchmarks import apfl
 from benchmarks import bare_loop
+from benchmarks import evaluations
 from benchmarks import interleaved
 from benchmarks import library_round
 from benchmarks import long_run
@@ -26,6 +27,7 @@ from benchmarks.peers import __main__ as peers
 from benchmarks.peers import work as work_lib
 from benchmarks.peers import workloads
 from tff_partial.data import client_data
+from tff_partial.runtime import in_process
 from tff_partial.runtime import local
 
 
@@ -98,6 +100,22 @@ class TaskRoundsTest(parameterized.TestCase):
     for values in seconds.values():
       self.assertLen(values, 2)
       self.assertTrue(np.all(values > 0))
+
+
+class EvaluationsTest(absltest.TestCase):
+
+  def test_losses_are_those_of_the_forward_pass(self):
+    folder = self.enter_context(tempfile.TemporaryDirectory())
+    workload = task_workloads.create_emnist(
+        folder, clients=2, examples=4, batch_size=2
+    )
+    bare = evaluations.BareForwardPass(workload)
+    with in_process.in_process():
+      library = evaluations.LibraryEvaluation(workload)
+      for evaluate in (library, bare):
+        self.assertGreater(evaluate(0), 0)
+    self.assertNotAlmostEqual(*library.losses)
+    np.testing.assert_allclose(library.losses, bare.losses, rtol=1e-5)
 
 
 def _distance(some, others):
