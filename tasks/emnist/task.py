@@ -68,6 +68,7 @@ def create_task(
     batch_size: int = 32,
     lora_rank: int = 8,
     lora_targets: str = '.',
+    mean_regularization: float = 0.0,
 ) -> task.Task:
   """Creates the task.
 
@@ -79,6 +80,8 @@ def create_task(
     lora_rank: Rank of the matrices of the splits 'lora' and 'lora_b'.
     lora_targets: A regular expression, searched for in the paths of dense
       layers, that says which of them have such matrices.
+    mean_regularization: The weight of FedDBE's mean regularization, for splits
+      with 'bias'; 0 for none.
 
   Raises:
     errors.SettingsError: If the model is unknown.
@@ -114,6 +117,7 @@ def create_task(
           (*_SHAPE, 1),
           splits,
           lora=lora_lib.Lora(lora_rank, lora_targets),
+          mean_regularization=mean_regularization,
       ),
       splits=splits,
       train=client_data.MappedClients(opened.train, _to_xy),
@@ -160,8 +164,7 @@ def create_cnn(
   x = additions.lora.dense(128, path='dense', activation='relu', name='dense')(
       x
   )
-  if additions.feature_bias:
-    x = identity_layers.FeatureBias(name='feature_bias')(x)
+  x = additions.add_bias(x)
   outputs = additions.lora.dense(NUM_CLASSES, path='head', name='head')(x)
   return tf.keras.Model(inputs, additions.add_head(x, outputs))
 

@@ -55,6 +55,7 @@ def create_task(
     image_size: Optional[int] = None,
     lora_rank: int = 8,
     lora_targets: str = '.',
+    mean_regularization: float = 0.0,
 ) -> task.Task:
   """Creates the task.
 
@@ -68,6 +69,8 @@ def create_task(
     lora_rank: Rank of the matrices of the splits 'lora' and 'lora_b'.
     lora_targets: A regular expression, searched for in the paths of dense
       layers, that says which of them have such matrices.
+    mean_regularization: The weight of FedDBE's mean regularization, for splits
+      with 'bias'; 0 for none.
 
   Raises:
     errors.SettingsError: If the model is unknown or `image_size` too small.
@@ -110,6 +113,7 @@ def create_task(
           (image_size, image_size, 3),
           resnet.SPLITS,
           lora=lora_lib.Lora(lora_rank, lora_targets),
+          mean_regularization=mean_regularization,
       ),
       splits=resnet.SPLITS,
       train=sql_examples.ClientLocations(opened.train),

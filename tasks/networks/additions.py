@@ -10,7 +10,10 @@ import dataclasses
 
 import tensorflow as tf
 
+from tff_partial import errors
+from tff_partial.learning import identity_layers
 from tff_partial.learning import lora as lora_lib
+from tff_partial.learning import mean_regularizer
 from tff_partial.learning import partition
 
 _MATRICES = partition.matches(r'/lora_[ab]$')
@@ -37,6 +40,8 @@ class Additions:
     second_head: Whether the outputs are sums, to which a dense layer
       `second_head` is added that is initially zero (FedRoD).
     lora: The dense layers that get low-rank matrices.
+    mean_regularization: The weight of the mean regularization of FedDBE in
+      front of `feature_bias`; 0 for none.
   """
 
   adapters: bool = False
@@ -44,6 +49,21 @@ class Additions:
   input_norm: bool = False
   second_head: bool = False
   lora: lora_lib.Lora = lora_lib.NONE
+  mean_regularization: float = 0.0
+
+  def add_bias(self, representation: tf.Tensor) -> tf.Tensor:
+    """The representation, or its sum with the bias.
+
+    Args:
+      representation: What the output layer takes, [..., features].
+    """
+    if not self.feature_bias:
+      return representation
+    if self.mean_regularization:
+      representation = mean_regularizer.MeanRegularizer(
+          self.mean_regularization
+      )(representation)
+    return identity_layers.FeatureBias(name='feature_bias')(representation)
 
   def add_head(
       self, representation: tf.Tensor, outputs: tf.Tensor
@@ -65,18 +85,33 @@ class Additions:
 NOTHING = Additions()
 
 
-def of_split(split: str, lora: lora_lib.Lora = lora_lib.DEFAULT) -> Additions:
+def of_split(
+    split: str,
+    lora: lora_lib.Lora = lora_lib.DEFAULT,
+    *,
+    mean_regularization: float = 0.0,
+) -> Additions:
   """What a split adds: what its names or its regular expression mention.
 
   Args:
     split: As for `partition.rule_by_name`, such as `bias+output`. A regular
       expression mentions layers: `regex:feature_bias|head`.
     lora: The low-rank matrices of splits that mention `lora`.
+    mean_regularization: Its weight, for splits that mention `bias`.
+
+  Raises:
+    errors.SettingsError: If the weight is below 0.
   """
+  if not mean_regularization >= 0:
+    raise errors.SettingsError(
+        'Expected `mean_regularization` of at least 0, found'
+        f' {mean_regularization:g}.'
+    )
   names = split.partition('regex:')[0].split('+')
   return Additions(
       adapters='adapter' in split,
       feature_bias='bias' in names or 'feature_bias' in split,
+      mean_regularization=mean_regularization,
       input_norm='input_norm' in split,
       second_head='second_head' in split,
       lora=lora if 'lora' in split else lora_lib.NONE,

@@ -21,6 +21,7 @@ def create_model_fn(
     split: str,
     *,
     lora: lora_lib.Lora = lora_lib.DEFAULT,
+    mean_regularization: float = 0.0,
 ) -> partial_model.ModelFn:
   """Returns a function that makes the models of a split.
 
@@ -33,13 +34,18 @@ def create_model_fn(
     splits: The task's rules by name.
     split: A name of `splits`, or any that all tasks have.
     lora: The low-rank matrices of the splits that have some.
+    mean_regularization: The weight of the mean regularization of FedDBE in
+      splits with `bias`.
 
   Raises:
     errors.SettingsError: If there is no such split.
   """
   rule = partition.rule_by_name(split, splits)
+  additions = additions_lib.of_split(
+      split, lora, mean_regularization=mean_regularization
+  )
   return lambda: partial_model.PartialModel(
-      build(additions=additions_lib.of_split(split, lora)),
+      build(additions=additions),
       rule,
       loss_fn=lambda labels, logits: tf.reduce_mean(
           _cross_entropy(labels, logits)

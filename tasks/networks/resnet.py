@@ -97,8 +97,7 @@ def _create_resnet(
       name = f'stage{stage}_block{block}'
       x = _block(x, channels, groups, stride, name, additions)
   x = tf.keras.layers.GlobalAveragePooling2D()(x)
-  if additions.feature_bias:
-    x = identity_layers.FeatureBias(name='feature_bias')(x)
+  x = additions.add_bias(x)
   outputs = additions.lora.dense(num_classes, path='head', name='head')(x)
   return tf.keras.Model(inputs, additions.add_head(x, outputs))
 

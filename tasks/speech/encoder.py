@@ -113,8 +113,7 @@ def create_encoder(
         name=f'block{i}',
     )(x, padding_mask=mask)
   x = tf.keras.layers.LayerNormalization(epsilon=1e-5, name='norm')(x)
-  if additions.feature_bias:
-    x = identity_layers.FeatureBias(name='feature_bias')(x)
+  x = additions.add_bias(x)
   logits = additions.lora.dense(num_classes, path='head', name='head')(x)
   logits = additions.add_head(x, logits)
   return tf.keras.Model(inputs, {'logits': logits, 'num_frames': length})

@@ -34,7 +34,6 @@ from tff_partial.evaluation import metric as metric_lib
 from tff_partial.experiments import task
 from tff_partial.experiments import usage as usage_lib
 from tff_partial.learning import examples as examples_lib
-from tff_partial.learning import identity_layers
 from tff_partial.learning import lora as lora_lib
 from tff_partial.learning import partial_model
 from tff_partial.learning import partition
@@ -203,8 +202,7 @@ def create_transformer(
         name=f'block_{i}',
     )(x)
   real = tf.boolean_mask(x, tf.not_equal(tokens, vocabulary_lib.PADDING))
-  if additions.feature_bias:
-    real = identity_layers.FeatureBias(name='feature_bias')(real)
+  real = additions.add_bias(real)
   logits = words(real, reverse=True)
   return tf.keras.Model(tokens, additions.add_head(real, logits))
 

@@ -52,6 +52,7 @@ def create_task(
     batch_size: int = 32,
     lora_rank: int = 8,
     lora_targets: str = '.',
+    mean_regularization: float = 0.0,
 ) -> task.Task:
   """Creates the task.
 
@@ -63,6 +64,8 @@ def create_task(
     lora_rank: Rank of the matrices of the splits 'lora' and 'lora_b'.
     lora_targets: A regular expression, searched for in the paths of dense
       layers, that says which of them have such matrices.
+    mean_regularization: The weight of FedDBE's mean regularization, for splits
+      with 'bias'; 0 for none.
 
   Raises:
     errors.SettingsError: If the model is unknown, or the data are 'tff'.
@@ -101,6 +104,7 @@ def create_task(
           (num_inputs,),
           SPLITS,
           lora=lora_lib.Lora(lora_rank, lora_targets),
+          mean_regularization=mean_regularization,
       ),
       splits=SPLITS,
       train=client_data.MappedClients(opened.train, to_xy),
@@ -173,8 +177,7 @@ def create_mlp(
     )(x)
     if additions.adapters:
       x = adapters.BottleneckAdapter(units // 4, name=f'adapter{i}')(x)
-  if additions.feature_bias:
-    x = identity_layers.FeatureBias(name='feature_bias')(x)
+  x = additions.add_bias(x)
   outputs = additions.lora.dense(num_classes, path='head', name='head')(x)
   return tf.keras.Model(inputs, additions.add_head(x, outputs))
 

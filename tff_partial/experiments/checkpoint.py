@@ -11,6 +11,7 @@ import numpy as np
 
 from tff_partial import errors
 from tff_partial.experiments import config as config_lib
+from tff_partial.experiments import feature_mean
 from tff_partial.experiments import finished_run
 from tff_partial.experiments import origin
 from tff_partial.experiments import plan as plan_lib
@@ -54,6 +55,7 @@ def load(
         ' the command of the run again, or wait until it has one.'
     )
   plan = plan_lib.build(task, for_anyone(finished_run.config_of(settings)))
+  plan = feature_mean.kept(plan, folder)
   start = start_lib.load(plan, start_of(folder, plan))
   plan = plan.with_constants(start.shared)
   process = plan.process

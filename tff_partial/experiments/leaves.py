@@ -14,6 +14,7 @@ import tensorflow_federated as tff
 
 from tff_partial.experiments import plan as plan_lib
 from tff_partial.learning import data_flow
+from tff_partial.learning import mean_regularizer
 from tff_partial.learning import partition
 from tff_partial.reporting import formatting
 
@@ -31,6 +32,13 @@ def in_words(plan: plan_lib.Plan) -> str:
     text += (
         f' In the {rounds} of pretraining before:'
         f' {_of_a_round(plan.pretraining)}.'
+    )
+  if mean_regularizer.is_in(plan.variables):
+    [mean] = [v for v in plan.variables if v.path == mean_regularizer.PATH]
+    text += (
+        ' Once, before training: the mean of the representations of its'
+        f' examples ({formatting.quantity(mean.size, "number")}) and how many'
+        ' these are.'
     )
   if plan.control is not None:
     text += f' In the rounds of the control: {_of_a_round(plan.control)}.'

@@ -30,6 +30,7 @@ from tff_partial.learning import clients as clients_lib
 from tff_partial.learning import constants as constants_lib
 from tff_partial.learning import examples as examples_lib
 from tff_partial.learning import local_update
+from tff_partial.learning import mean_regularizer
 from tff_partial.learning import microbatches
 from tff_partial.learning import nested_model
 from tff_partial.learning import partial_model
@@ -77,6 +78,8 @@ class Plan:
     constants: The values of the model's constants if clients are sent them
       once, with the computation; none if there are no constants, or if they are
       too large for that and broadcast in each round.
+    feature_mean: The common mean of representations, float32 [features], of a
+      model with mean regularization, once it is known.
     levels: How much of the model is personal for each client; `None` if it is
       the same for all.
   """
@@ -104,6 +107,7 @@ class Plan:
   key: Optional[secret_key.SecretKey] = None
   budget: Optional[budget_lib.Budget] = None
   constants: Sequence[np.ndarray] = ()
+  feature_mean: Optional[np.ndarray] = None
   levels: Optional[personal_budgets.Levels] = None
 
   def with_constants(self, shared: tff.learning.models.ModelWeights) -> 'Plan':
@@ -304,6 +308,8 @@ def build(
         f'Expected personal variables for algorithm {config.algorithm!r}, found'
         f' none with `personal` {config.split}.'
     )
+  if mean_regularizer.is_in(variables):
+    _check_sends_means(config)
   people = participants.choose(task, config, on_validation=on_validation)
   key = _key(config)
   sampler = None
@@ -360,6 +366,28 @@ def build(
       budget=budget,
       levels=parts.budget_levels(task, config, divided),
   )
+
+
+def _check_sends_means(config: config_lib.Config) -> None:
+  """Refuses what does not go together with mean regularization."""
+  privacy = config.privacy
+  if privacy.is_private or privacy.secure_aggregation:
+    raise errors.SettingsError(
+        'Expected `mean_regularization` 0 with differential privacy or secure'
+        ' sums, found more: clients send the means of their representations,'
+        ' which neither of them protects.'
+    )
+  if config.personal_by_budget is not None:
+    raise errors.SettingsError(
+        'Expected `mean_regularization` 0 with `personal_by_budget`, found'
+        ' more: clients without the bias would be drawn to the common mean.'
+    )
+  if config.estimates_penalty:
+    raise errors.SettingsError(
+        'Expected a number as `personal_l2` with `mean_regularization`, found'
+        f' {config.client.personal_l2!r}, which is estimated for the loss'
+        ' without regularization.'
+    )
 
 
 def _check_shared(

@@ -24,6 +24,7 @@ from tff_partial.experiments import auto_split
 from tff_partial.experiments import budget
 from tff_partial.experiments import checkpoint
 from tff_partial.experiments import client_names
+from tff_partial.experiments import feature_mean
 from tff_partial.experiments import final_evaluation
 from tff_partial.experiments import leaves
 from tff_partial.experiments import lineage
@@ -118,6 +119,7 @@ def run_in(
   plan = auto_penalty.resolve(
       plan, claimed.path, init_from, sharding=sharding, progress=progress
   )
+  plan = feature_mean.resolve(plan, claimed.path, init_from, sharding=sharding)
   plan = _with_secret(claimed, plan)
   running = plan.config.running
   if running.store_parts is not None and plan.algorithm.stateful:

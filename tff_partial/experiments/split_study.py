@@ -29,6 +29,7 @@ from tff_partial.experiments import task as task_lib
 from tff_partial.learning import clients as clients_lib
 from tff_partial.learning import examples as examples_lib
 from tff_partial.learning import hold_out
+from tff_partial.learning import mean_regularizer
 from tff_partial.runtime import sharding as sharding_lib
 from tff_partial.training import rehearsal as rehearsal_lib
 from tff_partial.training import sampler as sampler_lib
@@ -318,6 +319,11 @@ def build(
           methods.SIMULTANEOUS, alternating_steps=True
       ),
   }
+  if mean_regularizer.is_in(plans[methods.ALTERNATING].variables):
+    raise errors.SettingsError(
+        'Expected `mean_regularization` 0 with `regime`, found more: theory and'
+        ' rehearsals are about the loss without it.'
+    )
   study = SplitStudy(
       plans=plans,
       settings=settings,

@@ -14,6 +14,7 @@ from tff_partial.experiments import plan as plan_lib
 from tff_partial.experiments import pretrained
 from tff_partial.experiments import run_folder
 from tff_partial.learning import client_work
+from tff_partial.learning import mean_regularizer
 from tff_partial.learning import nested_model
 from tff_partial.learning import weights
 
@@ -52,16 +53,30 @@ def load(plan: plan_lib.Plan, init_from: Optional[str]) -> Start:
       plan.model_fn, seed=plan.config.seed
   )()
   if init_from is None:
-    return Start(shared, personal, personal)
+    return Start(_with_mean(plan, shared), personal, personal)
   filled = _fill(plan, init_from, shared, personal)
   personal_paths = {v.path for v in plan.variables if v.personal}
   personal_paths.discard(nested_model.LEVEL)  # Set for each client.
   return Start(
-      filled.shared,
+      _with_mean(plan, filled.shared),
       filled.personal if plan.config.method.starts_pretrained else personal,
       filled.personal,
       new=[path for path in filled.missing if path in personal_paths],
   )
+
+
+def _with_mean(
+    plan: plan_lib.Plan, shared: tff.learning.models.ModelWeights
+) -> tff.learning.models.ModelWeights:
+  """Shared variables with the plan's common mean, if it has one."""
+  if plan.feature_mean is None:
+    return shared
+  constants = [
+      v.path for v in plan.variables if not (v.personal or v.trainable)
+  ]
+  values = list(shared.non_trainable)
+  values[constants.index(mean_regularizer.PATH)] = plan.feature_mean
+  return shared._replace(non_trainable=values)
 
 
 def _fill(
@@ -79,6 +94,7 @@ def _fill(
     values = pretrained.load(str(path), plan.variables)
   filled = weights.fill(values, plan.variables, shared, personal)
   shared_paths = {v.path for v in plan.variables if not v.personal}
+  shared_paths.discard(mean_regularizer.PATH)  # Measured before training.
   # The report mentions personal ones: adapters, for example, should be new.
   lost = [name for name in filled.missing if name in shared_paths]
   _warn(path, lost, 'are missing and start from seeded values')

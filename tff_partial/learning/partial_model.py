@@ -112,6 +112,10 @@ class PartialModel:
         layer.name
         for layer, refs in moved
         if refs - constant or _normalizes_batch(layer)
+    ] + [
+        layer.name
+        for layer in keras_layers.inside(keras_model)
+        if getattr(layer, 'measures_batches', False)
     ]
     self.variables = tuple(
         partition.VariableInfo(
