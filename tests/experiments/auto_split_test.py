@@ -21,6 +21,9 @@ from tests.helpers import toy
 from tests.helpers import toy_task
 from tests.helpers import worker
 from tff_partial import errors
+from tff_partial.data import sql_clients
+from tff_partial.data import sql_examples
+from tff_partial.data import sql_writer
 from tff_partial.experiments import auto_split
 from tff_partial.experiments import config as config_lib
 from tff_partial.experiments import finished_run
@@ -59,7 +62,8 @@ def model_fn(split):
   )
 
 
-def create_plan(**settings):
+def create_plan(folder=None, **settings):
+  """A plan whose examples are in memory, or read in the graph from a folder."""
   x = np.resize([1.0, -1.0], NUM)
   people = toy.Clients(
       {f'client_{i}': toy.examples(x, x + c) for i, c in enumerate(OFFSETS)}
@@ -71,6 +75,21 @@ def create_plan(**settings):
       train=people,
       test=people,
   )
+  if folder is not None:
+    features = {name: tf.TensorSpec([1], tf.float32) for name in 'xy'}
+    path = str(folder / 'train.sqlite')
+    with sql_writer.SqlWriter(path, features) as writer:
+      for client_id in people.client_ids:
+        writer.write(client_id, people.read(client_id))
+    located = sql_examples.ClientLocations(sql_clients.SqlClients(path))
+    task = dataclasses.replace(
+        task,
+        train=located,
+        test=located,
+        client_examples=sql_examples.SqlExamples(
+            features, task.client_examples
+        ),
+    )
   config = config_lib.create(
       **{
           'personal': 'auto',
@@ -125,6 +144,16 @@ class AutoSplitTest(parameterized.TestCase):
         json.dumps({**found, 'split': 'regex:line'})
     )
     self.assertEqual(self.resolve(create_plan()).config.split, 'regex:line')
+
+  def test_examples_that_are_read_in_the_graph(self):
+    self.resolve(create_plan())
+    path = self.folder / 'personal.json'
+    in_memory = json.loads(path.read_text())
+    path.unlink()
+    self.resolve(create_plan(self.folder))
+    found = json.loads(path.read_text())
+    for part in ('layers', 'candidates', 'split'):
+      self.assertEqual(found[part], in_memory[part])
 
   def test_how_far_an_epoch_moves_values(self):
     self.resolve(create_plan(auto_score='moved'))

@@ -101,6 +101,13 @@ class SqlExamples(examples_lib.ClientExamples):
   tensors: examples_lib.Tensors
 
   @property
+  def batching(self) -> examples_lib.Tensors:
+    return self.tensors
+
+  def in_batches(self, size: int) -> 'SqlExamples':
+    return dataclasses.replace(self, tensors=self.tensors.in_batches(size))
+
+  @property
   def microbatch_size(self) -> Optional[int]:
     return self.tensors.microbatch_size
 

@@ -219,10 +219,10 @@ class _Estimation:
     """
     form = self._sample.form
     smallest = min(map(examples.num_examples, self._sample.client_ids))
-    size = batch_size or max(1, min(form.batch_size, smallest // 2))
+    size = batch_size or max(1, min(self._sample.batch_size, smallest // 2))
     probe = probes.build_gradient_probe(
         self._plan.model_fn,
-        client_examples=dataclasses.replace(form, batch_size=size),
+        client_examples=form.in_batches(size),
     )
     found = measurements.gradient_moments(
         probe,

@@ -21,7 +21,6 @@ to the network, such as adapters, are not among them.
 """
 
 from collections.abc import Sequence
-import dataclasses
 import pathlib
 import re
 import time
@@ -191,10 +190,10 @@ class _Choice:
     smallest = min(
         self._sample.training.num_examples(c) for c in self._sample.client_ids
     )
-    size = max(1, min(self._sample.form.batch_size, smallest // 2))
+    size = max(1, min(self._sample.batch_size, smallest // 2))
     probe = split_probes.build_score_probe(
         self._model_fn,
-        client_examples=dataclasses.replace(self._sample.form, batch_size=size),
+        client_examples=self._sample.form.in_batches(size),
         training_examples=self._sample.form,
         optimizer=self._optimizer,
     )

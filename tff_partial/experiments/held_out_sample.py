@@ -26,12 +26,14 @@ class HeldOutSample:
 
   Attributes:
     form: The form of examples.
+    batch_size: The size of training's batches.
     training: Clients with what they may train on.
     held_out: Clients with the rest.
     client_ids: The clients that were drawn.
   """
 
-  form: examples_lib.Tensors
+  form: examples_lib.ClientExamples
+  batch_size: int
   training: clients_lib.Clients
   held_out: clients_lib.Clients
   client_ids: Sequence[str]
@@ -63,7 +65,7 @@ def draw(
       there is no metric 'loss', or there are fewer than three clients.
   """
   form = plan.client_examples
-  if not isinstance(form, examples_lib.Tensors):
+  if form.batching is None:
     raise errors.SettingsError(
         f'Expected a task with examples.Tensors for `{name}` auto, found'
         f' {type(form).__name__}. {advice}'
@@ -101,4 +103,6 @@ def draw(
         f' training examples or more for `{name}` auto, found {len(enough)} of'
         f' {len(sample)}. {advice}'
     )
-  return HeldOutSample(form, training, held_out, enough)
+  return HeldOutSample(
+      form, form.batching.batch_size, training, held_out, enough
+  )

@@ -2,7 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The constants of theory for one split of a task, as a dictionary."""
 
-import dataclasses
 from typing import Any
 
 import numpy as np
@@ -21,9 +20,7 @@ class Constants:
   """Measures the constants of a study's split; probes are built once."""
 
   def __init__(self, study: split_study.SplitStudy):
-    form = dataclasses.replace(
-        study.examples, batch_size=study.probe_batch_size
-    )
+    form = study.examples.in_batches(study.probe_batch_size)
     self._study = study
     self._gradient_probe = probes.build_gradient_probe(
         study.plan.model_fn, client_examples=form, weighted=study.weighted
@@ -54,7 +51,7 @@ class Constants:
     )
     population = len(study.training.client_ids)
     estimates = moments_lib.estimate(
-        moments, population=population, batch_size=study.examples.batch_size
+        moments, population=population, batch_size=study.batching.batch_size
     )
     rates = study.rates
     return {
@@ -134,7 +131,7 @@ def _criterion(
   terms = paper_bounds.bound_terms(
       moments,
       population=population,
-      batch_size=study.examples.batch_size,
+      batch_size=study.batching.batch_size,
       steps=steps,
       drawn=drawn,
   )
@@ -149,7 +146,7 @@ def _criterion(
           moments,
           clients_per_round=study.config.clients_per_round,
           population=population,
-          batch_size=study.examples.batch_size,
+          batch_size=study.batching.batch_size,
           steps=steps,
           drawn=drawn,
           seed=study.config.seed,

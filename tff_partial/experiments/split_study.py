@@ -77,15 +77,20 @@ class SplitStudy:
     return self.plan.config
 
   @property
-  def examples(self) -> examples_lib.Tensors:
-    """The form of examples, whose batches have a size."""
-    form = self.plan.client_examples
-    if not isinstance(form, examples_lib.Tensors):
+  def examples(self) -> examples_lib.ClientExamples:
+    """The form of examples."""
+    return self.plan.client_examples
+
+  @property
+  def batching(self) -> examples_lib.Tensors:
+    """What cuts batches, which have a size."""
+    found = self.examples.batching
+    if found is None:
       raise errors.SettingsError(
           'Expected a task with examples.Tensors for `regime`, found'
-          f' {type(form).__name__}, which hides the size of batches.'
+          f' {type(self.examples).__name__}, which hides the size of batches.'
       )
-    return form
+    return found
 
   @functools.cached_property
   def metric(self) -> str:
@@ -147,16 +152,16 @@ class SplitStudy:
     """So small that nine of ten clients have two batches."""
     sizes = [self.training.num_examples(c) for c in self.sample]
     return max(
-        1, min(self.examples.batch_size, int(np.quantile(sizes, 0.1)) // 2)
+        1, min(self.batching.batch_size, int(np.quantile(sizes, 0.1)) // 2)
     )
 
   def steps(self, client_ids: Sequence[str]) -> np.ndarray:
     """Gradient steps of each client in a phase of `epochs`."""
     client = self.config.client
     sizes = np.array([self.training.num_examples(c) for c in client_ids])
-    if self.examples.max_examples is not None:
-      sizes = np.minimum(sizes, self.examples.max_examples)
-    steps = client.epochs * -(-sizes // self.examples.batch_size)
+    if self.batching.max_examples is not None:
+      sizes = np.minimum(sizes, self.batching.max_examples)
+    steps = client.epochs * -(-sizes // self.batching.batch_size)
     if client.max_steps is not None:
       steps = np.minimum(steps, client.max_steps)
     return np.maximum(steps, 1)
@@ -332,5 +337,5 @@ def build(
       after_round=after_round,
   )
   # Raise for what is missing before anything is computed.
-  _ = study.examples, study.metric, study.measured
+  _ = study.batching, study.metric, study.measured
   return study

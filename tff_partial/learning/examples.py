@@ -54,6 +54,15 @@ class ClientExamples(abc.ABC):
   """How a client's examples enter a computation and are cut into batches."""
 
   @property
+  def batching(self) -> Optional['Tensors']:
+    """What cuts batches in the graph; `None` if they were made before."""
+    return None
+
+  def in_batches(self, size: int) -> 'ClientExamples':
+    """The same form with batches of this size, if it has `batching`."""
+    raise NotImplementedError
+
+  @property
   def microbatch_size(self) -> Optional[int]:
     """Examples whose gradients are computed together; `None` for a batch."""
     return None
@@ -186,6 +195,13 @@ class Tensors(ClientExamples):
         raise errors.SettingsError(
             f'Expected `{name}` of at least 1, found {value}.'
         )
+
+  @property
+  def batching(self) -> 'Tensors':
+    return self
+
+  def in_batches(self, size: int) -> 'Tensors':
+    return dataclasses.replace(self, batch_size=size)
 
   def in_microbatches(self, size: int) -> 'Tensors':
     return dataclasses.replace(self, microbatch_size=size)
