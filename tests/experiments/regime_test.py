@@ -153,7 +153,7 @@ class RunTest(absltest.TestCase):
           claimed,
           create_task(),
           create_config(pretrain_rounds=1, **settings),
-          ['output'],
+          ['output', 'regex:kernel'],
           SETTINGS,
           progress=False,
       )
@@ -162,6 +162,7 @@ class RunTest(absltest.TestCase):
     contents = self.run_in()
     path = self.folder / 'measurements.json'
     kept = json.loads(path.read_text())
+    self.assertIn('pilot', kept['output/fed_alt/0'])
     for key in ('output/fed_alt/0', 'output/fed_sim/1', 'output/start'):
       del kept[key]
     path.write_text(json.dumps(kept))

@@ -204,7 +204,13 @@ def _study(
       rehearsals[name].append(
           kept.once(key, functools.partial(rehearse, name, repeat))
       )
-  pilot = rehearsals[methods.ALTERNATING][0].pop('pilot')
+  # What is kept stays as it is, for a call that goes on after this split.
+  first, *others = rehearsals[methods.ALTERNATING]
+  pilot = first['pilot']
+  rehearsals[methods.ALTERNATING] = [
+      {name: value for name, value in first.items() if name != 'pilot'},
+      *others,
+  ]
   forecasts = {
       question: _forecast(rehearsals[methods.ALTERNATING], rehearsals[other])
       for question, other in _OTHERS.items()
