@@ -26,8 +26,8 @@ experiment() {
 }
 
 # The methods of results/splits.md, each with the same lists of rates, which are
-# chosen on validation examples. FedSim with bias is FedDBE without its mean
-# regularization, and with lora_b FedSA-LoRA.
+# chosen on validation examples. FedSim with lora_b is FedSA-LoRA, and with bias
+# FedDBE without its mean regularization.
 SPLITS_STUDY="--tune --algorithm=fed_avg,fed_sim,fed_alt,finetune,ffgg,fed_apm
   --personal=input,output,adapter,bias,lora_b,auto,all
   --learning_rate=0.1,0.5 --personal_learning_rate=0.1,0.3

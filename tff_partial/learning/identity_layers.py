@@ -8,7 +8,8 @@ are the smallest that a client can have:
 
   * `FeatureBias`, a vector that is added to the representation in front of the
     output layer: the personalized representation bias memory of FedDBE [1,
-    Section 4.1]. The mean regularization of [1, Section 4.2] is not part of it;
+    Section 4.1]. `mean_regularizer.py` has the regularization that goes with
+    it;
   * `InputNorm`, a scale and an offset for each channel of the input.
 
 [1] Zhang et al. Eliminating Domain Bias for Federated Learning in
