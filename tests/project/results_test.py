@@ -29,7 +29,11 @@ _SCRIPTS = (
     'privacy',
     'theory',
 )
-_PROGRAMS = ('benchmarks.regime_score', 'benchmarks.penalties')
+_PROGRAMS = (
+    'benchmarks.regime_score',
+    'benchmarks.penalties',
+    'benchmarks.privacy_price',
+)
 
 
 def _commands(script, **environment):

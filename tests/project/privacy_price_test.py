@@ -1,0 +1,57 @@
+# Copyright 2026 The tff-partial Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""The tables of what privacy costs, by hand."""
+
+import pathlib
+import tempfile
+
+from absl.testing import absltest
+
+from benchmarks import privacy_price
+from tests.helpers import written_runs
+
+
+class PrivacyPriceTest(absltest.TestCase):
+
+  def setUp(self):
+    super().setUp()
+    folder = pathlib.Path(self.enterContext(tempfile.TemporaryDirectory()))
+    for name, accuracy, models in (
+        ('local_0', 0.5, ['trained_alone']),
+        ('local_1', 0.5, ['trained_alone']),
+        ('finetune_2_0', 0.6, ['finetuned']),
+        ('finetune_2_1', 0.6, ['finetuned']),
+        # Judged by the second model, which is perfect.
+        ('fed_alt_output_2_0', 0.7, ['personalized', 'finetuned']),
+        ('fed_alt_output_2_1', 0.7, ['personalized', 'finetuned']),
+        ('finetune_inf_1', 0.9, ['finetuned']),
+    ):
+      written_runs.write(
+          folder / name, [1, 1, 1], [accuracy] * 3, models=models
+      )
+    self.schemes = privacy_price.read(folder)
+
+  def test_tables(self):
+    means, differences, from_local, alone = privacy_price.tables(self.schemes)
+    self.assertEqual(means[0], '| arm | 2 | ∞ |')
+    self.assertIn('| finetune | 60.00 ± 0.00 | 90.00 |', means)
+    self.assertIn('| fed_alt_output | 100.00 ± 0.00 | – |', means)
+    self.assertEqual(
+        differences[2:],
+        ['| fed_alt_output | +40.00 (+40.00 to +40.00) | – |'],
+    )
+    self.assertIn('| finetune | +10.00 (+10.00 to +10.00) |', from_local[3])
+    self.assertEqual(
+        alone, ['Clients alone: 50.00 ± 0.00 over 2 seeds.']
+    )
+
+  def test_figure_has_all_arms(self):
+    [legend] = privacy_price.draw(self.schemes).legends
+    self.assertEqual(
+        [text.get_text() for text in legend.get_texts()],
+        ['every client alone', 'fed alt output', 'finetune'],
+    )
+
+
+if __name__ == '__main__':
+  absltest.main()
