@@ -34,7 +34,7 @@ from tff_partial.experiments import run_folder
 from tff_partial.experiments import task as task_lib
 from tff_partial.experiments import task_choice
 from tff_partial.learning import copied_model
-from tff_partial.learning import partial_model
+from tff_partial.learning import outlines
 from tff_partial.learning import partition
 from tff_partial.learning import weights
 from tff_partial.runtime import local
@@ -85,7 +85,7 @@ class ExportTest(parameterized.TestCase):
         task_choice.TaskChoice(task_name, str(data)), registered=tasks.TASKS
     )
     self.model_fn = parts.build_model_fn(task.model_fn, config)
-    self.variables = partial_model.describe(self.model_fn)
+    self.variables = outlines.describe(self.model_fn)
     rng = np.random.default_rng(1)
     drawn = lambda personal: tff.learning.models.ModelWeights(
         [

@@ -19,7 +19,7 @@ from tff_partial.learning import algorithms
 from tff_partial.learning import client_work as client_work_lib
 from tff_partial.learning import copied_model
 from tff_partial.learning import local_update
-from tff_partial.learning import partial_model
+from tff_partial.learning import outlines
 from tff_partial.learning import partition
 from tff_partial.learning import process
 from tff_partial.learning import weights
@@ -209,7 +209,7 @@ class ModelTest(parameterized.TestCase):
       np.testing.assert_array_equal(u, v)
 
   def test_pretrained_weights_initialize_both(self):
-    variables = partial_model.describe(mixed)
+    variables = outlines.describe(mixed)
     shared, personal = client_work_lib.build_initial_weights(mixed, seed=0)()
     filled = weights.fill(
         {

@@ -12,6 +12,7 @@ import tensorflow as tf
 
 from tests.helpers import toy
 from tff_partial import errors
+from tff_partial.learning import outlines
 from tff_partial.learning import partial_model
 from tff_partial.learning import partition
 
@@ -156,7 +157,7 @@ class SplitTest(parameterized.TestCase):
     )
 
   def test_describe(self):
-    variables = partial_model.describe(toy.model_fn())
+    variables = outlines.describe(toy.model_fn())
     self.assertEqual(
         [(v.path, v.shape, v.dtype, v.personal) for v in variables],
         [

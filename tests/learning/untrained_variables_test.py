@@ -14,6 +14,7 @@ from tests.helpers import toy
 from tests.helpers import worker
 from tff_partial.learning import algorithms
 from tff_partial.learning import examples as examples_lib
+from tff_partial.learning import outlines
 from tff_partial.learning import partial_model
 from tff_partial.learning import partition
 from tff_partial.learning import process
@@ -109,7 +110,7 @@ class ConstantsTest(parameterized.TestCase):
   )
   def test_are_shared_and_stay(self, create_network, expected):
     make = model_fn(create_network, partition.everything)
-    variables = partial_model.describe(make)
+    variables = outlines.describe(make)
     self.assertEqual([v.path for v in variables if not v.personal], expected)
     self.assertFalse(any(v.moving for v in variables))
     rounds = process.build_partial_process(

@@ -10,7 +10,7 @@ import tensorflow as tf
 from results import leaderboard_task
 from tests.helpers import paths
 from tests.helpers import programs
-from tff_partial.learning import partial_model
+from tff_partial.learning import outlines
 
 
 class LeaderboardTaskTest(programs.FolderTest):
@@ -51,7 +51,7 @@ class LeaderboardTaskTest(programs.FolderTest):
   )
   def test_sizes(self, split, total, personal):
     task = leaderboard_task.create_task(self.data)
-    variables = partial_model.describe(task.model_fn(split))
+    variables = outlines.describe(task.model_fn(split))
     self.assertEqual(sum(v.size for v in variables), total)
     self.assertEqual(sum(v.size for v in variables if v.personal), personal)
 

@@ -41,9 +41,7 @@ class PrivacyPriceTest(absltest.TestCase):
         ['| fed_alt_output | +40.00 (+40.00 to +40.00) | – |'],
     )
     self.assertIn('| finetune | +10.00 (+10.00 to +10.00) |', from_local[3])
-    self.assertEqual(
-        alone, ['Clients alone: 50.00 ± 0.00 over 2 seeds.']
-    )
+    self.assertEqual(alone, ['Clients alone: 50.00 ± 0.00 over 2 seeds.'])
 
   def test_figure_has_all_arms(self):
     [legend] = privacy_price.draw(self.schemes).legends

@@ -19,7 +19,7 @@ from tasks.tabular import task as tabular
 from tests.helpers import speech_data
 from tests.helpers import stackoverflow_data
 from tff_partial.learning import lora as lora_lib
-from tff_partial.learning import partial_model
+from tff_partial.learning import outlines
 from tff_partial.learning import partition
 
 ADDED = additions_lib.Additions(feature_bias=True, input_norm=True)
@@ -254,7 +254,7 @@ class AdditionsTest(parameterized.TestCase):
         f'block_{i}/attention/query/lora_{matrix}' for i in (0, 1)
     }
     for split, others in (('lora_b', set()), ('lora_b+bias', {BIAS})):
-      variables = partial_model.describe(model_fn(split))
+      variables = outlines.describe(model_fn(split))
       self.assertEqual(
           {v.path for v in variables if v.trainable and not v.personal},
           query('a'),
@@ -263,12 +263,12 @@ class AdditionsTest(parameterized.TestCase):
           {v.path for v in variables if v.personal}, query('b') | others
       )
       self.assertFalse(any(v.moving for v in variables))
-    variables = partial_model.describe(model_fn('lora_shared'))
+    variables = outlines.describe(model_fn('lora_shared'))
     self.assertFalse(any(v.personal for v in variables))
     self.assertEqual(
         {v.path for v in variables if v.trainable}, query('a') | query('b')
     )
-    variables = partial_model.describe(model_fn('lora'))
+    variables = outlines.describe(model_fn('lora'))
     self.assertTrue(all(v.trainable for v in variables))
     self.assertEqual(
         {v.path for v in variables if v.personal}, query('a') | query('b')

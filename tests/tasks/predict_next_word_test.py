@@ -18,7 +18,7 @@ from tests.helpers import commands
 from tff_partial.experiments import config as config_lib
 from tff_partial.experiments import parts
 from tff_partial.experiments import run_folder
-from tff_partial.learning import partial_model
+from tff_partial.learning import outlines
 from tff_partial.learning import weights
 from tff_partial.training import personal_store
 
@@ -46,7 +46,7 @@ class PredictNextWordTest(absltest.TestCase):
     with open(os.path.join(self.folder, 'config.json'), 'w') as f:
       json.dump({'settings': settings}, f)
     vocabulary.save(self.folder, ABC)
-    variables = partial_model.describe(
+    variables = outlines.describe(
         parts.build_model_fn(
             functools.partial(
                 stackoverflow.create_model_fn, stackoverflow.SIZES['tiny'], ABC

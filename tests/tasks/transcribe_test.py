@@ -18,7 +18,7 @@ from tasks.speech import task as speech
 from tests.helpers import commands
 from tff_partial.experiments import config as config_lib
 from tff_partial.experiments import run_folder
-from tff_partial.learning import partial_model
+from tff_partial.learning import outlines
 from tff_partial.learning import weights
 from tff_partial.training import personal_store
 
@@ -36,7 +36,7 @@ class TranscribeTest(absltest.TestCase):
 
   def write_run(self, *, num_features=80, task='speech'):
     """A run whose model outputs only what its last bias says."""
-    variables = partial_model.describe(
+    variables = outlines.describe(
         speech.create_model_fn(num_features, encoder_lib.SMALL, 'output')
     )
 

@@ -23,6 +23,7 @@ from tff_partial.experiments import split_choice
 from tff_partial.experiments import task as task_lib
 from tff_partial.experiments import task_choice
 from tff_partial.learning import copied_model
+from tff_partial.learning import outlines
 from tff_partial.learning import partial_model
 from tff_partial.learning import weights
 from tff_partial.training import stores
@@ -153,7 +154,7 @@ class FinishedRun:
       errors.UserError: If a file is damaged or does not fit the model.
     """
     folder = os.path.expanduser(folder)
-    variables = partial_model.describe(model_fn)
+    variables = outlines.describe(model_fn)
     zeros = lambda personal: tff.learning.models.ModelWeights(
         *(
             [

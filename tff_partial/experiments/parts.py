@@ -21,6 +21,7 @@ from tff_partial.learning import corrected_adam
 from tff_partial.learning import examples as examples_lib
 from tff_partial.learning import local_update
 from tff_partial.learning import nested_model
+from tff_partial.learning import outlines
 from tff_partial.learning import partial_model
 from tff_partial.learning import partition
 from tff_partial.learning import process as process_lib
@@ -140,7 +141,7 @@ def split_model_fn(
   names = partition.joined(config.split)
   for number in range(len(names)):
     nested = model_fn('+'.join(names[: number + 1]))
-    for v in partial_model.describe(nested):
+    for v in outlines.describe(nested):
       if v.personal:
         groups.setdefault(v.path, number)
   return nested_model.NestedModelFn(whole, groups)
@@ -324,7 +325,7 @@ def budget_levels(
   assert isinstance(model_fn, nested_model.NestedModelFn)
   names = partition.joined(config.split)
   sizes = [0] * len(names)
-  for v in partial_model.describe(model_fn.model_fn):
+  for v in outlines.describe(model_fn.model_fn):
     if v.personal:
       sizes[model_fn.groups[v.path]] += v.num_bytes
   return personal_budgets.build(

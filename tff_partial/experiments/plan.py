@@ -33,6 +33,7 @@ from tff_partial.learning import local_update
 from tff_partial.learning import mean_regularizer
 from tff_partial.learning import microbatches
 from tff_partial.learning import nested_model
+from tff_partial.learning import outlines
 from tff_partial.learning import partial_model
 from tff_partial.learning import partition
 from tff_partial.learning import process as process_lib
@@ -290,13 +291,13 @@ def build(
   algorithm = parts.build_algorithm(config)
   divided = parts.split_model_fn(task.model_fn, config)
   # All of the run's computations need to know what a model is like.
-  split_model_fn = partial_model.OutlinedModelFn(divided)
+  split_model_fn = outlines.OutlinedModelFn(divided)
   model_fn: partial_model.ModelFn = split_model_fn
   if algorithm.wrapper is not None:
-    model_fn = partial_model.OutlinedModelFn(algorithm.wrap(split_model_fn))
-  variables = partial_model.describe(model_fn)
+    model_fn = outlines.OutlinedModelFn(algorithm.wrap(split_model_fn))
+  variables = outlines.describe(model_fn)
   if parts.client_examples(task, config).microbatch_size is not None:
-    microbatches.check(partial_model.outline(model_fn).batch_layers)
+    microbatches.check(outlines.outline(model_fn).batch_layers)
   if config.method.neighbors and task.head is None:
     raise errors.SettingsError(
         f'Expected a task with a `head` for algorithm {config.algorithm!r},'

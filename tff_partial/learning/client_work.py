@@ -15,6 +15,7 @@ import tensorflow_federated as tff
 
 from tff_partial.learning import examples as examples_lib
 from tff_partial.learning import local_update
+from tff_partial.learning import outlines
 from tff_partial.learning import partial_model
 
 
@@ -57,7 +58,7 @@ def model_types(
     client_examples: examples_lib.ClientExamples,
 ) -> ModelTypes:
   """Derives the types from the outline of a model."""
-  model = partial_model.outline(model_fn)
+  model = outlines.outline(model_fn)
   weights_type = lambda weights: tff.types.to_type(
       tf.nest.map_structure(
           lambda v: tff.TensorType(v.dtype.as_numpy_dtype, v.shape.as_list()),

@@ -14,19 +14,18 @@ that uses it, because its variables belong to that computation's graph.
 import collections
 from collections.abc import Callable, Iterator, Mapping, Sequence
 import contextlib
-import dataclasses
 import functools
 import itertools
 import random
-import re
 import textwrap
-from typing import Any, NamedTuple, Optional
+from typing import Any, Optional
 
 import tensorflow as tf
 import tensorflow_federated as tff
 
 from tff_partial import errors
 from tff_partial.learning import keras_layers
+from tff_partial.learning import keras_variables
 from tff_partial.learning import partition
 from tff_partial.learning import randomness
 
@@ -103,15 +102,15 @@ class PartialModel:
     self.random_layers = randomness.layers_of(keras_model)
     if classifies:
       self.num_classes = keras_model.output_shape[-1]
-    by_path = _variables_by_path(keras_model)
+    by_path = keras_variables.by_path(keras_model)
     constant = {v.ref() for path, v in by_path.items() if frozen(path)}
     trainable = {v.ref() for v in keras_model.trainable_variables} - constant
-    moved = _moving(keras_model)
+    moved = keras_variables.moving(keras_model)
     moving = set().union(*(refs for _, refs in moved)) - constant
     self.batch_layers = [
         layer.name
         for layer, refs in moved
-        if refs - constant or _normalizes_batch(layer)
+        if refs - constant or keras_variables.normalizes_batch(layer)
     ] + [
         layer.name
         for layer in keras_layers.inside(keras_model)
@@ -311,7 +310,6 @@ class PartialModel:
 
 
 _TRACED = 13  # A batch size that is unlikely to be another dimension.
-_NUMBERED_LAYER = re.compile(r'layer_with_weights-(\d+)')
 
 ModelFn = Callable[[], PartialModel]
 """Makes a new model each time it is called, in the current graph."""
@@ -337,68 +335,6 @@ def _terms(
 
 def _as_lists(weights: tff.learning.models.ModelWeights) -> list[list[Any]]:
   return [list(weights.trainable), list(weights.non_trainable)]
-
-
-def _named(keras_model: tf.keras.Model, parts: Sequence[str]) -> str:
-  """A path with the names of layers, also of those of models in the model.
-
-  Keras calls these by their number among the layers that have weights.
-  """
-  named, owner = [], keras_model
-  for part in parts:
-    if match := _NUMBERED_LAYER.fullmatch(part):
-      with_weights = [layer for layer in owner.layers if layer.weights]
-      owner = with_weights[int(match[1])]
-      part = owner.name
-    elif owner is keras_model:
-      owner = next((x for x in owner.layers if x.name == part), None)
-    else:
-      owner = getattr(owner, part, None)
-    named.append(part)
-  return '/'.join(named)
-
-
-def _normalizes_batch(layer: tf.keras.layers.Layer) -> bool:
-  return isinstance(layer, tf.keras.layers.BatchNormalization)
-
-
-def _moving(
-    keras_model: tf.keras.Model,
-) -> list[tuple[tf.keras.layers.Layer, set[Any]]]:
-  """The variables that training changes without gradients.
-
-  Returns:
-    Layers with references to these variables of theirs.
-  """
-  found = []
-  for layer in keras_layers.inside(keras_model):
-    if not layer.trainable:
-      continue
-    if keras_layers.inside(layer):
-      continue  # Its parts come by themselves.
-    # A layer without weights to train is set up before training, such as
-    # `Normalization` by `adapt`.
-    if layer.trainable_weights or _normalizes_batch(layer):
-      found.append((layer, {v.ref() for v in layer.non_trainable_weights}))
-  return found
-
-
-def _variables_by_path(
-    keras_model: tf.keras.Model,
-) -> dict[str, tf.Variable]:
-  """Variables by unique path, in the order of Keras's `variables`."""
-  path_of = {
-      variable.ref(): _named(keras_model, path.split('.'))
-      for path, variable in keras_model.get_weight_paths().items()
-  }
-  missing = [v.name for v in keras_model.variables if v.ref() not in path_of]
-  if missing:
-    raise errors.SettingsError(
-        'Expected every variable to belong to a layer that Keras tracks, found'
-        f' {missing} outside. Make the layers that own them attributes of the'
-        ' model.'
-    )
-  return {path_of[v.ref()]: v for v in keras_model.variables}
 
 
 @contextlib.contextmanager
@@ -521,66 +457,3 @@ def check_batch(model: PartialModel) -> None:
         f' found that it fails: {textwrap.shorten(str(e), 300)}'
     ) from e
   randomness.check_graph(graph)
-
-
-class Outline(NamedTuple):
-  """What is known of a model without its graph.
-
-  Attributes:
-    variables: As those of a `PartialModel`.
-    shared: The `tf.TensorSpec`s of the shared variables.
-    personal: Those of the personal variables.
-    input_spec: The type of a batch.
-    batch_layers: As those of a `PartialModel`.
-  """
-
-  variables: tuple[partition.VariableInfo, ...]
-  shared: tff.learning.models.ModelWeights
-  personal: tff.learning.models.ModelWeights
-  input_spec: Any
-  batch_layers: Sequence[str]
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class OutlinedModelFn:
-  """A `ModelFn` that makes one model to find out what all of them are like.
-
-  Attributes:
-    model_fn: Makes the models, which must all be alike.
-  """
-
-  model_fn: ModelFn
-
-  def __call__(self) -> PartialModel:
-    return self.model_fn()
-
-  @functools.cached_property
-  def outline(self) -> Outline:
-    return _outline(self.model_fn)
-
-
-def outline(model_fn: ModelFn) -> Outline:
-  """Finds out what the models that `model_fn` returns are like."""
-  if isinstance(model_fn, OutlinedModelFn):
-    return model_fn.outline
-  return _outline(model_fn)
-
-
-def _outline(model_fn: ModelFn) -> Outline:
-  with tf.Graph().as_default():
-    model = model_fn()
-  specs = lambda weights: tf.nest.map_structure(
-      lambda v: tf.TensorSpec(v.shape, v.dtype), weights
-  )
-  return Outline(
-      tuple(model.variables),
-      specs(model.shared),
-      specs(model.personal),
-      model.input_spec,
-      model.batch_layers,
-  )
-
-
-def describe(model_fn: ModelFn) -> tuple[partition.VariableInfo, ...]:
-  """Describes the variables of the models that `model_fn` returns."""
-  return outline(model_fn).variables

@@ -19,7 +19,7 @@ from tests.helpers import toy
 from tff_partial.data import sql_writer
 from tff_partial.learning import algorithms
 from tff_partial.learning import local_update
-from tff_partial.learning import partial_model
+from tff_partial.learning import outlines
 
 
 class EmnistTest(parameterized.TestCase):
@@ -50,7 +50,7 @@ class EmnistTest(parameterized.TestCase):
       ('cnn', 'adapter', 115_374 + 1376, 256 + 64 + 1024 + 128),
   )
   def test_sizes(self, model, split, total, personal):
-    variables = partial_model.describe(self.create(model=model).model_fn(split))
+    variables = outlines.describe(self.create(model=model).model_fn(split))
     self.assertEqual(sum(v.size for v in variables), total)
     self.assertEqual(sum(v.size for v in variables if v.personal), personal)
 

@@ -19,7 +19,7 @@ from tff_partial.evaluation import evaluation
 from tff_partial.learning import algorithms
 from tff_partial.learning import clients as clients_lib
 from tff_partial.learning import local_update
-from tff_partial.learning import partial_model
+from tff_partial.learning import outlines
 from tff_partial.learning import process
 
 setUpModule, tearDownModule = worker.start, worker.stop
@@ -46,7 +46,7 @@ class EncoderTest(parameterized.TestCase):
   )
   def test_number_of_parameters(self, model, split, personal, everything):
     size, _ = speech.MODELS[model]
-    variables = partial_model.describe(speech.create_model_fn(80, size, split))
+    variables = outlines.describe(speech.create_model_fn(80, size, split))
     self.assertEqual(sum(v.size for v in variables), everything)
     self.assertEqual(sum(v.size for v in variables if v.personal), personal)
 

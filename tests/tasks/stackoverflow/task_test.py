@@ -16,7 +16,7 @@ from tasks.stackoverflow import vocabulary
 from tests.helpers import stackoverflow_data
 from tff_partial.learning import algorithms
 from tff_partial.learning import local_update
-from tff_partial.learning import partial_model
+from tff_partial.learning import outlines
 
 
 class SizesTest(parameterized.TestCase):
@@ -33,7 +33,7 @@ class SizesTest(parameterized.TestCase):
   def test_mini_has_the_size_of_the_paper(self, split, total, personal):
     words = vocabulary.Vocabulary(tuple(f'w{i}' for i in range(10_000)))
     self.assertEqual(words.size, 10_004)
-    variables = partial_model.describe(
+    variables = outlines.describe(
         stackoverflow.create_model_fn(stackoverflow.SIZES['mini'], words, split)
     )
     self.assertEqual(sum(v.size for v in variables), total)

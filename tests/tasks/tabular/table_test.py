@@ -19,7 +19,7 @@ from tests.helpers import commands
 from tests.helpers import programs
 from tff_partial import errors
 from tff_partial.data import client_data
-from tff_partial.learning import partial_model
+from tff_partial.learning import outlines
 
 
 class TableTest(programs.FolderTest):
@@ -144,7 +144,7 @@ class TableTest(programs.FolderTest):
         ('output', 3 * 64 + 65 * 64 + 65 * 2, 65 * 2),
         ('input', 3 * 64 + 65 * 64 + 65 * 2, 3 * 64),
     ):
-      variables = partial_model.describe(task.model_fn(split))
+      variables = outlines.describe(task.model_fn(split))
       self.assertEqual(sum(v.size for v in variables), total)
       self.assertEqual(sum(v.size for v in variables if v.personal), personal)
     code, out, said = self.call(
