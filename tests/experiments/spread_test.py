@@ -7,6 +7,7 @@ import subprocess
 
 from absl.testing import absltest
 
+from tests.helpers import paths
 from tests.helpers import programs
 from tff_partial.runtime import worker_process
 
@@ -14,17 +15,13 @@ from tff_partial.runtime import worker_process
 class SpreadTest(programs.FolderTest):
 
   def compare(self, name, *arguments):
-    data = self.folder / 'data'
-    if not data.exists():
-      data.mkdir()
-      programs.write_data(data)
     done = subprocess.run(
         [
             *programs.PROGRAM,
-            *programs.settings(data, self.folder / name),
+            *arguments,
             '--algorithm=fed_avg,fed_alt',
             '--total_rounds=2',
-            *arguments,
+            f'--output_dir={self.folder / name}',
         ],
         stdin=subprocess.DEVNULL,
         capture_output=True,
@@ -34,13 +31,20 @@ class SpreadTest(programs.FolderTest):
     return done
 
   def test_same_bits_as_one_after_the_other(self):
+    data = self.folder / 'data'
+    data.mkdir()
+    programs.write_data(data)
+    settings = programs.settings(data, self.folder)
     self.compare(
         'here',
+        *settings,
         '--clients_per_shard=1',
         # A client has one thread, as in the other processes.
         f'--max_concurrent_clients={worker_process.usable_cores()}',
     )
-    done = self.compare('there', '--cluster=local', '--actor_cores=1')
+    done = self.compare(
+        'there', *settings, '--cluster=local', '--actor_cores=1'
+    )
     # A model to start from, and two runs.
     self.assertRegex(done.stderr, r'runs: 100%.* 3/3 ')
     self.assertNotIn('tried again', done.stderr)
@@ -61,10 +65,14 @@ class SpreadTest(programs.FolderTest):
   def test_search(self):
     done = self.compare(
         'search',
+        f'--task={paths.ROOT}/tests/helpers/toy_task.py:create_task',
+        '--data=points',
+        '--clients_per_round=2',
+        '--pretrain_rounds=1',
         '--cluster=local',
         '--actor_cores=1',
         '--tune',
-        '--learning_rate=0.0001,0.3',
+        '--learning_rate=0.01,0.03',
         '--validation=0.3',
         '--tune_seeds=0',
         '--seeds=0',
