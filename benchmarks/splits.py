@@ -4,8 +4,11 @@
 
 python -m benchmarks.splits --comparisons=out/compare
 
-The folder has a comparison for each data set. Tables are Markdown, in points
-where more is better, with 95% intervals over clients and seeds:
+The folder has a comparison DATA for each data set. Others of the same clients
+and seeds are in DATA.NAME: `DATA.ffgg` has more algorithms and splits, and
+`DATA.dbe` has FedSim with `bias` and FedDBE's mean regularization. Tables are
+Markdown, in points where more is better, with 95% intervals over clients and
+seeds:
 
   * what each method gains with each split over the pretrained model;
   * methods of later papers less FedAlt and FedSim, client by client;
@@ -31,6 +34,7 @@ from tff_partial.experiments import methods
 _METHODS = ('fed_alt', 'fed_sim', 'finetune', 'ffgg', 'fed_apm')
 _BY_HAND = ('input', 'output', 'adapter', 'bias', 'lora_b')
 _AUTO = 'auto'
+_DBE = 'bias, mean regularization'
 _EQUAL_STEPS = methods.SIMULTANEOUS_EQUAL_STEPS
 # A later method, and what it is compared with; each an algorithm and a split.
 _Arm = tuple[str, str]
@@ -52,6 +56,11 @@ _CONTESTS: Sequence[tuple[str, _Arm, Sequence[_Arm]]] = (
         (('fed_alt', 'output'), ('fed_sim', 'output')),
     ),
     (
+        'FedDBE (bias)',
+        ('fed_sim', _DBE),
+        (('fed_alt', 'output'), ('fed_sim', 'output'), ('fed_sim', 'bias')),
+    ),
+    (
         'FedSA-LoRA (lora_b)',
         ('fed_sim', 'lora_b'),
         (('fed_alt', 'adapter'), ('fed_sim', 'adapter')),
@@ -70,7 +79,8 @@ def reader(folder: pathlib.Path) -> SchemeFn:
   """A function that reads the runs of an algorithm and a split.
 
   Args:
-    folder: The comparison's.
+    folder: The comparison's. Those next to it with the same clients and seeds
+      are read, too.
 
   Returns:
     A function to the scheme of the models that the runs are about; `None` if
@@ -79,8 +89,12 @@ def reader(folder: pathlib.Path) -> SchemeFn:
 
   @functools.cache
   def read(algorithm: str, split: str) -> Optional[comparison.Scheme]:
-    runs = comparison_folder.runs(folder, algorithm, split)
-    if not runs:
+    folders = [folder, folder.with_name(f'{folder.name}.ffgg')]
+    if split == _DBE:
+      folders, split = [folder.with_name(f'{folder.name}.dbe')], 'bias'
+    found = [comparison_folder.runs(f, algorithm, split) for f in folders]
+    runs = next(filter(None, found), None)
+    if runs is None:
       return None
     first = next(iter(runs.values()))
     return comparison.Scheme(
@@ -143,7 +157,7 @@ def gains(read: SchemeFn) -> list[str]:
       f'| personal | bytes | {" | ".join(_METHODS)} |',
       f'| --- | ---: |{" --- |" * len(_METHODS)}',
   ]
-  for split in (*_BY_HAND, _AUTO, 'all'):
+  for split in (*_BY_HAND, _DBE, _AUTO, 'all'):
     found = [read(method, split) for method in _METHODS]
     sizes = [s.cost()['personal_bytes'] for s in found if s is not None]
     if not sizes:
@@ -216,7 +230,7 @@ def report(comparisons: pathlib.Path) -> str:
   readers: Mapping[str, SchemeFn] = {
       path.name: reader(path)
       for path in sorted(comparisons.iterdir())
-      if path.is_dir()
+      if path.is_dir() and '.' not in path.name
   }
   readers = {
       name: read

@@ -69,6 +69,14 @@ class SplitsTest(absltest.TestCase):
     with self.assertRaisesRegex(ValueError, 'one run of fed_alt with input'):
       splits.reader(self.folder / 'toy')('fed_alt', 'input')
 
+  def test_other_comparisons_of_the_same_clients(self):
+    for name in ('toy.ffgg/fed_apm_input-7', 'toy.dbe/fed_sim_bias-7'):
+      written_runs.write(self.folder / name, [1, 1, 1], [0.9, 0.9, 0.9])
+    text = splits.report(self.folder)
+    self.assertIn('| FedAPM, input | fed_alt, input | +60.00 (', text)
+    self.assertIn('| FedDBE (bias) | fed_alt, output | +20.00 (', text)
+    self.assertEqual(text.count('\n## '), 1)
+
   def test_report_leaves_other_folders_out(self):
     (self.folder / 'other').mkdir()
     found = splits.report(self.folder)
