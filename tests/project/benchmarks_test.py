@@ -109,8 +109,8 @@ class EvaluationsTest(absltest.TestCase):
     workload = task_workloads.create_emnist(
         folder, clients=2, examples=4, batch_size=2
     )
-    bare = evaluations.BareForwardPass(workload)
     with in_process.in_process():
+      bare = evaluations.BareForwardPass(workload)
       library = evaluations.LibraryEvaluation(workload)
       for evaluate in (library, bare):
         self.assertGreater(evaluate(0), 0)

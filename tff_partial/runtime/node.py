@@ -16,6 +16,7 @@ import cachetools
 import grpc
 import numpy as np
 import ray
+import tensorflow as tf
 import tensorflow_federated as tff
 from tensorflow_federated.proto.v0 import computation_pb2
 
@@ -142,3 +143,5 @@ class Node:
       # A gRPC error cannot be sent.
       details = error.details() if hasattr(error, 'details') else str(error)
       raise RuntimeError(details) from None
+    except tf.errors.OpError as error:  # From TensorFlow in this process.
+      raise RuntimeError(error.message) from None
