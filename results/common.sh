@@ -27,7 +27,7 @@ experiment() {
 
 # The methods of results/splits.md, each with the same lists of rates, which are
 # chosen on validation examples. FedSim with lora_b is FedSA-LoRA, and with bias
-# FedDBE without its mean regularization.
+# FedDBE without its mean regularization, which has a comparison of its own.
 SPLITS_STUDY="--tune --algorithm=fed_avg,fed_sim,fed_alt,finetune,ffgg,fed_apm
   --personal=input,output,adapter,bias,lora_b,auto,all
   --learning_rate=0.03,0.1 --personal_learning_rate=0.03,0.1,0.3
