@@ -113,13 +113,15 @@ def mean_scheme(
   """What a choice between schemes by lot gives on average, client by client.
 
   Args:
-    schemes: With the same seeds and clients.
+    schemes: With the same clients. Seeds that one of them lacks are left out.
     name: What to call it.
   """
   first = schemes[0]
   metric = first.metric.name
   outcomes: dict[int, run_results.Outcome] = {}
   for seed, outcome in first.outcomes.items():
+    if not all(seed in scheme.outcomes for scheme in schemes):
+      continue
     values = [scheme.outcomes[seed].values[metric] for scheme in schemes]
     outcomes[seed] = dataclasses.replace(
         outcome, values={metric: np.mean(values, axis=0)}

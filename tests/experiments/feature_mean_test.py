@@ -3,6 +3,7 @@
 """Runs with FedDBE's mean regularization, next to NumPy."""
 
 import dataclasses
+import functools
 import json
 import pathlib
 import tempfile
@@ -22,6 +23,7 @@ from tff_partial.experiments import feature_mean
 from tff_partial.experiments import plan as plan_lib
 from tff_partial.experiments import run as run_lib
 from tff_partial.experiments import run_folder
+from tff_partial.experiments import split_study
 from tff_partial.learning import identity_layers
 from tff_partial.learning import mean_regularizer
 from tff_partial.learning import partial_model
@@ -33,26 +35,30 @@ setUpModule, tearDownModule = worker.start, worker.stop
 _RATE, _WEIGHT = 0.01, 3.0
 
 
-def create_task():
+def create(split):
   """A line of slope 1 through each client's points, with a personal offset."""
-
-  def create():
-    inputs = tf.keras.Input([1])
-    x = tf.keras.layers.Dense(
-        1, use_bias=False, kernel_initializer='ones', name='line'
-    )(inputs)
+  inputs = tf.keras.Input([1])
+  x = tf.keras.layers.Dense(
+      1, use_bias=False, kernel_initializer='ones', name='line'
+  )(inputs)
+  rule = partition.none
+  if split != 'none':
     x = mean_regularizer.MeanRegularizer(_WEIGHT)(x)
     x = identity_layers.FeatureBias(name='feature_bias')(x)
-    return partial_model.PartialModel(
-        tf.keras.Model(inputs, x),
-        partition.layers('feature_bias'),
-        loss_fn=toy.loss,
-        metric_fns={'squared_error': toy.squared_error},
-        input_spec=toy.INPUT_SPEC,
-    )
+    rule = partition.layers('feature_bias')
+  return partial_model.PartialModel(
+      tf.keras.Model(inputs, x),
+      rule,
+      loss_fn=toy.loss,
+      metric_fns={'squared_error': toy.squared_error},
+      input_spec=toy.INPUT_SPEC,
+  )
 
+
+def create_task():
   return dataclasses.replace(
-      toy_task.create_task('points', batch_size=100), model_fn=lambda _: create
+      toy_task.create_task('points', batch_size=100),
+      model_fn=lambda split: functools.partial(create, split),
   )
 
 
@@ -101,6 +107,38 @@ class FeatureMeanTest(parameterized.TestCase):
     page = (self.folder / 'report.html').read_text()
     self.assertIn('the mean of the representations of its examples', page)
     self.assertIn('(1 number) and how many these are', page)
+    cost = json.loads((self.folder / 'report.json').read_text())['cost']
+    # Five clients get the slope twice, and send a mean, a number and a slope.
+    self.assertEqual(cost['bytes_down'], 2 * 5 * 4)
+    self.assertEqual(cost['bytes_up'], 3 * 5 * 4)
+
+  def test_after_pretraining_without_rounds(self):
+    self.run_it(
+        self.plan(algorithm='finetune', pretrain_rounds=1, finetune_epochs=1)
+    )
+    slope = weights.load(self.folder / 'pretrain' / run_folder.WEIGHTS)
+    examples = [self.task.train.read(c) for c in self.task.train.client_ids]
+    found = json.loads((self.folder / feature_mean.FILE_NAME).read_text())
+    np.testing.assert_allclose(
+        found['mean'],
+        [
+            slope['line/kernel'][0, 0]
+            * np.concatenate([e['x'] for e in examples]).mean()
+        ],
+        rtol=1e-6,
+    )
+    page = (self.folder / 'report.html').read_text()
+    self.assertIn('Leaves a client in training: nothing', page)
+
+  def test_a_start_with_a_mean(self):
+    self.run_it(self.plan())
+    plain = dataclasses.replace(
+        self.plan(),
+        variables=[
+            v for v in self.plan().variables if v.path != mean_regularizer.PATH
+        ],
+    )
+    self.assertIs(feature_mean.kept(plain, self.folder), plain)
 
   def test_it_is_measured_once(self):
     self.run_it(self.plan())
@@ -119,10 +157,22 @@ class FeatureMeanTest(parameterized.TestCase):
       (dict(noise_multiplier=1.0), 'differential privacy'),
       (dict(secure_aggregation=True), 'secure sums'),
       (dict(personal_l2='auto'), "found 'auto'"),
+      (dict(aggregator='median'), 'median'),
   )
   def test_refused(self, settings, found):
     with self.assertRaisesRegex(errors.SettingsError, found):
       self.plan(**settings)
+
+  def test_not_for_theory(self):
+    with self.assertRaisesRegex(errors.SettingsError, 'with `regime`'):
+      split_study.check_model(self.task, self.plan().config)
+
+  def test_not_in_every_model(self):
+    self.task = dataclasses.replace(
+        self.task, model_fn=lambda _: functools.partial(create, 'output')
+    )
+    with self.assertRaisesRegex(errors.SettingsError, "FedAvg's model"):
+      self.plan()
 
 
 if __name__ == '__main__':

@@ -114,6 +114,10 @@ class MeanRegularizerTest(absltest.TestCase):
     x = np.array([[2.0]], np.float32)
     np.testing.assert_array_equal(stock(x), model(x))
 
+  def test_needs_a_vector_for_each_example(self):
+    with self.assertRaisesRegex(ValueError, r'found \[1, 2, 3\]'):
+      mean_regularizer.MeanRegularizer(3.0)(np.ones([1, 2, 3], np.float32))
+
   def test_configuration(self):
     layer = mean_regularizer.MeanRegularizer(3.0)
     same = mean_regularizer.MeanRegularizer.from_config(layer.get_config())

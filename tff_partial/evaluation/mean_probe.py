@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The mean of all clients' representations, for the mean regularization.
 
-Each client sends the mean over its examples, and how many these are; the server
-averages them.
+Each client sends the mean over all of its training examples, and how many these
+are; the server averages them.
 """
 
 from collections.abc import Sequence

@@ -9,6 +9,8 @@ from tff_partial.experiments import plan as plan_lib
 from tff_partial.experiments import tested_models as tested_models_lib
 from tff_partial.learning import compression
 from tff_partial.learning import local_update
+from tff_partial.learning import mean_regularizer
+from tff_partial.learning import partition
 
 
 def cost(
@@ -46,6 +48,7 @@ def cost(
     seconds = total('seconds')
     visits = len(rounds) * plan.config.clients_per_round
     sent = [v for v in shared if v.trainable]
+    down_before, up_before = _before_training(plan, sent)
     up = sum(v.num_bytes for v in sent)
     up_in_all = up * visits
     if server.compression != 'none':
@@ -56,7 +59,9 @@ def cost(
       if plan.config.privacy.sends_metrics:  # Also how much it was.
         up_in_all = int(total('aggregator/bytes_up'))
         up = round(up_in_all / visits) if visits else 0
+    up_in_all += up_before
   else:  # Every client was visited once, in the evaluation.
+    down_before = 0
     steps, examples = models.finetuning_steps, models.finetuning_examples
     seconds = evaluation_seconds
     visits = num_evaluated
@@ -69,11 +74,27 @@ def cost(
       examples_processed=int(examples) if counted else None,
       bytes_down_per_client=down,
       bytes_up_per_client=up,
-      bytes_down=down * visits,
+      bytes_down=down * visits + down_before,
       bytes_up=up_in_all,
       bytes_stored=bytes_stored,
       seconds=seconds,
       personal_parameters=sum(v.size for v in personal),
       shared_parameters=sum(v.size for v in shared),
       bytes_once_per_client=once,
+  )
+
+
+def _before_training(
+    plan: plan_lib.Plan, sent: Sequence[partition.VariableInfo]
+) -> tuple[int, int]:
+  """Bytes to and from all clients for the mean of their representations."""
+  means = [v for v in plan.variables if v.path == mean_regularizer.PATH]
+  if not means:
+    return 0, 0
+  assert plan.sampler is not None
+  clients = len(plan.sampler.clients.client_ids)
+  number = 4  # Bytes of how many examples a client has.
+  return (
+      clients * sum(v.num_bytes for v in sent),
+      clients * (means[0].num_bytes + number),
   )

@@ -12,6 +12,7 @@ from typing import Optional
 
 import numpy as np
 
+from tff_partial import errors
 from tff_partial import files
 from tff_partial.evaluation import mean_probe
 from tff_partial.experiments import kept_choice
@@ -45,6 +46,7 @@ def resolve(
 
   Raises:
     errors.DataError: If the file is damaged.
+    errors.DivergedError: If the mean is not finite.
   """
   if not mean_regularizer.is_in(plan.variables):
     return plan
@@ -59,6 +61,11 @@ def resolve(
       start.personal,
       sharding=sharding,
   )
+  if not np.all(np.isfinite(mean)):
+    raise errors.DivergedError(
+        'Expected finite representations under the model that training starts'
+        ' from, found a mean that is not. Start from another model.'
+    )
   files.replace_text(
       folder / FILE_NAME, page.to_json({'mean': page.plain(list(mean))})
   )
@@ -66,7 +73,7 @@ def resolve(
 
 
 def kept(plan: plan_lib.Plan, folder: pathlib.Path) -> plan_lib.Plan:
-  """A plan with the common mean that its folder has, if it has one.
+  """A plan with the common mean that its folder has, if both have one.
 
   Args:
     plan: The run's plan.
@@ -75,6 +82,8 @@ def kept(plan: plan_lib.Plan, folder: pathlib.Path) -> plan_lib.Plan:
   Raises:
     errors.DataError: If the file is damaged.
   """
+  if not mean_regularizer.is_in(plan.variables):
+    return plan
   found = kept_choice.read(
       folder / FILE_NAME,
       lambda found: [float(x) for x in found['mean']],

@@ -3,7 +3,8 @@
 """What leaves a client, in words for the report.
 
 The words are made from the computation that trains (`learning/data_flow.py`),
-not from the settings.
+not from the settings. Only what is measured once before training
+(`feature_mean.py`) has words of its own.
 """
 
 from collections.abc import Sequence
@@ -23,8 +24,10 @@ _EXPECTED = ('update', 'weight', 'metrics', 'counts')
 
 def in_words(plan: plan_lib.Plan) -> str:
   """What leaves a client each round of a run, a sentence or two."""
+  measured = mean_regularizer.is_in(plan.variables)
   if plan.sampler is None:
-    text = 'Leaves a client: nothing; clients train alone.'
+    when = ' in training' if measured else ''
+    text = f'Leaves a client{when}: nothing; clients train alone.'
   else:
     text = f'Leaves a client each round: {_of_a_round(plan)}.'
   if plan.pretraining is not None:
@@ -33,7 +36,7 @@ def in_words(plan: plan_lib.Plan) -> str:
         f' In the {rounds} of pretraining before:'
         f' {_of_a_round(plan.pretraining)}.'
     )
-  if mean_regularizer.is_in(plan.variables):
+  if measured:
     [mean] = [v for v in plan.variables if v.path == mean_regularizer.PATH]
     text += (
         ' Once, before training: the mean of the representations of its'

@@ -310,7 +310,7 @@ def build(
         f' none with `personal` {config.split}.'
     )
   if mean_regularizer.is_in(variables):
-    _check_sends_means(config)
+    _check_sends_means(task, config)
   people = participants.choose(task, config, on_validation=on_validation)
   key = _key(config)
   sampler = None
@@ -369,9 +369,21 @@ def build(
   )
 
 
-def _check_sends_means(config: config_lib.Config) -> None:
+def _check_sends_means(task: task_lib.Task, config: config_lib.Config) -> None:
   """Refuses what does not go together with mean regularization."""
   privacy = config.privacy
+  if mean_regularizer.is_in(outlines.describe(task.model_fn('none'))):
+    raise errors.SettingsError(
+        'Expected a `MeanRegularizer` only in the models of splits with a'
+        " personal bias, found it in that of `personal` none. FedAvg's model,"
+        ' too, would be drawn to a mean.'
+    )
+  if config.server.aggregator != 'mean':
+    raise errors.SettingsError(
+        'Expected `mean_regularization` 0 with `aggregator`'
+        f' {config.server.aggregator!r}, found more: one client alone can move'
+        ' the common mean of representations.'
+    )
   if privacy.is_private or privacy.secure_aggregation:
     raise errors.SettingsError(
         'Expected `mean_regularization` 0 with differential privacy or secure'

@@ -82,6 +82,9 @@ def run_in(
     errors.WorkerError: If no process that computes is left.
   """
   check(config)
+  for split in splits:
+    one = setting.replace(config, personal=split)
+    split_study.check_model(task, one)
   sharding = sharding or sharding_lib.Sharding()
   init_from = config.init_from
   if config.num_pretrain_rounds:

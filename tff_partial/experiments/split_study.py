@@ -30,6 +30,7 @@ from tff_partial.learning import clients as clients_lib
 from tff_partial.learning import examples as examples_lib
 from tff_partial.learning import hold_out
 from tff_partial.learning import mean_regularizer
+from tff_partial.learning import outlines
 from tff_partial.runtime import sharding as sharding_lib
 from tff_partial.training import rehearsal as rehearsal_lib
 from tff_partial.training import sampler as sampler_lib
@@ -324,11 +325,6 @@ def build(
           methods.SIMULTANEOUS, alternating_steps=True
       ),
   }
-  if mean_regularizer.is_in(plans[methods.ALTERNATING].variables):
-    raise errors.SettingsError(
-        'Expected `mean_regularization` 0 with `regime`, found more: theory and'
-        ' rehearsals are about the loss without it.'
-    )
   study = SplitStudy(
       plans=plans,
       settings=settings,
@@ -339,3 +335,21 @@ def build(
   # Raise for what is missing before anything is computed.
   _ = study.batching, study.metric, study.measured
   return study
+
+
+def check_model(task: task_lib.Task, config: config_lib.Config) -> None:
+  """Checks that theory and rehearsals are about the loss of a model.
+
+  Args:
+    task: What is learned.
+    config: Settings, with the split.
+
+  Raises:
+    errors.SettingsError: If the loss has a mean regularization.
+  """
+  variables = outlines.describe(task.model_fn(config.split))
+  if mean_regularizer.is_in(variables):
+    raise errors.SettingsError(
+        'Expected `mean_regularization` 0 with `regime`, found more: theory and'
+        ' rehearsals are about the loss without it.'
+    )

@@ -56,6 +56,11 @@ class MeanRegularizer(tf.keras.layers.Layer):
     self._weight = weight
 
   def build(self, input_shape):
+    if len(input_shape) != 2:
+      raise ValueError(
+          'Expected representations of shape [batch, features] for a'
+          f' MeanRegularizer, found {list(input_shape)}.'
+      )
     self.mean = self.add_weight(
         'mean', [input_shape[-1]], initializer='zeros', trainable=False
     )

@@ -35,7 +35,8 @@ def check(batch_layers: Sequence[str]) -> None:
         'Expected layers that treat each example by itself with'
         f' `microbatch_size`, found {", ".join(batch_layers)}, which'
         ' measure all examples of a batch. Use another normalization, such as'
-        ' GroupNormalization, or no `microbatch_size`.'
+        ' GroupNormalization, no `mean_regularization`, or no'
+        ' `microbatch_size`.'
     )
 
 

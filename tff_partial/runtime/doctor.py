@@ -203,7 +203,10 @@ def _localhost() -> Check:
 def _worker() -> Check:
   """Starts TFF's worker and waits until it is ready."""
   expected = "an answer from TFF's worker"
-  advice = 'Install tensorflow-federated again, and allow local connections.'
+  advice = (
+      'Install tensorflow-federated again, and allow local connections, or do'
+      ' without --runtime=worker.'
+  )
   try:
     with local.local_worker():
       pass
