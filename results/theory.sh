@@ -75,7 +75,7 @@ pair() {
   else
     # Where steps are large, some runs diverge; the others are compared.
     experiment $all "$@" --algorithm=fed_alt,fed_sim --seeds=$SEEDS \
-      --output_dir="$THEORY/comparisons/$name" || true
+      --output_dir="$THEORY/comparisons/$name" || [ $? = 1 ]
   fi
 }
 pairs() {

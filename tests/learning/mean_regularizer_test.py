@@ -10,6 +10,7 @@ import tensorflow as tf
 
 from tests.helpers import worker
 from tff_partial.evaluation import mean_probe
+from tff_partial.evaluation import measurements
 from tff_partial.learning import client_work
 from tff_partial.learning import examples as examples_lib
 from tff_partial.learning import identity_layers
@@ -97,11 +98,14 @@ class MeanRegularizerTest(absltest.TestCase):
     probe = mean_probe.build(model_fn, client_examples=form)
     shared, personal = client_work.build_initial_weights(model_fn, seed=0)()
     for size in (None, 1):
-      found = mean_probe.measure(
+      found = measurements.common_mean(
           probe,
-          Clients(),
-          shared,
-          personal,
+          measurements.Point(
+              shared=shared,
+              personal_fn=lambda client_ids: [personal] * len(client_ids),
+              examples=Clients(),
+              seed=0,
+          ),
           sharding=sharding.Sharding(clients_per_shard=size),
       )
       # Over the examples 1, 3 and 5.

@@ -6,21 +6,14 @@ Each client sends the mean over all of its training examples, and how many these
 are; the server averages them.
 """
 
-from collections.abc import Sequence
-
-import numpy as np
 import tensorflow as tf
 import tensorflow_federated as tff
 
 from tff_partial.evaluation import probes
 from tff_partial.learning import client_work as client_work_lib
-from tff_partial.learning import clients as clients_lib
 from tff_partial.learning import examples as examples_lib
 from tff_partial.learning import mean_regularizer
 from tff_partial.learning import partial_model
-from tff_partial.runtime import sharding as sharding_lib
-
-_CLIENTS_AT_A_TIME = 50
 
 
 def build(
@@ -78,46 +71,3 @@ def build(
     return tff.federated_mean(mean, count), tff.federated_sum(count)
 
   return probes.Probe(mean_of_clients, client_examples)
-
-
-def measure(
-    probe: probes.Probe,
-    clients: clients_lib.Clients,
-    shared: tff.learning.models.ModelWeights,
-    personal: tff.learning.models.ModelWeights,
-    *,
-    sharding: sharding_lib.Sharding,
-) -> np.ndarray:
-  """The mean over the examples of all clients, float32 [features].
-
-  Args:
-    probe: Made by `build`.
-    clients: Those that take part.
-    shared: The shared variables.
-    personal: The personal variables of all clients.
-    sharding: How many clients are computed at a time, 50 by default, and by
-      whom.
-  """
-  size = sharding.clients_per_shard or _CLIENTS_AT_A_TIME
-  step = sharding_lib.Step(probe.computation, [shared])
-  # A client without examples has nothing to say, and a mean of nobody is NaN.
-  client_ids: Sequence[str] = [
-      c for c in clients.client_ids if clients.num_examples(c)
-  ]
-  starts = range(0, len(client_ids), size)
-
-  def task(i):
-    shard = client_ids[starts[i] : starts[i] + size]
-    examples = [
-        probe.client_examples.value(
-            clients.read(c), clients_lib.seed_for(0, 'mean', c)
-        )
-        for c in shard
-    ]
-    return step, ([personal] * len(shard), examples)
-
-  found = list(sharding.engine.compute(len(starts), task))
-  means, counts = zip(*found)
-  return np.average(
-      np.asarray(means, np.float64), axis=0, weights=np.asarray(counts)
-  ).astype(np.float32)

@@ -182,6 +182,33 @@ def curvature(
   return squares, products
 
 
+def common_mean(
+    mean_probe: probes.Probe,
+    point: Point,
+    *,
+    sharding: Optional[sharding_lib.Sharding] = None,
+) -> np.ndarray:
+  """The mean of all clients' representations, float32 [features].
+
+  Args:
+    mean_probe: Made by `mean_probe.build`.
+    point: Where to measure, with the clients that take part.
+    sharding: As in `measure`.
+  """
+  # A client without examples has nothing to say, and a mean of nobody is NaN.
+  client_ids = [
+      c for c in point.examples.client_ids if point.examples.num_examples(c)
+  ]
+  shards = _Shards(point, client_ids, sharding or sharding_lib.Sharding())
+  means = [
+      ([mean], float(weight))
+      for mean, weight in shards.run(
+          mean_probe, lambda positions, *inputs: (point.shared, *inputs)
+      )
+  ]
+  return _weighted_mean(means)[0]
+
+
 @dataclasses.dataclass(frozen=True)
 class _Shards:
   """Runs probes for some clients at a time."""

@@ -15,6 +15,7 @@ import numpy as np
 from tff_partial import errors
 from tff_partial import files
 from tff_partial.evaluation import mean_probe
+from tff_partial.evaluation import measurements
 from tff_partial.experiments import kept_choice
 from tff_partial.experiments import plan as plan_lib
 from tff_partial.experiments import start as start_lib
@@ -54,11 +55,16 @@ def resolve(
   if found.feature_mean is not None:
     return found
   start = start_lib.load(plan, init_from)
-  mean = mean_probe.measure(
+  mean = measurements.common_mean(
       mean_probe.build(plan.model_fn, client_examples=plan.client_examples),
-      clients_lib.ExcludingClients(plan.train_clients, plan.unseen),
-      start.shared,
-      start.personal,
+      measurements.Point(
+          shared=start.shared,
+          personal_fn=lambda client_ids: [start.personal] * len(client_ids),
+          examples=clients_lib.ExcludingClients(
+              plan.train_clients, plan.unseen
+          ),
+          seed=plan.config.seed,
+      ),
       sharding=sharding,
   )
   if not np.all(np.isfinite(mean)):
