@@ -15,8 +15,6 @@ import os
 os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')
 
 from collections.abc import Sequence
-import functools
-import tempfile
 import time
 from typing import Any, Optional
 
@@ -27,7 +25,6 @@ import numpy as np
 import tensorflow as tf
 
 from benchmarks import apart
-from benchmarks import interleaved
 from benchmarks import task_workloads
 from benchmarks import workload as workload_lib
 from tff_partial.evaluation import evaluation
@@ -160,15 +157,9 @@ def run(
     What `interleaved.measure` returns.
   """
   sizes = {'clients': _CLIENTS} if sizes is None else sizes
-  with tempfile.TemporaryDirectory() as folder:
-    workload = task_workloads.CREATE[task](folder, **sizes)
-    return interleaved.run(
-        workload.name,
-        functools.partial(create, task, sizes),
-        lambda: {_BARE: BareForwardPass(workload)},
-        num_times,
-        {_BARE: lambda kind: _BARE},
-    )
+  return task_workloads.run_next_to(
+      _BARE, BareForwardPass, create, task, sizes, num_times
+  )
 
 
 def main(argv: Sequence[str]) -> None:
@@ -180,12 +171,7 @@ def main(argv: Sequence[str]) -> None:
 
 
 if __name__ == '__main__':
-  flags.DEFINE_multi_enum(
-      'task',
-      list(task_workloads.CREATE),
-      list(task_workloads.CREATE),
-      'Tasks to measure; repeat the flag for several.',
-  )
+  task_workloads.define_task_flag()
   flags.DEFINE_integer(
       'times', 10, 'How often each evaluation is measured.', lower_bound=1
   )

@@ -16,7 +16,6 @@ os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')
 
 from collections.abc import Sequence
 import functools
-import tempfile
 
 from absl import app
 from absl import flags
@@ -26,7 +25,6 @@ import numpy as np
 from benchmarks import apart
 from benchmarks import bare_loop
 from benchmarks import empty_round
-from benchmarks import interleaved
 from benchmarks import library_round
 from benchmarks import task_workloads
 
@@ -54,15 +52,10 @@ def run(
     sizes: Arguments of the function that creates the workload.
     num_rounds: Number of rounds of each kind that are counted.
   """
-  with tempfile.TemporaryDirectory() as folder:
-    workload = task_workloads.CREATE[task](folder, **sizes)
-    return interleaved.run(
-        workload.name,
-        functools.partial(create, task, sizes),
-        lambda: {_BARE: bare_loop.BareLoop(workload, alternating=True)},
-        num_rounds,
-        {_BARE: lambda kind: _BARE},
-    )
+  bare_fn = functools.partial(bare_loop.BareLoop, alternating=True)
+  return task_workloads.run_next_to(
+      _BARE, bare_fn, create, task, sizes, num_rounds
+  )
 
 
 def main(argv: Sequence[str]) -> None:
@@ -77,12 +70,7 @@ def main(argv: Sequence[str]) -> None:
 
 
 if __name__ == '__main__':
-  flags.DEFINE_multi_enum(
-      'task',
-      list(task_workloads.CREATE),
-      list(task_workloads.CREATE),
-      'Tasks to measure; repeat the flag for several.',
-  )
+  task_workloads.define_task_flag()
   flags.DEFINE_integer(
       'rounds', 10, 'Number of rounds of each kind.', lower_bound=1
   )

@@ -8,13 +8,18 @@ that are read as in a run.
 
 from collections.abc import Callable, Mapping
 import dataclasses
+import functools
 import os
 import pathlib
+import tempfile
 from typing import Any, Optional
 
+from absl import flags
 import numpy as np
 import tensorflow as tf
 
+from benchmarks import apart
+from benchmarks import interleaved
 from benchmarks import workload as workload_lib
 from tasks.emnist import task as emnist
 from tasks.landmarks import photo_folder
@@ -163,6 +168,49 @@ CREATE: Mapping[str, Callable[..., workload_lib.Workload]] = {
     'speech': create_speech,
     'stackoverflow': create_stackoverflow,
 }
+
+
+def define_task_flag() -> None:
+  """Defines the flag `--task`: which workloads to measure, by default all."""
+  flags.DEFINE_multi_enum(
+      'task',
+      list(CREATE),
+      list(CREATE),
+      'Tasks to measure; repeat the flag for several.',
+  )
+
+
+def run_next_to(
+    bare: str,
+    bare_fn: Callable[[workload_lib.Workload], apart.Round],
+    create: Callable[[str, dict[str, int], str], Mapping[str, apart.Round]],
+    task: str,
+    sizes: dict[str, int],
+    num_rounds: int,
+) -> dict[str, np.ndarray]:
+  """Measures something of this library next to something bare.
+
+  Args:
+    bare: The name of the latter, which everything is compared with.
+    bare_fn: Creates it, in this process.
+    create: Creates the rounds of this library in a process of their own, from
+      the task, its sizes and a folder.
+    task: One of `CREATE`.
+    sizes: Arguments of the function that creates the workload.
+    num_rounds: Number of rounds of each kind that are counted.
+
+  Returns:
+    What `interleaved.measure` returns.
+  """
+  with tempfile.TemporaryDirectory() as folder:
+    workload = CREATE[task](folder, **sizes)
+    return interleaved.run(
+        workload.name,
+        functools.partial(create, task, sizes),
+        lambda: {bare: bare_fn(workload)},
+        num_rounds,
+        {bare: lambda kind: bare},
+    )
 
 
 def _write(folder: str, features: Any, clients: int, draw: Any) -> None:
