@@ -171,7 +171,12 @@ def main(argv: Sequence[str]) -> None:
 
 
 if __name__ == '__main__':
-  task_workloads.define_task_flag()
+  flags.DEFINE_multi_enum(
+      'task',
+      list(task_workloads.CREATE),
+      list(task_workloads.CREATE),
+      'Tasks to measure; repeat the flag for several.',
+  )
   flags.DEFINE_integer(
       'times', 10, 'How often each evaluation is measured.', lower_bound=1
   )

@@ -14,7 +14,6 @@ import pathlib
 import tempfile
 from typing import Any, Optional
 
-from absl import flags
 import numpy as np
 import tensorflow as tf
 
@@ -168,16 +167,6 @@ CREATE: Mapping[str, Callable[..., workload_lib.Workload]] = {
     'speech': create_speech,
     'stackoverflow': create_stackoverflow,
 }
-
-
-def define_task_flag() -> None:
-  """Defines the flag `--task`: which workloads to measure, by default all."""
-  flags.DEFINE_multi_enum(
-      'task',
-      list(CREATE),
-      list(CREATE),
-      'Tasks to measure; repeat the flag for several.',
-  )
 
 
 def run_next_to(
