@@ -30,7 +30,7 @@ experiment() {
 # FedDBE without its mean regularization, which has a comparison of its own.
 SPLITS_STUDY="--tune --algorithm=fed_avg,fed_sim,fed_alt,finetune,ffgg,fed_apm
   --personal=input,output,adapter,bias,lora_b,auto,all
-  --learning_rate=0.03,0.1 --personal_learning_rate=0.03,0.1,0.3
+  --learning_rate=0.03,0.1 --personal_learning_rate=0.01,0.03,0.1,0.3
   --rounds_per_evaluation=0"
 
 # imports FOLDER KIND SOURCE ...: imports data, unless they are there.

@@ -1,7 +1,7 @@
 #!/bin/sh
 # The runs of results/emnist.md and of its part of results/splits.md: characters
 # of 206 writers (the paper's 62 classes) and digits of 836 writers, with 3 seeds
-# each. Each search has 205 runs, and each comparison 114.
+# each. Each search has 272 runs, and each comparison 114.
 . "$(dirname "$0")/common.sh"
 
 imports femnist_206 npz "$DATA/handwriting/femnist_206_writers.npz" \

@@ -10,6 +10,7 @@ train on the same cohorts, which depend on the seed and the round alone.
 
 from collections.abc import Callable, Mapping, Sequence
 import contextlib
+import functools
 import hashlib
 import json
 import pathlib
@@ -33,6 +34,7 @@ from tff_partial.experiments import stages
 from tff_partial.experiments import task as task_lib
 from tff_partial.experiments import used_settings
 from tff_partial.reporting import comparison_report
+from tff_partial.reporting import paced
 from tff_partial.reporting import tuning_report
 from tff_partial.runtime import sharding as sharding_lib
 
@@ -61,7 +63,7 @@ def run(
     task: What is learned.
     todo: The combinations.
     output_dir: Gets a folder for each, `pretrained/`, and `comparison.html`,
-      `.json` and `.md`, which are written again after each combination.
+      `.json` and `.md`, which are written again between combinations.
     worker_fn: Makes the place where a combination's computations run. Each has
       a new one: TFF's worker keeps what it has compiled, and would grow without
       end.
@@ -85,44 +87,51 @@ def run(
     plan_lib.build(task, combination.config)
   files.make_folder(root)
   origin.keep(root, origin.Origin(data=task.fingerprint), data=task.data)
-  runs, failures = {}, {}
-  for i, combination in enumerate(todo, 1):
-    folder = root / combination.folder
-    try:
-      if announce_fn is not None:
-        announce_fn(combination.folder)
-      elif progress:
-        print(f'[{i}/{len(todo)}] {combination.folder}', flush=True)
-      runs[combination.key] = run_one(
-          task, combination, root, worker_fn, progress=announce_fn is None
-      )
-    except Exception as e:  # pylint: disable=broad-exception-caught
-      # Whatever it is, other combinations may do better.
-      failures[combination.folder] = ' '.join(str(e).split()) or repr(e)
-      folder.mkdir(parents=True, exist_ok=True)
-      (folder / _ERROR_FILE).write_text(traceback.format_exc())
-      print(f'Failed: {failures[combination.folder]}', flush=True)
-      if not runs:
-        continue
-    comparison_report.write(
-        str(root),
-        title=f'{task.name} on {task.data}: {len(runs)} runs',
-        runs=_in_order(runs),
-        failures=failures,
-        settings=_common(
-            [
-                {
-                    **used_settings.used_settings(task, c.config),
-                    'pretrain_rounds': c.config.pretrain_rounds_together,
-                }
-                for c in todo
-            ]
-        ),
-        questions=methods.QUESTIONS,
-        control=methods.PRETRAINING,
-        notes=_notes(task, combination.config),
-        tuning=tuning,
-    )
+  runs: dict[run_results.Key, run_results.Run] = {}
+  failures: dict[str, str] = {}
+  write_fn = functools.partial(
+      comparison_report.write,
+      str(root),
+      settings=_common(
+          [
+              {
+                  **used_settings.used_settings(task, c.config),
+                  'pretrain_rounds': c.config.pretrain_rounds_together,
+              }
+              for c in todo
+          ]
+      ),
+      questions=methods.QUESTIONS,
+      control=methods.PRETRAINING,
+      tuning=tuning,
+  )
+  with paced.Pacer() as pacer:
+    for i, combination in enumerate(todo, 1):
+      folder = root / combination.folder
+      try:
+        if announce_fn is not None:
+          announce_fn(combination.folder)
+        elif progress:
+          print(f'[{i}/{len(todo)}] {combination.folder}', flush=True)
+        runs[combination.key] = run_one(
+            task, combination, root, worker_fn, progress=announce_fn is None
+        )
+      except Exception as e:  # pylint: disable=broad-exception-caught
+        # Whatever it is, other combinations may do better.
+        failures[combination.folder] = ' '.join(str(e).split()) or repr(e)
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / _ERROR_FILE).write_text(traceback.format_exc())
+        print(f'Failed: {failures[combination.folder]}', flush=True)
+      if runs:
+        pacer.offer(
+            functools.partial(
+                write_fn,
+                title=f'{task.name} on {task.data}: {len(runs)} runs',
+                runs=_in_order(runs),
+                failures=dict(failures),
+                notes=_notes(task, combination.config),
+            )
+        )
   if not runs:
     raise errors.SettingsError(
         f'Expected at least one run to succeed, found {len(failures)} that'

@@ -28,6 +28,7 @@ from tff_partial.experiments import setting
 from tff_partial.experiments import spread
 from tff_partial.experiments import task as task_lib
 from tff_partial.experiments import trials as trials_lib
+from tff_partial.reporting import paced
 from tff_partial.reporting import tuning_report
 
 _DIVERGED = 'diverged'
@@ -170,26 +171,27 @@ def choose(
   runs = trials_lib.Runs(task, search, root, worker_fn, announce)
   tried, values, pretraining = [], {}, None
   before = search.pretraining_grid()
-  for grid in [*([before] if before else []), *grids]:
-    if spread_fn is not None:
-      spread_fn(trials_lib.of_grid(grid, search, pretraining))
-    result = _result(grid, task.metric, search, runs, pretraining)
-    tried.append(result)
-    if result.chosen is not None:
-      if grid is before:
-        pretraining = grid.points[result.chosen].values
-      else:
-        values[grid.name] = grid.points[result.chosen].values
-    tuning = tuning_report.Tuning(
-        title=f'{task.name} on {task.data}: choice of settings',
-        metric=task.metric,
-        validation=search.validation,
-        seeds=search.tune_seeds,
-        grids=tuple(tried),
-    )
-    tuning_report.write(root, tuning)
-    if grid is before and result.chosen is None:
-      break
+  with paced.Pacer() as pacer:
+    for grid in [*([before] if before else []), *grids]:
+      if spread_fn is not None:
+        spread_fn(trials_lib.of_grid(grid, search, pretraining))
+      result = _result(grid, task.metric, search, runs, pretraining)
+      tried.append(result)
+      if result.chosen is not None:
+        if grid is before:
+          pretraining = grid.points[result.chosen].values
+        else:
+          values[grid.name] = grid.points[result.chosen].values
+      tuning = tuning_report.Tuning(
+          title=f'{task.name} on {task.data}: choice of settings',
+          metric=task.metric,
+          validation=search.validation,
+          seeds=search.tune_seeds,
+          grids=tuple(tried),
+      )
+      pacer.offer(functools.partial(tuning_report.write, root, tuning))
+      if grid is before and result.chosen is None:
+        break
   if not values:
     raise errors.DivergedError(
         'Expected a setting with which training gives finite results, found'
