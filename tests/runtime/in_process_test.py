@@ -210,6 +210,24 @@ class InProcessTest(parameterized.TestCase):
       self.assertEqual(once, [n + 1 for n in numbers])
       self.assertEqual(again, [n + 2 for n in numbers])
 
+  def test_results_that_wait_for_an_argument(self):
+    @tff.tensorflow.computation(np.float32, np.float32)
+    def second(first, number):
+      with tf.control_dependencies([first]):
+        return number * 2
+
+    @tff.federated_computation(
+        tff.FederatedType(np.float32, tff.SERVER),
+        tff.FederatedType(np.float32, tff.CLIENTS),
+    )
+    def at_clients(first, values):
+      first = tff.federated_broadcast(first)
+      return tff.federated_map(second, (first, values))
+
+    self.assertEqual(
+        self.assertSame(lambda: at_clients(1.0, [2.0, 3.0])), [4.0, 6.0]
+    )
+
   def test_no_more_clients_at_a_time_than_asked_for(self):
     running, most = 0, 0
     lock = threading.Lock()

@@ -386,10 +386,18 @@ def _own_variables(
 
   TFF runs the operation that sets them before the others, in a session that no
   other computation has. So here all others depend on it, and variables have
-  names of their own.
+  names of their own. Nothing waits for an input to be there, which it always
+  is: what replaces inputs when a graph is imported does not replace these
+  dependencies, and TensorFlow makes some, such as that of `x + 0 * y` on y.
   """
   graph = tf.compat.v1.GraphDef()
   function.graph_def.Unpack(graph)
+  source = lambda name: name.removeprefix('^').split(':')[0]
+  waits = {f'^{source(name)}' for name in inputs}
+  for node in graph.node:
+    kept = [name for name in node.input if name not in waits]
+    if len(kept) < len(node.input):
+      node.input[:] = kept
   by_name = {node.name: node for node in graph.node}
   for node in graph.node:
     if 'shared_name' in node.attr and node.attr['shared_name'].s:
@@ -398,7 +406,6 @@ def _own_variables(
       )
   if not function.initialize_op:
     return graph
-  source = lambda name: name.removeprefix('^').split(':')[0]
   first = set()
   waiting = [function.initialize_op]
   while waiting:
