@@ -1,9 +1,15 @@
 # Copyright 2026 The tff-partial Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""Reads finished runs from the folder of a comparison."""
+"""Reads finished runs from a comparison's folder; their differences in words."""
 
+from collections.abc import Mapping
+import dataclasses
 import pathlib
+from typing import Optional
 
+import numpy as np
+
+from tff_partial.evaluation import comparison
 from tff_partial.evaluation import run_results
 from tff_partial.experiments import combinations
 from tff_partial.experiments import run_folder
@@ -35,3 +41,63 @@ def runs(
       )
     found[seed] = run_results.read_run(path.parent)
   return found
+
+
+def combined(
+    name: str, weights: Mapping[comparison.Scheme, float]
+) -> comparison.Scheme:
+  """A scheme whose values are sums over others, client by client.
+
+  Args:
+    name: What to call it.
+    weights: The schemes, each with the factor of its values. Seeds that one of
+      them lacks are left out.
+
+  Raises:
+    ValueError: If schemes were evaluated on different clients, or have no seed
+      in common.
+  """
+  first, *others = weights
+  metric = first.metric.name
+  outcomes: dict[int, run_results.Outcome] = {}
+  for seed, outcome in first.outcomes.items():
+    if not all(seed in scheme.outcomes for scheme in others):
+      continue
+    found = [(scheme.outcomes[seed], w) for scheme, w in weights.items()]
+    if any(o.client_ids != outcome.client_ids for o, _ in found):
+      raise ValueError(
+          f'Expected the same clients with seed {seed} in'
+          f' {", ".join(s.name for s in weights)}, found others.'
+      )
+    total = np.sum([w * o.values[metric] for o, w in found], axis=0)
+    outcomes[seed] = dataclasses.replace(outcome, values={metric: total})
+  if not outcomes:
+    raise ValueError(
+        'Expected a seed in common, found none of'
+        f' {", ".join(s.name for s in weights)}.'
+    )
+  return comparison.Scheme(
+      name, metric=first.metric, full=False, outcomes=outcomes
+  )
+
+
+def points(
+    scheme: comparison.Scheme, difference: Optional[comparison.Difference]
+) -> str:
+  """A difference in points, above 0 where it is a gain, with its interval.
+
+  Args:
+    scheme: The first one of the difference.
+    difference: `None` for schemes without a seed and a client in common.
+  """
+  if difference is None:
+    return '–'
+  sign = scheme.metric.sign
+  low, high = sorted((sign * difference.low, sign * difference.high))
+  words = (
+      f'{100 * sign * difference.mean:+.2f} ({100 * low:+.2f} to'
+      f' {100 * high:+.2f})'
+  )
+  if difference.seeds < len(scheme.seeds):
+    words += f' over {difference.seeds} of {len(scheme.seeds)} seeds'
+  return words

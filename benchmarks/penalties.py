@@ -16,11 +16,13 @@ from typing import Optional
 
 from absl import app
 from absl import flags
+import numpy as np
 
 from benchmarks import comparison_folder
 from tff_partial.evaluation import comparison
 from tff_partial.experiments import methods
 from tff_partial.experiments import penalty_estimate
+from tff_partial.experiments import run_folder
 
 _NONE, _GATE = '0', 'gate'
 _GATED = 'gated'  # The model that clients keep.
@@ -61,6 +63,17 @@ def _chosen(folder: pathlib.Path) -> str:
   return '; '.join(f'{f["chosen"]}: {f["total"]:.3g}' for f in found) or '–'
 
 
+def _by_coin(folder: pathlib.Path) -> str:
+  """The share that a coin would hurt which decides as often as the gate."""
+  found = [
+      json.loads(path.read_text(encoding='utf-8'))['gate']
+      for path in sorted(folder.glob(f'*/{run_folder.REPORT}'))
+  ]
+  if not found or None in found:
+    return '–'
+  return f'{np.mean([gate["hurt_by_coin"] for gate in found]):.1%}'
+
+
 def rows(folder: pathlib.Path) -> list[str]:
   """A line for each penalty of a data set and split, in Markdown.
 
@@ -74,21 +87,15 @@ def rows(folder: pathlib.Path) -> list[str]:
     if one is None:
       continue
     mean, deviation = one.mean()
-    change, (hurt, beyond) = one.change(), one.hurt()
+    hurt, _ = one.hurt()
     difference = '–'
     if without is not None and name != _NONE:
-      minus = one.minus(without)
-      if minus is not None:
-        difference = (
-            f'{100 * minus.mean:+.2f} ({100 * minus.low:+.2f} to'
-            f' {100 * minus.high:+.2f})'
-        )
+      difference = comparison_folder.points(one, one.minus(without))
     lines.append(
         f'| {folder.parent.name} | {folder.name} | {name} | {len(one.seeds)} |'
         f' {100 * mean:.2f} ± {100 * deviation:.2f} |'
-        f' {100 * change.mean:+.2f} ({100 * change.low:+.2f} to'
-        f' {100 * change.high:+.2f}) | {difference} | {hurt:.1%} |'
-        f' {beyond:.1%} | {_chosen(folder / name)} |'
+        f' {comparison_folder.points(one, one.change())} | {difference} |'
+        f' {hurt:.1%} | {_by_coin(folder / name)} | {_chosen(folder / name)} |'
     )
   return lines
 
@@ -101,7 +108,7 @@ def table(folder: pathlib.Path) -> str:
   """
   lines = [
       '| data | personal | penalty | seeds | accuracy, % | above FedAvg, 95% |'
-      ' above penalty 0, 95% | hurt | beyond chance | chosen |',
+      ' above penalty 0, 95% | hurt | hurt by a coin | chosen |',
       '| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |',
   ]
   for data in sorted(p for p in folder.iterdir() if p.is_dir()):

@@ -6,12 +6,19 @@ python -m benchmarks.privacy_price --runs=out/privacy --figure=privacy.svg
 
 The folder has runs by the name ARM_EPSILON_SEED, and of clients that train
 alone, local_SEED (results/privacy.sh). Each arm is judged by clients' models
-after fine-tuning, if it has any. Tables are Markdown; differences are in
-points, client by client over the same seeds, with 95% intervals over clients
-and seeds.
+after fine-tuning, if it has any. Tables are Markdown: noise multipliers;
+accuracy in percent, with the deviation over seeds; and what arms are above
+others in points, client by client over the same seeds, with 95% intervals over
+clients and seeds:
+
+  * above FedAvg with fine-tuning, at the same epsilon;
+  * what privacy costs: above the same arm with an infinite epsilon;
+  * whether it costs less: that, above the same of FedAvg with fine-tuning;
+  * above clients that train alone.
 """
 
 from collections.abc import Mapping, Sequence
+import json
 import math
 import pathlib
 from typing import Optional
@@ -21,9 +28,11 @@ from absl import flags
 from matplotlib import figure as mpl_figure
 from matplotlib import ticker
 
+from benchmarks import comparison_folder
 from tff_partial import files
 from tff_partial.evaluation import comparison
 from tff_partial.evaluation import run_results
+from tff_partial.experiments import budget
 from tff_partial.experiments import run_folder
 from tff_partial.reporting import plots
 
@@ -79,57 +88,85 @@ def _epsilons(schemes: Schemes) -> list[float]:
 def _minus(
     scheme: Optional[comparison.Scheme], other: Optional[comparison.Scheme]
 ) -> str:
-  found = None
-  if scheme is not None and other is not None:
-    found = scheme.minus(other)
-  if found is None:
+  if scheme is None or other is None or scheme is other:
     return '–'
-  return (
-      f'{100 * found.mean:+.2f} ({100 * found.low:+.2f} to'
-      f' {100 * found.high:+.2f})'
-  )
+  return comparison_folder.points(scheme, scheme.minus(other))
 
 
 def tables(schemes: Schemes) -> list[list[str]]:
-  """Means, differences from FedAvg with fine-tuning, and from local training.
+  """Means, and differences as listed at the top of this file.
 
   Args:
     schemes: What `read` returns.
   """
   epsilons = _epsilons(schemes)
-  head = [
-      f'| arm |{"".join(f" {_number(e)} |" for e in epsilons)}',
-      f'| --- |{" --- |" * len(epsilons)}',
-  ]
+  arms = _arms(schemes)
+  local = schemes.get((LOCAL, 0.0))
+  at = lambda arm, epsilon: schemes.get((arm, epsilon))
 
-  def table(cell_fn, arms):
-    return head + [
+  def table(cell_fn, *, of=arms):
+    return [
+        f'| arm |{"".join(f" {_number(e)} |" for e in epsilons)}',
+        f'| --- |{" --- |" * len(epsilons)}',
+    ] + [
         f'| {arm} |'
         + ''.join(f' {cell_fn(arm, epsilon)} |' for epsilon in epsilons)
-        for arm in arms
+        for arm in of
     ]
 
   def mean(arm, epsilon):
     scheme = schemes.get((arm, epsilon))
-    if scheme is None:
-      return '–'
-    return _mean(scheme)
+    return '–' if scheme is None else _mean(scheme)
 
-  local = schemes.get((LOCAL, 0.0))
-  arms = _arms(schemes)
+  def loss_less_base(arm, epsilon):
+    losses = []
+    for name in (arm, BASE):
+      private, free = at(name, epsilon), at(name, math.inf)
+      if private is None or free is None or private is free:
+        return '–'
+      losses.append(
+          comparison_folder.combined(name, {private: 1.0, free: -1.0})
+      )
+    return _minus(*losses)
+
+  others = [arm for arm in arms if arm != BASE]
   found = [
-      table(mean, arms),
-      table(
-          lambda arm, e: _minus(schemes.get((arm, e)), schemes.get((BASE, e))),
-          [arm for arm in arms if arm != BASE],
-      ),
-      table(lambda arm, e: _minus(schemes.get((arm, e)), local), arms),
+      table(mean),
+      table(lambda arm, e: _minus(at(arm, e), at(BASE, e)), of=others),
+      table(lambda arm, e: _minus(at(arm, e), at(arm, math.inf))),
+      table(loss_less_base, of=others),
+      table(lambda arm, e: _minus(at(arm, e), local)),
   ]
   if local is not None:
     found.append(
         [f'Clients alone: {_mean(local)} over {len(local.seeds)} seeds.']
     )
   return found
+
+
+def noise(folder: pathlib.Path) -> list[str]:
+  """A line for each epsilon and noise multiplier of the private runs.
+
+  Args:
+    folder: The flag `--runs`.
+  """
+  lines = {}
+  for path in sorted(folder.glob(f'*/{budget.FILE}')):
+    found = json.loads(path.read_text(encoding='utf-8'))
+    [first, *_] = found['mechanisms']
+    epsilon = math.inf if found['epsilon'] is None else found['epsilon']
+    rounds = sum(m['rounds'] for m in found['mechanisms'])
+    line = (
+        f'| {_number(round(epsilon, 2))} | {found["delta"]:.2g} |'
+        f' {first["noise_multiplier"]:.3g} | {rounds} |'
+        f' {first["num_clients"]} |'
+    )
+    lines[line] = epsilon
+  return [
+      '| epsilon | delta | noise multiplier | rounds | clients |',
+      '| --- | --- | --- | --- | --- |',
+      *sorted(lines, key=lambda line: lines[line]),
+  ]
 
 
 def _mean(scheme: comparison.Scheme) -> str:
@@ -152,7 +189,7 @@ def draw(schemes: Schemes) -> mpl_figure.Figure:
   epsilons = _epsilons(schemes)
   figure = plots.new_figure(width=6.4, height=3.8)
   axes = figure.subplots()
-  plots.tidy(axes, x='Epsilon', y='Accuracy after fine-tuning')
+  plots.tidy(axes, x='Epsilon', y='Accuracy, ± deviation over seeds')
   axes.yaxis.set_major_formatter(ticker.PercentFormatter(xmax=1, decimals=0))
   axes.set_xticks(range(len(epsilons)), [_number(e) for e in epsilons])
   for i, arm in enumerate(_arms(schemes)):
@@ -167,6 +204,7 @@ def draw(schemes: Schemes) -> mpl_figure.Figure:
         means,
         yerr=[0.0 if math.isnan(d) else d for d in deviations],
         color=plots.LINES[i % len(plots.LINES)],
+        linestyle='-' if i < len(plots.LINES) else ':',
         marker='o',
         markersize=4,
         capsize=2,
@@ -185,8 +223,10 @@ def draw(schemes: Schemes) -> mpl_figure.Figure:
 
 def main(argv: Sequence[str]) -> None:
   del argv
-  schemes = read(pathlib.Path(FLAGS.runs).expanduser())
-  print('\n\n'.join('\n'.join(lines) for lines in tables(schemes)))
+  folder = pathlib.Path(FLAGS.runs).expanduser()
+  schemes = read(folder)
+  found = [noise(folder), *tables(schemes)]
+  print('\n\n'.join('\n'.join(lines) for lines in found))
   if FLAGS.figure:
     files.replace_text(
         pathlib.Path(FLAGS.figure).expanduser(),

@@ -152,7 +152,7 @@ def outcome(folder: pathlib.Path, split: str, question: str) -> Outcome:
   ends = sorted((-metric.sign * gain.low, -metric.sign * gain.high))
   return Outcome(
       len(seeds),
-      math.log(loss.mean()[0] / level),
+      math.log1p(difference.mean / level),
       difference.low / level,
       difference.high / level,
       -metric.sign * gain.mean,

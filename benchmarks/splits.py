@@ -12,23 +12,24 @@ seeds:
 
   * what each method gains with each split over the pretrained model;
   * methods of later papers less FedAlt and FedSim, client by client;
-  * `--personal=auto` less the best split of those chosen by hand, which is only
-    known afterwards, and less their mean.
+  * `--personal=auto` less the best split of those chosen by hand, and less
+    their mean. Which one is the best is known from these very results: the
+    difference from it is too low, and its interval does not know that.
+
+Settings come from the search of each comparison, whose own page says which are
+at the end of their lists.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-import dataclasses
 import functools
 import pathlib
 from typing import Optional
 
 from absl import app
 from absl import flags
-import numpy as np
 
 from benchmarks import comparison_folder
 from tff_partial.evaluation import comparison
-from tff_partial.evaluation import run_results
 from tff_partial.experiments import methods
 
 _METHODS = ('fed_alt', 'fed_sim', 'finetune', 'ffgg', 'fed_apm')
@@ -107,46 +108,12 @@ def reader(folder: pathlib.Path) -> SchemeFn:
   return read
 
 
-def mean_scheme(
-    schemes: Sequence[comparison.Scheme], name: str
-) -> comparison.Scheme:
-  """What a choice between schemes by lot gives on average, client by client.
-
-  Args:
-    schemes: With the same clients. Seeds that one of them lacks are left out.
-    name: What to call it.
-  """
-  first = schemes[0]
-  metric = first.metric.name
-  outcomes: dict[int, run_results.Outcome] = {}
-  for seed, outcome in first.outcomes.items():
-    if not all(seed in scheme.outcomes for scheme in schemes):
-      continue
-    values = [scheme.outcomes[seed].values[metric] for scheme in schemes]
-    outcomes[seed] = dataclasses.replace(
-        outcome, values={metric: np.mean(values, axis=0)}
-    )
-  return comparison.Scheme(
-      name, metric=first.metric, full=False, outcomes=outcomes
-  )
-
-
-def _words(scheme: comparison.Scheme, found: comparison.Difference) -> str:
-  """A difference in points, above 0 where it is a gain."""
-  sign = scheme.metric.sign
-  low, high = sorted((sign * found.low, sign * found.high))
-  return (
-      f'{100 * sign * found.mean:+.2f} ({100 * low:+.2f} to {100 * high:+.2f})'
-  )
-
-
 def _minus(
     scheme: Optional[comparison.Scheme], other: Optional[comparison.Scheme]
 ) -> str:
   if scheme is None or other is None:
     return '–'
-  found = scheme.minus(other)
-  return '–' if found is None else _words(scheme, found)
+  return comparison_folder.points(scheme, scheme.minus(other))
 
 
 def gains(read: SchemeFn) -> list[str]:
@@ -164,12 +131,15 @@ def gains(read: SchemeFn) -> list[str]:
     sizes = [s.cost()['personal_bytes'] for s in found if s is not None]
     if not sizes:
       continue
-    cells = [_words(s, s.change()) if s else '–' for s in found]
+    cells = [
+        comparison_folder.points(s, s.change()) if s else '–' for s in found
+    ]
     lines.append(f'| {split} | {sizes[0]:,.0f} | {" | ".join(cells)} |')
   control = read(methods.PRETRAINING, 'none')
   if control is not None:
     lines.append(
-        f'| more rounds of FedAvg | 0 | {_words(control, control.change())} |'
+        '| more rounds of FedAvg | 0 |'
+        f' {comparison_folder.points(control, control.change())} |'
         f'{" – |" * (len(_METHODS) - 1)}'
     )
   return lines
@@ -215,10 +185,13 @@ def regret(read: SchemeFn, algorithm: str) -> list[str]:
   if auto is None or not by_hand:
     return []
   best = max(by_hand, key=lambda s: s.metric.sign * s.mean()[0])
-  mean = mean_scheme(by_hand, 'mean')
+  mean = comparison_folder.combined(
+      'mean', {scheme: 1 / len(by_hand) for scheme in by_hand}
+  )
   return [
       f'| {algorithm} | {auto.cost()["personal_bytes"]:,.0f} |'
-      f' {_words(auto, auto.change())} | {best.name.partition(", ")[2]} |'
+      f' {comparison_folder.points(auto, auto.change())} |'
+      f' {best.name.partition(", ")[2]}, of {len(by_hand)} |'
       f' {_minus(auto, best)} | {_minus(auto, mean)} |'
   ]
 

@@ -28,21 +28,8 @@
 
 imports mnist_by_writer npz "$DATA/handwriting/mnist_by_writer.npz" \
   --examples=pixels --label=label --person=writer
-# A writer's two labels depend on the writer alone.
-[ -e "$OUT/swapped_by_writer.npz" ] || python - \
-  "$DATA/handwriting/mnist_by_writer.npz" "$OUT/swapped_by_writer.npz" <<'END'
-import sys
-import numpy as np
-
-with np.load(sys.argv[1]) as file:
-  pixels, label, writer = file['pixels'], file['label'], file['writer']
-for one in np.unique(writer):
-  first, second = np.random.default_rng(int(one)).permutation(10)[:2]
-  own = writer == one
-  is_first, is_second = own & (label == first), own & (label == second)
-  label[is_first], label[is_second] = second, first
-np.savez(sys.argv[2], pixels=pixels, label=label, writer=writer)
-END
+[ -e "$OUT/swapped_by_writer.npz" ] || python results/swap_labels.py \
+  "$DATA/handwriting/mnist_by_writer.npz" "$OUT/swapped_by_writer.npz"
 imports swapped_by_writer npz "$OUT/swapped_by_writer.npz" \
   --examples=pixels --label=label --person=writer
 

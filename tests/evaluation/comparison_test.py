@@ -59,6 +59,21 @@ class SchemeTest(absltest.TestCase):
     self.assertAlmostEqual(scheme.uniform_mean()[0], (0.7 + 0.5) / 2)
     self.assertAlmostEqual(scheme.baseline_mean(), (0.4 + 1.5) / 4)
 
+  def test_means_differ_by_the_change(self):
+    # Each seed evaluates other clients, of which x is in both.
+    scheme = _scheme(
+        [
+            _outcome([0.5, 0.9], [0.4, 0.5], [1, 3], ids='xy'),
+            _outcome([0.7, 0.3], [0.2, 0.5], [1, 2], ids='xz'),
+        ]
+    )
+    mean, deviation = scheme.mean()
+    self.assertAlmostEqual(mean, (0.6 + 3 * 0.9 + 2 * 0.3) / 6)
+    self.assertAlmostEqual(scheme.baseline_mean(), (0.3 + 1.5 + 1.0) / 6)
+    self.assertAlmostEqual(scheme.change().mean, mean - scheme.baseline_mean())
+    self.assertAlmostEqual(deviation, np.std([3.2 / 4, 1.3 / 3], ddof=1))
+    self.assertEqual(scheme.change().seeds, 2)
+
   def test_difference_is_over_common_seeds_and_clients(self):
     one = _scheme(
         [
@@ -69,7 +84,7 @@ class SchemeTest(absltest.TestCase):
     other = _scheme([_outcome([0.1, 0.4], [0, 0], ids=['y', 'z'])])
     difference = one.minus(other)
     self.assertAlmostEqual(difference.mean, 0.5)  # Only y is in both.
-    self.assertEqual(difference.clients, 1)
+    self.assertEqual((difference.clients, difference.seeds), (1, 1))
     stranger = _scheme([_outcome([1], [0], ids=['q'])])
     self.assertIsNone(other.minus(stranger))
 

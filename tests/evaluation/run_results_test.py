@@ -11,6 +11,7 @@ from absl.testing import parameterized
 import numpy as np
 
 from tff_partial.evaluation import client_table
+from tff_partial.evaluation import csv_cells
 from tff_partial.evaluation import metric as metric_lib
 from tff_partial.evaluation import run_results
 from tff_partial.evaluation import summary
@@ -41,6 +42,7 @@ class RunResultsTest(parameterized.TestCase):
         train_examples=np.arange(1, 6),
         test_examples=np.full(5, 2),
         participated=np.array([True] * 4 + [False]),
+        trained_earlier=np.array([False] * 4 + [True]),
         scores={
             model: {
                 'accuracy': client_table.Scores(
@@ -120,6 +122,58 @@ class RunResultsTest(parameterized.TestCase):
     key = self.folder / '.report_key'
     self.assertEqual(key.stat().st_mode & 0o777, 0o600)
     self.assertEqual(client_names.load(self.folder, mode), names)
+
+  @parameterized.parameters(*config_groups.REPORT_CLIENT_IDS)
+  def test_who_trained_an_earlier_model(self, mode):
+    names = self.write(mode)
+    with open(self.folder / 'clients.csv', newline='', encoding='utf-8') as f:
+      found = {row['client_id']: row for row in csv.DictReader(f)}
+    earlier = [c for c, row in found.items() if row['trained_earlier'] == '1']
+    escaped = list(map(csv_cells.escape, names.of(_HOSTILE[4:])))
+    self.assertEqual(earlier, escaped)
+
+  def test_what_tests_of_clients_can_show(self):
+    names = self.write('none')
+    outcome = run_results.read_run(self.folder).outcomes['personalized']
+    # Nobody has more than two test examples.
+    self.assertEqual((outcome.hurt_by_chance, outcome.testable), (0, 0))
+    # The groups of the report have the client kept out of training, too.
+    outcome = self.read(names).outcomes['personalized']
+    self.assertTrue(np.isnan([outcome.hurt_by_chance, outcome.testable]).all())
+
+  def test_six_examples_can_show_that_a_client_is_hurt(self):
+    scores = lambda *terms: {
+        'accuracy': client_table.Scores(np.array(terms, float), np.ones(7))
+    }
+    table = client_table.ClientTable(
+        client_ids=('a', 'b'),
+        train_examples=np.ones(2, int),
+        test_examples=np.array([6, 1]),
+        participated=np.ones(2, bool),
+        scores={
+            'initial': scores(1, 1, 1, 1, 1, 1, 1),
+            'personalized': scores(0, 0, 0, 0, 0, 0, 0),
+        },
+    )
+    report.write(
+        self.folder,
+        report.RunReport(
+            title='t',
+            settings={},
+            variables=(),
+            table=table,
+            metric=metric_lib.Metric('accuracy', higher_is_better=True),
+            baseline='initial',
+            candidate='personalized',
+            history=(),
+            cost=_COST,
+            leaves_client='Leaves a client: nothing.',
+        ),
+    )
+    outcome = run_results.read_run(self.folder).outcomes['personalized']
+    # p < .05 only if all six are worse, which six coins are once in 64 times.
+    self.assertEqual(outcome.hurt_by_chance, 1 / 64 / 2)
+    self.assertEqual(outcome.testable, 1 / 2)
 
   def test_pseudonyms_need_the_key(self):
     first = client_names.load(self.folder, 'hashed').of(['ann'])

@@ -50,6 +50,7 @@ class PenaltiesTest(absltest.TestCase):
     )
     self.assertTrue(auto[4].startswith('66.67'))
     self.assertEqual(auto[9], '0.5 s: 12.3')
+    self.assertEqual(auto[8], '–')  # That a coin would hurt.
     # All are right under the model that the gate leaves.
     self.assertTrue(gate[4].startswith('100.00'))
     self.assertEqual(gate[7], '0.0%')

@@ -25,6 +25,7 @@ class PrivacyPriceTest(absltest.TestCase):
         ('fed_alt_output_2_0', 0.7, ['personalized', 'finetuned']),
         ('fed_alt_output_2_1', 0.7, ['personalized', 'finetuned']),
         ('finetune_inf_1', 0.9, ['finetuned']),
+        ('fed_alt_output_inf_1', 0.7, ['personalized', 'finetuned']),
     ):
       written_runs.write(
           folder / name, [1, 1, 1], [accuracy] * 3, models=models
@@ -32,13 +33,25 @@ class PrivacyPriceTest(absltest.TestCase):
     self.schemes = privacy_price.read(folder)
 
   def test_tables(self):
-    means, differences, from_local, alone = privacy_price.tables(self.schemes)
+    means, differences, costs, less, from_local, alone = privacy_price.tables(
+        self.schemes
+    )
     self.assertEqual(means[0], '| arm | 2 | ∞ |')
     self.assertIn('| finetune | 60.00 ± 0.00 | 90.00 |', means)
-    self.assertIn('| fed_alt_output | 100.00 ± 0.00 | – |', means)
+    self.assertIn('| fed_alt_output | 100.00 ± 0.00 | 100.00 |', means)
     self.assertEqual(
         differences[2:],
-        ['| fed_alt_output | +40.00 (+40.00 to +40.00) | – |'],
+        [
+            '| fed_alt_output | +40.00 (+40.00 to +40.00) | +10.00 (+10.00 to'
+            ' +10.00) |'
+        ],
+    )
+    # With the seed 1 alone; FedAlt loses nothing, and fine-tuning 30 points.
+    self.assertIn(
+        '| finetune | -30.00 (-30.00 to -30.00) over 1 of 2 seeds | – |', costs
+    )
+    self.assertEqual(
+        less[2:], ['| fed_alt_output | +30.00 (+30.00 to +30.00) | – |']
     )
     self.assertIn('| finetune | +10.00 (+10.00 to +10.00) |', from_local[3])
     self.assertEqual(alone, ['Clients alone: 50.00 ± 0.00 over 2 seeds.'])

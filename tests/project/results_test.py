@@ -12,7 +12,9 @@ from absl import flags
 from absl.testing import absltest
 from absl.testing import flagsaver
 from absl.testing import parameterized
+import numpy as np
 
+from results import swap_labels
 from tasks import import_client_data
 from tests.helpers import paths
 from tff_partial.experiments import flags as flags_lib
@@ -69,6 +71,8 @@ class ResultsTest(parameterized.TestCase):
       if words[0] == '-m':
         self.assertIn(words[1], _PROGRAMS)
         continue
+      if words[0] == 'results/swap_labels.py':
+        continue
       self.assertEqual(words[0], 'run_experiment.py')
       experiments += 1
       with flagsaver.flagsaver():
@@ -103,6 +107,15 @@ class ResultsTest(parameterized.TestCase):
     for words in commands:
       if words[0] == 'run_experiment.py':
         self.assertEqual(words[-2:], ['--total_rounds=2', '--seeds=0'])
+
+  def test_every_writer_swaps_two_labels(self):
+    labels, writers = np.tile(np.arange(10), 300), np.repeat(np.arange(300), 10)
+    swapped = swap_labels.swap(labels, writers).reshape([300, 10])
+    np.testing.assert_array_equal(np.sort(swapped), labels.reshape([300, 10]))
+    changed = swapped != np.arange(10)
+    np.testing.assert_array_equal(changed.sum(axis=1), 2)
+    # All of the 45 pairs are there.
+    self.assertLen(np.unique(changed, axis=0), 45)
 
   def test_data_are_asked_for(self):
     result = subprocess.run(

@@ -55,7 +55,7 @@ class SplitsTest(absltest.TestCase):
     half = 100 * _T * 0.1 / math.sqrt(3)
     self.assertEndsWith(
         line,
-        f'| output | +0.00 ({-half:+.2f} to {half:+.2f}) |'
+        f'| output, of 2 | +0.00 ({-half:+.2f} to {half:+.2f}) |'
         f' +20.00 ({20 - half:+.2f} to {20 + half:+.2f}) |',
     )
     self.assertEmpty(splits.regret(self.read, 'ffgg'))

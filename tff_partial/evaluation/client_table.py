@@ -158,6 +158,7 @@ class ClientTable:
         train_examples=self.train_examples[order],
         test_examples=self.test_examples[order],
         participated=self.participated[order],
+        trained_earlier=self.earlier[order],
         scores={
             model: {
                 metric: Scores(s.total[examples], s.weight[examples])

@@ -38,6 +38,7 @@ class Difference:
       (`intervals.two_way`).
     high: The upper end of that interval.
     clients: The number of clients.
+    seeds: The number of seeds.
     better: The share of clients for whom the first result is better, on average
       over seeds.
     worse: The share of clients for whom it is worse.
@@ -48,6 +49,7 @@ class Difference:
   low: float
   high: float
   clients: int
+  seeds: int
   better: float
   worse: float
 
@@ -92,15 +94,13 @@ class Scheme:
       metric: The metric's name; by default the one that decides.
 
     Returns:
-      The mean and the standard deviation over seeds.
+      The mean over clients of each client's mean over the seeds with which it
+      was evaluated, as in differences, which therefore are differences of such
+      means; and the standard deviation over seeds of a seed's mean.
     """
     metric = metric or self.metric.name
-    return _over_seeds(
-        [
-            np.average(o.values[metric], weights=o.weights[metric])
-            for o in self.outcomes.values()
-        ]
-    )
+    values = {s: o.values[metric] for s, o in self.outcomes.items()}
+    return self._mean(values, metric)
 
   def uniform_mean(self) -> tuple[float, float]:
     """The same with equal weights for all clients."""
@@ -109,16 +109,10 @@ class Scheme:
     )
 
   def baseline_mean(self) -> float:
-    """The weighted mean over clients under the baseline, over seeds."""
-    return _over_seeds(
-        [
-            np.average(
-                o.baseline[self.metric.name],
-                weights=o.weights[self.metric.name],
-            )
-            for o in self.outcomes.values()
-        ]
-    )[0]
+    """The same mean under the baseline."""
+    metric = self.metric.name
+    values = {s: o.baseline[metric] for s, o in self.outcomes.items()}
+    return self._mean(values, metric)[0]
 
   def change(self) -> Difference:
     """The difference from the baseline of the scheme's own runs."""
@@ -203,6 +197,36 @@ class Scheme:
     costs = [o.cost for o in self.outcomes.values()]
     return {name: float(np.mean([c[name] for c in costs])) for name in costs[0]}
 
+  def power(self) -> tuple[float, float]:
+    """What the tests behind `hurt` can show.
+
+    Returns:
+      The share of clients who would seem hurt by more than chance if only
+      chance decided, and the share of clients with enough test examples for the
+      test; both are NaN if they are not known.
+    """
+    outcomes = self.outcomes.values()
+    return (
+        float(np.mean([o.hurt_by_chance for o in outcomes])),
+        float(np.mean([o.testable for o in outcomes])),
+    )
+
+  def _mean(
+      self, values: Mapping[int, np.ndarray], metric: str
+  ) -> tuple[float, float]:
+    """The mean over clients of means over seeds, and the deviation of seeds."""
+    sums: dict[str, np.ndarray] = {}
+    means = []
+    for seed, outcome in self.outcomes.items():
+      weights = outcome.weights[metric]
+      means.append(np.average(values[seed], weights=weights))
+      for cell in zip(outcome.client_ids, values[seed], weights):
+        total = sums.setdefault(cell[0], np.zeros(3))
+        total += (*cell[1:], 1.0)
+    value, weight, count = np.array([*sums.values()]).T
+    mean = np.average(value / count, weights=weight / count)
+    return float(mean), _over_seeds(means)[1]
+
   def _by_client(self, others, client_ids):
     """The differences from other values of the same clients and seeds.
 
@@ -241,6 +265,7 @@ class Scheme:
         low=low,
         high=high,
         clients=len(common),
+        seeds=int(measured.sum()),
         better=float((self.metric.sign * by_client > 0).mean()),
         worse=float((self.metric.sign * by_client < 0).mean()),
     )

@@ -6,9 +6,10 @@ from collections.abc import Collection, Mapping
 import csv
 import dataclasses
 import json
+import math
 import os
 import pathlib
-from typing import Optional
+from typing import Any, Optional
 
 import numpy as np
 
@@ -51,6 +52,10 @@ class Outcome:
     weights: By metric, the weight of each client's value in the mean.
     baseline: By metric, each client's value under the run's baseline.
     p_hurt: One-sided p-value of each client's paired test (`summary.compare`).
+    hurt_by_chance: The share of clients whose test would say that they are hurt
+      if only chance decided; NaN if it is not known.
+    testable: The share of clients who have enough test examples for that test;
+      NaN likewise.
     cost: The cost of the run, as `summary.Cost.to_dict` gives it, and
       `personal_bytes`, the size of one client's personal variables.
   """
@@ -62,6 +67,8 @@ class Outcome:
   baseline: Mapping[str, np.ndarray]
   p_hurt: np.ndarray
   cost: Mapping[str, float]
+  hurt_by_chance: float = math.nan
+  testable: float = math.nan
 
 
 @dataclasses.dataclass(frozen=True)
@@ -168,6 +175,7 @@ def _outcome(rows, model: str, report) -> Outcome:
   )
   by_metric = lambda name: {m: column(f'{m}/{name}') for m in metrics}
   p_hurt = 'p_hurt' if model == report['candidate'] else f'p_hurt/{model}'
+  by_chance, testable = _power(model, len(rows), report)
   return Outcome(
       client_ids=tuple(row['client_id'] for row in rows),
       train_examples=column('train_examples'),
@@ -181,4 +189,26 @@ def _outcome(rows, model: str, report) -> Outcome:
               v['bytes'] for v in report['split'] if v['personal']
           ),
       },
+      hurt_by_chance=by_chance,
+      testable=testable,
+  )
+
+
+def _power(
+    model: str, num_clients: int, report: Mapping[str, Any]
+) -> tuple[float, float]:
+  """What the tests of a model's clients can show, as shares of clients.
+
+  NaN if the report's groups have other clients, too.
+  """
+  groups = [
+      group['comparisons'].get(model) for group in report['groups'].values()
+  ]
+  if None in groups or num_clients != sum(
+      group['change']['clients'] for group in groups
+  ):
+    return math.nan, math.nan
+  return (
+      sum(g['hurt']['expected_by_chance'] for g in groups) / num_clients,
+      sum(g['testable'] for g in groups) / num_clients,
   )
