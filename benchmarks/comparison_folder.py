@@ -1,6 +1,6 @@
 # Copyright 2026 The tff-partial Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""Reads finished runs from a comparison's folder; their differences in words."""
+"""Reads the finished runs of a comparison; puts their differences in words."""
 
 from collections.abc import Mapping
 import dataclasses

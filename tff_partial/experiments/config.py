@@ -41,7 +41,8 @@ class Config(setting.Settings):
       ' joined by +; or "auto", or "auto:64kB" with the most bytes of a client,'
       ' to choose layers from data.'
       ' Default: output, or what --algorithm implies: nothing for fed_avg,'
-      ' everything for local, a copy of the model for ditto, pfedme and apfl.'
+      ' everything for local, a copy of the model for ditto, pfedme and apfl,'
+      ' and so on (docs/splits.md).'
       ' Several, with commas, are compared, except with "regex:".',
       common=True,
   )
@@ -60,7 +61,8 @@ class Config(setting.Settings):
   pretrain_rounds: Optional[int] = setting.field(
       None,
       'Rounds of FedAvg before personalization, whose model is the baseline.'
-      ' Default: 200, or 0 with --init_from.',
+      ' Default: 200, or 0 with --init_from and for methods that begin with'
+      ' FedAvg themselves.',
       least=0,
       common=True,
   )
@@ -73,7 +75,8 @@ class Config(setting.Settings):
   finetune_epochs: Optional[int] = setting.field(
       None,
       'Epochs of training personal variables at each client before the last'
-      ' evaluation. Default: 0, but 5 for finetune and 50 for local.',
+      ' evaluation. Default: 0, but 5 for finetune and fed_babu, and 50 for'
+      ' local.',
       least=0,
       common=True,
   )

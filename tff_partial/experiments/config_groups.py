@@ -43,7 +43,7 @@ class ClientWork(setting.Settings):
   personal_epochs: Optional[int] = setting.field(
       None,
       "Passes in FedAlt's personal phase. Default: --epochs, but 10 for"
-      ' fed_rep.',
+      ' fed_rep and ffgg.',
       least=1,
   )
   alternating_steps: bool = setting.field(
@@ -176,7 +176,7 @@ class Server(setting.Settings):
   client_weighting: Optional[str] = setting.field(
       None,
       'How clients are weighted in the mean. Default: num_examples, or uniform'
-      ' with differential privacy.',
+      ' with differential privacy, median and trimmed_mean.',
       choices=WEIGHTINGS,
   )
   aggregator: str = setting.field(
