@@ -109,7 +109,7 @@ class CombinationsTest(absltest.TestCase):
     for changes in (
         {},
         {'personal_epochs': 3, 'personal_learning_rate': 0.05},
-        {'personal_l2': 0.5, 'local_rounds': 2, 'pull': 0.5},
+        {'personal_l2': 0.5, 'inner_steps': 2, 'pull': 0.5},
         {'finetune_epochs': 4, 'total_rounds': 7, 'eval_clients': 3},
         {'unseen_clients': 0, 'onboarding': 'none'},
     ):

@@ -39,7 +39,7 @@ class UsedSettingsTest(parameterized.TestCase):
           {
               'personal_l2': 15.0,
               'pull': 0.075,  # 0.005 * 15.
-              'local_rounds': 5,
+              'inner_steps': 5,
               'personal': 'none',
           },
       ),
@@ -58,7 +58,7 @@ class UsedSettingsTest(parameterized.TestCase):
   def test_settings_of_other_algorithms_are_left_out(self):
     task = toy_task.create_task('toy')
     found = used_settings.used_settings(task, config_lib.create())
-    for name in ('local_rounds', 'pull', 'alternating_steps'):
+    for name in ('inner_steps', 'pull', 'alternating_steps'):
       self.assertNotIn(name, found)
 
   def test_arguments_of_a_task(self):

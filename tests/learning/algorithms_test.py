@@ -2,6 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The contract of every algorithm; a new one is a line in the table."""
 
+import dataclasses
+
 from absl.testing import absltest
 from absl.testing import parameterized
 import numpy as np
@@ -26,16 +28,12 @@ W, B = 0.25, -0.5  # Initial slope and offset.
 MIXTURE = 0.5
 SHARED, PERSONAL = toy.sgd(0.1), toy.sgd(0.2)
 MAX_RATE = 0.2
+INNER_STEPS = 2  # Of pFedMe, on each batch.
 
 
 def pfedme(steps):
   return algorithms.pfedme(
-      PERSONAL,
-      penalty=0.5,
-      pull=0.5,
-      local_rounds=2,
-      inner_steps=steps.max_steps or 4,
-      clip_norm=steps.clip_norm,
+      PERSONAL, penalty=0.5, pull=0.5, steps=steps, inner_steps=INNER_STEPS
   )
 
 
@@ -82,7 +80,7 @@ ALGORITHMS = (
         ['personal', 'shared'],
         True,
     ),
-    ('pfedme', pfedme, ['personal+shared'] * 2, True),
+    ('pfedme', pfedme, ['personal+shared'], True),
     (
         'fed_babu',
         lambda s: algorithms.fed_babu(SHARED, steps=s),
@@ -228,13 +226,12 @@ class ContractTest(parameterized.TestCase):
 
   @parameterized.named_parameters(*ALGORITHMS)
   def test_counts_steps_and_examples(self, create, groups, unused_stateful):
-    # Three epochs of two batches, of 2 and 1 examples. Without a bound, pFedMe
-    # takes four inner steps. FFGG goes over the examples once for the shared
-    # variables.
+    # Three epochs of two batches, of 2 and 1 examples. FFGG goes over the
+    # examples once for the shared variables.
     algorithm = create(algorithms.Steps(epochs=3))
     steps, seen = [6] * len(groups), [9] * len(groups)
     if create is pfedme:
-      steps, seen = [4, 4], [6, 6]
+      steps, seen = [6 * INNER_STEPS], [9 * INNER_STEPS]
     if create is ffgg:
       steps, seen = [6, 2], [9, 3]
     output = run(algorithm, value(), start(algorithm))[1]
@@ -245,8 +242,10 @@ class ContractTest(parameterized.TestCase):
   @parameterized.named_parameters(*ALGORITHMS)
   def test_max_steps_bounds_each_phase(self, create, groups, unused_stateful):
     # Two batches of the first epoch and one of the second. A step of FFGG is an
-    # epoch.
+    # epoch, and pFedMe's bound is on batches.
     steps, seen = 3 * len(groups), 5 * len(groups)
+    if create is pfedme:
+      steps, seen = steps * INNER_STEPS, seen * INNER_STEPS
     if create is ffgg:
       steps, seen = (3 + 1) * 2, (3 + 1) * 3
     algorithm = create(algorithms.Steps(epochs=5, max_steps=3))
@@ -281,7 +280,8 @@ class ContractTest(parameterized.TestCase):
   @parameterized.named_parameters(*ALGORITHMS)
   def test_clip_norm_bounds_the_change(self, create, groups, unused_stateful):
     clip_norm = 1e-3
-    bound = MAX_RATE * clip_norm * len(groups) * (1 + 1e-3)
+    steps = INNER_STEPS if create is pfedme else len(groups)
+    bound = MAX_RATE * clip_norm * steps * (1 + 1e-3)
     for norm, is_bounded in ((clip_norm, True), (None, False)):
       algorithm = create(algorithms.Steps(max_steps=1, clip_norm=norm))
       before = start(algorithm)
@@ -329,14 +329,14 @@ class ContractTest(parameterized.TestCase):
     # last have left the variables.
     form = toy.ALL_AT_ONCE
     algorithm = create(algorithms.Steps(max_steps=1))
+    *before, last = algorithm.phases
+    last = dataclasses.replace(last, inner_steps=1)
+    algorithm = dataclasses.replace(algorithm, phases=(*before, last))
     inputs = local_update.ClientInputs(
         *start(algorithm, apart=1.0), value(form=form)
     )
     model = algorithm.wrap(plain_model_fn(algorithm))()
-    local_update.run_phases(
-        model, algorithm.phases[:-1], inputs, client_examples=form
-    )
-    last = algorithm.phases[-1]
+    local_update.run_phases(model, before, inputs, client_examples=form)
     batch = toy.examples(XS, YS)
     groups = [
         name

@@ -18,6 +18,7 @@ from tff_partial.evaluation import evaluation
 from tff_partial.learning import algorithms
 from tff_partial.learning import client_work as client_work_lib
 from tff_partial.learning import copied_model
+from tff_partial.learning import examples as examples_lib
 from tff_partial.learning import local_update
 from tff_partial.learning import outlines
 from tff_partial.learning import partition
@@ -113,7 +114,7 @@ class DittoTest(absltest.TestCase):
 class PFedMeTest(absltest.TestCase):
 
   def pfedme(self, **kwargs):
-    kwargs = {'penalty': 2.0, 'pull': 0.5, 'local_rounds': 1, **kwargs}
+    kwargs = {'penalty': 2.0, 'pull': 0.5, **kwargs}
     return algorithms.pfedme(toy.sgd(0.1), **kwargs)
 
   def test_one_round_by_hand(self):
@@ -128,9 +129,30 @@ class PFedMeTest(absltest.TestCase):
     _, v, _ = run(self.pfedme(inner_steps=2))
     np.testing.assert_allclose(v, [0.4 + 0.1825, 0.25 + 0.115], rtol=1e-5)
 
+  def test_inner_steps_see_one_batch(self):
+    # Two batches of one example. With (x, y) = (1, 2), e = -2 at first and -1.6
+    # then, where the penalty's gradient is 2 * 0.2; with (3, 0), nothing moves.
+    form = examples_lib.Tensors(batch_size=1)
+    examples = toy.examples([1.0, 3.0], [2.0, 0.0])
+    algorithm = self.pfedme(inner_steps=2, steps=algorithms.Steps(max_steps=1))
+    output = local_update.local_update(
+        copied(),
+        algorithm.phases,
+        local_update.ClientInputs(
+            toy.weights([[0.0]], [0.0]),
+            toy.weights([[0.0]], [0.0]),
+            form.value(examples, np.array([0, 0], np.int32)),
+        ),
+        client_examples=form,
+    )
+    v = [round(float(np.squeeze(t)), 5) for t in output.personal.trainable]
+    self.assertIn(v, ([0.32, 0.32], [0.0, 0.0]))
+    self.assertEqual(output.counts.steps, 2)
+
   def test_next_local_round_is_anchored_at_the_new_shared_model(self):
     # u = (0.2, 0.125), v = (0.4, 0.25): the penalty's gradients are halved.
-    u, v, _ = run(self.pfedme(inner_steps=1, local_rounds=2))
+    twice = algorithms.Steps(epochs=2)
+    u, v, _ = run(self.pfedme(inner_steps=1, steps=twice))
     v_expected = [0.4 + 0.2625 - 0.04, 0.25 + 0.165 - 0.025]
     np.testing.assert_allclose(v, v_expected, rtol=1e-5)
     np.testing.assert_allclose(
@@ -139,7 +161,7 @@ class PFedMeTest(absltest.TestCase):
 
   def test_fixed_point(self):
     # At w = b = 1 there is no error, so nothing moves.
-    u, v, _ = run(self.pfedme(local_rounds=3), u=(1.0, 1.0), v=(1.0, 1.0))
+    u, v, _ = run(self.pfedme(), u=(1.0, 1.0), v=(1.0, 1.0))
     np.testing.assert_array_equal(u, [1.0, 1.0])
     np.testing.assert_array_equal(v, [1.0, 1.0])
 

@@ -423,7 +423,7 @@ class Config(setting.Settings):
         'personal_l2',
         'personal_l2_total',
         'personal_dropout',
-        'local_rounds',
+        'inner_steps',
         'pull',
         'rho',
         'tolerance',

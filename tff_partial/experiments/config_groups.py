@@ -138,9 +138,10 @@ class ClientWork(setting.Settings):
       ' at most, by default 10, each on all of its examples.',
       least=0,
   )
-  local_rounds: int = setting.field(
+  inner_steps: int = setting.field(
       5,
-      'pFedMe only: number of times the shared model moves in a round.',
+      'pFedMe only: steps of the personal model on each batch, after which the'
+      ' shared model moves.',
       least=1,
   )
   pull: Optional[float] = setting.field(

@@ -25,7 +25,7 @@ from typing import Any, Optional
 EXPORTED = ('personalized', 'finetuned', 'gated')
 _PRETRAIN_ROUNDS = 200
 _FINETUNE_EPOCHS = 5  # Pillutla et al., section 5.
-_OF_SOME = frozenset(('local_rounds', 'pull', 'rho', 'tolerance'))
+_OF_SOME = frozenset(('inner_steps', 'pull', 'rho', 'tolerance'))
 # Numeric settings without effect where nothing is personal, ...
 _OF_PERSONALIZATION = _OF_SOME | {
     'finetune_epochs',
@@ -423,21 +423,15 @@ METHODS: dict[str, Method] = {
             parts.personal,
             penalty=parts.config.penalty,
             pull=parts.config.pull,
-            local_rounds=parts.client.local_rounds,
-            clip_norm=parts.client.clip_norm,
+            steps=parts.steps,
+            inner_steps=parts.client.inner_steps,
         ),
         # T. Dinh et al., section 5 and the defaults of their code.
         penalty=15.0,
-        own_settings=('local_rounds', 'pull'),
+        own_settings=('inner_steps', 'pull'),
         drawn_to_shared=True,
         ignores=frozenset(
-            (
-                'epochs',
-                'learning_rate',
-                'max_steps',
-                'personal_epochs',
-                'shared_proximal',
-            )
+            ('learning_rate', 'personal_epochs', 'shared_proximal')
         ),
         requirement=_some_penalty_and_pull,
     ),

@@ -492,41 +492,35 @@ def pfedme(
     *,
     penalty: float,
     pull: float,
-    local_rounds: int = 5,
+    steps: Steps = Steps(),
     inner_steps: int = 5,
-    clip_norm: Optional[float] = None,
 ) -> Algorithm:
   """pFedMe [8, Algorithm 1]: moves the shared model towards proximal points.
 
-  In each local round, some inner steps of gradient descent approach the
-  minimizer of `f(v) + (penalty / 2) ||v - u||^2`, and then u becomes
-  `u - pull (u - v)`. In the paper, this factor is the learning rate eta times
-  the penalty. Unlike in the paper, each inner step uses another batch. The
-  paper's server rate beta is the learning rate of the server's SGD. In the
-  paper's experiments, lambda is mostly 15, eta 0.005, K 5 and R 20.
+  Each local round has a batch: some inner steps of gradient descent on it
+  approach the minimizer of `f(v) + (penalty / 2) ||v - u||^2`, and then u
+  becomes `u - pull (u - v)`. In the paper, this factor is the learning rate eta
+  times the penalty, and its server rate beta is the learning rate of the
+  server's SGD. In the paper's experiments, lambda is mostly 15, eta 0.005, K 5
+  and R 20. Here a client's v starts from its last one; in the authors' code it
+  starts from the shared model.
 
   Args:
     personal: How the personal model is trained; its penalty is replaced.
     penalty: Weight lambda of the squared distance.
     pull: Fraction of the distance that the shared model moves towards the
       personal one after each local round, from 0 to 1.
-    local_rounds: The paper's R.
+    steps: The local rounds: one for each batch of its epochs. Its `max_steps`
+      bounds their number, the paper's R.
     inner_steps: The paper's K.
-    clip_norm: Bound on the norm of the gradients, penalty included.
   """
-  phase = local_update.Phase(
-      personal=dataclasses.replace(
-          personal, penalty=penalty, anchor=local_update.SHARED
-      ),
-      # A client with a single batch needs an epoch for each step.
-      epochs=inner_steps,
-      max_steps=inner_steps,
-      clip_norm=clip_norm,
-      pull=pull,
+  penalized = dataclasses.replace(
+      personal, penalty=penalty, anchor=local_update.SHARED
   )
-  return Algorithm(
-      'pfedme', (phase,) * local_rounds, wrapper=copied_model.CopiedModel
+  phase = dataclasses.replace(
+      _phase(steps, personal=penalized), inner_steps=inner_steps, pull=pull
   )
+  return Algorithm('pfedme', (phase,), wrapper=copied_model.CopiedModel)
 
 
 def apfl(

@@ -101,13 +101,14 @@ class Phase:
     personal: How the personal variables are trained; `None` if they are not.
     epochs: Passes over the client's examples.
     max_steps: Upper bound on the number of steps over all epochs; `None` for no
-      bound.
+      bound. With `inner_steps`, on the number of batches.
     clip_norm: Bound on the global norm of the gradients of all variables that
       this phase trains; `None` for no bound.
     adapter_dropout: The fraction of the outputs of adapters that is dropped in
       each step, from 0 to below 1. It does not affect other layers.
+    inner_steps: Number of gradient steps on each batch (pFedMe).
     pull: Fraction of the distance that the shared variables move towards their
-      personal copies after the phase, from 0 to 1 (pFedMe).
+      personal copies after each batch, from 0 to 1 (pFedMe).
     alone: Whether the gradients of the shared variables are taken with personal
       variables of zero, so that the shared model learns to predict alone
       (FedRoD). For personal variables that are initially zero.
@@ -127,6 +128,7 @@ class Phase:
   max_steps: Optional[int] = None
   clip_norm: Optional[float] = None
   adapter_dropout: float = 0.0
+  inner_steps: int = 1
   pull: float = 0.0
   alone: bool = False
   full_batch: bool = False
@@ -144,6 +146,11 @@ class Phase:
           'Expected `adapter_dropout` of at least 0 and below 1, found'
           f' {self.adapter_dropout}.'
       )
+    if self.full_batch and (self.inner_steps > 1 or self.pull):
+      raise errors.SettingsError(
+          'Expected neither `inner_steps` nor `pull` with `full_batch`, found'
+          f' {self.inner_steps} and {self.pull}. They are about single batches.'
+      )
     if not 0 <= self.pull <= 1:
       raise errors.SettingsError(
           f'Expected `pull` from 0 to 1, found {self.pull}.'
@@ -158,7 +165,7 @@ class Phase:
           f'Expected {RECEIVED!r} as `anchor` of the shared variables, found'
           f' {self.shared.anchor!r}, which is for personal variables only.'
       )
-    for name in ('epochs', 'max_steps', 'clip_norm'):
+    for name in ('epochs', 'max_steps', 'clip_norm', 'inner_steps'):
       value = getattr(self, name)
       if value is not None and value <= 0:
         raise errors.SettingsError(f'Expected `{name}` above 0, found {value}.')
@@ -217,8 +224,6 @@ class ClientOutput(NamedTuple):
   Attributes:
     update: Initial minus final shared trainable variables, as the model's
       `sent` has it; zeros if the work failed or the client has no examples.
-      (Without a step, pFedMe would still move the shared variables towards the
-      personal ones.)
     weight: The number of the client's examples, or 1 if clients are weighted
       uniformly; 0 if the work failed or the client has no examples. Epochs and
       `max_steps` do not change it, whereas TFF's FedAvg weights a client by the
@@ -305,7 +310,7 @@ def _num_examples(
   """The number of a client's examples, int64 scalar."""
   if phase.max_steps is None and not phase.tolerance:
     # Without another pass over a dataset.
-    return progress.examples // phase.epochs
+    return progress.examples // (phase.epochs * phase.inner_steps)
   return client_examples.count(examples)
 
 
@@ -372,11 +377,11 @@ def run_phases(
                 log_counts=_log_counts(model, phase, inputs, client_examples),
                 full_batch=phase.full_batch,
                 tolerance=phase.tolerance,
+                inner_steps=phase.inner_steps,
+                pull=phase.pull,
             ),
         )
     )
-    if phase.pull:
-      _pull(model, phase.pull)
     if phase.dual_rho:
       assert isinstance(model, dual_model.DualModel)
       model.take_dual_step(
@@ -463,10 +468,11 @@ def _anchor(
   """The values that a penalty is anchored at; none without a penalty."""
   if not training.has_penalty:
     return ()
+  if training.anchor == SHARED:
+    return tuple(model.shared.trainable)
   anchors = {
       RECEIVED: getattr(inputs, name),
       INITIAL: inputs.initial_personal,
-      SHARED: model.shared,
   }
   anchor = anchors[training.anchor]
   if not anchor:
@@ -474,14 +480,7 @@ def _anchor(
         'Expected `initial_personal` for a penalty that is anchored there,'
         ' found none. Pass the initial personal variables.'
     )
-  # Reading the variables here gives their values when the phase begins.
   return tuple(tf.convert_to_tensor(a) for a in anchor.trainable)
-
-
-def _pull(model: partial_model.PartialModel, fraction: float) -> None:
-  """Moves the shared variables towards their personal copies."""
-  for shared, personal in zip(model.shared.trainable, model.personal.trainable):
-    shared.assign_sub(fraction * (shared - personal))
 
 
 def _choose(condition: tf.Tensor, value: Any, otherwise: Any) -> Any:

@@ -41,8 +41,9 @@ class Group(NamedTuple):
     learning_rate: Replaces the optimizer's, float32 scalar; `None` to keep it.
     penalty: Weight of the squared distance from the anchor, a float or a
       float32 scalar.
-    anchor: Values for the first variables, if there is a penalty. Variables
-      that follow, such as a mixture weight, have no penalty.
+    anchor: Values for the first variables, or variables that have them, if
+      there is a penalty. Variables that follow, such as a mixture weight, have
+      no penalty.
     gates: What the gradient of each variable is multiplied by, penalty
       included, float32 scalars; none for 1.
     implicit: Whether the penalty acts after the optimizer's step, by the exact
@@ -135,6 +136,9 @@ class Manner:
       there is one step an epoch.
     tolerance: The norm of the gradients, penalties included, below which a
       phase with `full_batch` ends.
+    inner_steps: Number of steps on each batch.
+    pull: Fraction of the distance that the shared variables move towards their
+      personal copies after each batch.
   """
 
   clip_norm: Optional[float] = None
@@ -143,6 +147,8 @@ class Manner:
   log_counts: Optional[tf.Tensor] = None
   full_batch: bool = False
   tolerance: float = 0.0
+  inner_steps: int = 1
+  pull: float = 0.0
 
 
 def train(
@@ -203,6 +209,12 @@ def train(
     found = _penalized(groups, found, manner.clip_norm)
     return _apply(groups, optimizer_states, found), added
 
+  def step_on_batch(state, batch):
+    state = _repeat(manner.inner_steps, lambda s: step(s, batch), state)
+    if manner.pull:
+      _pull(model, manner.pull)
+    return state
+
   # Not a list, which a dataset would turn into a tensor.
   initial_states = tuple(group.initial_state() for group in groups)
   if manner.full_batch:
@@ -211,9 +223,29 @@ def train(
         groups, _zero(model), gradients, reduce, passes, manner
     )
   _, progress = client_examples.reduce(
-      examples, (initial_states, _zero(model)), step, passes
+      examples, (initial_states, _zero(model)), step_on_batch, passes
   )
   return progress
+
+
+def _repeat(times: int, fn: Callable[[Any], Any], state: Any) -> Any:
+  """The state after some steps on the same batch."""
+  if times == 1:
+    return fn(state)
+  _, state = tf.while_loop(
+      lambda number, unused_state: number < times,
+      lambda number, state: (number + 1, fn(state)),
+      (tf.constant(0), state),
+      # Steps depend on each other through the model's variables.
+      parallel_iterations=1,
+  )
+  return state
+
+
+def _pull(model: partial_model.PartialModel, fraction: float) -> None:
+  """Moves the shared variables towards their personal copies."""
+  for shared, personal in zip(model.shared.trainable, model.personal.trainable):
+    shared.assign_sub(fraction * (shared - personal))
 
 
 def _in_parts(
