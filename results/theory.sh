@@ -32,13 +32,6 @@ glyphs="--task=emnist --data=embedded --clients_per_round=10
 flowers="--task=landmarks --data=$OUT/data/flowers --clients_per_round=10
   --learning_rate=0.1 --server_optimizer=adam --server_learning_rate=0.003
   --rounds_per_evaluation=0"
-an4="--task=speech --data=$OUT/data/an4 --model=small --batch_size=4
-  --clients_per_round=8 --clip_norm=1 --learning_rate=0.1
-  --server_optimizer=adam --server_learning_rate=0.0015
-  --rounds_per_evaluation=0"
-text="--task=stackoverflow --data=$OUT/data/se --batch_size=16
-  --clients_per_round=10 --clip_norm=1 --max_steps=6 --learning_rate=1
-  --eval_clients=100 --rounds_per_evaluation=0"
 
 imports digits_111 npz "$DATA/handwriting/mnist_by_writer.npz" \
   --examples=pixels --label=label --person=writer --min_examples=125
@@ -47,9 +40,6 @@ imports femnist_206 npz "$DATA/handwriting/femnist_206_writers.npz" \
 imports flowers images "$DATA/photos/flowers" \
   --csv="$DATA/photos/flowers_by_photographer.csv" \
   --label=class --person=flickr_user --size=64
-imports an4 npz "$DATA/speech/an4_by_speaker.npz" \
-  --examples=mfcc --lengths=num_frames --label=transcript --person=speaker
-imports_text
 
 # pretrain NAME OPTIONS ROUNDS
 pretrain() {
@@ -61,8 +51,6 @@ pretrain femnist "$femnist" 200
 pretrain digits "$digits" 100
 pretrain glyphs "$glyphs" 100
 pretrain flowers "$flowers" 100
-pretrain an4 "$an4" 900
-pretrain text "$text" 150
 
 # pair NAME DATA_SET OPTIONS SPLITS CHANGES ...
 pair() {
@@ -95,8 +83,6 @@ pairs() {
   pair flowers flowers "$flowers" output,adapter --server_learning_rate=0.001
   pair flowers_one_step flowers "$flowers" output,adapter \
     --server_learning_rate=0.001 --max_steps=1
-  pair an4 an4 "$an4" output,adapter --server_learning_rate=0.00015
-  pair text text "$text" output,adapter --learning_rate=0.3
 }
 if stage forecasts; then
   pairs forecasts
