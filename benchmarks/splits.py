@@ -11,6 +11,11 @@ Markdown, in points where more is better, with 95% intervals over clients and
 seeds:
 
   * what each method gains with each split over the pretrained model;
+  * FedAlt less FedSim, at equal epochs and at equal gradient steps, less
+    fine-tuning and less more rounds of FedAvg;
+  * the share of clients that are worse off, and in brackets: by more than
+    chance as a test of each client says, by chance alone, and the share of
+    clients with enough test examples that the test could say so;
   * methods of later papers less FedAlt and FedSim, client by client;
   * `--personal=auto` less the best split of those chosen by hand, and less
     their mean. Which one is the best is known from these very results: the
@@ -145,6 +150,69 @@ def gains(read: SchemeFn) -> list[str]:
   return lines
 
 
+def pairs(read: SchemeFn) -> list[str]:
+  """A line for each split, with the differences that the paper asks about.
+
+  Args:
+    read: As `reader` makes it.
+  """
+  columns = (
+      ('fed_alt', 'fed_sim'),
+      ('fed_alt', _EQUAL_STEPS),
+      ('fed_alt', 'finetune'),
+      ('fed_alt', methods.PRETRAINING),
+      ('finetune', methods.PRETRAINING),
+  )
+  lines = [
+      f'| personal |{"".join(f" {a} less {b} |" for a, b in columns)}',
+      f'| --- |{" --- |" * len(columns)}',
+  ]
+  for split in (*_BY_HAND, _AUTO):
+    cells = [
+        _minus(
+            read(one, split),
+            read(other, 'none' if other == methods.PRETRAINING else split),
+        )
+        for one, other in columns
+    ]
+    if set(cells) != {'–'}:
+      lines.append(f'| {split} | {" | ".join(cells)} |')
+  return lines
+
+
+def hurt(read: SchemeFn) -> list[str]:
+  """A line for each split, with the share of clients that are worse off.
+
+  Args:
+    read: As `reader` makes it.
+  """
+  shown = ('fed_alt', 'fed_sim', 'finetune')
+  lines = [
+      f'| personal | {" | ".join(shown)} |',
+      f'| --- |{" --- |" * len(shown)}',
+  ]
+
+  def line(name, found):
+    cells = []
+    for scheme in found:
+      if scheme is None:
+        cells.append('–')
+        continue
+      worse, beyond = scheme.hurt()
+      by_chance, testable = scheme.power()
+      cells.append(
+          f'{worse:.1%} ({beyond:.1%}; by chance {by_chance:.1%};'
+          f' {testable:.0%} could)'
+      )
+    if any(found):
+      lines.append(f'| {name} | {" | ".join(cells)} |')
+
+  for split in (*_BY_HAND, _AUTO, 'all'):
+    line(split, [read(method, split) for method in shown])
+  line('more rounds of FedAvg', [read(methods.PRETRAINING, 'none'), None, None])
+  return lines
+
+
 def contests(read: SchemeFn) -> list[str]:
   """A line for each later method and each one that it is compared with.
 
@@ -214,7 +282,8 @@ def report(comparisons: pathlib.Path) -> str:
   }
   parts = []
   for name, read in readers.items():
-    parts += [[f'## {name}'], gains(read), contests(read)]
+    parts += [[f'## {name}'], gains(read), pairs(read), hurt(read)]
+    parts.append(contests(read))
   lines = [
       '| data | algorithm | bytes | gain | best by hand | less the best | less'
       ' the mean |',

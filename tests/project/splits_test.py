@@ -39,6 +39,37 @@ class SplitsTest(absltest.TestCase):
     self.assertIn(f'| +70.00 ({70 - half:+.2f} to {70 + half:+.2f}) |', output)
     self.assertIn('| +50.00 (+50.00 to +50.00) |', output)
 
+  def test_pairs(self):
+    written_runs.write(
+        self.folder / 'toy' / 'fed_sim_input-7', [1, 1, 1], [0.1, 0.2, 0.3]
+    )
+    written_runs.write(
+        self.folder / 'toy' / 'fed_avg_none-7', [1, 1, 1], [0.3, 0.4, 0.5]
+    )
+    [line] = [
+        line for line in splits.pairs(self.read) if line.startswith('| input')
+    ]
+    self.assertEqual(
+        line,
+        '| input | +10.00 (+10.00 to +10.00) | – | – | -10.00 (-10.00 to'
+        ' -10.00) | – |',
+    )
+
+  def test_hurt(self):
+    written_runs.write(
+        self.folder / 'toy' / 'finetune_bias-7',
+        [1, 1, 1],
+        [0.1, 0.2, 0.9],
+        baseline=[0.2, 0.2, 0.2],
+    )
+    [line] = [
+        line for line in splits.hurt(self.read) if line.startswith('| bias')
+    ]
+    self.assertEqual(
+        line,
+        '| bias | – | – | 33.3% (0.0%; by chance 0.0%; 0% could) |',
+    )
+
   def test_contests(self):
     [line] = splits.contests(self.read)[2:]
     half = 100 * _T * 0.1 / math.sqrt(3)
