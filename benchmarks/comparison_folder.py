@@ -14,6 +14,8 @@ from tff_partial.evaluation import run_results
 from tff_partial.experiments import combinations
 from tff_partial.experiments import run_folder
 
+_ENOUGH_SEEDS = 3
+
 
 def runs(
     folder: pathlib.Path, name: str, split: str
@@ -45,7 +47,7 @@ def runs(
 
 def combined(
     name: str, weights: Mapping[comparison.Scheme, float]
-) -> comparison.Scheme:
+) -> Optional[comparison.Scheme]:
   """A scheme whose values are sums over others, client by client.
 
   Args:
@@ -53,9 +55,11 @@ def combined(
     weights: The schemes, each with the factor of its values. Seeds that one of
       them lacks are left out.
 
+  Returns:
+    The scheme, or `None` without a seed in common.
+
   Raises:
-    ValueError: If schemes were evaluated on different clients, or have no seed
-      in common.
+    ValueError: If schemes were evaluated on different clients.
   """
   first, *others = weights
   metric = first.metric.name
@@ -72,10 +76,7 @@ def combined(
     total = np.sum([w * o.values[metric] for o, w in found], axis=0)
     outcomes[seed] = dataclasses.replace(outcome, values={metric: total})
   if not outcomes:
-    raise ValueError(
-        'Expected a seed in common, found none of'
-        f' {", ".join(s.name for s in weights)}.'
-    )
+    return None
   return comparison.Scheme(
       name, metric=first.metric, full=False, outcomes=outcomes
   )
@@ -88,7 +89,8 @@ def points(
 
   Args:
     scheme: The first one of the difference.
-    difference: `None` for schemes without a seed and a client in common.
+    difference: `None` for schemes without a seed and a client in common. The
+      number of its seeds is given if there are fewer than 3.
   """
   if difference is None:
     return '–'
@@ -98,6 +100,6 @@ def points(
       f'{100 * sign * difference.mean:+.2f} ({100 * low:+.2f} to'
       f' {100 * high:+.2f})'
   )
-  if difference.seeds < len(scheme.seeds):
-    words += f' over {difference.seeds} of {len(scheme.seeds)} seeds'
+  if difference.seeds < _ENOUGH_SEEDS:
+    words += f', {difference.seeds} seed{"s" * (difference.seeds > 1)}'
   return words

@@ -11,10 +11,12 @@ accuracy in percent, with the deviation over seeds; and what arms are above
 others in points, client by client over the same seeds, with 95% intervals over
 clients and seeds:
 
-  * above FedAvg with fine-tuning, at the same epsilon;
+  * above FedAvg with fine-tuning, of 5 and of 10 epochs, at the same epsilon;
   * what privacy costs: above the same arm with an infinite epsilon;
   * whether it costs less: that, above the same of FedAvg with fine-tuning;
-  * above clients that train alone.
+  * above clients that train alone;
+  * with `--others`, a folder of runs on other data of the same people: the
+    first of these differences, above the same of the other folder.
 """
 
 from collections.abc import Mapping, Sequence
@@ -36,16 +38,19 @@ from tff_partial.experiments import budget
 from tff_partial.experiments import run_folder
 from tff_partial.reporting import plots
 
-LOCAL, BASE = 'local', 'finetune'
+LOCAL, BASE, LONGER_BASE = 'local', 'finetune', 'finetune_10'
 _FINETUNED = 'finetuned'
+_PERSONALIZED = 'fed_alt'  # Arms that are trained with personal variables.
 
 FLAGS = flags.FLAGS
 # By arm and epsilon.
-Schemes = Mapping[tuple[str, float], comparison.Scheme]
+_Arm = tuple[str, float]
+Schemes = Mapping[_Arm, comparison.Scheme]
 
 
 def _define_flags() -> None:
   flags.DEFINE_string('runs', None, 'The folder of all runs.', required=True)
+  flags.DEFINE_string('others', None, 'A folder of runs on other data.')
   flags.DEFINE_string('figure', None, 'Gets the figure, an SVG file.')
 
 
@@ -93,11 +98,24 @@ def _minus(
   return comparison_folder.points(scheme, scheme.minus(other))
 
 
-def tables(schemes: Schemes) -> list[list[str]]:
+def _above(
+    schemes: Schemes, first: _Arm, second: _Arm
+) -> Optional[comparison.Scheme]:
+  """The difference of two arms as a scheme; `None` if it is not there."""
+  one, other = schemes.get(first), schemes.get(second)
+  if one is None or other is None or one is other:
+    return None
+  return comparison_folder.combined(one.name, {one: 1.0, other: -1.0})
+
+
+def tables(
+    schemes: Schemes, others: Optional[Schemes] = None
+) -> list[list[str]]:
   """Means, and differences as listed at the top of this file.
 
   Args:
     schemes: What `read` returns.
+    others: The same of other data.
   """
   epsilons = _epsilons(schemes)
   arms = _arms(schemes)
@@ -119,24 +137,33 @@ def tables(schemes: Schemes) -> list[list[str]]:
     return '–' if scheme is None else _mean(scheme)
 
   def loss_less_base(arm, epsilon):
-    losses = []
-    for name in (arm, BASE):
-      private, free = at(name, epsilon), at(name, math.inf)
-      if private is None or free is None or private is free:
-        return '–'
-      losses.append(
-          comparison_folder.combined(name, {private: 1.0, free: -1.0})
-      )
-    return _minus(*losses)
+    return _minus(
+        *(
+            _above(schemes, (name, epsilon), (name, math.inf))
+            for name in (arm, BASE)
+        )
+    )
 
-  others = [arm for arm in arms if arm != BASE]
+  def less_others(arm, epsilon):
+    return _minus(
+        *(
+            _above(found, (arm, epsilon), (BASE, epsilon))
+            for found in (schemes, others or {})
+        )
+    )
+
+  rest = [arm for arm in arms if arm != BASE]
+  longer = [arm for arm in rest if arm.startswith(_PERSONALIZED)]
   found = [
       table(mean),
-      table(lambda arm, e: _minus(at(arm, e), at(BASE, e)), of=others),
+      table(lambda arm, e: _minus(at(arm, e), at(BASE, e)), of=rest),
+      table(lambda arm, e: _minus(at(arm, e), at(LONGER_BASE, e)), of=longer),
       table(lambda arm, e: _minus(at(arm, e), at(arm, math.inf))),
-      table(loss_less_base, of=others),
+      table(loss_less_base, of=rest),
       table(lambda arm, e: _minus(at(arm, e), local)),
   ]
+  if others is not None:
+    found.append(table(less_others, of=longer))
   if local is not None:
     found.append(
         [f'Clients alone: {_mean(local)} over {len(local.seeds)} seeds.']
@@ -225,7 +252,8 @@ def main(argv: Sequence[str]) -> None:
   del argv
   folder = pathlib.Path(FLAGS.runs).expanduser()
   schemes = read(folder)
-  found = [noise(folder), *tables(schemes)]
+  others = FLAGS.others and read(pathlib.Path(FLAGS.others).expanduser())
+  found = [noise(folder), *tables(schemes, others)]
   print('\n\n'.join('\n'.join(lines) for lines in found))
   if FLAGS.figure:
     files.replace_text(

@@ -5,17 +5,20 @@
 python -m benchmarks.splits --comparisons=out/compare
 
 The folder has a comparison DATA for each data set. Others of the same clients
-and seeds are in DATA.NAME: `DATA.ffgg` has more algorithms and splits, and
-`DATA.dbe` has FedSim with `bias` and FedDBE's mean regularization. Tables are
-Markdown, in points where more is better, with 95% intervals over clients and
-seeds:
+and seeds are in DATA.NAME: `DATA.ffgg` has more algorithms and splits,
+`DATA.control` FedAvg with rates that all seeds chose, and `DATA.dbe1` and
+`DATA.dbe50` have FedSim with `bias` and FedDBE's mean regularization. Tables
+are Markdown, in points where more is better, with 95% intervals over clients
+and seeds:
 
   * what each method gains with each split over the pretrained model;
   * FedAlt less FedSim, at equal epochs and at equal gradient steps, less
     fine-tuning and less more rounds of FedAvg;
+  * what clients' own variables add to the shared ones of the same run, with
+    which further training of these alone can be told from personalization;
   * the share of clients that are worse off, and in brackets: by more than
     chance as a test of each client says, by chance alone, and the share of
-    clients with enough test examples that the test could say so;
+    clients whose test could say so;
   * methods of later papers less FedAlt and FedSim, client by client;
   * `--personal=auto` less the best split of those chosen by hand, and less
     their mean. Which one is the best is known from these very results: the
@@ -35,12 +38,16 @@ from absl import flags
 
 from benchmarks import comparison_folder
 from tff_partial.evaluation import comparison
+from tff_partial.evaluation import run_results
 from tff_partial.experiments import methods
 
 _METHODS = ('fed_alt', 'fed_sim', 'finetune', 'ffgg', 'fed_apm')
 _BY_HAND = ('input', 'output', 'adapter', 'bias', 'lora_b')
 _AUTO = 'auto'
-_DBE = 'bias, mean regularization'
+# FedDBE's, by the weight of its mean regularization, and where they are.
+_DBE = {
+    f'bias, mean regularization {weight}': f'.dbe{weight}' for weight in (1, 50)
+}
 _EQUAL_STEPS = methods.SIMULTANEOUS_EQUAL_STEPS
 # A later method, and what it is compared with; each an algorithm and a split.
 _Arm = tuple[str, str]
@@ -61,10 +68,13 @@ _CONTESTS: Sequence[tuple[str, _Arm, Sequence[_Arm]]] = (
         ('fed_sim', 'bias'),
         (('fed_alt', 'output'), ('fed_sim', 'output')),
     ),
-    (
-        'FedDBE (bias)',
-        ('fed_sim', _DBE),
-        (('fed_alt', 'output'), ('fed_sim', 'output'), ('fed_sim', 'bias')),
+    *(
+        (
+            f'FedDBE ({split})',
+            ('fed_sim', split),
+            (('fed_alt', 'output'), ('fed_sim', 'output'), ('fed_sim', 'bias')),
+        )
+        for split in _DBE
     ),
     (
         'FedSA-LoRA (lora_b)',
@@ -74,7 +84,7 @@ _CONTESTS: Sequence[tuple[str, _Arm, Sequence[_Arm]]] = (
 )
 
 FLAGS = flags.FLAGS
-SchemeFn = Callable[[str, str], Optional[comparison.Scheme]]
+SchemeFn = Callable[..., Optional[comparison.Scheme]]
 
 
 def _define_flags() -> None:
@@ -89,25 +99,37 @@ def reader(folder: pathlib.Path) -> SchemeFn:
       are read, too.
 
   Returns:
-    A function to the scheme of the models that the runs are about; `None` if
-    there are no finished runs.
+    A function from an algorithm and a split to the scheme of the models that
+    the runs are about, or, with `of_shared`, of their shared variables alone;
+    `None` if there are no finished runs.
   """
 
   @functools.cache
-  def read(algorithm: str, split: str) -> Optional[comparison.Scheme]:
-    folders = [folder, folder.with_name(f'{folder.name}.ffgg')]
-    if split == _DBE:
-      folders, split = [folder.with_name(f'{folder.name}.dbe')], 'bias'
+  def read(
+      algorithm: str, split: str, of_shared: bool = False
+  ) -> Optional[comparison.Scheme]:
+    names = ['', '.ffgg']
+    if algorithm == methods.PRETRAINING:
+      names = ['.control', '']
+    if split in _DBE:
+      names, split = [_DBE[split]], 'bias'
+    folders = [folder.with_name(f'{folder.name}{name}') for name in names]
     found = [comparison_folder.runs(f, algorithm, split) for f in folders]
     runs = next(filter(None, found), None)
     if runs is None:
       return None
-    first = next(iter(runs.values()))
+    outcomes: dict[int, run_results.Outcome] = {}
+    for seed, run in runs.items():
+      first = next(iter(run.outcomes.values()))
+      outcome = run.shared if of_shared else first
+      if outcome is None:
+        return None
+      outcomes[seed] = outcome
     return comparison.Scheme(
         f'{algorithm}, {split}',
-        metric=first.metric,
+        metric=next(iter(runs.values())).metric,
         full=False,
-        outcomes={s: next(iter(r.outcomes.values())) for s, r in runs.items()},
+        outcomes=outcomes,
     )
 
   return read
@@ -131,7 +153,7 @@ def gains(read: SchemeFn) -> list[str]:
       f'| personal | bytes | {" | ".join(_METHODS)} |',
       f'| --- | ---: |{" --- |" * len(_METHODS)}',
   ]
-  for split in (*_BY_HAND, _DBE, _AUTO, 'all'):
+  for split in (*_BY_HAND, *_DBE, _AUTO, 'all'):
     found = [read(method, split) for method in _METHODS]
     sizes = [s.cost()['personal_bytes'] for s in found if s is not None]
     if not sizes:
@@ -175,6 +197,24 @@ def pairs(read: SchemeFn) -> list[str]:
         )
         for one, other in columns
     ]
+    if set(cells) != {'–'}:
+      lines.append(f'| {split} | {" | ".join(cells)} |')
+  return lines
+
+
+def own_parts(read: SchemeFn) -> list[str]:
+  """A line for each split, with what clients' own variables add.
+
+  Args:
+    read: As `reader` makes it.
+  """
+  shown = [name for name in _METHODS if name != 'finetune']
+  lines = [
+      f'| personal | {" | ".join(shown)} |',
+      f'| --- |{" --- |" * len(shown)}',
+  ]
+  for split in (*_BY_HAND, *_DBE, _AUTO):
+    cells = [_minus(read(m, split), read(m, split, True)) for m in shown]
     if set(cells) != {'–'}:
       lines.append(f'| {split} | {" | ".join(cells)} |')
   return lines
@@ -282,8 +322,8 @@ def report(comparisons: pathlib.Path) -> str:
   }
   parts = []
   for name, read in readers.items():
-    parts += [[f'## {name}'], gains(read), pairs(read), hurt(read)]
-    parts.append(contests(read))
+    parts += [[f'## {name}'], gains(read), pairs(read), own_parts(read)]
+    parts += [hurt(read), contests(read)]
   lines = [
       '| data | algorithm | bytes | gain | best by hand | less the best | less'
       ' the mean |',

@@ -27,11 +27,12 @@ experiment() {
 
 # The methods of results/splits.md, each with the same lists of rates, which are
 # chosen on validation examples. FedSim with lora_b is FedSA-LoRA, and with bias
-# FedDBE without its mean regularization, which has a comparison of its own.
+# FedDBE without its mean regularization, which has comparisons of its own.
 SPLITS_STUDY="--tune --algorithm=fed_avg,fed_sim,fed_alt,finetune,ffgg,fed_apm
   --personal=input,output,adapter,bias,lora_b,auto,all
-  --learning_rate=0.03,0.1 --personal_learning_rate=0.01,0.03,0.1,0.3
-  --rounds_per_evaluation=0"
+  --learning_rate=0.03,0.1
+  --personal_learning_rate=0.001,0.003,0.01,0.03,0.1 --rounds_per_evaluation=0
+  --seeds=0,1,2"
 
 # imports FOLDER KIND SOURCE ...: imports data, unless they are there.
 imports() {
@@ -41,13 +42,3 @@ imports() {
     python -m tasks.import_client_data "$@" --output_dir="$folder"
 }
 
-# imports_text: imports Stack Exchange's posts by user, likewise.
-imports_text() {
-  [ -e "$OUT/stackexchange.jsonl" ] || [ -n "${DRY_RUN:-}" ] || {
-    mkdir -p "$OUT"
-    gunzip -c "$DATA/text/stackexchange_by_user.jsonl.gz" \
-      >"$OUT/stackexchange.jsonl"
-  }
-  imports se jsonl "$OUT/stackexchange.jsonl" \
-    --text=sentences --person=user --date=creation_date
-}

@@ -1,27 +1,35 @@
 #!/bin/sh
 # The runs of results/emnist.md and of its part of results/splits.md: characters
-# of 206 writers (the paper's 62 classes) and digits of 836 writers, with 3 seeds
-# each. Each search has 272 runs, and each comparison 114.
+# of 206 writers (the paper's 62 classes) and digits of 111 writers, those with
+# 125 examples or more, with 3 seeds each. A writer takes part in 6 and 4 rounds
+# on average. Each search has 339 runs, and each comparison 114.
 . "$(dirname "$0")/common.sh"
 
 imports femnist_206 npz "$DATA/handwriting/femnist_206_writers.npz" \
   --examples=pixels --label=label --person=writer
-imports mnist_by_writer npz "$DATA/handwriting/mnist_by_writer.npz" \
-  --examples=pixels --label=label --person=writer
+imports digits_111 npz "$DATA/handwriting/mnist_by_writer.npz" \
+  --examples=pixels --label=label --person=writer --min_examples=125
 
-# study NAME OPTIONS ...: a comparison, and FedDBE's with its mean regularization.
+# study NAME OPTIONS ...: the comparison; FedAvg with rates that all seeds chose;
+# and FedDBE with two weights of its mean regularization, 50 being its authors'.
 study() {
   name=$1
   shift
   # shellcheck disable=SC2086
-  experiment --task=emnist $SPLITS_STUDY "$@" --seeds=0,1,2 \
-    --output_dir="$OUT/compare/$name"
+  experiment --task=emnist $SPLITS_STUDY "$@" --output_dir="$OUT/compare/$name"
   # shellcheck disable=SC2086
-  experiment --task=emnist $SPLITS_STUDY "$@" --seeds=0,1,2 \
-    --algorithm=fed_sim --personal=bias --task_arg=mean_regularization=50 \
-    --output_dir="$OUT/compare/$name.dbe"
+  experiment --task=emnist $SPLITS_STUDY "$@" --tune_seeds=0,1,2 \
+    --algorithm=fed_avg --personal=none \
+    --output_dir="$OUT/compare/$name.control"
+  for weight in 1 50; do
+    # shellcheck disable=SC2086
+    experiment --task=emnist $SPLITS_STUDY "$@" \
+      --algorithm=fed_sim --personal=bias \
+      --task_arg=mean_regularization=$weight \
+      --output_dir="$OUT/compare/$name.dbe$weight"
+  done
 }
 study femnist --data="$OUT/data/femnist_206" --clients_per_round=20 \
   --pretrain_rounds=300 --total_rounds=60
-study digits --data="$OUT/data/mnist_by_writer" --clients_per_round=10 \
-  --pretrain_rounds=200 --total_rounds=40 --eval_clients=200
+study digits --data="$OUT/data/digits_111" --clients_per_round=10 \
+  --pretrain_rounds=200 --total_rounds=40

@@ -1,7 +1,10 @@
 #!/bin/sh
 # The runs of results/landmarks.md and of its part of results/splits.md: flowers
-# of 45 photographers, with 3 seeds. The search has 272 runs and the comparison
-# 114.
+# of 45 photographers, with 3 seeds. A photographer takes part in 7 rounds on
+# average, each of one or two steps. With Adam at the server, its rate decides how
+# far shared variables move, and the clients' hardly matters. There are 141
+# validation photos, so two seeds choose. Left out: fed_apm, which is no ADMM with
+# Adam, and lora_b, which is larger than the layer that it would change.
 . "$(dirname "$0")/common.sh"
 
 imports flowers images "$DATA/photos/flowers" \
@@ -14,10 +17,16 @@ study() {
   shift
   # shellcheck disable=SC2086
   experiment --task=landmarks --data="$OUT/data/flowers" $SPLITS_STUDY \
-    --server_optimizer=adam --server_learning_rate=0.003 \
+    --tune_seeds=0,1 --server_optimizer=adam --learning_rate=0.1 \
+    --server_learning_rate=0.001,0.003 \
+    --personal_learning_rate=0.01,0.04,0.16 \
     --clients_per_round=10 --pretrain_rounds=250 --total_rounds=30 \
-    --seeds=0,1,2 "$@" --output_dir="$OUT/compare/$name"
+    "$@" --output_dir="$OUT/compare/$name"
 }
-study flowers
-study flowers.dbe --algorithm=fed_sim --personal=bias \
-  --task_arg=mean_regularization=50
+study flowers --algorithm=fed_avg,fed_sim,fed_alt,finetune \
+  --personal=input,output,adapter,bias,auto,all
+study flowers.ffgg --algorithm=ffgg --personal=output,adapter
+for weight in 1 50; do
+  study flowers.dbe$weight --algorithm=fed_sim --personal=bias \
+    --task_arg=mean_regularization=$weight
+done

@@ -9,8 +9,9 @@
 # What is not the same, by reading PFLlib's code:
 #
 #   * Client 12 is missing, with 12% of the examples. An accuracy a of the others
-#     is published as a + 0.12 (b - a), where b is client 12's. Its classes are
-#     others', so FedAvg's accuracy cannot be compared.
+#     is published as a + 0.12 (b - a), where b is client 12's. Most of its
+#     pictures are of a class that the others hardly have, so FedAvg's shared
+#     model is another one, and its accuracy cannot be compared.
 #   * FedAvg still improves after 60 rounds.
 #   * The leaderboard's runs were tuned, with values that are not published, such
 #     as Ditto's lambda. Here nothing is tuned: Ditto has lambda 1.

@@ -28,8 +28,9 @@
 
 imports mnist_by_writer npz "$DATA/handwriting/mnist_by_writer.npz" \
   --examples=pixels --label=label --person=writer
-[ -e "$OUT/swapped_by_writer.npz" ] || python results/swap_labels.py \
-  "$DATA/handwriting/mnist_by_writer.npz" "$OUT/swapped_by_writer.npz"
+[ -e "$OUT/data/swapped_by_writer/train.sqlite" ] ||
+  python results/swap_labels.py "$DATA/handwriting/mnist_by_writer.npz" \
+    "$OUT/swapped_by_writer.npz"
 imports swapped_by_writer npz "$OUT/swapped_by_writer.npz" \
   --examples=pixels --label=label --person=writer
 
@@ -84,7 +85,7 @@ study swapped swapped_by_writer output 2 inf
 study digits mnist_by_writer "output adapter bias lora_b" 0.5 8
 study swapped swapped_by_writer output 0.5 8
 study digits mnist_by_writer "output adapter bias lora_b" 1 4
-for name in digits swapped; do
-  python -m benchmarks.privacy_price --runs="$OUT/privacy/$name" \
-    --figure="results/privacy_$name.svg"
-done
+python -m benchmarks.privacy_price --runs="$OUT/privacy/digits" \
+  --figure=results/privacy_digits.svg
+python -m benchmarks.privacy_price --runs="$OUT/privacy/swapped" \
+  --others="$OUT/privacy/digits" --figure=results/privacy_swapped.svg

@@ -145,6 +145,21 @@ class AutoSplitTest(parameterized.TestCase):
     )
     self.assertEqual(self.resolve(create_plan()).config.split, 'regex:line')
 
+  @parameterized.parameters(
+      ({'max_steps': 1}, np.abs(OFFSETS) * (1 - RATE)),
+      ({'max_steps': 1, 'clip_norm': 0.5}, np.abs(OFFSETS) - RATE * 0.5),
+  )
+  def test_takes_the_steps_of_clients(self, settings, left):
+    self.resolve(create_plan(finetune_epochs=3, **settings))
+    found = json.loads((self.folder / 'personal.json').read_text())
+    self.assertAlmostEqual(
+        found['candidates'][1]['loss'], np.mean(left**2) / 2, places=4
+    )
+
+  def test_says_so_if_every_choice_diverges(self):
+    with self.assertRaisesRegex(errors.DivergedError, 'finite loss'):
+      self.resolve(create_plan(learning_rate=1e30))
+
   def test_examples_that_are_read_in_the_graph(self):
     self.resolve(create_plan())
     path = self.folder / 'personal.json'

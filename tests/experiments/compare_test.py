@@ -198,6 +198,15 @@ class RunTest(absltest.TestCase):
         [p['first'] for p in first['pairs'] if p['second'] == guess],
         [s['name'] for s in first['schemes']],
     )
+    # What clients' own variables add to FedAlt's shared ones.
+    self.assertEqual(
+        [
+            p['first']
+            for p in first['pairs']
+            if p['second'] == 'its shared variables'
+        ],
+        ['fed_alt, output'],
+    )
     self.assertIn(f'| {guess} |', (self.out / 'comparison.md').read_text())
     self.assertIn(guess, (self.out / 'comparison.html').read_text())
     # All start from one model, so clients' values before are the same.

@@ -46,7 +46,8 @@ class PenaltiesTest(absltest.TestCase):
     half = 4.302652729911275 / 3
     self.assertEqual(
         auto[6],
-        f'+33.33 ({100 * (1 / 3 - half):+.2f} to {100 * (1 / 3 + half):+.2f})',
+        f'+33.33 ({100 * (1 / 3 - half):+.2f} to {100 * (1 / 3 + half):+.2f}),'
+        ' 1 seed',
     )
     self.assertTrue(auto[4].startswith('66.67'))
     self.assertEqual(auto[9], '0.5 s: 12.3')

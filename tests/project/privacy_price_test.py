@@ -33,8 +33,8 @@ class PrivacyPriceTest(absltest.TestCase):
     self.schemes = privacy_price.read(folder)
 
   def test_tables(self):
-    means, differences, costs, less, from_local, alone = privacy_price.tables(
-        self.schemes
+    means, differences, _, costs, less, from_local, alone = (
+        privacy_price.tables(self.schemes)
     )
     self.assertEqual(means[0], '| arm | 2 | ∞ |')
     self.assertIn('| finetune | 60.00 ± 0.00 | 90.00 |', means)
@@ -42,19 +42,30 @@ class PrivacyPriceTest(absltest.TestCase):
     self.assertEqual(
         differences[2:],
         [
-            '| fed_alt_output | +40.00 (+40.00 to +40.00) | +10.00 (+10.00 to'
-            ' +10.00) |'
+            '| fed_alt_output | +40.00 (+40.00 to +40.00), 2 seeds | +10.00'
+            ' (+10.00 to +10.00), 1 seed |'
         ],
     )
     # With the seed 1 alone; FedAlt loses nothing, and fine-tuning 30 points.
-    self.assertIn(
-        '| finetune | -30.00 (-30.00 to -30.00) over 1 of 2 seeds | – |', costs
-    )
+    self.assertIn('| finetune | -30.00 (-30.00 to -30.00), 1 seed | – |', costs)
     self.assertEqual(
-        less[2:], ['| fed_alt_output | +30.00 (+30.00 to +30.00) | – |']
+        less[2:],
+        ['| fed_alt_output | +30.00 (+30.00 to +30.00), 1 seed | – |'],
     )
-    self.assertIn('| finetune | +10.00 (+10.00 to +10.00) |', from_local[3])
+    self.assertIn(
+        '| finetune | +10.00 (+10.00 to +10.00), 2 seeds', from_local[3]
+    )
     self.assertEqual(alone, ['Clients alone: 50.00 ± 0.00 over 2 seeds.'])
+
+  def test_more_than_on_other_data(self):
+    others = {
+        arm: scheme
+        for arm, scheme in self.schemes.items()
+        if arm != ('fed_alt_output', 2.0)
+    }
+    others['fed_alt_output', 2.0] = others['finetune', 2.0]
+    *_, more, _ = privacy_price.tables(self.schemes, others)
+    self.assertStartsWith(more[2], '| fed_alt_output | – | +0.00 (')
 
   def test_figure_has_all_arms(self):
     [legend] = privacy_price.draw(self.schemes).legends

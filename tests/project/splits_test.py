@@ -36,8 +36,10 @@ class SplitsTest(absltest.TestCase):
     [output] = [line for line in lines if line.startswith('| output')]
     # 0.6, 0.7 and 0.8 above 0.
     half = 100 * _T * 0.1 / math.sqrt(3)
-    self.assertIn(f'| +70.00 ({70 - half:+.2f} to {70 + half:+.2f}) |', output)
-    self.assertIn('| +50.00 (+50.00 to +50.00) |', output)
+    self.assertIn(
+        f'| +70.00 ({70 - half:+.2f} to {70 + half:+.2f}), 1 seed |', output
+    )
+    self.assertIn('| +50.00 (+50.00 to +50.00), 1 seed |', output)
 
   def test_pairs(self):
     written_runs.write(
@@ -51,8 +53,25 @@ class SplitsTest(absltest.TestCase):
     ]
     self.assertEqual(
         line,
-        '| input | +10.00 (+10.00 to +10.00) | – | – | -10.00 (-10.00 to'
-        ' -10.00) | – |',
+        '| input | +10.00 (+10.00 to +10.00), 1 seed | – | – | -10.00 (-10.00'
+        ' to -10.00), 1 seed | – |',
+    )
+
+  def test_what_own_variables_add(self):
+    written_runs.write(
+        self.folder / 'toy' / 'fed_sim_bias-7',
+        [1, 1, 1],
+        [0.5, 0.5, 0.5],
+        models=['personalized', 'shared'],
+    )
+    [line] = [
+        line
+        for line in splits.own_parts(self.read)
+        if line.startswith('| bias')
+    ]
+    # The shared model is right about everything.
+    self.assertEqual(
+        line, '| bias | – | -50.00 (-50.00 to -50.00), 1 seed | – | – |'
     )
 
   def test_hurt(self):
@@ -76,7 +95,8 @@ class SplitsTest(absltest.TestCase):
     self.assertEqual(
         line,
         '| FFGG, output | fed_alt, output |'
-        f' -20.00 ({-20 - half:+.2f} to {-20 + half:+.2f}) | 1.00 x | 1.00 x |',
+        f' -20.00 ({-20 - half:+.2f} to {-20 + half:+.2f}), 1 seed | 1.00 x |'
+        ' 1.00 x |',
     )
 
   def test_regret(self):
@@ -86,8 +106,8 @@ class SplitsTest(absltest.TestCase):
     half = 100 * _T * 0.1 / math.sqrt(3)
     self.assertEndsWith(
         line,
-        f'| output, of 2 | +0.00 ({-half:+.2f} to {half:+.2f}) |'
-        f' +20.00 ({20 - half:+.2f} to {20 + half:+.2f}) |',
+        f'| output, of 2 | +0.00 ({-half:+.2f} to {half:+.2f}), 1 seed |'
+        f' +20.00 ({20 - half:+.2f} to {20 + half:+.2f}), 1 seed |',
     )
     self.assertEmpty(splits.regret(self.read, 'ffgg'))
 
@@ -101,11 +121,14 @@ class SplitsTest(absltest.TestCase):
       splits.reader(self.folder / 'toy')('fed_alt', 'input')
 
   def test_other_comparisons_of_the_same_clients(self):
-    for name in ('toy.ffgg/fed_apm_input-7', 'toy.dbe/fed_sim_bias-7'):
+    for name in ('toy.ffgg/fed_apm_input-7', 'toy.dbe1/fed_sim_bias-7'):
       written_runs.write(self.folder / name, [1, 1, 1], [0.9, 0.9, 0.9])
     text = splits.report(self.folder)
     self.assertIn('| FedAPM, input | fed_alt, input | +60.00 (', text)
-    self.assertIn('| FedDBE (bias) | fed_alt, output | +20.00 (', text)
+    self.assertIn(
+        '| FedDBE (bias, mean regularization 1) | fed_alt, output | +20.00 (',
+        text,
+    )
     self.assertEqual(text.count('\n## '), 1)
 
   def test_report_leaves_other_folders_out(self):

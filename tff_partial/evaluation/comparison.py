@@ -100,19 +100,22 @@ class Scheme:
     """
     metric = metric or self.metric.name
     values = {s: o.values[metric] for s, o in self.outcomes.items()}
-    return self._mean(values, metric)
+    return self._mean(
+        values, {s: o.weights[metric] for s, o in self.outcomes.items()}
+    )
 
   def uniform_mean(self) -> tuple[float, float]:
     """The same with equal weights for all clients."""
-    return _over_seeds(
-        [o.values[self.metric.name].mean() for o in self.outcomes.values()]
-    )
+    metric = self.metric.name
+    values = {s: o.values[metric] for s, o in self.outcomes.items()}
+    return self._mean(values, {s: np.ones_like(v) for s, v in values.items()})
 
   def baseline_mean(self) -> float:
     """The same mean under the baseline."""
     metric = self.metric.name
     values = {s: o.baseline[metric] for s, o in self.outcomes.items()}
-    return self._mean(values, metric)[0]
+    weights = {s: o.weights[metric] for s, o in self.outcomes.items()}
+    return self._mean(values, weights)[0]
 
   def change(self) -> Difference:
     """The difference from the baseline of the scheme's own runs."""
@@ -202,8 +205,8 @@ class Scheme:
 
     Returns:
       The share of clients who would seem hurt by more than chance if only
-      chance decided, and the share of clients with enough test examples for the
-      test; both are NaN if they are not known.
+      chance decided, and the share of clients whose test could say so at all;
+      both are NaN if they are not known.
     """
     outcomes = self.outcomes.values()
     return (
@@ -212,15 +215,14 @@ class Scheme:
     )
 
   def _mean(
-      self, values: Mapping[int, np.ndarray], metric: str
+      self, values: Mapping[int, np.ndarray], weights: Mapping[int, np.ndarray]
   ) -> tuple[float, float]:
     """The mean over clients of means over seeds, and the deviation of seeds."""
     sums: dict[str, np.ndarray] = {}
     means = []
     for seed, outcome in self.outcomes.items():
-      weights = outcome.weights[metric]
-      means.append(np.average(values[seed], weights=weights))
-      for cell in zip(outcome.client_ids, values[seed], weights):
+      means.append(np.average(values[seed], weights=weights[seed]))
+      for cell in zip(outcome.client_ids, values[seed], weights[seed]):
         total = sums.setdefault(cell[0], np.zeros(3))
         total += (*cell[1:], 1.0)
     value, weight, count = np.array([*sums.values()]).T
@@ -286,6 +288,23 @@ def share_of_full(scheme: Scheme, full: Scheme) -> Optional[float]:
 def schemes(runs: Mapping[run_results.Key, run_results.Run]) -> list[Scheme]:
   """All schemes of the runs, in the order of the runs."""
   return _schemes(runs, lambda run: run.outcomes, plain=True)
+
+
+def shared(
+    runs: Mapping[run_results.Key, run_results.Run],
+) -> dict[str, Scheme]:
+  """By scheme, its shared variables with the same personal ones for all.
+
+  Returns:
+    A scheme for each of those whose runs measured it: what is left of the
+    scheme without clients' own variables.
+  """
+  found = _schemes(
+      runs,
+      lambda run: {} if run.shared is None else {'': run.shared},
+      plain=True,
+  )
+  return {scheme.name: scheme for scheme in found}
 
 
 def newcomers(runs: Mapping[run_results.Key, run_results.Run]) -> list[Scheme]:

@@ -19,7 +19,8 @@ from tff_partial.evaluation import metric as metric_lib
 from tff_partial.evaluation import yardstick
 
 # Models that a scheme is compared with; they are not its result.
-_REFERENCES = ('initial', 'shared', 'control', yardstick.MOST_FREQUENT)
+_SHARED = 'shared'
+_REFERENCES = ('initial', _SHARED, 'control', yardstick.MOST_FREQUENT)
 # The names of models for clients that never trained begin with this.
 _NEWCOMER = 'new_'
 
@@ -54,8 +55,8 @@ class Outcome:
     p_hurt: One-sided p-value of each client's paired test (`summary.compare`).
     hurt_by_chance: The share of clients whose test would say that they are hurt
       if only chance decided; NaN if it is not known.
-    testable: The share of clients who have enough test examples for that test;
-      NaN likewise.
+    testable: The share of clients whose test could say so: models score five or
+      more of their examples differently; NaN likewise.
     cost: The cost of the run, as `summary.Cost.to_dict` gives it, and
       `personal_bytes`, the size of one client's personal variables.
   """
@@ -84,6 +85,8 @@ class Run:
       policies for them, as for FedAvg, those of the run's candidate.
     yardstick: Results of the clients' most frequent labels (`yardstick`), if
       the run has them.
+    shared: Results of the candidate's shared variables with the initial
+      personal ones, which are the same for all clients, if the run has them.
   """
 
   metric: metric_lib.Metric
@@ -91,6 +94,7 @@ class Run:
   outcomes: Mapping[str, Outcome]
   newcomers: Mapping[str, Outcome] = dataclasses.field(default_factory=dict)
   yardstick: Optional[Outcome] = None
+  shared: Optional[Outcome] = None
 
 
 def read_run(
@@ -134,12 +138,16 @@ def read_run(
           model: _outcome(new, model, report)
           for model in _newcomer_models(new, report)
       },
-      yardstick=(
-          _outcome(tested, yardstick.MOST_FREQUENT, report)
-          if f'p_hurt/{yardstick.MOST_FREQUENT}' in tested[0]
-          else None
-      ),
+      yardstick=_reference(tested, yardstick.MOST_FREQUENT, report),
+      shared=_reference(tested, _SHARED, report),
   )
+
+
+def _reference(rows, model: str, report) -> Optional[Outcome]:
+  """Results of a model that schemes are compared with, if there are some."""
+  if f'p_hurt/{model}' not in rows[0]:
+    return None
+  return _outcome(rows, model, report)
 
 
 def _newcomer_models(rows, report) -> list[str]:
@@ -199,7 +207,8 @@ def _power(
 ) -> tuple[float, float]:
   """What the tests of a model's clients can show, as shares of clients.
 
-  NaN if the report's groups have other clients, too.
+  NaN if the report's groups have other clients, too, as with clients that were
+  kept out of training.
   """
   groups = [
       group['comparisons'].get(model) for group in report['groups'].values()

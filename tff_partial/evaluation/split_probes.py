@@ -12,7 +12,8 @@ else does.
 
 import collections
 from collections.abc import Sequence
-from typing import Any
+import dataclasses
+from typing import Any, Optional
 
 import numpy as np
 import tensorflow as tf
@@ -27,12 +28,22 @@ from tff_partial.learning import training_step
 LOSS = 'loss'
 
 
+@dataclasses.dataclass(frozen=True)
+class Steps:
+  """How a probe trains; as in `algorithms.Steps`, without dropout."""
+
+  epochs: int = 1
+  max_steps: Optional[int] = None
+  clip_norm: Optional[float] = None
+
+
 def build_score_probe(
     model_fn: partial_model.ModelFn,
     *,
     client_examples: examples_lib.ClientExamples,
     training_examples: examples_lib.ClientExamples,
     optimizer: tff.learning.optimizers.Optimizer,
+    steps: Steps = Steps(),
 ) -> probes.Probe:
   """Builds the probe of gradients and of what an epoch changes.
 
@@ -40,7 +51,8 @@ def build_score_probe(
     model_fn: Returns a new model, all of whose variables are personal.
     client_examples: The form of the examples. A client needs two batches.
     training_examples: The same, with the batches of training.
-    optimizer: Trains the variables for an epoch.
+    optimizer: Trains the variables.
+    steps: How long, by default for an epoch.
 
   Returns:
     A computation `(<start=<U,P>@SERVER, examples={E}@CLIENTS> ->
@@ -55,7 +67,7 @@ def build_score_probe(
     model.assign(*start)
     _, norms, squares, counts = _gradients(model, examples, client_examples)
     values = [v.read_value() for v in model.personal.trainable]
-    _train(model, examples, training_examples, optimizer, ())
+    _train(model, examples, training_examples, optimizer, (), steps)
     after, *_ = _gradients(model, examples, client_examples)
     trained = model.personal.trainable
     stack = lambda terms: tf.stack([tf.reduce_sum(t) for t in terms])
@@ -89,7 +101,7 @@ def build_subset_probe(
     *,
     client_examples: examples_lib.ClientExamples,
     optimizer: tff.learning.optimizers.Optimizer,
-    epochs: int,
+    steps: Steps,
 ) -> probes.Probe:
   """Builds the probe of the held-out loss after training some variables.
 
@@ -98,7 +110,7 @@ def build_subset_probe(
       metric named 'loss'.
     client_examples: The form of the examples.
     optimizer: Trains the variables.
-    epochs: How long.
+    steps: How long.
 
   Returns:
     A computation `(<start=<U,P>@SERVER, gates=float32[variables]@SERVER,
@@ -116,7 +128,7 @@ def build_subset_probe(
         client_examples,
         optimizer,
         tuple(tf.unstack(gates, number)),
-        epochs=epochs,
+        steps,
     )
 
     def add(sums, batch):
@@ -161,8 +173,7 @@ def _train(
     client_examples: examples_lib.ClientExamples,
     optimizer: tff.learning.optimizers.Optimizer,
     gates: Sequence[tf.Tensor],
-    *,
-    epochs: int = 1,
+    steps: Steps,
 ) -> None:
   group = training_step.Group(
       'personal',
@@ -171,7 +182,12 @@ def _train(
       gates=tuple(gates),
   )
   training_step.train(
-      model, [group], examples, client_examples, examples_lib.Pass(epochs)
+      model,
+      [group],
+      examples,
+      client_examples,
+      examples_lib.Pass(steps.epochs, steps.max_steps),
+      training_step.Manner(clip_norm=steps.clip_norm),
   )
 
 

@@ -21,6 +21,7 @@ to the network, such as adapters, are not among them.
 """
 
 from collections.abc import Sequence
+import math
 import pathlib
 import re
 import time
@@ -134,11 +135,18 @@ class _Choice:
         self._model_fn,
         client_examples=self._sample.form,
         optimizer=self._optimizer,
-        epochs=self._plan.config.num_newcomer_epochs,
+        steps=self._steps(self._plan.config.num_newcomer_epochs),
     )
     subsets = [[], *nested]
     losses = [self._loss(probe, layers) for layers in subsets]
-    chosen = subsets[1 + int(np.argmin(losses[1:]))]
+    finite = [i for i in range(1, len(losses)) if math.isfinite(losses[i])]
+    if not finite:
+      raise errors.DivergedError(
+          'Expected a finite loss after training some layers of a sample of'
+          f' clients, found none of {len(nested)}. Use a smaller'
+          ' `personal_learning_rate`, or `clip_norm`.'
+      )
+    chosen = subsets[min(finite, key=losses.__getitem__)]
     names = '|'.join(re.escape(layer) for layer in sorted(chosen))
     return {
         'split': f'regex:^(?:{names})(?:/[^/]*)?$',
@@ -163,6 +171,12 @@ class _Choice:
   @property
   def _optimizer(self) -> tff.learning.optimizers.Optimizer:
     return parts_lib.Parts(self._plan.config).unscheduled_personal.optimizer
+
+  def _steps(self, epochs: int) -> split_probes.Steps:
+    client = self._plan.config.client
+    return split_probes.Steps(
+        epochs, max_steps=client.max_steps, clip_norm=client.clip_norm
+    )
 
   def _bytes(self, layer: str) -> int:
     return sum(self._variables[i].num_bytes for i in self._layers[layer])
@@ -196,6 +210,7 @@ class _Choice:
         client_examples=self._sample.form.in_batches(size),
         training_examples=self._sample.form,
         optimizer=self._optimizer,
+        steps=self._steps(1),
     )
     rows = self._measure(probe, [self._start], [self._sample.training])
     column = lambda name: np.array([np.asarray(r[name], float) for r in rows])

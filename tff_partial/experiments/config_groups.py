@@ -52,7 +52,10 @@ class ClientWork(setting.Settings):
       ' phases together.',
   )
   max_steps: Optional[int] = setting.field(
-      None, 'Maximum number of gradient steps in each phase.', least=1
+      None,
+      'Maximum number of gradient steps in each phase; for pfedme, of batches,'
+      ' with --inner_steps on each.',
+      least=1,
   )
   microbatch_size: Optional[int] = setting.field(
       None,

@@ -178,7 +178,7 @@ class Steps:
 
   Attributes:
     epochs: Passes over a client's examples.
-    max_steps: Upper bound on the number of gradient steps; `None` for no bound.
+    max_steps: Upper bound on the number of batches; `None` for no bound.
     clip_norm: Bound on the global norm of the gradients; `None` for no bound.
     adapter_dropout: The fraction of the outputs of adapters that is dropped.
   """

@@ -54,8 +54,8 @@ class GroupTraining:
       part of the gradients that are clipped.
     anchor: `RECEIVED`, the values of the group when the client's work began
       (FedProx for the shared group); `INITIAL`, the initial personal variables
-      of all clients [1, Section 5: L2 regularization]; or `SHARED`, the values
-      that the shared variables have when the phase begins, if the personal
+      of all clients [1, Section 5: L2 regularization]; or `SHARED`, the
+      values that the shared variables have at the step, if the personal
       variables are a copy of them (Ditto, pFedMe).
     turns: Rules on variable paths that take turns: in round r, only variables
       that `turns[r % len(turns)]` matches are trained. Without any, all are.

@@ -121,6 +121,7 @@ def _contents(
   full = comparison.best_full(schemes)
   pairs = [
       *_pairs(schemes, full, questions, control),
+      *_own_parts(schemes, comparison.shared(runs)),
       *_yardstick_pairs(schemes, comparison.yardstick(runs)),
   ]
   return page.plain(
@@ -138,7 +139,9 @@ def _contents(
           ],
           'yardstick': _yardstick(comparison.yardstick(runs)),
           'pairs': pairs,
-          'several_intervals': _several_intervals(len(pairs)),
+          'several_intervals': _several_intervals(
+              len(pairs), seeds=len({key.seed for key in runs})
+          ),
           'failures': failures,
           'settings': settings,
           'notes': [*notes, *_seed_notes(len({key.seed for key in runs}))],
@@ -146,12 +149,14 @@ def _contents(
   )
 
 
-def _several_intervals(count: int) -> str:
+def _several_intervals(count: int, *, seeds: int) -> str:
   """What a reader must know about many intervals."""
-  low, high = (round(share * count) for share in _FALSE_EXCLUSIONS)
+  if seeds < _ENOUGH_SEEDS:
+    return ''  # Another note says that they are too narrow.
+  low, high = _FALSE_EXCLUSIONS
   return (
-      f'Each interval is for itself: if nothing differed, {low} to {high} of'
-      f' {count} would leave out 0.'
+      f'Each of the {count} intervals is for itself: where nothing differs,'
+      f' {low:.0%} to {high:.0%} of such intervals leave out 0.'
   )
 
 
@@ -235,6 +240,28 @@ def _yardstick(
       'uniform_mean': scheme.uniform_mean()[0],
       'quantiles': scheme.quantiles(),
   }
+
+
+def _own_parts(
+    schemes: Sequence[comparison.Scheme],
+    shared: Mapping[str, comparison.Scheme],
+) -> list[dict[str, object]]:
+  """What the clients' own variables add to the shared ones of their scheme."""
+  found = []
+  for scheme in schemes:
+    difference = None
+    if scheme.name in shared:
+      difference = scheme.minus(shared[scheme.name])
+    if difference is not None:
+      found.append(
+          {
+              'question': "Clients' own variables versus the initial ones",
+              'first': scheme.name,
+              'second': 'its shared variables',
+              **dataclasses.asdict(difference),
+          }
+      )
+  return found
 
 
 def _yardstick_pairs(

@@ -34,9 +34,12 @@ class Pacer:
   def __enter__(self) -> 'Pacer':
     return self
 
-  def __exit__(self, *unused_exception: object) -> None:
-    if self._pending is not None:
+  def __exit__(self, kind: object, *unused_exception: object) -> None:
+    try:
       self._write()
+    except OSError:
+      if kind is None:
+        raise  # Otherwise what ended the block says more.
 
   def offer(self, write_fn: Callable[[], object]) -> None:
     """Calls the function, or keeps it until the end or until the next call.
