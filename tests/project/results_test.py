@@ -27,6 +27,7 @@ _SCRIPTS = (
     'landmarks',
     'stackoverflow',
     'speech',
+    'findings',
     'leaderboard',
     'privacy',
     'theory',
