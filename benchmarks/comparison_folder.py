@@ -14,8 +14,6 @@ from tff_partial.evaluation import run_results
 from tff_partial.experiments import combinations
 from tff_partial.experiments import run_folder
 
-_ENOUGH_SEEDS = 3
-
 
 def runs(
     folder: pathlib.Path, name: str, split: str
@@ -100,6 +98,20 @@ def points(
       f'{100 * sign * difference.mean:+.2f} ({100 * low:+.2f} to'
       f' {100 * high:+.2f})'
   )
-  if difference.seeds < _ENOUGH_SEEDS:
+  if difference.seeds < comparison.ENOUGH_SEEDS:
     words += f', {difference.seeds} seed{"s" * (difference.seeds > 1)}'
   return words
+
+
+def minus(
+    one: Optional[comparison.Scheme], other: Optional[comparison.Scheme]
+) -> str:
+  """The difference of two schemes in points.
+
+  Args:
+    one: The first one; `None` if there are no such runs.
+    other: The second one, likewise. Of a scheme with itself there is none.
+  """
+  if one is None or other is None or one is other:
+    return '–'
+  return points(one, one.minus(other))

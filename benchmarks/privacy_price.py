@@ -90,14 +90,6 @@ def _epsilons(schemes: Schemes) -> list[float]:
   return sorted({epsilon for arm, epsilon in schemes if arm != LOCAL})
 
 
-def _minus(
-    scheme: Optional[comparison.Scheme], other: Optional[comparison.Scheme]
-) -> str:
-  if scheme is None or other is None or scheme is other:
-    return '–'
-  return comparison_folder.points(scheme, scheme.minus(other))
-
-
 def _above(
     schemes: Schemes, first: _Arm, second: _Arm
 ) -> Optional[comparison.Scheme]:
@@ -137,7 +129,7 @@ def tables(
     return '–' if scheme is None else _mean(scheme)
 
   def loss_less_base(arm, epsilon):
-    return _minus(
+    return comparison_folder.minus(
         *(
             _above(schemes, (name, epsilon), (name, math.inf))
             for name in (arm, BASE)
@@ -145,7 +137,7 @@ def tables(
     )
 
   def less_others(arm, epsilon):
-    return _minus(
+    return comparison_folder.minus(
         *(
             _above(found, (arm, epsilon), (BASE, epsilon))
             for found in (schemes, others or {})
@@ -156,11 +148,21 @@ def tables(
   longer = [arm for arm in rest if arm.startswith(_PERSONALIZED)]
   found = [
       table(mean),
-      table(lambda arm, e: _minus(at(arm, e), at(BASE, e)), of=rest),
-      table(lambda arm, e: _minus(at(arm, e), at(LONGER_BASE, e)), of=longer),
-      table(lambda arm, e: _minus(at(arm, e), at(arm, math.inf))),
+      table(
+          lambda arm, e: comparison_folder.minus(at(arm, e), at(BASE, e)),
+          of=rest,
+      ),
+      table(
+          lambda arm, e: comparison_folder.minus(
+              at(arm, e), at(LONGER_BASE, e)
+          ),
+          of=longer,
+      ),
+      table(
+          lambda arm, e: comparison_folder.minus(at(arm, e), at(arm, math.inf))
+      ),
       table(loss_less_base, of=rest),
-      table(lambda arm, e: _minus(at(arm, e), local)),
+      table(lambda arm, e: comparison_folder.minus(at(arm, e), local)),
   ]
   if others is not None:
     found.append(table(less_others, of=longer))

@@ -135,14 +135,6 @@ def reader(folder: pathlib.Path) -> SchemeFn:
   return read
 
 
-def _minus(
-    scheme: Optional[comparison.Scheme], other: Optional[comparison.Scheme]
-) -> str:
-  if scheme is None or other is None:
-    return '–'
-  return comparison_folder.points(scheme, scheme.minus(other))
-
-
 def gains(read: SchemeFn) -> list[str]:
   """A line for each split, with each method's gain.
 
@@ -172,6 +164,29 @@ def gains(read: SchemeFn) -> list[str]:
   return lines
 
 
+def _by_split(
+    columns: Sequence[str],
+    splits: Sequence[str],
+    cell_fn: Callable[[str, int], str],
+) -> list[str]:
+  """A line for each split that has something in a cell.
+
+  Args:
+    columns: What to call them.
+    splits: The first cells of the lines.
+    cell_fn: The text of a split's cell in a column, by its place.
+  """
+  lines = [
+      f'| personal | {" | ".join(columns)} |',
+      f'| --- |{" --- |" * len(columns)}',
+  ]
+  for split in splits:
+    cells = [cell_fn(split, i) for i in range(len(columns))]
+    if set(cells) != {'–'}:
+      lines.append(f'| {split} | {" | ".join(cells)} |')
+  return lines
+
+
 def pairs(read: SchemeFn) -> list[str]:
   """A line for each split, with the differences that the paper asks about.
 
@@ -185,21 +200,14 @@ def pairs(read: SchemeFn) -> list[str]:
       ('fed_alt', methods.PRETRAINING),
       ('finetune', methods.PRETRAINING),
   )
-  lines = [
-      f'| personal |{"".join(f" {a} less {b} |" for a, b in columns)}',
-      f'| --- |{" --- |" * len(columns)}',
-  ]
-  for split in (*_BY_HAND, _AUTO):
-    cells = [
-        _minus(
-            read(one, split),
-            read(other, 'none' if other == methods.PRETRAINING else split),
-        )
-        for one, other in columns
-    ]
-    if set(cells) != {'–'}:
-      lines.append(f'| {split} | {" | ".join(cells)} |')
-  return lines
+
+  def cell(split, i):
+    one, other = columns[i]
+    other_split = 'none' if other == methods.PRETRAINING else split
+    return comparison_folder.minus(read(one, split), read(other, other_split))
+
+  names = [f'{one} less {other}' for one, other in columns]
+  return _by_split(names, (*_BY_HAND, _AUTO), cell)
 
 
 def own_parts(read: SchemeFn) -> list[str]:
@@ -209,15 +217,13 @@ def own_parts(read: SchemeFn) -> list[str]:
     read: As `reader` makes it.
   """
   shown = [name for name in _METHODS if name != 'finetune']
-  lines = [
-      f'| personal | {" | ".join(shown)} |',
-      f'| --- |{" --- |" * len(shown)}',
-  ]
-  for split in (*_BY_HAND, *_DBE, _AUTO):
-    cells = [_minus(read(m, split), read(m, split, True)) for m in shown]
-    if set(cells) != {'–'}:
-      lines.append(f'| {split} | {" | ".join(cells)} |')
-  return lines
+  return _by_split(
+      shown,
+      (*_BY_HAND, *_DBE, _AUTO),
+      lambda split, i: comparison_folder.minus(
+          read(shown[i], split), read(shown[i], split, True)
+      ),
+  )
 
 
 def hurt(read: SchemeFn) -> list[str]:
@@ -227,30 +233,22 @@ def hurt(read: SchemeFn) -> list[str]:
     read: As `reader` makes it.
   """
   shown = ('fed_alt', 'fed_sim', 'finetune')
-  lines = [
-      f'| personal | {" | ".join(shown)} |',
-      f'| --- |{" --- |" * len(shown)}',
-  ]
+  control = 'more rounds of FedAvg'
 
-  def line(name, found):
-    cells = []
-    for scheme in found:
-      if scheme is None:
-        cells.append('–')
-        continue
-      worse, beyond = scheme.hurt()
-      by_chance, testable = scheme.power()
-      cells.append(
-          f'{worse:.1%} ({beyond:.1%}; by chance {by_chance:.1%};'
-          f' {testable:.0%} could)'
-      )
-    if any(found):
-      lines.append(f'| {name} | {" | ".join(cells)} |')
+  def cell(split, i):
+    scheme = read(shown[i], split)
+    if split == control:
+      scheme = None if i else read(methods.PRETRAINING, 'none')
+    if scheme is None:
+      return '–'
+    worse, beyond = scheme.hurt()
+    by_chance, testable = scheme.power()
+    return (
+        f'{worse:.1%} ({beyond:.1%}; by chance {by_chance:.1%};'
+        f' {testable:.0%} could)'
+    )
 
-  for split in (*_BY_HAND, _AUTO, 'all'):
-    line(split, [read(method, split) for method in shown])
-  line('more rounds of FedAvg', [read(methods.PRETRAINING, 'none'), None, None])
-  return lines
+  return _by_split(shown, (*_BY_HAND, _AUTO, 'all', control), cell)
 
 
 def contests(read: SchemeFn) -> list[str]:
@@ -271,7 +269,8 @@ def contests(read: SchemeFn) -> list[str]:
       ours, theirs = scheme.cost(), other.cost()
       steps = ours['gradient_steps'] / theirs['gradient_steps']
       lines.append(
-          f'| {name} | {other.name} | {_minus(scheme, other)} |'
+          f'| {name} | {other.name} |'
+          f' {comparison_folder.minus(scheme, other)} |'
           f' {steps:.2f} x | {_sent(ours) / _sent(theirs):.2f} x |'
       )
   return lines
@@ -300,7 +299,8 @@ def regret(read: SchemeFn, algorithm: str) -> list[str]:
       f'| {algorithm} | {auto.cost()["personal_bytes"]:,.0f} |'
       f' {comparison_folder.points(auto, auto.change())} |'
       f' {best.name.partition(", ")[2]}, of {len(by_hand)} |'
-      f' {_minus(auto, best)} | {_minus(auto, mean)} |'
+      f' {comparison_folder.minus(auto, best)} |'
+      f' {comparison_folder.minus(auto, mean)} |'
   ]
 
 

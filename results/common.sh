@@ -42,3 +42,19 @@ imports() {
     python -m tasks.import_client_data "$@" --output_dir="$folder"
 }
 
+imports_femnist() {
+  imports femnist_206 npz "$DATA/handwriting/femnist_206_writers.npz" \
+    --examples=pixels --label=label --person=writer
+}
+
+# Writers of 125 digits or more.
+imports_digits() {
+  imports digits_111 npz "$DATA/handwriting/mnist_by_writer.npz" \
+    --examples=pixels --label=label --person=writer --min_examples=125
+}
+
+imports_flowers() {
+  imports flowers images "$DATA/photos/flowers" \
+    --csv="$DATA/photos/flowers_by_photographer.csv" \
+    --label=class --person=flickr_user --size=64
+}

@@ -5,10 +5,8 @@
 # on average. Each search has 339 runs, and each comparison 114.
 . "$(dirname "$0")/common.sh"
 
-imports femnist_206 npz "$DATA/handwriting/femnist_206_writers.npz" \
-  --examples=pixels --label=label --person=writer
-imports digits_111 npz "$DATA/handwriting/mnist_by_writer.npz" \
-  --examples=pixels --label=label --person=writer --min_examples=125
+imports_femnist
+imports_digits
 
 # study NAME OPTIONS ...: the comparison; FedAvg with rates that all seeds chose;
 # and FedDBE with two weights of its mean regularization, 50 being its authors'.

@@ -4,11 +4,8 @@
 # training, the gate, and dropout.
 . "$(dirname "$0")/common.sh"
 
-imports femnist_206 npz "$DATA/handwriting/femnist_206_writers.npz" \
-  --examples=pixels --label=label --person=writer
-imports flowers images "$DATA/photos/flowers" \
-  --csv="$DATA/photos/flowers_by_photographer.csv" \
-  --label=class --person=flickr_user --size=64
+imports_femnist
+imports_flowers
 
 # femnist NAME OPTIONS ...: like emnist.sh, with rates that it chose.
 femnist() {

@@ -7,9 +7,7 @@
 # Adam, and lora_b, which is larger than the layer that it would change.
 . "$(dirname "$0")/common.sh"
 
-imports flowers images "$DATA/photos/flowers" \
-  --csv="$DATA/photos/flowers_by_photographer.csv" \
-  --label=class --person=flickr_user --size=64
+imports_flowers
 
 # study NAME OPTIONS ...
 study() {

@@ -33,13 +33,9 @@ flowers="--task=landmarks --data=$OUT/data/flowers --clients_per_round=10
   --learning_rate=0.1 --server_optimizer=adam --server_learning_rate=0.003
   --rounds_per_evaluation=0"
 
-imports digits_111 npz "$DATA/handwriting/mnist_by_writer.npz" \
-  --examples=pixels --label=label --person=writer --min_examples=125
-imports femnist_206 npz "$DATA/handwriting/femnist_206_writers.npz" \
-  --examples=pixels --label=label --person=writer
-imports flowers images "$DATA/photos/flowers" \
-  --csv="$DATA/photos/flowers_by_photographer.csv" \
-  --label=class --person=flickr_user --size=64
+imports_digits
+imports_femnist
+imports_flowers
 
 # pretrain NAME OPTIONS ROUNDS
 pretrain() {

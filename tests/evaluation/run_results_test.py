@@ -10,17 +10,14 @@ from absl.testing import absltest
 from absl.testing import parameterized
 import numpy as np
 
+from tests.helpers import written_runs
 from tff_partial.evaluation import client_table
 from tff_partial.evaluation import csv_cells
-from tff_partial.evaluation import metric as metric_lib
 from tff_partial.evaluation import run_results
-from tff_partial.evaluation import summary
 from tff_partial.experiments import client_names
 from tff_partial.experiments import config_groups
-from tff_partial.reporting import report
 
 _HOSTILE = ('=cmd()', '<script>alert(1)</script>', '\u202eeve', "'-1", '\r@x')
-_COST = summary.Cost(1, 1, 1, 1, 1, 1, 1, 1.0, 1, 1)
 
 
 class RunResultsTest(parameterized.TestCase):
@@ -53,21 +50,11 @@ class RunResultsTest(parameterized.TestCase):
         },
     )
     names = client_names.load(self.folder, mode)
-    report.write(
+    written_runs.write_table(
         self.folder,
-        report.RunReport(
-            title='t',
-            settings={},
-            variables=(),
-            table=names.rename(table),
-            metric=metric_lib.Metric('accuracy', higher_is_better=True),
-            baseline='initial',
-            candidate=candidate,
-            history=(),
-            cost=_COST,
-            leaves_client='Leaves a client: nothing.',
-            lists_clients=names.listed,
-        ),
+        names.rename(table),
+        candidate,
+        lists_clients=names.listed,
     )
     return names
 
@@ -155,21 +142,7 @@ class RunResultsTest(parameterized.TestCase):
             'personalized': scores(0, 0, 0, 0, 0, 0, 0),
         },
     )
-    report.write(
-        self.folder,
-        report.RunReport(
-            title='t',
-            settings={},
-            variables=(),
-            table=table,
-            metric=metric_lib.Metric('accuracy', higher_is_better=True),
-            baseline='initial',
-            candidate='personalized',
-            history=(),
-            cost=_COST,
-            leaves_client='Leaves a client: nothing.',
-        ),
-    )
+    written_runs.write_table(self.folder, table, 'personalized')
     outcome = run_results.read_run(self.folder).outcomes['personalized']
     # p < .05 only if all six are worse, which six coins are once in 64 times.
     self.assertEqual(outcome.hurt_by_chance, 1 / 64 / 2)

@@ -51,6 +51,24 @@ def write(
       participated=np.ones(3, bool),
       scores=scores,
   )
+  write_table(folder, table, models[0])
+
+
+def write_table(
+    folder: pathlib.Path,
+    table: client_table.ClientTable,
+    candidate: str,
+    *,
+    lists_clients: bool = True,
+) -> None:
+  """Writes the report of a finished run.
+
+  Args:
+    folder: The run's.
+    table: Results under `initial`, the candidate and others.
+    candidate: The model that the run is about.
+    lists_clients: Whether the report lists single clients.
+  """
   report.write(
       folder,
       report.RunReport(
@@ -60,9 +78,10 @@ def write(
           table=table,
           metric=metric_lib.Metric('accuracy', higher_is_better=True),
           baseline='initial',
-          candidate=models[0],
+          candidate=candidate,
           history=(),
           cost=_COST,
           leaves_client='Leaves a client: nothing.',
+          lists_clients=lists_clients,
       ),
   )

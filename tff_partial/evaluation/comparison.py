@@ -23,6 +23,8 @@ from tff_partial.evaluation import run_results
 from tff_partial.evaluation import summary
 from tff_partial.evaluation import yardstick as yardstick_lib
 
+# With fewer seeds, intervals tell little about other seeds.
+ENOUGH_SEEDS = 3
 _SIZE_GROUPS = 4
 
 

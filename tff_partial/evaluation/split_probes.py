@@ -12,14 +12,14 @@ else does.
 
 import collections
 from collections.abc import Sequence
-import dataclasses
-from typing import Any, Optional
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
 import tensorflow_federated as tff
 
 from tff_partial.evaluation import probes
+from tff_partial.learning import algorithms
 from tff_partial.learning import client_work as client_work_lib
 from tff_partial.learning import examples as examples_lib
 from tff_partial.learning import partial_model
@@ -28,22 +28,13 @@ from tff_partial.learning import training_step
 LOSS = 'loss'
 
 
-@dataclasses.dataclass(frozen=True)
-class Steps:
-  """How a probe trains; as in `algorithms.Steps`, without dropout."""
-
-  epochs: int = 1
-  max_steps: Optional[int] = None
-  clip_norm: Optional[float] = None
-
-
 def build_score_probe(
     model_fn: partial_model.ModelFn,
     *,
     client_examples: examples_lib.ClientExamples,
     training_examples: examples_lib.ClientExamples,
     optimizer: tff.learning.optimizers.Optimizer,
-    steps: Steps = Steps(),
+    steps: algorithms.Steps,
 ) -> probes.Probe:
   """Builds the probe of gradients and of what an epoch changes.
 
@@ -52,7 +43,7 @@ def build_score_probe(
     client_examples: The form of the examples. A client needs two batches.
     training_examples: The same, with the batches of training.
     optimizer: Trains the variables.
-    steps: How long, by default for an epoch.
+    steps: How long. Nothing is dropped.
 
   Returns:
     A computation `(<start=<U,P>@SERVER, examples={E}@CLIENTS> ->
@@ -101,7 +92,7 @@ def build_subset_probe(
     *,
     client_examples: examples_lib.ClientExamples,
     optimizer: tff.learning.optimizers.Optimizer,
-    steps: Steps,
+    steps: algorithms.Steps,
 ) -> probes.Probe:
   """Builds the probe of the held-out loss after training some variables.
 
@@ -110,7 +101,7 @@ def build_subset_probe(
       metric named 'loss'.
     client_examples: The form of the examples.
     optimizer: Trains the variables.
-    steps: How long.
+    steps: How long. Nothing is dropped.
 
   Returns:
     A computation `(<start=<U,P>@SERVER, gates=float32[variables]@SERVER,
@@ -173,7 +164,7 @@ def _train(
     client_examples: examples_lib.ClientExamples,
     optimizer: tff.learning.optimizers.Optimizer,
     gates: Sequence[tf.Tensor],
-    steps: Steps,
+    steps: algorithms.Steps,
 ) -> None:
   group = training_step.Group(
       'personal',

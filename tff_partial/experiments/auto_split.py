@@ -100,6 +100,7 @@ class _Choice:
       sharding: sharding_lib.Sharding,
   ):
     self._plan = plan
+    self._parts = parts_lib.Parts(plan.config)
     self._sharding = sharding
     self._model_fn = plan.task.model_fn('all')
     self._sample = held_out_sample.draw(
@@ -135,7 +136,7 @@ class _Choice:
         self._model_fn,
         client_examples=self._sample.form,
         optimizer=self._optimizer,
-        steps=self._steps(self._plan.config.num_newcomer_epochs),
+        steps=self._parts.steps_of(self._plan.config.num_newcomer_epochs),
     )
     subsets = [[], *nested]
     losses = [self._loss(probe, layers) for layers in subsets]
@@ -170,13 +171,7 @@ class _Choice:
 
   @property
   def _optimizer(self) -> tff.learning.optimizers.Optimizer:
-    return parts_lib.Parts(self._plan.config).unscheduled_personal.optimizer
-
-  def _steps(self, epochs: int) -> split_probes.Steps:
-    client = self._plan.config.client
-    return split_probes.Steps(
-        epochs, max_steps=client.max_steps, clip_norm=client.clip_norm
-    )
+    return self._parts.unscheduled_personal.optimizer
 
   def _bytes(self, layer: str) -> int:
     return sum(self._variables[i].num_bytes for i in self._layers[layer])
@@ -210,7 +205,7 @@ class _Choice:
         client_examples=self._sample.form.in_batches(size),
         training_examples=self._sample.form,
         optimizer=self._optimizer,
-        steps=self._steps(1),
+        steps=self._parts.steps_of(1),
     )
     rows = self._measure(probe, [self._start], [self._sample.training])
     column = lambda name: np.array([np.asarray(r[name], float) for r in rows])

@@ -24,8 +24,6 @@ from tff_partial.reporting import page
 from tff_partial.reporting import plots
 from tff_partial.reporting import tuning_report
 
-# With fewer seeds, a note says how little the intervals tell about seeds.
-_ENOUGH_SEEDS = 3
 # The shares of intervals of two schemes that do not differ without 0 in them,
 # with 3 seeds (`benchmarks.coverage`).
 _FALSE_EXCLUSIONS = (0.05, 0.09)
@@ -151,7 +149,7 @@ def _contents(
 
 def _several_intervals(count: int, *, seeds: int) -> str:
   """What a reader must know about many intervals."""
-  if seeds < _ENOUGH_SEEDS:
+  if seeds < comparison.ENOUGH_SEEDS:
     return ''  # Another note says that they are too narrow.
   low, high = _FALSE_EXCLUSIONS
   return (
@@ -162,7 +160,7 @@ def _several_intervals(count: int, *, seeds: int) -> str:
 
 def _seed_notes(seeds: int) -> list[str]:
   """What a reader must know about intervals of few seeds."""
-  if seeds >= _ENOUGH_SEEDS:
+  if seeds >= comparison.ENOUGH_SEEDS:
     return []
   if seeds == 1:
     text = (
@@ -174,7 +172,7 @@ def _seed_notes(seeds: int) -> list[str]:
         'There are two seeds, so how much seeds differ is hardly known, and the'
         ' 95% intervals, which take it into account, are wide or too narrow.'
     )
-  return [f'{text} Use at least {_ENOUGH_SEEDS} seeds.']
+  return [f'{text} Use at least {comparison.ENOUGH_SEEDS} seeds.']
 
 
 def _numbers(
@@ -242,26 +240,37 @@ def _yardstick(
   }
 
 
+def _pair(
+    question: str,
+    one: comparison.Scheme,
+    other: comparison.Scheme,
+    *,
+    second: str,
+) -> list[dict[str, object]]:
+  """The difference of two schemes; nothing if they have no client in common."""
+  difference = one.minus(other)
+  if difference is None:
+    return []
+  names = {'question': question, 'first': one.name, 'second': second}
+  return [{**names, **dataclasses.asdict(difference)}]
+
+
 def _own_parts(
     schemes: Sequence[comparison.Scheme],
     shared: Mapping[str, comparison.Scheme],
 ) -> list[dict[str, object]]:
   """What the clients' own variables add to the shared ones of their scheme."""
-  found = []
-  for scheme in schemes:
-    difference = None
-    if scheme.name in shared:
-      difference = scheme.minus(shared[scheme.name])
-    if difference is not None:
-      found.append(
-          {
-              'question': "Clients' own variables versus the initial ones",
-              'first': scheme.name,
-              'second': 'its shared variables',
-              **dataclasses.asdict(difference),
-          }
+  return [
+      pair
+      for scheme in schemes
+      if scheme.name in shared
+      for pair in _pair(
+          "Clients' own variables versus the initial ones",
+          scheme,
+          shared[scheme.name],
+          second='its shared variables',
       )
-  return found
+  ]
 
 
 def _yardstick_pairs(
@@ -270,16 +279,15 @@ def _yardstick_pairs(
   """The differences of schemes from the clients' most frequent labels."""
   if yardstick is None:
     return []
-  differences = {scheme.name: scheme.minus(yardstick) for scheme in schemes}
   return [
-      {
-          'question': 'Versus a guess without training',
-          'first': name,
-          'second': formatting.model(yardstick.name),
-          **dataclasses.asdict(difference),
-      }
-      for name, difference in differences.items()
-      if difference is not None
+      pair
+      for scheme in schemes
+      for pair in _pair(
+          'Versus a guess without training',
+          scheme,
+          yardstick,
+          second=formatting.model(yardstick.name),
+      )
   ]
 
 
@@ -293,16 +301,7 @@ def _pairs(
   found = []
 
   def add(question, one, other):
-    difference = one.minus(other)
-    if difference is not None:
-      found.append(
-          {
-              'question': question,
-              'first': one.name,
-              'second': other.name,
-              **dataclasses.asdict(difference),
-          }
-      )
+    found.extend(_pair(question, one, other, second=other.name))
 
   by_name = {scheme.name: scheme for scheme in schemes}
   parts = {name: name.split(', ') for name in by_name}
