@@ -15,6 +15,7 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_federated as tff
 
+from tff_partial import errors
 from tff_partial.data import client_data
 from tff_partial.data import example_protos
 from tff_partial.data import sql_clients
@@ -341,6 +342,15 @@ class SqlClientsTest(_FolderTest):
     for method in (clients.read, clients.num_examples):
       with self.assertRaisesRegex(ValueError, "the 1 clients.*found 'bob'"):
         method('bob')
+
+  def test_id_in_a_file_that_cannot_be_read(self):
+    path = self.write({'ann': 2, 'bob': 2})
+    ids = sql_clients.SqlClients(path).client_ids
+    self.assertNotIn('eve', ids)
+    with open(path, 'r+b') as f:
+      f.write(b'x' * os.path.getsize(path))
+    with self.assertRaisesRegex(errors.DataError, 'found'):
+      'ann' in ids  # pylint: disable=pointless-statement
 
   def test_missing_file(self):
     with self.assertRaisesRegex(FileNotFoundError, 'import_client_data'):

@@ -4,6 +4,8 @@
 
 import collections
 import contextlib
+import dataclasses
+import io
 import json
 import os
 import pathlib
@@ -17,6 +19,7 @@ import tensorflow as tf
 from tasks.emnist import task as emnist
 from tff_partial.data import sql_writer
 from tff_partial.experiments import combinations
+from tff_partial.experiments import command
 from tff_partial.experiments import compare
 from tff_partial.experiments import config as config_lib
 from tff_partial.experiments import methods
@@ -255,6 +258,22 @@ class RunTest(absltest.TestCase):
     # Once the folder is gone, the same command finishes.
     shutil.rmtree(broken)
     self.assertEmpty(self._run(['fed_avg', 'fed_alt'], ['output'], [0, 1]))
+
+  def test_bug_keeps_its_traceback(self):
+    def labels(unused_examples):
+      raise ZeroDivisionError('a bug')
+
+    self.task = dataclasses.replace(self.task, labels_fn=labels)
+    config = setting.replace(_CONFIG, pretrain_rounds=0, total_rounds=1)
+    stderr = io.StringIO()
+    with (
+        contextlib.redirect_stderr(stderr),
+        self.assertRaisesRegex(ZeroDivisionError, 'a bug'),
+    ):
+      self._run(['fed_avg'], ['none'], [0], config)
+    self.assertIn('Traceback', stderr.getvalue())
+    self.assertIn('ZeroDivisionError: a bug', stderr.getvalue())
+    self.assertIn(command.BUG, stderr.getvalue())
 
   def test_policies_for_newcomers_side_by_side(self):
     config = setting.replace(

@@ -48,6 +48,7 @@ def build(make_model, algorithm=None):
       make_model,
       algorithm or algorithms.fed_avg(toy.sgd(0.1)),
       client_examples=toy.ALL_AT_ONCE,
+      server_optimizer=tff.learning.optimizers.build_sgdm(1.0),
   )
 
 

@@ -106,6 +106,19 @@ class RoundTest(parameterized.TestCase):
     )
     self.assertAlmostEqual(w_of(state), expected, places=6)
 
+  def test_other_weighting_is_refused(self):
+    with self.assertRaisesRegex(
+        errors.SettingsError, "a tff.learning.ClientWeighting .* 'uniform'"
+    ):
+      build(client_weighting='uniform')
+
+  def test_step_for_the_whole_population_is_required(self):
+    fed_apm = algorithms.fed_apm(toy.sgd(0.1), toy.sgd(0.1), rho=0.5)
+    with self.assertRaisesRegex(
+        errors.SettingsError, "`server_optimizer` with the algorithm 'fed_apm'"
+    ):
+      build(fed_apm)
+
   def test_order_of_clients_is_preserved(self):
     p = build()
     ys = [5.0, -1.0, 3.0, 0.0, 2.0, -7.0, 1.0]

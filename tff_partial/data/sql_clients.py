@@ -444,7 +444,7 @@ class _ClientIds(Sequence):
   def __contains__(self, client_id: object) -> bool:
     try:
       self._clients._position(client_id)
-    except ValueError:
+    except errors.SettingsError:  # A file that cannot be read is a DataError.
       return False
     return True
 

@@ -14,6 +14,7 @@ import functools
 import hashlib
 import json
 import pathlib
+import sys
 import traceback
 from typing import Any, Optional
 
@@ -22,6 +23,7 @@ from tff_partial import files
 from tff_partial.evaluation import run_results
 from tff_partial.experiments import client_names
 from tff_partial.experiments import combinations
+from tff_partial.experiments import command
 from tff_partial.experiments import config as config_lib
 from tff_partial.experiments import methods
 from tff_partial.experiments import notes as notes_lib
@@ -81,6 +83,8 @@ def run(
       is trained, if the comparison began with other data, or if no combination
       succeeded.
     errors.FileError: If the comparison cannot be written.
+    OSError: If a run meets a full disk, or another refusal of the system.
+    Exception: The first bug, if no combination succeeded because of bugs.
   """
   root = pathlib.Path(output_dir).expanduser()
   for combination in {c.key.split: c for c in todo}.values():
@@ -89,6 +93,7 @@ def run(
   origin.keep(root, origin.Origin(data=task.fingerprint), data=task.data)
   runs: dict[run_results.Key, run_results.Run] = {}
   failures: dict[str, str] = {}
+  bugs: list[Exception] = []
   write_fn = functools.partial(
       comparison_report.write,
       str(root),
@@ -117,7 +122,13 @@ def run(
             task, combination, root, worker_fn, progress=announce_fn is None
         )
       except Exception as e:  # pylint: disable=broad-exception-caught
-        # Whatever it is, other combinations may do better.
+        if isinstance(e, OSError) and errors.from_os(e) is not None:
+          raise  # A full disk, for example, which no other run would survive.
+        # Whatever else it is, other combinations may do better.
+        if not isinstance(e, errors.UserError):
+          traceback.print_exc()
+          print(command.BUG, file=sys.stderr)
+          bugs.append(e)
         failures[combination.folder] = ' '.join(str(e).split()) or repr(e)
         folder.mkdir(parents=True, exist_ok=True)
         (folder / _ERROR_FILE).write_text(traceback.format_exc())
@@ -133,6 +144,8 @@ def run(
             )
         )
   if not runs:
+    if bugs:
+      raise bugs[0]
     raise errors.SettingsError(
         f'Expected at least one run to succeed, found {len(failures)} that'
         f' failed. The first: {next(iter(failures.values()))}'

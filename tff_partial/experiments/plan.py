@@ -205,7 +205,7 @@ class Plan:
   def process(self) -> process_lib.PartialProcess:
     """A round; takes seconds to build."""
     share = 1.0
-    if self.algorithm.changes_of_all:
+    if self.algorithm.sends_population_change:
       assert self.sampler is not None
       population = len(self.sampler.clients.client_ids)
       share = min(1.0, self.config.clients_per_round / population)

@@ -81,16 +81,16 @@ class Algorithm:
     wrapper: Makes the model that is trained from a `ModelFn`, if that is more
       than one model divided into groups: `copied_model.CopiedModel`, for
       example, adds a personal copy. `None` to train the model itself.
-    changes_of_all: Whether what clients send is how a mean over all clients
-      changes. The server's step is then to be multiplied by the share of the
-      clients that take part in a round.
+    sends_population_change: Whether clients send how a mean over the whole
+      population changes, so that the server's learning rate must be multiplied
+      by clients per round / population.
   """
 
   name: str
   phases: tuple[local_update.Phase, ...]
   stateful: bool = True
   wrapper: Optional[Wrapper] = None
-  changes_of_all: bool = False
+  sends_population_change: bool = False
 
   def __post_init__(self):
     if not self.phases:
@@ -422,7 +422,9 @@ def fed_apm(
   (`dual_model.py`). Both start from the shared variables that it received,
   whereas [13] starts from the client's last copy. The weights of the loss are
   those of the mean, not divided by the number of clients: rho and the penalty
-  are as many times those of [13].
+  are as many times those of [13]. Clients send how a mean over the whole
+  population changes, so the server's optimizer must be SGD whose learning rate
+  is clients per round / population.
 
   Args:
     shared: How the shared variables are trained; its penalty is replaced.
@@ -448,7 +450,7 @@ def fed_apm(
       'fed_apm',
       (first, dataclasses.replace(last, dual_rho=rho)),
       wrapper=dual_model.DualModel,
-      changes_of_all=True,
+      sends_population_change=True,
   )
 
 

@@ -185,7 +185,9 @@ def build_partial_process(
     client_examples: The form in which the examples of clients are passed.
     server_optimizer: Applied to the mean update, which is the initial minus the
       final shared variables. By default SGD with learning rate 1, which
-      replaces the shared variables by the average over clients.
+      replaces the shared variables by the average over clients. For
+      `algorithms.fed_apm`, SGD whose learning rate is the number of clients
+      per round divided by that of the population.
     aggregator: Aggregates the updates of the shared variables, weighted or not.
       By default the weighted mean. If no client has a positive weight, this
       mean is not a number, and the server keeps its variables.
@@ -213,7 +215,8 @@ def build_partial_process(
 
   Raises:
     errors.SettingsError: If there is a `metrics_aggregator` without `metrics`,
-      if the split of the model cannot be trained
+      if `client_weighting` is of another type, if `algorithms.fed_apm` has no
+      `server_optimizer`, if the split of the model cannot be trained
       (`partition.check`), if no variable is shared, or if the algorithm copies
       the model and some of its variables are personal.
 
@@ -222,6 +225,17 @@ def build_partial_process(
   [2] Pillutla et al. Federated Learning with Partial Model Personalization.
   ICML 2022. https://arxiv.org/abs/2204.03809
   """
+  if not isinstance(client_weighting, tff.learning.ClientWeighting):
+    raise errors.SettingsError(
+        'Expected a tff.learning.ClientWeighting as `client_weighting`, found'
+        f' {client_weighting!r}.'
+    )
+  if algorithm.sends_population_change and server_optimizer is None:
+    raise errors.SettingsError(
+        f'Expected a `server_optimizer` with the algorithm {algorithm.name!r},'
+        ' found none. Use SGD whose learning rate is clients per round /'
+        ' population.'
+    )
   if metrics_aggregator is not None and not metrics:
     raise errors.SettingsError(
         'Expected `metrics` with a `metrics_aggregator`, found none to'
