@@ -22,18 +22,18 @@ import tensorflow as tf
 
 from tasks.networks import additions as additions_lib
 from tasks.networks import classification
-import tff_partial as tfp
+import tff_partial as tffp
 from tff_partial.data import npz
 from tff_partial.learning import identity_layers
 
 NUM_CLASSES = 10
 _SHAPE = (28, 28)
 
-SPLITS: Mapping[str, tfp.partition.Rule] = {
-    'input': tfp.partition.layers('conv1'),
-    'output': tfp.partition.layers('head'),
-    'adapter': tfp.partition.matches('adapter'),
-    'input_norm': tfp.partition.layers('input_norm'),
+SPLITS: Mapping[str, tffp.partition.Rule] = {
+    'input': tffp.partition.layers('conv1'),
+    'output': tffp.partition.layers('head'),
+    'adapter': tffp.partition.matches('adapter'),
+    'input_norm': tffp.partition.layers('input_norm'),
     **additions_lib.SPLITS,
 }
 
@@ -57,7 +57,7 @@ class _Clients:
 
 def create_task(
     data: str, *, batch_size: int = 10, mean_regularization: float = 0.0
-) -> tfp.Task:
+) -> tffp.Task:
   """Creates the task.
 
   Args:
@@ -71,7 +71,7 @@ def create_task(
     errors.DataError: If it is not such an archive.
   """
   train, test = _read(data)
-  return tfp.Task(
+  return tffp.Task(
       name='fashion',
       data=f'Fashion-MNIST, {len(train.client_ids)} clients of PFLlib',
       model='CNN with 2 convolutions of 5x5',
@@ -85,7 +85,7 @@ def create_task(
       splits=SPLITS,
       train=train,
       test=test,
-      client_examples=tfp.Tensors(
+      client_examples=tffp.Tensors(
           batch_size,
           prepare_train=_prepare,
           prepare_test=_prepare,
@@ -93,7 +93,7 @@ def create_task(
               x=tf.TensorSpec(_SHAPE, tf.uint8), y=tf.TensorSpec([], tf.int32)
           ),
       ),
-      metric=tfp.Metric('accuracy', higher_is_better=True),
+      metric=tffp.Metric('accuracy', higher_is_better=True),
       labels_fn=lambda examples: examples['y'],
   )
 
@@ -117,7 +117,7 @@ def create_cnn(
   for i, channels in ((1, 32), (2, 64)):
     x = layers.Conv2D(channels, 5, name=f'conv{i}', **_as_pytorch(fan_in))(x)
     if additions.adapters:
-      x = tfp.adapters.ConvAdapter(8, name=f'adapter{i}')(x)
+      x = tffp.adapters.ConvAdapter(8, name=f'adapter{i}')(x)
     x = layers.MaxPool2D()(layers.ReLU()(x))
     fan_in = 25 * channels
   x = layers.Flatten()(x)
@@ -155,7 +155,7 @@ def _read(path: str) -> tuple[_Clients, _Clients]:
   arrays = npz.load(path, ('pixels', 'label', 'client', 'split'))
   sizes = {name: len(array) for name, array in arrays.items()}
   if len(set(sizes.values())) > 1 or arrays['pixels'].shape[1:] != _SHAPE:
-    raise tfp.errors.DataError(
+    raise tffp.errors.DataError(
         'Expected pixels [examples, 28, 28] and as many of the others in'
         f' {path}, found {[a.shape for a in arrays.values()]}.'
     )

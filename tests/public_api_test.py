@@ -18,7 +18,7 @@ from absl.testing import parameterized
 import psutil
 
 from tests.helpers import paths
-import tff_partial as tfp
+import tff_partial as tffp
 
 # BUILD: data = ["//:docs/api.md"]
 _SOURCE = paths.ROOT / 'tff_partial' / '__init__.py'
@@ -26,8 +26,8 @@ _SOURCE = paths.ROOT / 'tff_partial' / '__init__.py'
 
 def things():
   """Every public function and class, those of public modules too, by name."""
-  for name in tfp.__all__:
-    value = getattr(tfp, name)
+  for name in tffp.__all__:
+    value = getattr(tffp, name)
     if isinstance(value, types.ModuleType):
       for inner, part in vars(value).items():
         if getattr(part, '__module__', None) == value.__name__:
@@ -108,29 +108,29 @@ class PublicApiTest(parameterized.TestCase):
           told[alias.asname or alias.name] = where.replace(
               'tff_partial.', '', 1
           )
-    where = {n: w.replace(':', '.') for n, w in tfp._WHERE.items()}
+    where = {n: w.replace(':', '.') for n, w in tffp._WHERE.items()}
     told['errors'] = where['errors']
     self.assertEqual(told, where)
-    for name in tfp.__all__:
-      self.assertIsNotNone(getattr(tfp, name))
-    self.assertContainsSubset(tfp.__all__, dir(tfp))
-    self.assertFalse(hasattr(tfp, 'fed_up'))
+    for name in tffp.__all__:
+      self.assertIsNotNone(getattr(tffp, name))
+    self.assertContainsSubset(tffp.__all__, dir(tffp))
+    self.assertFalse(hasattr(tffp, 'fed_up'))
 
   def test_tour_mentions_every_name(self):
-    for text in (tfp.__doc__, (paths.ROOT / 'docs/api.md').read_text()):
-      for name in tfp.__all__:
+    for text in (tffp.__doc__, (paths.ROOT / 'docs/api.md').read_text()):
+      for name in tffp.__all__:
         self.assertRegex(text, rf'\b{name}\b')
 
   def test_help_lists_every_name_in_one_line(self):
-    _, _, listed = tfp.__doc__.partition('The names, in one line each')
+    _, _, listed = tffp.__doc__.partition('The names, in one line each')
     listed, _, _ = listed.partition('[1] ')
     lines = re.findall(r'^  (\w+): ((?:.|\n(?=      ))+)$', listed, re.M)
     found = {name: ' '.join(text.split()) for name, text in lines}
-    self.assertCountEqual(found, tfp.__all__)
+    self.assertCountEqual(found, tffp.__all__)
     for name, text in found.items():
       if name != 'ModelFn':  # A type has no docstring.
         self.assertEqual(
-            text, inspect.getdoc(getattr(tfp, name)).split('\n')[0]
+            text, inspect.getdoc(getattr(tffp, name)).split('\n')[0]
         )
 
   def test_import_is_quick(self):
@@ -184,7 +184,7 @@ class PublicApiTest(parameterized.TestCase):
     self.assertEmpty(found, '\n' + '\n'.join(found))
 
   def test_algorithms_name_their_source(self):
-    docstring = tfp.algorithms.__doc__
+    docstring = tffp.algorithms.__doc__
     for name, value in things():
       if name.startswith('algorithms.') and inspect.isfunction(value):
         if name != 'algorithms.finetune':  # Nobody's in particular.

@@ -11,11 +11,13 @@ may change. A tour, from a model to a report:
 by a rule of `partition`, such as `partition.layers('head')`. `adapters` and
 `GroupNorm` are layers that make small personal parts, and layers that draw
 random numbers take seeds from `next_seed`. A function without arguments that
-makes such a model, a `ModelFn`, is what everything below takes.
+makes such a model, a `ModelFn`, is what everything below takes;
+`describe_variables` lists what is shared and what is personal in it.
 
 *Data.* `Clients` is what a population must offer: client ids, and one client's
-examples at a time. `Tensors` and `Sequences` are two forms in which examples
-enter computations.
+examples at a time. `people` writes examples by person to a folder, and
+`client_data` opens such a folder or takes one of TFF's data sets. `Tensors` and
+`Sequences` are `ClientExamples`: forms in which examples enter computations.
 
 *Algorithm.* `algorithms` has FedAvg, FedSim, FedAlt, FedRecon, fine-tuning,
 Ditto, pFedMe and APFL, each a list of `Phase`s, in which a `GroupTraining` says
@@ -23,12 +25,14 @@ how shared or personal variables are trained; `schedules` has learning rates.
 
 *Process.* `build_partial_process` makes a round in the manner of
 `tff.learning`: a `PartialProcess` whose `next` takes and returns the server's
-state and the clients' personal variables. `leaves_clients` proves from such a
-computation what leaves the clients.
+state and the clients' personal variables. `leaves_clients` lists the values
+that such a computation sends from clients to the server, without looking inside
+a client's own work.
 
 *Store and training.* A `PersonalStore` keeps the personal variables of all
 clients, and checkpoints. `train` runs rounds with the cohorts of a
-`UniformSampler`, from the last checkpoint to `TrainingSettings.total_rounds`.
+`UniformSampler`, from the last checkpoint to `TrainingSettings.total_rounds`,
+and writes a file for `read_metrics`.
 
 *Privacy.* A `PoissonSampler` or `CyclicSampler`, noise from a key of
 `secret_key` by `build_private_aggregator`, and what that guarantees by
@@ -36,10 +40,10 @@ clients, and checkpoints. `train` runs rounds with the cohorts of a
 
 *Evaluation.* `evaluate` tries each `TestedModel`, with a computation made by
 `build_evaluation`, on clients of a `Population` and returns a `ClientTable`,
-from which a `Metric` says who gains and who is hurt.
+from which a `Metric` and `summary` say who gains and who is hurt.
 
 *Report.* `write_report` writes a `RunReport` as a page, a JSON file and a
-table.
+table. `plots` has its figures.
 
 *Runtime.* `in_process` computes in this process, `local_worker` in a worker of
 TFF's next to it, `connect` in several processes, here or on a Ray cluster.
@@ -48,17 +52,19 @@ TFF's next to it, `connect` in several processes, here or on a Ray cluster.
 *Experiments.* All of that in one call: a `Task` is a model that can be split
 with people's data, `create_config` takes settings by the names of the flags of
 run_experiment.py, `build_plan` checks that they go together, and `run` trains,
-evaluates and reports in a folder, or goes on where it stopped there. With a
-`Usage`, a task says how its exported models are used.
+evaluates and reports in a folder, or goes on where it stopped there. A
+`FinishedRun` has the models of its clients, and `export_client` writes one for
+Keras and TensorFlow Lite; with a `Usage`, a task says how such a model is used.
+`methods.register` adds an algorithm of yours.
 
-    with tfp.in_process():
-      plan = tfp.build_plan(task, tfp.create_config(algorithm='fed_alt'))
-      table = tfp.run(plan, 'out/mine')
+    with tffp.in_process():
+      plan = tffp.build_plan(task, tffp.create_config(algorithm='fed_alt'))
+      table = tffp.run(plan, 'out/mine')
 
 *Errors.* What a user can do something about is a `UserError`, of a kind in
 `errors`.
 
-The names, in one line each; `help(tfp.run)`, for example, says more:
+The names, in one line each; `help(tffp.run)`, for example, says more:
 
   accounting: What a sequence of noisy releases guarantees, and the noise for a
       guarantee.
@@ -70,20 +76,29 @@ The names, in one line each; `help(tfp.run)`, for example, says more:
       variables.
   build_plan: Makes a plan, and by that checks that everything goes together.
   build_private_aggregator: Builds the mean of clipped updates with noise.
+  client_data: Populations of clients: in a folder, in TFF's own format, or
+      downloaded.
+  ClientExamples: How a client's examples enter a computation and are cut into
+      batches.
   Clients: A population of clients and their examples.
   ClientTable: Test results of clients under one or more models.
   connect: Starts processes that compute, and ends them when the block ends.
   create_config: Makes a `Config` from settings by the names that flags have
       too.
   CyclicSampler: Takes one group of clients after the other, in a fixed order.
+  describe_variables: Describes the variables of the models that `model_fn`
+      returns.
   errors: Errors that a user can do something about.
   evaluate: Evaluates clients under several models, on the same test examples.
+  export_client: Writes a client's model, all of it or nothing.
+  FinishedRun: A run's model, to be filled with the variables of any client.
   GroupNorm: `tf.keras.layers.GroupNormalization` for images with channels last.
   GroupTraining: How a phase trains one group of variables.
   in_process: Runs this thread's TFF computations in this process.
   leaves_clients: Finds every value that leaves the clients in a computation.
   local_worker: Runs this thread's TFF computations in a worker that this
       program owns.
+  methods: Everything that the package knows about each algorithm, in one table.
   Metric: A metric's name, and which of its values are better.
   ModelFn: A function without arguments that makes a `PartialModel`.
   next_seed: Returns a seed for a random function of TensorFlow, in a layer's
@@ -92,17 +107,24 @@ The names, in one line each; `help(tfp.run)`, for example, says more:
   PartialProcess: An iterative process whose clients keep personal variables.
   partition: Split rules: which variables of a model are personal, by their
       paths.
+  people: Examples by person, and the folder of training and test data made of
+      them.
   PersonalStore: Personal variables of every client that took part, by client
       id.
   Phase: Some epochs of training one group of variables, or both at once.
+  plots: Figures of a run: learning curves, and who gained or lost.
   PoissonSampler: Samples every client independently, with the same probability.
   Population: Clients and their examples.
+  read_metrics: Returns the rows of a metrics file as dictionaries, without
+      empty values.
   run: Runs an experiment, or the rest of it, and writes its report.
   RunReport: Everything that the report of a run is made from.
   schedules: Learning rates of clients as functions of the round.
   secret_key: The secret that cohorts and noise are drawn from.
   Sequences: A `tf.data.Dataset` of batches, as everywhere in `tff.learning`.
   Sharding: How many clients are computed at a time, and where.
+  summary: Numbers about many clients: how well they do, who is hurt, what it
+      costs.
   Task: A model that can be split, and people's data to train it on.
   Tensors: All examples as tensors `[examples, ...]`, batches cut in the graph.
   TestedModel: One of the models under which clients are evaluated.
@@ -129,14 +151,20 @@ from typing import Any, TYPE_CHECKING
 
 if TYPE_CHECKING:
   from tff_partial import errors
+  from tff_partial.data import client_data
+  from tff_partial.data import people
   from tff_partial.errors import UserError
+  from tff_partial.evaluation import summary
   from tff_partial.evaluation.client_table import ClientTable
   from tff_partial.evaluation.evaluation import build_evaluation
   from tff_partial.evaluation.evaluation import evaluate
   from tff_partial.evaluation.evaluation import Population
   from tff_partial.evaluation.evaluation import TestedModel
   from tff_partial.evaluation.metric import Metric
+  from tff_partial.experiments import methods
   from tff_partial.experiments.config import create as create_config
+  from tff_partial.experiments.export import export as export_client
+  from tff_partial.experiments.finished_run import FinishedRun
   from tff_partial.experiments.plan import build as build_plan
   from tff_partial.experiments.run import run
   from tff_partial.experiments.task import Task
@@ -148,11 +176,13 @@ if TYPE_CHECKING:
   from tff_partial.learning.clients import Clients
   from tff_partial.learning.constants import with_constants
   from tff_partial.learning.data_flow import leaves_clients
+  from tff_partial.learning.examples import ClientExamples
   from tff_partial.learning.examples import Sequences
   from tff_partial.learning.examples import Tensors
   from tff_partial.learning.group_norm import GroupNorm
   from tff_partial.learning.local_update import GroupTraining
   from tff_partial.learning.local_update import Phase
+  from tff_partial.learning.outlines import describe as describe_variables
   from tff_partial.learning.partial_model import ModelFn
   from tff_partial.learning.partial_model import PartialModel
   from tff_partial.learning.process import build_partial_process
@@ -161,12 +191,14 @@ if TYPE_CHECKING:
   from tff_partial.privacy import accounting
   from tff_partial.privacy import secret_key
   from tff_partial.privacy.aggregation import build_private_aggregator
+  from tff_partial.reporting import plots
   from tff_partial.reporting.report import RunReport
   from tff_partial.reporting.report import write as write_report
   from tff_partial.runtime.cluster import connect
   from tff_partial.runtime.in_process import in_process
   from tff_partial.runtime.local import local_worker
   from tff_partial.runtime.sharding import Sharding
+  from tff_partial.training.history import read as read_metrics
   from tff_partial.training.personal_store import PersonalStore
   from tff_partial.training.sampler import CyclicSampler
   from tff_partial.training.sampler import PoissonSampler
@@ -185,34 +217,44 @@ _WHERE = {
     'build_partial_process': 'learning.process:build_partial_process',
     'build_plan': 'experiments.plan:build',
     'build_private_aggregator': 'privacy.aggregation:build_private_aggregator',
+    'client_data': 'data.client_data',
+    'ClientExamples': 'learning.examples:ClientExamples',
     'Clients': 'learning.clients:Clients',
     'ClientTable': 'evaluation.client_table:ClientTable',
     'connect': 'runtime.cluster:connect',
     'create_config': 'experiments.config:create',
     'CyclicSampler': 'training.sampler:CyclicSampler',
+    'describe_variables': 'learning.outlines:describe',
     'errors': 'errors',
     'evaluate': 'evaluation.evaluation:evaluate',
+    'export_client': 'experiments.export:export',
+    'FinishedRun': 'experiments.finished_run:FinishedRun',
     'GroupNorm': 'learning.group_norm:GroupNorm',
     'GroupTraining': 'learning.local_update:GroupTraining',
     'in_process': 'runtime.in_process:in_process',
     'leaves_clients': 'learning.data_flow:leaves_clients',
     'local_worker': 'runtime.local:local_worker',
+    'methods': 'experiments.methods',
     'Metric': 'evaluation.metric:Metric',
     'ModelFn': 'learning.partial_model:ModelFn',
+    'next_seed': 'learning.randomness:next_seed',
     'PartialModel': 'learning.partial_model:PartialModel',
     'PartialProcess': 'learning.process:PartialProcess',
-    'next_seed': 'learning.randomness:next_seed',
     'partition': 'learning.partition',
+    'people': 'data.people',
     'PersonalStore': 'training.personal_store:PersonalStore',
     'Phase': 'learning.local_update:Phase',
+    'plots': 'reporting.plots',
     'PoissonSampler': 'training.sampler:PoissonSampler',
     'Population': 'evaluation.evaluation:Population',
+    'read_metrics': 'training.history:read',
     'run': 'experiments.run:run',
     'RunReport': 'reporting.report:RunReport',
     'schedules': 'learning.schedules',
     'secret_key': 'privacy.secret_key',
     'Sequences': 'learning.examples:Sequences',
     'Sharding': 'runtime.sharding:Sharding',
+    'summary': 'evaluation.summary',
     'Task': 'experiments.task:Task',
     'Tensors': 'learning.examples:Tensors',
     'TestedModel': 'evaluation.evaluation:TestedModel',

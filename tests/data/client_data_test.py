@@ -350,7 +350,7 @@ class SqlClientsTest(_FolderTest):
     with open(path, 'r+b') as f:
       f.write(b'x' * os.path.getsize(path))
     with self.assertRaisesRegex(errors.DataError, 'found'):
-      'ann' in ids  # pylint: disable=pointless-statement
+      ids.__contains__('ann')
 
   def test_missing_file(self):
     with self.assertRaisesRegex(FileNotFoundError, 'import_client_data'):

@@ -133,8 +133,8 @@ class LeavesClientsTest(parameterized.TestCase):
   def test_secure_sums_of_everything(self):
     p = build(
         ALGORITHMS['fed_alt'],
-        aggregator=tff.learning.secure_aggregator(),
-        metrics_aggregator=tff.aggregators.SecureSumFactory(1000.0),
+        model_aggregator=tff.learning.secure_aggregator(),
+        metrics_aggregation_factory=tff.aggregators.SecureSumFactory(1000.0),
     )
     found = data_flow.leaves_clients(p.next)
     self.assertTrue(all(x.is_secure for x in found))
@@ -147,7 +147,7 @@ class LeavesClientsTest(parameterized.TestCase):
       ('compressed', tff.learning.compression_aggregator, False),
   )
   def test_aggregators_that_send_more(self, create, is_secure):
-    p = build(ALGORITHMS['fed_alt'], aggregator=create())
+    p = build(ALGORITHMS['fed_alt'], model_aggregator=create())
     found = data_flow.leaves_clients(p.next)
     self.assertGreater(len(found), 2)
     # An unweighted aggregator does not take weights.
@@ -328,7 +328,9 @@ class NonInterferenceTest(parameterized.TestCase):
   )
   def test_clients_without_examples(self, algorithm):
     # Without weights, which would hide the updates of these clients.
-    p = build(algorithm, aggregator=tff.aggregators.UnweightedMeanFactory())
+    p = build(
+        algorithm, model_aggregator=tff.aggregators.UnweightedMeanFactory()
+    )
     self.assertFalse(interferes(p, NOBODY))
 
   def test_personal_variables_that_are_not_finite(self):

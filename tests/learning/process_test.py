@@ -61,7 +61,7 @@ class TypesTest(absltest.TestCase):
         seen.append((str(value_type), str(weight_type)))
         return tff.aggregators.MeanFactory().create(value_type, weight_type)
 
-    build(aggregator=Spy())
+    build(model_aggregator=Spy())
     self.assertEqual(seen, [('<float32[1,1]>', 'float32')])
 
 
@@ -177,7 +177,7 @@ class RoundTest(parameterized.TestCase):
     self.check_aggregator(tff.learning.secure_aggregator(weighted=weighted))
 
   def check_aggregator(self, aggregator):
-    p = build(aggregator=aggregator)
+    p = build(model_aggregator=aggregator)
     state, personal, _ = p.next(
         p.initialize(),
         [p.initialize_personal()] * 2,
@@ -192,7 +192,7 @@ class RoundTest(parameterized.TestCase):
     clipped = tff.aggregators.clipping_factory(
         1.0, tff.aggregators.SumFactory()
     )
-    p = build(metrics_aggregator=clipped)
+    p = build(metrics_aggregation_factory=clipped)
     _, _, metrics = p.next(
         p.initialize(),
         [p.initialize_personal()] * 2,
@@ -214,10 +214,12 @@ class RoundTest(parameterized.TestCase):
         tff.aggregators.SumFactory(),
     )
     p = build(
-        metrics_aggregator=adaptive,
-        aggregator=tff.learning.robust_aggregator(zeroing=False),
+        metrics_aggregation_factory=adaptive,
+        model_aggregator=tff.learning.robust_aggregator(zeroing=False),
     )
-    alone = build(aggregator=tff.learning.robust_aggregator(zeroing=False))
+    alone = build(
+        model_aggregator=tff.learning.robust_aggregator(zeroing=False)
+    )
     arguments = [p.initialize_personal()], [toy.value([1], [2])]
     state, _, metrics = p.next(p.initialize(), *arguments)
     expected, _, _ = alone.next(alone.initialize(), *arguments)
@@ -246,9 +248,13 @@ class RoundTest(parameterized.TestCase):
 
   def test_aggregator_of_metrics_that_are_not_there(self):
     with self.assertRaisesRegex(
-        errors.SettingsError, 'Expected `metrics` with a `metrics_aggregator`'
+        errors.SettingsError,
+        'Expected `metrics` with a `metrics_aggregation_factory`',
     ):
-      build(metrics=False, metrics_aggregator=tff.aggregators.SumFactory())
+      build(
+          metrics=False,
+          metrics_aggregation_factory=tff.aggregators.SumFactory(),
+      )
 
   def test_initial_anchor_is_sent_and_kept(self):
     anchored = toy.sgd(0.1, penalty=1.0, anchor=local_update.INITIAL)

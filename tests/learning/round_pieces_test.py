@@ -78,7 +78,10 @@ class RoundPiecesTest(parameterized.TestCase):
       ('mean', {}),
       ('robust', {'aggregator': tff.learning.robust_aggregator()}),
       ('unweighted', {'aggregator': tff.aggregators.UnweightedMeanFactory()}),
-      ('clipped_metrics', {'metrics_aggregator': ADAPTIVELY_CLIPPED_SUM}),
+      (
+          'clipped_metrics',
+          {'metrics_aggregation_factory': ADAPTIVELY_CLIPPED_SUM},
+      ),
   )
   def test_same_as_the_whole_round(self, settings):
     p = build(**settings)
@@ -90,7 +93,9 @@ class RoundPiecesTest(parameterized.TestCase):
     for sizes in ([3, 4], [1, 1, 5], [1] * 7):
       state, trained, metrics = in_pieces(p, before, personal, sizes)
       self.assertEqual(bits(trained), bits(expected[1]))
-      if 'metrics_aggregator' not in settings:  # Else they are clipped.
+      if (
+          'metrics_aggregation_factory' not in settings
+      ):  # Else they are clipped.
         # Each client trained once.
         self.assertEqual(metrics['counts'], expected[2]['counts'])
       for found, wanted in zip(
@@ -120,7 +125,7 @@ class RoundPiecesTest(parameterized.TestCase):
         toy.model_fn(),
         algorithms.fed_alt(toy.sgd(0.1), anchored),
         client_examples=toy.ALL_AT_ONCE,
-        distributor=_fading_distributor(),
+        model_distributor=_fading_distributor(),
     )
     state = p.start_from(
         p.initialize(), toy.weights([[2.0]]), toy.weights([3.0])
@@ -146,7 +151,7 @@ class RoundPiecesTest(parameterized.TestCase):
         key=secret_key.from_seed(0),
         sum_factory=sum_factory,
     )
-    p = build(aggregator=private, metrics=False)
+    p = build(model_aggregator=private, metrics=False)
     personal = [toy.weights([float(i)]) for i in range(7)]
     before, _, _ = p.next(p.initialize(), personal, examples())
     expected, _, _ = p.next(before, personal, examples())
@@ -159,7 +164,7 @@ class RoundPiecesTest(parameterized.TestCase):
   def test_secure_sums_of_the_update_and_its_weight(self):
     secure = secure_sums.BoundedSecureSumFactory(64.0)
     mean = tff.aggregators.MeanFactory(secure, secure)
-    p, usual = build(aggregator=mean, metrics=False), build(metrics=False)
+    p, usual = build(model_aggregator=mean, metrics=False), build(metrics=False)
     personal = [toy.weights([float(i)]) for i in range(7)]
     before = p.initialize()
     expected, _, _ = p.next(before, personal, examples())
@@ -170,7 +175,7 @@ class RoundPiecesTest(parameterized.TestCase):
       np.testing.assert_allclose(found, wanted, rtol=1e-5)
 
   def test_aggregator_that_cannot_be_divided(self):
-    p = build(aggregator=_SumAfterASum())
+    p = build(model_aggregator=_SumAfterASum())
     with self.assertRaisesRegex(
         ValueError, 'Expected an `aggregator` whose sums'
     ):

@@ -110,8 +110,8 @@ class BuildFilesTest(parameterized.TestCase):
     )
     self.write('tff_partial/a.py', 'from tff_partial import b\n')
     self.write('tff_partial/b.py')
-    self.write('tasks/c.py', 'import tff_partial as tfp\n')
-    self.write('tests/d_test.py', "print('import tff_partial as tfp')\n")
+    self.write('tasks/c.py', 'import tff_partial as tffp\n')
+    self.write('tests/d_test.py', "print('import tff_partial as tffp')\n")
     content = self.build_file('tff_partial')
     self.assertNotIn('deps', target(content, '__init__'))
     for content, name in (

@@ -33,11 +33,11 @@ PROCESSES = {
     'fed_avg': (algorithms.fed_avg(SGD), {}),
     'fed_sim': (
         algorithms.fed_sim(SGD, SGD),
-        dict(aggregator=tff.learning.robust_aggregator()),
+        dict(model_aggregator=tff.learning.robust_aggregator()),
     ),
     'fed_alt': (
         algorithms.fed_alt(SGD, SGD),
-        dict(aggregator=tff.learning.compression_aggregator()),
+        dict(model_aggregator=tff.learning.compression_aggregator()),
     ),
     'fed_recon': (
         algorithms.fed_recon(SGD, SGD),

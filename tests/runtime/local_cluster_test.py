@@ -16,7 +16,7 @@ _PROGRAM = """
 import os, signal
 import numpy as np
 import tensorflow_federated as tff
-import tff_partial as tfp
+import tff_partial as tffp
 from tff_partial.runtime import sharding
 
 @tff.tensorflow.computation(np.int32)
@@ -24,7 +24,7 @@ def add_one(x):
   return x + 1
 
 cores = len(os.sched_getaffinity(0))
-with tfp.connect('local', runtime='worker', actor_cores=cores) as cluster:
+with tffp.connect('local', runtime='worker', actor_cores=cores) as cluster:
   step = sharding.Step(add_one)
   print(list(cluster.compute(3, lambda i: (step, [i]))), flush=True)
   signal.pause()

@@ -58,6 +58,7 @@ class MappedClients:
     return self._clients.client_ids
 
   def num_examples(self, client_id: str) -> int:
+    """The number of a client's examples, which `map_fn` does not change."""
     return self._clients.num_examples(client_id)
 
   def read(self, client_id: str) -> Mapping[str, np.ndarray]:
@@ -87,6 +88,7 @@ class TffClients:
   """
 
   def __init__(self, client_data: tff.simulation.datasets.ClientData):
+    """Takes the data set, which is read client by client."""
     self._client_data = client_data
     self._known = frozenset(client_data.client_ids)
 

@@ -187,6 +187,7 @@ class Cost:
     return self.personal_parameters / total if total else 0.0
 
   def to_dict(self) -> dict[str, Optional[float]]:
+    """The attributes and `personal_fraction`, as `report.json` has them."""
     return {
         **dataclasses.asdict(self),
         'personal_fraction': self.personal_fraction,

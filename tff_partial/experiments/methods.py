@@ -3,13 +3,15 @@
 """Everything that the package knows about each algorithm, in one table.
 
 No other module compares an algorithm's name with a string: it asks the
-algorithm's `Method`. To add an algorithm is to add an entry, from this package
-or from outside:
+algorithm's `Method`. An algorithm from outside of this package is registered:
 
-    methods.METHODS['my_method'] = methods.Method(
-        'What it does, in a few words.',
-        build=lambda algorithms, parts: algorithms.fed_alt(
-            parts.shared, parts.personal, steps=parts.steps
+    methods.register(
+        'my_method',
+        methods.Method(
+            'What it does, in a few words.',
+            build=lambda algorithms, parts: algorithms.fed_alt(
+                parts.shared, parts.personal, steps=parts.steps
+            ),
         ),
     )
 
@@ -18,7 +20,10 @@ Nothing slow is imported here, so that mistakes in flags are told at once.
 
 from collections.abc import Callable, Mapping
 import dataclasses
+import types
 from typing import Any, Optional
+
+from tff_partial import errors
 
 # A client's models that are exported, as the report calls them: stored, trained
 # further, or what the gate decides.
@@ -56,6 +61,7 @@ _SAME_FOR_ALL = (
 
 
 def _no_requirement(config: Any) -> Optional[str]:
+  """The requirement of a method that has none."""
   del config  # Unused.
   return None
 
@@ -215,7 +221,7 @@ def _low_rank(summary: str, build: Any) -> Method:
 PRETRAINING = 'fed_avg'
 NEIGHBORS = 'with_neighbors'  # The model that mixes in neighbours.
 
-METHODS: dict[str, Method] = {
+_METHODS: dict[str, Method] = {
     PRETRAINING: Method(
         'One model for all.',
         build=lambda algorithms, parts: algorithms.fed_avg(
@@ -442,6 +448,7 @@ METHODS: dict[str, Method] = {
         ),
     ),
 }
+METHODS: Mapping[str, Method] = types.MappingProxyType(_METHODS)
 
 # Names from the literature: an algorithm, and what is personal in it. What
 # differs from the papers is in docs/splits.md.
@@ -450,6 +457,23 @@ ALIASES: Mapping[str, tuple[str, str]] = {
     'lg_fed_avg': ('fed_sim', 'input'),  # Liang et al. 2020.
     'fed_bn': ('fed_sim', 'norm'),  # Li et al. ICLR 2021, for batch norms.
 }
+
+
+def register(name: str, method: Method) -> None:
+  """Adds an algorithm to `METHODS`, for experiments of this program.
+
+  Args:
+    name: The value of the setting `algorithm`.
+    method: What is known about the algorithm.
+
+  Raises:
+    errors.SettingsError: If there is an algorithm of this name.
+  """
+  if name in _METHODS or name in ALIASES:
+    raise errors.SettingsError(
+        f'Expected the name of a new algorithm, found {name!r}, which there is.'
+    )
+  _METHODS[name] = method
 
 
 def equal_steps_name(algorithm: str) -> str:

@@ -216,15 +216,15 @@ class Plan:
         server_optimizer=parts.build_server_optimizer(
             self.config.server, share=share
         ),
-        aggregator=self._build_aggregator(),
-        distributor=parts.build_distributor(
+        model_aggregator=self._build_aggregator(),
+        model_distributor=parts.build_distributor(
             self.config, self.model_fn, self.client_examples
         ),
         client_weighting=tff.learning.ClientWeighting[
             self.config.weighting.upper()
         ],
         metrics=self.config.privacy.sends_metrics,
-        metrics_aggregator=parts.build_metrics_aggregator(self.config),
+        metrics_aggregation_factory=parts.build_metrics_aggregator(self.config),
         seed=self.config.seed,
     )
 

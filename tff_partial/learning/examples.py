@@ -97,7 +97,12 @@ class ClientExamples(abc.ABC):
 
   @abc.abstractmethod
   def value(self, examples: Any, seed: np.ndarray) -> Any:
-    """Makes a value of `type` from examples and an int32 [2] seed."""
+    """Makes a value of `type`.
+
+    Args:
+      examples: What `Clients.read` returns.
+      seed: An int32 [2] seed, for the order of the examples.
+    """
 
   def step_seed(
       self, examples: Any, phase: int, step: Any, part: Any = None
@@ -121,7 +126,12 @@ class ClientExamples(abc.ABC):
     return seed if part is None else fold_in(seed, tf.cast(part, tf.int32))
 
   def take(self, examples: Any, positions: np.ndarray) -> Any:
-    """Selects some of a client's examples by position, in the same form."""
+    """Selects some of a client's examples, in the same form.
+
+    Args:
+      examples: What `Clients.read` returns.
+      positions: Which of them, an integer array.
+    """
     return tf.nest.map_structure(lambda array: array[positions], examples)
 
   @abc.abstractmethod

@@ -47,6 +47,7 @@ AggregationFactory = Union[
     tff.aggregators.WeightedAggregationFactory,
     tff.aggregators.UnweightedAggregationFactory,
 ]
+_BATCHES = examples_lib.Sequences()
 
 
 class PartialProcess(tff.templates.IterativeProcess):
@@ -116,6 +117,16 @@ class PartialProcess(tff.templates.IterativeProcess):
     """The form in which `next` takes the examples of clients."""
     return self._client_examples
 
+  def get_model_weights(
+      self, state: tff.learning.templates.LearningAlgorithmState
+  ) -> tff.learning.models.ModelWeights:
+    """The shared variables of a state, as in TFF's `LearningProcess`.
+
+    Args:
+      state: A state of this process, S.
+    """
+    return state.global_model_weights
+
   def start_from(
       self,
       state: tff.learning.templates.LearningAlgorithmState,
@@ -153,15 +164,17 @@ def build_partial_process(
     model_fn: partial_model.ModelFn,
     algorithm: algorithms.Algorithm,
     *,
-    client_examples: examples_lib.ClientExamples,
+    client_examples: examples_lib.ClientExamples = _BATCHES,
     server_optimizer: Optional[tff.learning.optimizers.Optimizer] = None,
-    aggregator: Optional[AggregationFactory] = None,
-    distributor: Optional[tff.learning.templates.DistributionProcess] = None,
+    model_aggregator: Optional[AggregationFactory] = None,
+    model_distributor: Optional[
+        tff.learning.templates.DistributionProcess
+    ] = None,
     client_weighting: tff.learning.ClientWeighting = (
         tff.learning.ClientWeighting.NUM_EXAMPLES
     ),
     metrics: bool = True,
-    metrics_aggregator: Optional[
+    metrics_aggregation_factory: Optional[
         tff.aggregators.UnweightedAggregationFactory
     ] = None,
     seed: int = 0,
@@ -182,16 +195,17 @@ def build_partial_process(
       the weights of a frozen layer, are broadcast in each round unless the
       models have them themselves (`with_constants`).
     algorithm: What clients do.
-    client_examples: The form in which the examples of clients are passed.
+    client_examples: The form in which the examples of clients are passed; by
+      default a `tf.data.Dataset` of batches, as in `tff.learning`.
     server_optimizer: Applied to the mean update, which is the initial minus the
       final shared variables. By default SGD with learning rate 1, which
       replaces the shared variables by the average over clients. For
       `algorithms.fed_apm`, SGD whose learning rate is the number of clients
       per round divided by that of the population.
-    aggregator: Aggregates the updates of the shared variables, weighted or not.
-      By default the weighted mean. If no client has a positive weight, this
-      mean is not a number, and the server keeps its variables.
-    distributor: Sends the shared variables from the server to clients. By
+    model_aggregator: Aggregates the updates of the shared variables, weighted
+      or not. By default the weighted mean. If no client has a positive weight,
+      this mean is not a number, and the server keeps its variables.
+    model_distributor: Sends the shared variables from the server to clients. By
       default a plain broadcast. A round in pieces executes it once per piece,
       so its result must depend only on its state and the variables.
     client_weighting: By number of examples, or uniform as in [2]. In both cases
@@ -199,22 +213,23 @@ def build_partial_process(
       aggregator ignores weights.
     metrics: Whether clients send metrics and counts. Without, nothing but the
       update and its weight leaves a client.
-    metrics_aggregator: Aggregates metrics and counts, such as
+    metrics_aggregation_factory: Aggregates metrics and counts, such as
       `tff.aggregators.SecureSumFactory(upper_bound)`. It is given a structure
       of float32 scalars: `<metrics=<name=<total,weight>,...>, counts=...>`. By
-      default they are summed exactly, whatever the `aggregator` of the updates
-      is: noise and secure sums there do not cover them.
+      default they are summed exactly, whatever the `model_aggregator` is: noise
+      and secure sums there do not cover them.
     seed: Seed of the initial values.
 
   Returns:
     A `PartialProcess`. Its metrics are `OrderedDict(train=..., counts=...,
     distributor=..., aggregator=..., finalizer=...)`: the model's metrics over
     all examples of the cohort, the sums of `local_update.ClientCounts`, and the
-    measurements of the parts, also those of a `metrics_aggregator` that is
-    given. Without `metrics`, the first two are missing.
+    measurements of the parts, also those of a `metrics_aggregation_factory`
+    that is given. Without `metrics`, the first two are missing.
 
   Raises:
-    errors.SettingsError: If there is a `metrics_aggregator` without `metrics`,
+    errors.SettingsError: If there is a `metrics_aggregation_factory` without
+      `metrics`,
       if `client_weighting` is of another type, if `algorithms.fed_apm` has no
       `server_optimizer`, if the split of the model cannot be trained
       (`partition.check`), if no variable is shared, or if the algorithm copies
@@ -236,10 +251,10 @@ def build_partial_process(
         ' found none. Use SGD whose learning rate is clients per round /'
         ' population.'
     )
-  if metrics_aggregator is not None and not metrics:
+  if metrics_aggregation_factory is not None and not metrics:
     raise errors.SettingsError(
-        'Expected `metrics` with a `metrics_aggregator`, found none to'
-        ' aggregate. Leave it out.'
+        'Expected `metrics` with a `metrics_aggregation_factory`, found none'
+        ' to aggregate. Leave it out.'
     )
   model_fn = algorithm.wrap(model_fn)
   types = _trainable_types(model_fn, client_examples)
@@ -254,14 +269,16 @@ def build_partial_process(
   output_type = client_work.type_signature.result
   parts = round_parts.RoundParts(
       types=types,
-      distributor=distributor
+      distributor=model_distributor
       or tff.learning.templates.build_broadcast_process(types.shared),
       client_work=client_work,
       next_client_work=client_work_lib.build_next_state(work_type),
       aggregator=_create_aggregation(
-          aggregator, types.shared.trainable, output_type.update
+          model_aggregator, types.shared.trainable, output_type.update
       ),
-      metrics=round_metrics.build_round_metrics(output_type, metrics_aggregator)
+      metrics=round_metrics.build_round_metrics(
+          output_type, metrics_aggregation_factory
+      )
       if metrics
       else None,
       finalizer=tff.learning.templates.build_apply_optimizer_finalizer(

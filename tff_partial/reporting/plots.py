@@ -224,13 +224,25 @@ def change_by_size(
 
 
 def new_figure(*, width: float, height: float) -> mpl_figure.Figure:
+  """Makes an empty figure that is independent of `pyplot`.
+
+  Args:
+    width: In inches.
+    height: In inches.
+  """
   return mpl_figure.Figure(
       figsize=(width, height), layout='constrained', facecolor='white'
   )
 
 
 def tidy(axes: mpl_axes.Axes, *, x: str, y: str) -> None:
-  """Keeps two spines, draws a pale grid behind the data, and adds labels."""
+  """Keeps two spines, draws a pale grid behind the data, and adds labels.
+
+  Args:
+    axes: What to tidy.
+    x: The label of the x axis.
+    y: The label of the y axis.
+  """
   axes.set_xlabel(x, fontsize=10, color=INK)
   axes.set_ylabel(y, fontsize=10, color=INK)
   axes.tick_params(labelsize=9, colors=INK, length=3)
