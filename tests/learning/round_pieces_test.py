@@ -76,8 +76,11 @@ class RoundPiecesTest(parameterized.TestCase):
 
   @parameterized.named_parameters(
       ('mean', {}),
-      ('robust', {'aggregator': tff.learning.robust_aggregator()}),
-      ('unweighted', {'aggregator': tff.aggregators.UnweightedMeanFactory()}),
+      ('robust', {'model_aggregator': tff.learning.robust_aggregator()}),
+      (
+          'unweighted',
+          {'model_aggregator': tff.aggregators.UnweightedMeanFactory()},
+      ),
       (
           'clipped_metrics',
           {'metrics_aggregation_factory': ADAPTIVELY_CLIPPED_SUM},
