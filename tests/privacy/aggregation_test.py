@@ -54,7 +54,73 @@ def results(process, cohorts):
   return np.array(means), measurements
 
 
+def siphash(key, text):
+  """SipHash-2-4 of Aumasson and Bernstein (2012), of 16 bytes and a text."""
+  mask = 2**64 - 1
+  k0, k1 = (int.from_bytes(key[i : i + 8], 'little') for i in (0, 8))
+  v = [
+      k0 ^ 0x736F6D6570736575,
+      k1 ^ 0x646F72616E646F6D,
+      k0 ^ 0x6C7967656E657261,
+      k1 ^ 0x7465646279746573,
+  ]
+
+  def left(x, bits):
+    return (x << bits | x >> (64 - bits)) & mask
+
+  def rounds(number):
+    for _ in range(number):
+      for a, b, bits in ((0, 1, 13), (2, 3, 16)):
+        v[a] = (v[a] + v[b]) & mask
+        v[b] = left(v[b], bits) ^ v[a]
+      v[0] = left(v[0], 32)
+      for a, b, bits in ((0, 3, 21), (2, 1, 17)):
+        v[a] = (v[a] + v[b]) & mask
+        v[b] = left(v[b], bits) ^ v[a]
+      v[2] = left(v[2], 32)
+
+  whole = len(text) // 8
+  words = [text[8 * i : 8 * i + 8] for i in range(whole)]
+  rest = text[8 * whole :].ljust(7, b'\0') + bytes([len(text) % 256])
+  for word in (*words, rest):
+    m = int.from_bytes(word, 'little')
+    v[3] ^= m
+    rounds(2)
+    v[0] ^= m
+  v[2] ^= 0xFF
+  rounds(4)
+  return v[0] ^ v[1] ^ v[2] ^ v[3]
+
+
 class NoiseTest(parameterized.TestCase):
+
+  def test_hash_of_this_test(self):
+    # Of the bytes 0 to 14, with the key of the bytes 0 to 15 (appendix A).
+    self.assertEqual(
+        siphash(bytes(range(16)), bytes(range(15))), 0xA129CA6149BE45E5
+    )
+
+  def test_generator_starts_from_189_secret_bits(self):
+    # Seeds of 32 bits can be tried one by one.
+    means, _ = results(
+        create(noise_multiplier=1.0, expected_clients=1.0), [[], [], []]
+    )
+    key = secret_key.from_seed(0).for_purpose('noise').value[:16]
+    for round_num in range(3):
+      for tensor in range(2):
+        start, *counter = (
+            siphash(key, f'{round_num} {tensor} {i}'.encode()) % (2**63 - 1)
+            for i in range(3)
+        )
+        expected = tf.raw_ops.StatelessRandomNormalV2(
+            shape=[SIZE],
+            key=tf.constant([start], tf.uint64),
+            counter=tf.constant(counter, tf.uint64),
+            alg=1,  # Philox.
+        )
+        np.testing.assert_allclose(
+            means[round_num, tensor], expected, rtol=1e-6
+        )
 
   def test_has_the_size_of_the_multiplier_also_for_an_empty_cohort(self):
     # 12,000 numbers of standard deviation 1.5 * 0.8 / 20 = 0.06.

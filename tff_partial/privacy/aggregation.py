@@ -27,6 +27,7 @@ from tff_partial.privacy import secret_key
 _ROUNDING = 1e-5
 _CLIP_LEARNING_RATE = 0.2  # Those of Andrew et al. 2021, and of TFF.
 _CLIENTS_PER_COUNT_STDDEV = 20
+_NUM_HASHES = 2**63 - 1  # The most that TensorFlow's hash function takes.
 
 
 class ClipState(NamedTuple):
@@ -60,7 +61,7 @@ class KeyedGaussianSumQuery(tfp.SumAggregationDPQuery):
     """
     self._clip = clip
     self._noise_multiplier = noise_multiplier
-    self._seed = _as_seed(key)
+    self._hash_key = _hash_key(key)
 
   def initial_global_state(self):
     return ClipState(tf.constant(self._clip, tf.float32), tf.constant(0))
@@ -76,7 +77,7 @@ class KeyedGaussianSumQuery(tfp.SumAggregationDPQuery):
     noised = _add_noise(
         sample_state,
         self._noise_multiplier * global_state.clip,
-        self._seed,
+        self._hash_key,
         global_state.round_num,
     )
     new_state = global_state._replace(round_num=global_state.round_num + 1)
@@ -119,7 +120,7 @@ class KeyedAdaptiveClipSumQuery(tfp.SumAggregationDPQuery):
     self._sum_multiplier = sum_noise_multiplier(
         noise_multiplier, expected_clients
     )
-    self._seed = _as_seed(key)
+    self._hash_key = _hash_key(key)
 
   def initial_global_state(self):
     return ClipState(
@@ -141,15 +142,15 @@ class KeyedAdaptiveClipSumQuery(tfp.SumAggregationDPQuery):
     total, excess = sample_state
     clip, round_num = global_state
     noised = _add_noise(
-        total, self._sum_multiplier * clip, self._seed, round_num
+        total, self._sum_multiplier * clip, self._hash_key, round_num
     )
     stddev = self._expected_clients / _CLIENTS_PER_COUNT_STDDEV
     num_tensors = len(tf.nest.flatten(total))
     if self._noise_multiplier:
       excess += stddev * _normal(
           excess.shape,
-          self._seed,
-          tf.cast(round_num, tf.int64),
+          self._hash_key,
+          round_num,
           num_tensors,
       )
     share = excess / self._expected_clients + 0.5
@@ -194,9 +195,9 @@ class KeyedTreeSumQuery(KeyedGaussianSumQuery):
           + sign
           * _normal(
               total.shape,
-              self._seed,
-              tf.cast(level, tf.int64),
-              tf.cast(node, tf.int64),
+              self._hash_key,
+              level,
+              node,
               i,
           )
           for i, total in enumerate(noise)
@@ -319,26 +320,51 @@ def _clip(record: Any, clip: tf.Tensor) -> tuple[Any, tf.Tensor]:
 
 
 def _add_noise(
-    total: Any, stddev: Any, seed: np.ndarray, round_num: tf.Tensor
+    total: Any, stddev: Any, hash_key: Sequence[int], round_num: tf.Tensor
 ) -> Any:
   noised = [
-      tensor
-      + stddev * _normal(tensor.shape, seed, tf.cast(round_num, tf.int64), i)
+      tensor + stddev * _normal(tensor.shape, hash_key, round_num, i)
       for i, tensor in enumerate(tf.nest.flatten(total))
   ]
   return tf.nest.pack_sequence_as(total, noised)
 
 
-def _normal(shape: Sequence[int], seed: np.ndarray, *numbers: Any) -> tf.Tensor:
-  """Standard normal numbers that depend on nothing but the arguments."""
-  for number in numbers:
-    seed = tf.random.experimental.stateless_fold_in(seed, number)
-  return tf.random.stateless_normal(shape, seed)
+def _normal(
+    shape: Sequence[int], hash_key: Sequence[int], *numbers: Any
+) -> tf.Tensor:
+  """Standard normal numbers that depend on nothing but the arguments.
+
+  Seeds of TensorFlow's functions have 32 or 64 bits, and somebody who sees the
+  noised sums could try the former one by one. So a keyed hash of `numbers`,
+  SipHash-2-4, makes both the key and the counter of the generator, Philox: 189
+  bits.
+
+  Args:
+    shape: The shape of the result.
+    hash_key: Two integers of 64 bits.
+    *numbers: Integers. Results for other ones are independent.
+  """
+  text = [tf.strings.as_string(number) for number in numbers]
+  key, *counter = (
+      tf.cast(
+          tf.strings.to_hash_bucket_strong(
+              tf.strings.join([*text, str(i)], ' '), _NUM_HASHES, hash_key
+          ),
+          tf.uint64,
+      )
+      for i in range(3)
+  )
+  return tf.raw_ops.StatelessRandomNormalV2(
+      shape=shape,
+      key=tf.expand_dims(key, 0),
+      counter=tf.stack(counter),
+      alg=tf.random.Algorithm.PHILOX.value,
+  )
 
 
-def _as_seed(key: secret_key.SecretKey) -> np.ndarray:
+def _hash_key(key: secret_key.SecretKey) -> list[int]:
   digest = key.for_purpose('noise').value
-  return np.frombuffer(digest[:16], np.int64)
+  return np.frombuffer(digest[:16], np.int64).tolist()
 
 
 def _event(noise_multiplier: float) -> dp_accounting.DpEvent:
