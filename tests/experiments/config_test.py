@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Settings: what is refused, and what follows from them."""
 
+import math
 import subprocess
 import sys
 
@@ -93,6 +94,11 @@ class ConfigTest(parameterized.TestCase):
       ),
       ({'target_epsilon': 0.0}, '`target_epsilon` above 0'),
       ({'noise_multiplier': 1.0, 'dp_clip': 0.0}, '`dp_clip` above 0'),
+      *(
+          ({'noise_multiplier': 1.0, name: math.inf}, f'a finite `{name}`')
+          for name in ('noise_multiplier', 'dp_clip', 'dp_initial_clip')
+      ),
+      ({'target_epsilon': math.inf}, 'a finite `target_epsilon`'),
       ({'dp_clip': 1.0}, 'with `dp_clip`, found neither'),
       ({'delta': 1e-3}, 'with `delta`, found neither'),
       ({'init_from': 'x', 'init_is_public': True}, '`init_is_public`, found'),

@@ -123,6 +123,15 @@ class OnboardTest(absltest.TestCase):
     ):
       self.add(onboarding='mean')
 
+  def test_mean_of_a_private_run(self):
+    private = dict(noise_multiplier=3.0, dp_clip=1.0, client_sampling='cyclic')
+    self.train(**private)
+    with self.assertRaisesRegex(
+        errors.SettingsError, "other than 'mean' for a run with differential"
+    ):
+      self.add(onboarding='mean')
+    self.add(onboarding='initial', epochs=0)
+
   def test_unfinished_run(self):
     self.train()
     plan = plan_lib.build(

@@ -14,6 +14,7 @@ from tests.helpers import toy
 from tests.helpers import toy_task
 from tests.helpers import worker
 from tff_partial import errors
+from tff_partial.experiments import checkpoint
 from tff_partial.experiments import combinations
 from tff_partial.experiments import config as config_lib
 from tff_partial.experiments import description
@@ -43,8 +44,8 @@ class _Failing(toy.Clients):
     return super().read(client_id)
 
 
-def task(reads=None):
-  whole = toy_task.create_task('', num_clients=12)
+def task(reads=None, num_clients=12):
+  whole = toy_task.create_task('', num_clients=num_clients)
   if reads is None:
     return whole
   data = {c: whole.train.read(c) for c in whole.train.client_ids}
@@ -74,9 +75,11 @@ class FolderTest(absltest.TestCase):
     self.addCleanup(folder.cleanup)
     self.folder = pathlib.Path(folder.name)
 
-  def run_one(self, name, *, reads=None, shard=None, **settings):
+  def run_one(
+      self, name, *, reads=None, shard=None, num_clients=12, **settings
+  ):
     """Runs in a folder, or goes on there; its report."""
-    plan = plan_lib.build(task(reads), config(**settings))
+    plan = plan_lib.build(task(reads, num_clients), config(**settings))
     run_lib.run(
         plan,
         str(self.folder / name),
@@ -297,6 +300,62 @@ class DifferentialPrivacyTest(FolderTest):
         [m.noise_multiplier for m in plan.budget.own], [noise, noise]
     )
     self.assertIn('privacy    epsilon 2.00 at', description.describe(plan, ''))
+
+  def test_noise_of_a_run_stays_what_it_was(self):
+    # A round that is computed again with another multiplier, or with other
+    # clients, would show what is under the noise.
+    epsilon = dict(target_epsilon=3.0, dp_clip=0.5, delta=1e-3)
+    multiplier = dict(noise_multiplier=3.0, dp_clip=0.5)
+    self.stop('epsilon', 22, **epsilon)
+    self.stop('multiplier', 22, **multiplier)
+    released = (self.folder / 'epsilon' / 'privacy.json').read_bytes()
+    for name, message, settings in (
+        ('epsilon', 'noise for `target_epsilon` dep', {'total_rounds': 9}),
+        ('multiplier', 'at least 4 as .* released', {'total_rounds': 3}),
+        ('multiplier', 'the clients of .*, found others', {'num_clients': 11}),
+    ):
+      with self.assertRaisesRegex(errors.SettingsError, message):
+        self.run_one(name, **{**locals()[name], **settings})
+    self.assertEqual(
+        (self.folder / 'epsilon' / 'privacy.json').read_bytes(), released
+    )
+    # More rounds have the noise that they would have had.
+    self.run_one('multiplier', total_rounds=5, **multiplier)
+    kept = json.loads((self.folder / 'multiplier' / 'privacy.json').read_text())
+    self.assertEqual([m['rounds'] for m in kept['mechanisms']], [3, 5])
+
+  def test_finished_run_stays_finished(self):
+    private = dict(noise_multiplier=3.0, dp_clip=0.5)
+    before = self.run_one('run', **private)
+    with self.assertRaisesRegex(errors.SettingsError, 'key was deleted when'):
+      self.run_one('run', total_rounds=5, **private)
+    page = self.folder / 'run' / 'report.html'
+    self.assertTrue(page.exists())
+    # Its report is written again, also where somebody was forgotten.
+    page.unlink()
+    after = self.run_one('run', num_clients=11, **private)
+    self.assertEqual(after['privacy'], before['privacy'])
+
+  def test_model_of_a_private_run_that_is_not_finished(self):
+    self.stop('run', 22, target_epsilon=50.0, delta=1e-3)  # Adaptive clip.
+    values, rounds = checkpoint.load(self.folder / 'run', task())
+    self.assertGreater(rounds, 0)
+    self.assertNotEmpty(values)
+
+  def test_public_key_of_an_earlier_run_is_told(self):
+    settings = dict(client_sampling='cyclic', dp_clip=0.5, delta=1e-3)
+    self.run_one('first', noise_multiplier=3.0, dp_key='seed', **settings)
+    plan = plan_lib.build(
+        task(),
+        config(
+            pretrain_rounds=None,
+            init_from=str(self.folder / 'first'),
+            noise_multiplier=3.0,
+            **settings,
+        ),
+    )
+    (_, promise), *_ = privacy_in_words.rows(plan, [])
+    self.assertIn('or of one that it starts from, is public', promise)
 
   def test_a_run_from_a_private_one_adds_to_its_budget(self):
     settings = dict(client_sampling='cyclic', dp_clip=0.5, delta=1e-3)

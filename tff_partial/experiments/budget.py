@@ -6,7 +6,6 @@ Pretraining and training have one budget, and so has an earlier run that the
 model comes from. `privacy.json` in a run's folder lists all releases.
 """
 
-from collections.abc import Mapping
 import dataclasses
 import functools
 import json
@@ -32,12 +31,16 @@ class Budget:
     delta: The delta of the guarantee.
     before: What the model that it starts from has released.
     own: Its pretraining and its training.
+    public_key: Whether the noise of any of them comes from a public seed.
+    exact_metrics: Whether clients send exact metrics in any of them.
   """
 
   noise_multiplier: float
   delta: float
   before: tuple[accounting.Mechanism, ...]
   own: tuple[accounting.Mechanism, ...]
+  public_key: bool = False
+  exact_metrics: bool = False
 
   @functools.cached_property
   def _guarantees(self) -> list[accounting.Guarantee]:
@@ -62,6 +65,8 @@ class Budget:
             f'{g.delta:g}': finite(g.epsilon) for g in self._guarantees[1:]
         },
         'mechanisms': [part.to_dict() for part in [*self.before, *self.own]],
+        'public_key': self.public_key,
+        'exact_metrics': self.exact_metrics,
     }
 
 
@@ -107,25 +112,106 @@ def build(config: config_lib.Config, num_clients: int) -> Budget:
         mechanisms,
         epsilon=privacy.target_epsilon,
         delta=delta,
-        before=before,
+        before=before.own if before else (),
     )
   own = [
       dataclasses.replace(m, noise_multiplier=noise_multiplier)
       for m in mechanisms
   ]
-  return Budget(noise_multiplier, delta, before, tuple(own))
+  return Budget(
+      noise_multiplier,
+      delta,
+      before.own if before else (),
+      tuple(own),
+      public_key=privacy.dp_key == 'seed' or bool(before and before.public_key),
+      exact_metrics=privacy.dp_metrics == 'exact'
+      or bool(before and before.exact_metrics),
+  )
 
 
-def write(folder: pathlib.Path, content: Mapping[str, Any]) -> None:
-  """Writes `privacy.json`, before the first round that it is about."""
-  files.replace_text(folder / FILE, json.dumps(content, indent=2) + '\n')
+def keep(folder: pathlib.Path, budget: Budget, *, is_trained: bool) -> Budget:
+  """Writes `privacy.json` before the first round, and then holds a run to it.
+
+  A round that is computed again has the same noise. With other clients or
+  another multiplier, the difference of the two results would have less noise
+  than either, or none.
+
+  Args:
+    folder: The run's folder.
+    budget: What the run would release by its settings and data.
+    is_trained: Whether all of its rounds are done.
+
+  Returns:
+    What the run releases: `budget`, or what is written if the run is trained.
+
+  Raises:
+    errors.SettingsError: If more than the number of further rounds differs
+      from what is written, and the run is not trained.
+    errors.FileError: If what is written is damaged.
+  """
+  path = folder / FILE
+  if path.exists():
+    written = _read(path)
+    if not _goes_on(written, budget):
+      if is_trained:
+        return written
+      raise errors.SettingsError(
+          f'Expected the noise and the clients of {path}, with which this run'
+          ' began, found others: a round that is computed again would show a'
+          ' difference without noise. Go on with the same settings and data, or'
+          ' start again in another folder.'
+      )
+  files.replace_text(path, json.dumps(budget.to_dict(), indent=2) + '\n')
+  return budget
 
 
-def _before(config: config_lib.Config) -> tuple[accounting.Mechanism, ...]:
+def _goes_on(written: Budget, budget: Budget) -> bool:
+  """Whether a budget is what is written, with no fewer rounds in the end."""
+  now = [*budget.before, *budget.own]
+  if len(now) != len(written.own):
+    return False
+  if not now:
+    return True
+  *first, last = written.own
+  return (
+      first == now[:-1]
+      and last == dataclasses.replace(now[-1], rounds=last.rounds)
+      and last.rounds <= now[-1].rounds
+      and (written.public_key, written.exact_metrics)
+      == (budget.public_key, budget.exact_metrics)
+  )
+
+
+def _read(path: pathlib.Path) -> Budget:
+  """What a run has released, without what is its own and what is not.
+
+  Raises:
+    errors.FileError: If the file is damaged.
+  """
+  found: Optional[Any] = None
+  try:
+    found = json.loads(path.read_text(encoding='utf-8'))
+    parts = tuple(accounting.Mechanism(**m) for m in found['mechanisms'])
+    return Budget(
+        parts[-1].noise_multiplier if parts else 0.0,
+        float(found['delta']),
+        (),
+        parts,
+        public_key=bool(found['public_key']),
+        exact_metrics=bool(found['exact_metrics']),
+    )
+  except (ValueError, KeyError, TypeError) as e:
+    raise errors.FileError(
+        f'Expected what a run has released in {path}, found something else.'
+        ' Restore the file from a copy.'
+    ) from e
+
+
+def _before(config: config_lib.Config) -> Optional[Budget]:
   """What the model that a run starts from has released about its clients."""
   start = config.init_from
   if start is None or config.privacy.init_is_public:
-    return ()
+    return None
   path = pathlib.Path(start).expanduser()
   path = (path if os.path.isdir(path) else path.parent) / FILE
   if not path.exists():
@@ -133,12 +219,4 @@ def _before(config: config_lib.Config) -> tuple[accounting.Mechanism, ...]:
         f'Expected `init_from` of a run with {FILE}, or `init_is_public`, found'
         f' {start}: it may owe something to these clients.'
     )
-  found: Optional[Any] = None
-  try:
-    found = json.loads(path.read_text(encoding='utf-8'))
-    return tuple(accounting.Mechanism(**m) for m in found['mechanisms'])
-  except (ValueError, KeyError, TypeError) as e:
-    raise errors.FileError(
-        f'Expected what a run has released in {path}, found something else.'
-        ' Restore the file from a copy.'
-    ) from e
+  return _read(path)

@@ -4,7 +4,7 @@
 
 import os
 import pathlib
-from typing import Optional
+from typing import Any, Optional
 
 from absl import logging
 import numpy as np
@@ -81,10 +81,20 @@ def load(
 def for_anyone(config: config_lib.Config) -> config_lib.Config:
   """A run's settings for its model alone, however many people there are.
 
-  Cohorts and samples of the run's own clients may be too large for others.
+  Cohorts and samples of the run's own clients may be too large for others, and
+  there is no noise for one person.
   """
+  without_noise: dict[str, Any] = {}
+  if config.privacy.is_private:
+    without_noise = {
+        'noise_multiplier': 0.0,
+        'target_epsilon': None,
+        'delta': 1e-9,
+        'init_is_public': True,
+    }
   return setting.replace(
       config,
+      **without_noise,
       clients_per_round=1,
       unseen_clients=0,
       eval_clients=0,

@@ -2,7 +2,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """The settings of privacy: a part of a `Config`."""
 
+from collections.abc import Mapping
 import dataclasses
+import math
 from typing import Any, Optional
 
 from tff_partial import errors
@@ -115,6 +117,14 @@ class Privacy(setting.Settings):
     for name in ('target_epsilon', 'delta', 'dp_clip', 'dp_initial_clip'):
       if getattr(self, name) == 0:
         raise errors.SettingsError(f'Expected `{name}` above 0, found 0.')
+    for name in (
+        *('noise_multiplier', 'target_epsilon'),
+        *('dp_clip', 'dp_initial_clip'),
+    ):
+      if getattr(self, name) == math.inf:
+        raise errors.SettingsError(
+            f'Expected a finite `{name}`, found infinity.'
+        )
     if self.is_private:
       self._check_tree()
       return
@@ -173,6 +183,12 @@ class Privacy(setting.Settings):
   def has_secret(self) -> bool:
     """Whether this key is secret."""
     return self.needs_key and self.dp_key == 'secret'
+
+
+def of(settings: Mapping[str, Any]) -> Privacy:
+  """Returns the part of a run's settings that is about privacy."""
+  names = {field.name for field in dataclasses.fields(Privacy)}
+  return Privacy(**{n: v for n, v in settings.items() if n in names})
 
 
 def problem(config: Any) -> Optional[str]:

@@ -22,6 +22,7 @@ from tff_partial import files
 from tff_partial.data import sql_forget
 from tff_partial.experiments import origin
 from tff_partial.experiments import run_folder
+from tff_partial.privacy import secret_key
 from tff_partial.training import earlier_clients
 from tff_partial.training import personal_store
 from tff_partial.training import store_layout
@@ -114,6 +115,12 @@ def forget(
           continue  # Its clients are in the parts.
         had = personal_store.forget(str(path.parent), client_ids)
         lines.append(f'{path}: {len(had)} of the clients removed')
+      for path in sorted(folder.rglob(secret_key.FILE)):
+        lines.append(
+            f'{path.parent}: not finished; with differential privacy it cannot'
+            ' go on without the clients, as a round that is computed again'
+            ' would show a difference without noise'
+        )
       lines.extend(_remove_exports(folder, client_ids))
       lines.extend(_remove_reports(folder, client_ids))
     still_named = _that_name(folders, client_ids)

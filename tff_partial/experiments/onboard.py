@@ -103,6 +103,12 @@ def add(
         f'Expected a run without `personal_by_budget` to add {client_id!r} to,'
         ' found one with it. Train another run with this client.'
     )
+  if options.onboarding == 'mean' and config.privacy.is_private:
+    raise errors.SettingsError(
+        "Expected `onboarding` other than 'mean' for a run with differential"
+        " privacy: it would hand newcomers a mean of others' personal"
+        ' variables.'
+    )
   if client_id not in task.train.client_ids:
     raise errors.SettingsError(
         f'Expected {client_id!r} in {task.data}, found'

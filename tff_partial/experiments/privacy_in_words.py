@@ -28,7 +28,7 @@ def rows(
   if budget is None:
     return []
   return [
-      ('Privacy', _promise(budget, privacy)),
+      ('Privacy', _promise(budget)),
       ('how', _mechanism(budget, privacy, rounds)),
       ('against', f'{budget.guarantee.against} ({accounting.name()})'),
       ('if', _assumption(budget, privacy)),
@@ -41,6 +41,7 @@ def rows(
       (
           'not covered',
           'this report (tests of every client, clients.csv, who took part),'
+          ' learning curves and times of rounds (metrics.csv, tensorboard),'
           ' personal_store.sqlite, exports; vocabularies; choices of rates and'
           ' bounds made on these data; rounding of floats, and TensorFlow’s'
           ' generator, which is not cryptographic',
@@ -48,7 +49,7 @@ def rows(
   ]
 
 
-def _promise(budget: budget_lib.Budget, privacy: config_privacy.Privacy) -> str:
+def _promise(budget: budget_lib.Budget) -> str:
   epsilon = budget.guarantee.epsilon
   if math.isinf(epsilon):
     return 'none: without noise, epsilon is infinite'
@@ -58,12 +59,12 @@ def _promise(budget: budget_lib.Budget, privacy: config_privacy.Privacy) -> str:
   )
   if epsilon > _WEAK:
     text += f'; weak: it bounds odds by a factor of {math.exp(epsilon):,.0f}'
-  if not privacy.has_secret:
+  if budget.public_key:
     text += (
-        ', if it were run with a secret key; the randomness of this run is'
-        ' public'
+        ', if it were run with a secret key; the randomness of this run, or of'
+        ' one that it starts from, is public'
     )
-  if privacy.dp_metrics == 'exact':
+  if budget.exact_metrics:
     text += '; metrics.csv holds exact sums over cohorts, which are not private'
   return text
 

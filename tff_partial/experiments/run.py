@@ -11,6 +11,7 @@ The same call goes on where an earlier one stopped.
 """
 
 from collections.abc import Mapping, Sequence
+import dataclasses
 import pathlib
 import time
 from typing import Optional
@@ -45,6 +46,7 @@ from tff_partial.reporting import report
 from tff_partial.runtime import sharding as sharding_lib
 from tff_partial.training import history
 from tff_partial.training import store_layout
+from tff_partial.training import store_summary
 
 
 def run(
@@ -93,9 +95,13 @@ def run_in(
 ) -> client_table.ClientTable:
   """The same in a folder that is claimed already."""
   sharding = sharding or sharding_lib.Sharding()
-  plan = _with_secret(claimed, plan)
+  is_trained = claimed.finished or _is_trained(claimed.path, plan)
+  plan = _with_secret(claimed, plan, is_trained=is_trained)
   if plan.budget is not None:
-    budget.write(claimed.path, plan.budget.to_dict())
+    plan = dataclasses.replace(
+        plan,
+        budget=budget.keep(claimed.path, plan.budget, is_trained=is_trained),
+    )
   run_folder.keep_texts(claimed.path, plan.task.texts)
   init_from = plan.config.init_from
   if init_from is not None:
@@ -120,7 +126,7 @@ def run_in(
       plan, claimed.path, init_from, sharding=sharding, progress=progress
   )
   plan = feature_mean.resolve(plan, claimed.path, init_from, sharding=sharding)
-  plan = _with_secret(claimed, plan)
+  plan = _with_secret(claimed, plan, is_trained=is_trained)
   running = plan.config.running
   if running.store_parts is not None and plan.algorithm.stateful:
     store_layout.create(
@@ -144,15 +150,28 @@ def run_in(
   return table
 
 
+def _is_trained(folder: pathlib.Path, plan: plan_lib.Plan) -> bool:
+  """Whether all rounds of a run, and of its pretraining, are done."""
+  if plan.pretraining is not None:
+    path = folder / run_folder.PRETRAINING / run_folder.WEIGHTS
+    if not path.exists():
+      return False
+  if plan.sampler is None:
+    return plan.pretraining is not None
+  return store_summary.num_rounds(folder) >= plan.config.total_rounds
+
+
 def _with_secret(
-    claimed: run_folder.RunFolder, plan: plan_lib.Plan
+    claimed: run_folder.RunFolder, plan: plan_lib.Plan, *, is_trained: bool
 ) -> plan_lib.Plan:
   """The plan with the folder's key, if it has a secret one."""
   if not plan.config.privacy.has_secret:
     return plan
-  # A finished run has no key any more, and draws nothing with another.
-  goes_on = claimed.has_begun and not claimed.finished
-  return plan.with_key(secret_key.open_in(claimed.path, goes_on=goes_on))
+  if is_trained and not (claimed.path / secret_key.FILE).exists():
+    return plan  # The key was deleted after the run, and draws nothing more.
+  return plan.with_key(
+      secret_key.open_in(claimed.path, goes_on=claimed.has_begun)
+  )
 
 
 def pretrain(

@@ -19,6 +19,8 @@ from absl import logging
 from tff_partial import errors
 from tff_partial import files
 from tff_partial.experiments import config_groups
+from tff_partial.experiments import config_privacy
+from tff_partial.privacy import secret_key
 from tff_partial.training import earlier_clients
 from tff_partial.training import store_file
 from tff_partial.training import store_summary
@@ -254,15 +256,42 @@ def _change_rounds(
         f' {now}. Use another `output_dir`, or `overwrite`.'
     )
   trained = store_summary.num_rounds(folder)
-  if now is None or now < trained:
+  if before is None or now is None or now < trained:
     raise errors.SettingsError(
         f'Expected `total_rounds` of at least {trained}, which the run in'
         f' {folder} has had already, found {now}. Use another `output_dir`, or'
         ' `overwrite`.'
     )
+  _check_secret(folder, before, now, config_privacy.of(settings))
   for name in (REPORT_PAGE, WEIGHTS):  # What says that it is finished, first.
     (folder / name).unlink(missing_ok=True)
   _write(folder / CONFIG, settings)
+
+
+def _check_secret(
+    folder: pathlib.Path,
+    before: int,
+    now: int,
+    privacy: config_privacy.Privacy,
+) -> None:
+  """Checks that a run may have another number of rounds with its key."""
+  if privacy.target_epsilon is not None:
+    raise errors.SettingsError(
+        f'Expected `total_rounds` {before} as in the run in {folder}, because'
+        f' its noise for `target_epsilon` depends on it, found {now}. Use'
+        ' another `output_dir`, with `init_from` to start from this model.'
+    )
+  if privacy.is_private and now < before:
+    raise errors.SettingsError(
+        f'Expected `total_rounds` of at least {before} as in the run in'
+        f' {folder}, which may have released them, found {now}.'
+    )
+  if privacy.has_secret and not (folder / secret_key.FILE).exists():
+    raise errors.SettingsError(
+        f'Expected `total_rounds` {before} as in the run in {folder}, whose key'
+        f' was deleted when it was finished, found {now}. Use another'
+        ' `output_dir`, with `init_from` to start from this model.'
+    )
 
 
 def _write(config: pathlib.Path, settings: Mapping[str, Any]) -> None:

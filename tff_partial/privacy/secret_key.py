@@ -104,6 +104,7 @@ def open_in(folder: str | os.PathLike[str], *, goes_on: bool) -> SecretKey:
     )
   key = new()
   with files.replace(path) as partial:
+    partial.touch(files.PRIVATE_FILE)  # Before it has content.
     partial.write_bytes(key.value)
   return key
 
