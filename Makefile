@@ -23,7 +23,7 @@ RUN = $(VENV)/bin/python
 help:  ## Lists the targets.
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/:/' | column -ts:
 
-demo: $(VENV)/installed  ## Runs FedAvg, then FedAlt, on drawn handwriting.
+demo: $(VENV)/installed  ## Runs FedAvg, then FedAlt, on synthetic handwriting.
 	$(RUN) run_experiment.py --output_dir=out/demo
 
 test: $(VENV)/installed $(KERAS3)/installed  ## Runs the tests but those that break clusters.

@@ -107,13 +107,13 @@ class Scheme:
     )
 
   def uniform_mean(self) -> tuple[float, float]:
-    """The same with equal weights for all clients."""
+    """The mean and its deviation with equal weights for all clients."""
     metric = self.metric.name
     values = {s: o.values[metric] for s, o in self.outcomes.items()}
     return self._mean(values, {s: np.ones_like(v) for s, v in values.items()})
 
   def baseline_mean(self) -> float:
-    """The same mean under the baseline."""
+    """The weighted mean under the baseline."""
     metric = self.metric.name
     values = {s: o.baseline[metric] for s, o in self.outcomes.items()}
     weights = {s: o.weights[metric] for s, o in self.outcomes.items()}
@@ -310,7 +310,7 @@ def shared(
 
 
 def newcomers(runs: Mapping[run_results.Key, run_results.Run]) -> list[Scheme]:
-  """The same for clients kept out of training, with a scheme per policy."""
+  """Schemes of clients kept out of training, one for each policy."""
   return _schemes(runs, lambda run: run.newcomers, plain=False)
 
 

@@ -207,7 +207,7 @@ class TestedModel:
 
 
 def _nobody(client_id: str) -> bool:
-  """Whether a client trained a model that training did not start from."""
+  """The default of `trained_earlier`: no client trained earlier."""
   del client_id  # Unused.
   return False
 

@@ -157,7 +157,7 @@ def independent_noise(
     batch_size: int,
     steps: np.ndarray,
 ) -> np.ndarray:
-  """The same variance for batches that are drawn independently, as in [1]."""
+  """The variance for batches that are drawn independently, as in [1]."""
   size = np.minimum(batch_size, np.asarray(num_examples))
   return np.asarray(variance) / (size * np.asarray(steps))
 

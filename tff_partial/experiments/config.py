@@ -165,7 +165,7 @@ class Config(setting.Settings):
       object.__setattr__(self, 'personal', personal or 'output')
 
   def _check_that_it_trains(self) -> None:
-    """Refuses settings with which a method would be another one."""
+    """Rejects settings that would turn a method into a different one."""
     method = self.method
     if method.split is None and self.split == 'none' and not self.chooses_split:
       raise errors.SettingsError(
@@ -316,7 +316,7 @@ class Config(setting.Settings):
 
   @property
   def penalty_total(self) -> float:
-    """The same weight times the number of a client's examples."""
+    """Total penalty; a client divides it by its number of examples."""
     return self.client.personal_l2_total or 0.0
 
   @property
@@ -398,7 +398,7 @@ class Config(setting.Settings):
 
   @property
   def split_in_words(self) -> str:
-    """The same for people."""
+    """The split as reports print it."""
     if self.chooses_split:
       return str(self.personal)
     return self.method.split_in_words or self.split

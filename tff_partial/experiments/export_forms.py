@@ -141,7 +141,7 @@ def _signature(
 def _raw_signature(
     model: partial_model.PartialModel, usage: usage_lib.Usage
 ) -> Callable[..., Mapping[str, tf.Tensor]]:
-  """The same from what people have."""
+  """The signature that takes what people have, such as a sentence."""
   return _trace(model, usage.prepare_fn, usage.raw)
 
 
@@ -265,7 +265,7 @@ def _inner(config: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def _layers(config: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-  """The same, also of layers in them."""
+  """Yields all layers in a configuration, at any depth."""
   for layer in _inner(config):
     yield layer
     yield from _layers(layer['config'])

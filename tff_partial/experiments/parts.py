@@ -71,7 +71,7 @@ class Parts:
 
   @functools.cached_property
   def unscheduled_personal(self) -> local_update.GroupTraining:
-    """The same at the full learning rate, for training before evaluation."""
+    """`personal` at the full learning rate, for training before evaluation."""
     anchor = local_update.INITIAL
     if self.config.method.drawn_to_shared:
       anchor = local_update.SHARED

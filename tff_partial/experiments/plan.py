@@ -73,8 +73,8 @@ class Plan:
     control: The plan of more rounds of FedAvg to compare with, if asked for.
     generation: How many times models were trained in rounds before this run,
       one starting from the other.
-    key: What cohorts are drawn from that nobody may guess; `None` if there are
-      none. A secret one is replaced by that of the run's folder (`with_key`).
+    key: The key of secret cohorts and of noise; `None` if there are none. A
+      secret one is replaced by that of the run's folder (`with_key`).
     budget: What differential privacy allows; `None` without it.
     constants: The values of the model's constants if clients are sent them
       once, with the computation; none if there are no constants, or if they are
@@ -112,14 +112,14 @@ class Plan:
   levels: Optional[personal_budgets.Levels] = None
 
   def with_constants(self, shared: tff.learning.models.ModelWeights) -> 'Plan':
-    """The same plan, with the constants of the model that training starts from.
+    """Returns this plan with the constants of the model that it starts from.
 
     Args:
       shared: The shared variables of that model.
     """
     values = shared.non_trainable
     if not 0 < sum(v.nbytes for v in values) <= MAX_CONSTANTS_BYTES:
-      return self  # With what it has built.
+      return self  # Keeps the process that it has built.
     return dataclasses.replace(self, constants=tuple(values))
 
   def with_all_shared(
@@ -136,7 +136,7 @@ class Plan:
     """What each client starts from; `None` if that is the same for all.
 
     Args:
-      personal: What clients have in common of it.
+      personal: The initial personal variables, without a client's level.
     """
     if self.levels is None:
       return None
@@ -144,9 +144,9 @@ class Plan:
     return lambda client_id: nested_model.with_level(personal, of[client_id])
 
   def with_key(self, key: secret_key.SecretKey) -> 'Plan':
-    """The same plan, with those in it, with another key."""
+    """Returns this plan, and the plans in it, with another key."""
     if key == self.key:
-      return self  # With what it has built.
+      return self  # Keeps the process that it has built.
     sampler = self.sampler
     if isinstance(sampler, sampler_lib.PoissonSampler):
       sampler = dataclasses.replace(sampler, key=key)

@@ -93,7 +93,7 @@ def run_in(
     sharding: Optional[sharding_lib.Sharding] = None,
     progress: bool = True,
 ) -> client_table.ClientTable:
-  """The same in a folder that is claimed already."""
+  """Runs an experiment in a folder that is claimed already, as `run` does."""
   sharding = sharding or sharding_lib.Sharding()
   is_trained = claimed.finished or _is_trained(claimed.path, plan)
   plan = _with_secret(claimed, plan, is_trained=is_trained)

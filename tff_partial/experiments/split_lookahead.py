@@ -148,7 +148,7 @@ def _one_round(
 
 @dataclasses.dataclass(frozen=True)
 class _Cohort:
-  """The same clients in every round."""
+  """A sampler with the same clients in every round."""
 
   clients: clients_lib.Clients
   client_ids: Sequence[str]

@@ -59,7 +59,7 @@ class ClientExamples(abc.ABC):
     return None
 
   def in_batches(self, size: int) -> 'ClientExamples':
-    """The same form with batches of this size, if it has `batching`."""
+    """Returns this form with batches of another size, if it has `batching`."""
     raise NotImplementedError
 
   @property
@@ -68,7 +68,7 @@ class ClientExamples(abc.ABC):
     return None
 
   def in_microbatches(self, size: int) -> 'ClientExamples':
-    """The same form with this many examples in a microbatch.
+    """Returns this form with this many examples in a microbatch.
 
     Raises:
       errors.SettingsError: If the form has batches that were made before.

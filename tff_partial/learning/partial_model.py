@@ -18,6 +18,7 @@ import functools
 import itertools
 import random
 import textwrap
+import threading
 from typing import Any, Optional
 
 import tensorflow as tf
@@ -34,6 +35,7 @@ LossFn = Callable[[Any, Any], tf.Tensor]  # (labels, outputs) -> scalar.
 # (labels, outputs) -> a metric's two terms for each example, (total [batch],
 # weight [batch]), such as (correct answers, ones); see `client_table.py`.
 MetricFn = Callable[[Any, Any], tuple[tf.Tensor, tf.Tensor]]
+_PYTHONS_GENERATOR = threading.RLock()
 
 
 class PartialModel:
@@ -212,7 +214,7 @@ class PartialModel:
   def balanced_gradients(
       self, batch: Batch, groups: Sequence[str], log_counts: tf.Tensor
   ) -> tuple[tf.Tensor, Any, list[tuple[tf.Tensor, ...]]]:
-    """The same for the balanced softmax: of logits plus `log_counts` [1].
+    """Gradients of the balanced softmax loss, of logits plus `log_counts` [1].
 
     A model that is trained so predicts without them as if the classes were
     equally frequent.
@@ -366,13 +368,15 @@ def seeded(seed: int) -> Iterator[None]:
     kwargs['initial_value'] = lambda: randomness.repeatable(value, seed, number)
     return next_creator(**kwargs)
 
-  state = random.getstate()
-  random.seed(seed)
-  try:
-    with tf.variable_creator_scope(create):
-      yield
-  finally:
-    random.setstate(state)
+  # Keras takes seeds of its own from Python's generator, which threads share.
+  with _PYTHONS_GENERATOR:
+    state = random.getstate()
+    random.seed(seed)
+    try:
+      with tf.variable_creator_scope(create):
+        yield
+    finally:
+      random.setstate(state)
 
 
 @contextlib.contextmanager

@@ -14,7 +14,7 @@ from tff_partial.learning import local_update
 
 
 def constant(learning_rate: float) -> local_update.Schedule:
-  """The same learning rate in every round.
+  """A learning rate that is the same in every round.
 
   Args:
     learning_rate: The learning rate.

@@ -155,7 +155,7 @@ def guarantee(parts: Sequence[Mechanism], delta: float) -> Guarantee:
 def guarantees(
     parts: Sequence[Mechanism], deltas: Sequence[float]
 ) -> list[Guarantee]:
-  """The same for several deltas, in the time of one.
+  """Computes the guarantee for several deltas, in the time of one.
 
   Args:
     parts: All that the same clients took part in.

@@ -85,7 +85,7 @@ class KeyedGaussianSumQuery(tfp.SumAggregationDPQuery):
 
 
 class KeyedAdaptiveClipSumQuery(tfp.SumAggregationDPQuery):
-  """The same with a clip that follows a quantile of the norms [1].
+  """A noisy sum of records, with a clip that follows a quantile of norms [1].
 
   Clients also send whether their update was within the clip. The noisy share of
   those that were moves the clip: `clip * exp(-0.2 (share - quantile))`.

@@ -158,7 +158,7 @@ def _main_group(run_report: RunReport) -> client_table.ClientTable:
 
 
 def _by_budget(run_report: RunReport) -> list[dict[str, object]]:
-  """The same clients, by how much of the model is personal for them."""
+  """The headline's clients, by how much of the model is personal for them."""
   if run_report.budgets is None:
     return []
   return by_budget.numbers(

@@ -25,6 +25,7 @@ import contextlib
 import functools
 import os
 import queue
+import threading
 from typing import Any, Optional
 
 from absl import logging
@@ -42,7 +43,7 @@ from tff_partial.runtime import stages as stages_lib
 from tff_partial.runtime import worker_process
 
 _MAX_COMPUTATIONS = 8  # Their graphs are megabytes each, once per session.
-_AHEAD = 3  # A client that is finished is small next to one that computes.
+_AHEAD = 3  # A finished client holds far less memory than one that computes.
 
 # Values by leaf: the server's, or those of a client of its own.
 _Values = MutableMapping[stages_lib.Leaf, Any]
@@ -62,8 +63,11 @@ def in_process(
   as a `tf.data.Dataset` in its arguments, runs in a worker that is started for
   it, and a warning says so. As in `local_worker`, blocks may be nested.
 
-  The clients that compute at a time divide the cores. TensorFlow can divide its
-  threads only once, before it has computed anything in this program.
+  The clients that compute at a time divide the cores. The first block of a
+  program that has computed nothing yet therefore sets the number of threads of
+  TensorFlow's operations, for the whole program and also after the block; set
+  `TF_NUM_INTRAOP_THREADS` to choose it yourself. In a block, SIGTERM ends the
+  program as an exception does.
 
   Args:
     max_concurrent_clients: Number of clients that compute at the same time,
@@ -71,8 +75,8 @@ def in_process(
     cores: Number of cores that may be kept busy; None for all that this program
       can use.
     compiled: Whether computations come compiled for TFF's native runtime, as
-      in the processes of a cluster. To compile them again would make other
-      graphs of them, which round numbers in other ways.
+      in the processes of a cluster. Compiling them again would produce
+      different graphs, which round differently.
 
   Yields:
     The context, which is this thread's default until the block ends.
@@ -114,14 +118,17 @@ class _Context(local.OwnedContext):
     compiler = None if compiled else connection.Compiler()
     pool = stack.enter_context(futures.ThreadPoolExecutor(at_once))
     self._programs = cachetools.LRUCache(_MAX_COMPUTATIONS)
+    # Threads may share a context.
+    self._lock = threading.Lock()
 
     def create_program(computation):
       key = id(computation)
-      if key not in self._programs:
-        program = _Program(computation, _Clients(pool, at_once), threads)
-        # Hold a reference to the object so that its id() cannot be reused.
-        self._programs[key] = program, computation
-      return self._programs[key][0]
+      with self._lock:
+        if key not in self._programs:
+          program = _Program(computation, _Clients(pool, at_once), threads)
+          # Hold a reference to the object so that its id() cannot be reused.
+          self._programs[key] = program, computation
+        return self._programs[key][0]
 
     stack.callback(self._programs.clear)
     self._here = tff.framework.SyncExecutionContext(
@@ -137,15 +144,16 @@ class _Context(local.OwnedContext):
     try:
       return self._here.invoke(comp, arg)
     except stages_lib.UnknownProgramError as error:
-      if self._worker is None:
-        logging.warning(
-            "A computation needs TFF's worker, which is started for it: only"
-            ' the worker can execute %s.',
-            error,
-        )
-        self._worker = self._stack.enter_context(
-            local.worker_context(max_concurrent_clients=self._at_once)
-        )
+      with self._lock:
+        if self._worker is None:
+          logging.warning(
+              "A computation needs TFF's worker, which is started for it: only"
+              ' the worker can execute %s.',
+              error,
+          )
+          self._worker = self._stack.enter_context(
+              local.worker_context(max_concurrent_clients=self._at_once)
+          )
     return self._worker.invoke(comp, arg)
 
 

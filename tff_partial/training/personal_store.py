@@ -42,7 +42,8 @@ class PersonalStore:
 
   One program at a time may write. With `read_only` any number of programs may
   read, also while another one trains: they see the last version that was
-  committed when they opened the store or last called `restore`.
+  committed when they opened the store or last called `restore`. Threads may
+  take turns with a store, but not use it at the same time.
   """
 
   def __init__(

@@ -188,7 +188,7 @@ class RemotePart:
       *,
       version: int,
   ) -> None:
-    """The same with values that are on the cluster."""
+    """Like `write`, with values that are on the cluster."""
     self._write(client_ids, values.reference, version)
 
   def add(self, client_ids: Sequence[str], values: Sequence[Any]) -> None:

@@ -293,7 +293,7 @@ class _Checkpoints:
 
 
 class _Divergence:
-  """Says when clients' updates are left out, and ends training in vain."""
+  """Warns about dropped updates, and stops training that has diverged."""
 
   def __init__(self):
     self._warned = False
