@@ -11,8 +11,8 @@ import numpy as np
 
 from tff_partial.evaluation import comparison
 from tff_partial.evaluation import run_results
-from tff_partial.experiments import combinations
 from tff_partial.experiments import run_folder
+from tff_partial.experiments.comparisons import combinations
 
 
 def runs(

@@ -30,9 +30,9 @@ import tensorflow as tf
 from tasks.landmarks import photo_folder
 from tasks.landmarks import task as landmarks
 from tff_partial.data import sql_writer
-from tff_partial.experiments import config as config_lib
 from tff_partial.experiments import plan
 from tff_partial.experiments import run
+from tff_partial.experiments.settings import config as config_lib
 from tff_partial.runtime import local
 from tff_partial.runtime import names
 from tff_partial.runtime import runtimes

@@ -20,9 +20,9 @@ import numpy as np
 
 from benchmarks import comparison_folder
 from tff_partial.evaluation import comparison
-from tff_partial.experiments import methods
-from tff_partial.experiments import penalty_estimate
 from tff_partial.experiments import run_folder
+from tff_partial.experiments.estimates import penalty_estimate
+from tff_partial.experiments.settings import methods
 
 _NONE, _GATE = '0', 'gate'
 _GATED = 'gated'  # The model that clients keep.

@@ -35,7 +35,7 @@ from tff_partial import files
 from tff_partial.evaluation import comparison
 from tff_partial.evaluation import metric as metric_lib
 from tff_partial.evaluation import run_results
-from tff_partial.experiments import methods
+from tff_partial.experiments.settings import methods
 from tff_partial.reporting import page
 
 EPOCHS, STEPS = 'equal_epochs', 'equal_gradient_steps'

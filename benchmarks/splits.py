@@ -39,7 +39,7 @@ from absl import flags
 from benchmarks import comparison_folder
 from tff_partial.evaluation import comparison
 from tff_partial.evaluation import run_results
-from tff_partial.experiments import methods
+from tff_partial.experiments.settings import methods
 
 _METHODS = ('fed_alt', 'fed_sim', 'finetune', 'ffgg', 'fed_apm')
 _BY_HAND = ('input', 'output', 'adapter', 'bias', 'lora_b')

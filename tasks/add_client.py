@@ -27,11 +27,11 @@ from absl import logging  # noqa: E402
 from tff_partial import errors  # noqa: E402
 from tff_partial.data import sql_clients  # noqa: E402
 from tff_partial.experiments import command  # noqa: E402
-from tff_partial.experiments import export  # noqa: E402
 from tff_partial.experiments import finished_run  # noqa: E402
 from tff_partial.experiments import onboard  # noqa: E402
 from tff_partial.experiments import task as task_lib  # noqa: E402
-from tff_partial.experiments import task_choice  # noqa: E402
+from tff_partial.experiments.exports import export  # noqa: E402
+from tff_partial.experiments.settings import task_choice  # noqa: E402
 from tff_partial.runtime import runtimes  # noqa: E402
 
 from . import TASKS  # noqa: E402

@@ -5,7 +5,7 @@
   python -m tasks.export_client --run=out/experiment --client=ann \
       --export_dir=out/ann
 
-Works for every task; `tff_partial.experiments.export` describes the files.
+Works for every task; `tffp.export_client` describes the files.
 Without `--client` it exports the shared variables with the initial personal
 ones.
 """
@@ -20,9 +20,9 @@ os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')
 from absl import logging  # noqa: E402
 
 from tff_partial.experiments import command  # noqa: E402
-from tff_partial.experiments import export  # noqa: E402
 from tff_partial.experiments import finished_run  # noqa: E402
-from tff_partial.experiments import reported_model  # noqa: E402
+from tff_partial.experiments.exports import export  # noqa: E402
+from tff_partial.experiments.exports import reported_model  # noqa: E402
 from tff_partial.runtime import local  # noqa: E402
 from tff_partial.runtime import runtimes  # noqa: E402
 

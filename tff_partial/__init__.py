@@ -161,12 +161,12 @@ if TYPE_CHECKING:
   from tff_partial.evaluation.evaluation import Population
   from tff_partial.evaluation.evaluation import TestedModel
   from tff_partial.evaluation.metric import Metric
-  from tff_partial.experiments import methods
-  from tff_partial.experiments.config import create as create_config
-  from tff_partial.experiments.export import export as export_client
+  from tff_partial.experiments.exports.export import export as export_client
   from tff_partial.experiments.finished_run import FinishedRun
   from tff_partial.experiments.plan import build as build_plan
   from tff_partial.experiments.run import run
+  from tff_partial.experiments.settings import methods
+  from tff_partial.experiments.settings.config import create as create_config
   from tff_partial.experiments.task import Task
   from tff_partial.experiments.usage import Usage
   from tff_partial.learning import adapters
@@ -222,19 +222,19 @@ _WHERE = {
     'Clients': 'learning.clients:Clients',
     'ClientTable': 'evaluation.client_table:ClientTable',
     'connect': 'runtime.cluster:connect',
-    'create_config': 'experiments.config:create',
+    'create_config': 'experiments.settings.config:create',
     'CyclicSampler': 'training.sampler:CyclicSampler',
     'describe_variables': 'learning.outlines:describe',
     'errors': 'errors',
     'evaluate': 'evaluation.evaluation:evaluate',
-    'export_client': 'experiments.export:export',
+    'export_client': 'experiments.exports.export:export',
     'FinishedRun': 'experiments.finished_run:FinishedRun',
     'GroupNorm': 'learning.group_norm:GroupNorm',
     'GroupTraining': 'learning.local_update:GroupTraining',
     'in_process': 'runtime.in_process:in_process',
     'leaves_clients': 'learning.data_flow:leaves_clients',
     'local_worker': 'runtime.local:local_worker',
-    'methods': 'experiments.methods',
+    'methods': 'experiments.settings.methods',
     'Metric': 'evaluation.metric:Metric',
     'ModelFn': 'learning.partial_model:ModelFn',
     'next_seed': 'learning.randomness:next_seed',

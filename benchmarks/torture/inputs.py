@@ -23,8 +23,8 @@ from benchmarks.torture import outcome as outcome_lib
 from tasks import import_client_data
 from tff_partial import errors
 from tff_partial.data import people
-from tff_partial.experiments import config as config_lib
 from tff_partial.experiments import flags as flags_lib
+from tff_partial.experiments.settings import config as config_lib
 
 _TEXTS = st.text(max_size=8) | st.sampled_from(['a', 'b', '1', '-2.5', '1e400'])
 _SCALARS = st.none() | st.booleans() | st.integers() | st.floats() | _TEXTS

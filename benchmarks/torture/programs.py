@@ -30,8 +30,8 @@ _PEAK_SECONDS = 0.2  # Peaks of memory are read this often.
 IMPORTS = (
     'tensorflow',
     'tensorflow_federated',
-    'tff_partial.experiments.compare',
-    'tff_partial.experiments.export',
+    'tff_partial.experiments.comparisons.compare',
+    'tff_partial.experiments.exports.export',
     'tff_partial.runtime.local',
     'tff_partial.runtime.sharding',
     'tasks.import_client_data',

@@ -15,7 +15,7 @@ from tff_partial.evaluation import client_table
 from tff_partial.evaluation import csv_cells
 from tff_partial.evaluation import run_results
 from tff_partial.experiments import client_names
-from tff_partial.experiments import config_groups
+from tff_partial.experiments.settings import config_groups
 
 _HOSTILE = ('=cmd()', '<script>alert(1)</script>', '\u202eeve', "'-1", '\r@x')
 

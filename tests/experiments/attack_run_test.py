@@ -15,10 +15,10 @@ import tensorflow as tf
 from tests.helpers import toy
 from tests.helpers import worker
 from tff_partial.evaluation import metric
-from tff_partial.experiments import config as config_lib
 from tff_partial.experiments import plan as plan_lib
 from tff_partial.experiments import run as run_lib
 from tff_partial.experiments import task as task_lib
+from tff_partial.experiments.settings import config as config_lib
 from tff_partial.learning import examples as examples_lib
 from tff_partial.learning import partial_model
 from tff_partial.learning import partition

@@ -14,11 +14,11 @@ from tests.helpers import programs
 from tests.helpers import toy_task
 from tests.helpers import worker
 from tff_partial import errors
-from tff_partial.experiments import config as config_lib
-from tff_partial.experiments import export
 from tff_partial.experiments import plan as plan_lib
 from tff_partial.experiments import run as run_lib
 from tff_partial.experiments import run_folder
+from tff_partial.experiments.exports import export
+from tff_partial.experiments.settings import config as config_lib
 from tff_partial.learning import weights
 from tff_partial.training import store_summary
 

@@ -10,11 +10,11 @@ from absl.testing import absltest
 
 from tests.helpers import toy_task
 from tests.helpers import worker
-from tff_partial.experiments import combinations
-from tff_partial.experiments import config as config_lib
 from tff_partial.experiments import plan as plan_lib
 from tff_partial.experiments import run as run_lib
 from tff_partial.experiments import run_folder
+from tff_partial.experiments.comparisons import combinations
+from tff_partial.experiments.settings import config as config_lib
 
 setUpModule, tearDownModule = worker.start, worker.stop
 

@@ -17,10 +17,10 @@ from tests.helpers import programs
 from tests.helpers import worker
 from tff_partial.evaluation import gate
 from tff_partial.evaluation import run_results
-from tff_partial.experiments import config as config_lib
-from tff_partial.experiments import config_groups
 from tff_partial.experiments import plan as plan_lib
 from tff_partial.experiments import run as run_lib
+from tff_partial.experiments.settings import config as config_lib
+from tff_partial.experiments.settings import config_groups
 from tff_partial.training import personal_store
 
 setUpModule, tearDownModule = worker.start, worker.stop

@@ -8,9 +8,9 @@ import numpy as np
 import tensorflow_federated as tff
 
 from tests.helpers import toy_task
-from tff_partial.experiments import config as config_lib
 from tff_partial.experiments import leaves
 from tff_partial.experiments import plan as plan_lib
+from tff_partial.experiments.settings import config as config_lib
 from tff_partial.learning import data_flow
 
 _NUMBERS = (

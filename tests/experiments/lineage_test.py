@@ -13,9 +13,9 @@ from absl.testing import absltest
 from tests.helpers import toy_task
 from tests.helpers import worker
 from tff_partial import errors
-from tff_partial.experiments import config as config_lib
 from tff_partial.experiments import plan as plan_lib
 from tff_partial.experiments import run as run_lib
+from tff_partial.experiments.settings import config as config_lib
 from tff_partial.learning import clients as clients_lib
 from tff_partial.training import earlier_clients
 from tff_partial.training import store_summary

@@ -12,9 +12,9 @@ import numpy as np
 from tests.helpers import toy
 from tests.helpers import toy_task
 from tests.helpers import worker
-from tff_partial.experiments import config as config_lib
 from tff_partial.experiments import plan as plan_lib
 from tff_partial.experiments import run
+from tff_partial.experiments.settings import config as config_lib
 
 setUpModule, tearDownModule = worker.start, worker.stop
 

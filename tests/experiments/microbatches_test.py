@@ -10,8 +10,8 @@ import tensorflow as tf
 
 from tests.helpers import toy
 from tests.helpers import toy_task
-from tff_partial.experiments import config as config_lib
 from tff_partial.experiments import plan as plan_lib
+from tff_partial.experiments.settings import config as config_lib
 from tff_partial.learning import examples as examples_lib
 from tff_partial.learning import partial_model
 from tff_partial.learning import partition

@@ -16,11 +16,11 @@ from tests.helpers import toy
 from tests.helpers import toy_task
 from tests.helpers import worker
 from tff_partial import errors
-from tff_partial.experiments import config as config_lib
 from tff_partial.experiments import onboard
 from tff_partial.experiments import plan as plan_lib
 from tff_partial.experiments import run as run_lib
 from tff_partial.experiments import run_folder
+from tff_partial.experiments.settings import config as config_lib
 from tff_partial.learning import weights
 from tff_partial.training import personal_store
 

@@ -17,12 +17,12 @@ from tests.helpers import emnist_data
 from tests.helpers import toy_task
 from tests.helpers import worker
 from tff_partial import errors
-from tff_partial.experiments import combinations
-from tff_partial.experiments import compare
-from tff_partial.experiments import config as config_lib
 from tff_partial.experiments import origin
 from tff_partial.experiments import plan as plan_lib
 from tff_partial.experiments import run as run_lib
+from tff_partial.experiments.comparisons import combinations
+from tff_partial.experiments.comparisons import compare
+from tff_partial.experiments.settings import config as config_lib
 from tff_partial.learning import clients as clients_lib
 from tff_partial.runtime import sharding as sharding_lib
 

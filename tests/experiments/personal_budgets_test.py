@@ -16,14 +16,14 @@ import numpy as np
 from tests.helpers import toy_task
 from tests.helpers import worker
 from tff_partial import errors
-from tff_partial.experiments import combinations
-from tff_partial.experiments import config as config_lib
 from tff_partial.experiments import finished_run
 from tff_partial.experiments import onboard
 from tff_partial.experiments import parts
 from tff_partial.experiments import personal_budgets
 from tff_partial.experiments import plan as plan_lib
 from tff_partial.experiments import run
+from tff_partial.experiments.comparisons import combinations
+from tff_partial.experiments.settings import config as config_lib
 
 setUpModule, tearDownModule = worker.start, worker.stop
 

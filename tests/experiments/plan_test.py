@@ -7,8 +7,8 @@ import dataclasses
 from absl.testing import absltest
 
 from tests.helpers import toy_task
-from tff_partial.experiments import config as config_lib
 from tff_partial.experiments import plan as plan_lib
+from tff_partial.experiments.settings import config as config_lib
 
 
 class PlanTest(absltest.TestCase):

@@ -18,9 +18,9 @@ from absl.testing import absltest
 from tests.helpers import toy
 from tests.helpers import toy_task
 from tests.helpers import worker
-from tff_partial.experiments import config as config_lib
 from tff_partial.experiments import plan as plan_lib
 from tff_partial.experiments import run as run_lib
+from tff_partial.experiments.settings import config as config_lib
 from tff_partial.privacy import secret_key
 from tff_partial.training import history
 

@@ -15,12 +15,12 @@ from tests.helpers import toy_task
 from tests.helpers import worker
 from tff_partial import errors
 from tff_partial.experiments import checkpoint
-from tff_partial.experiments import combinations
-from tff_partial.experiments import config as config_lib
 from tff_partial.experiments import description
 from tff_partial.experiments import plan as plan_lib
 from tff_partial.experiments import privacy_in_words
 from tff_partial.experiments import run as run_lib
+from tff_partial.experiments.comparisons import combinations
+from tff_partial.experiments.settings import config as config_lib
 from tff_partial.privacy import accounting
 from tff_partial.privacy import secret_key
 from tff_partial.runtime import sharding

@@ -12,10 +12,10 @@ from tests.helpers import toy
 from tests.helpers import toy_task
 from tests.helpers import worker
 from tff_partial import errors
-from tff_partial.experiments import config as config_lib
 from tff_partial.experiments import notes
 from tff_partial.experiments import plan as plan_lib
 from tff_partial.experiments import start
+from tff_partial.experiments.settings import config as config_lib
 from tff_partial.learning import partial_model
 from tff_partial.learning import partition
 from tff_partial.learning import weights

@@ -19,8 +19,8 @@ from tests.helpers import toy
 from tests.helpers import toy_task
 from tff_partial import errors
 from tff_partial.experiments import task as task_lib
-from tff_partial.experiments import task_choice
 from tff_partial.experiments import task_function
+from tff_partial.experiments.settings import task_choice
 from tff_partial.learning import partial_model
 from tff_partial.learning import partition
 

@@ -22,7 +22,7 @@ from absl.testing import parameterized
 
 from tests.helpers import markdown
 from tff_partial.experiments import flags as flags_lib
-from tff_partial.experiments import methods
+from tff_partial.experiments.settings import methods
 
 # BUILD: tags = ["external"]
 # BUILD: deps = ["//:run_experiment"]

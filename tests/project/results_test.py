@@ -18,7 +18,7 @@ from results import swap_labels
 from tasks import import_client_data
 from tests.helpers import paths
 from tff_partial.experiments import flags as flags_lib
-from tff_partial.experiments import search_flags
+from tff_partial.experiments.comparisons import search_flags
 
 # BUILD: data = ["//:sources"]
 flags_lib.define()

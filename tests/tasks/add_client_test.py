@@ -18,11 +18,11 @@ from tasks import forget_client
 from tasks.stackoverflow import vocabulary
 from tests.helpers import commands
 from tests.helpers import stackoverflow_data
-from tff_partial.experiments import config as config_lib
 from tff_partial.experiments import plan as plan_lib
 from tff_partial.experiments import run as run_lib
 from tff_partial.experiments import task as task_lib
-from tff_partial.experiments import task_choice
+from tff_partial.experiments.settings import config as config_lib
+from tff_partial.experiments.settings import task_choice
 from tff_partial.runtime import local
 from tff_partial.training import store_summary
 

@@ -19,7 +19,7 @@ from tasks.tabular import task as tabular
 from tests.helpers import alone
 from tests.helpers import speech_data
 from tff_partial.data import people as people_lib
-from tff_partial.experiments import export
+from tff_partial.experiments.exports import export
 from tff_partial.runtime import local
 
 setUpModule = local.remove_default_context

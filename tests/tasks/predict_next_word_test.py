@@ -15,9 +15,9 @@ from tasks import predict_next_word
 from tasks.stackoverflow import task as stackoverflow
 from tasks.stackoverflow import vocabulary
 from tests.helpers import commands
-from tff_partial.experiments import config as config_lib
 from tff_partial.experiments import parts
 from tff_partial.experiments import run_folder
+from tff_partial.experiments.settings import config as config_lib
 from tff_partial.learning import outlines
 from tff_partial.learning import weights
 from tff_partial.training import personal_store

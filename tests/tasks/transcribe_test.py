@@ -16,8 +16,8 @@ from tasks.speech import ctc
 from tasks.speech import encoder as encoder_lib
 from tasks.speech import task as speech
 from tests.helpers import commands
-from tff_partial.experiments import config as config_lib
 from tff_partial.experiments import run_folder
+from tff_partial.experiments.settings import config as config_lib
 from tff_partial.learning import outlines
 from tff_partial.learning import weights
 from tff_partial.training import personal_store

@@ -15,7 +15,7 @@ from typing import Any, Optional
 
 from tff_partial import errors
 from tff_partial import files
-from tff_partial.experiments import config as config_lib
+from tff_partial.experiments.settings import config as config_lib
 from tff_partial.privacy import accounting
 
 FILE = 'privacy.json'

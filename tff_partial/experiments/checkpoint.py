@@ -10,15 +10,15 @@ from absl import logging
 import numpy as np
 
 from tff_partial import errors
-from tff_partial.experiments import config as config_lib
-from tff_partial.experiments import feature_mean
 from tff_partial.experiments import finished_run
 from tff_partial.experiments import origin
 from tff_partial.experiments import plan as plan_lib
 from tff_partial.experiments import run_folder
-from tff_partial.experiments import setting
 from tff_partial.experiments import start as start_lib
 from tff_partial.experiments import task as task_lib
+from tff_partial.experiments.estimates import feature_mean
+from tff_partial.experiments.settings import config as config_lib
+from tff_partial.experiments.settings import setting
 from tff_partial.learning import weights
 from tff_partial.training import store_summary
 from tff_partial.training import stores

@@ -18,8 +18,8 @@ import secrets
 
 from tff_partial import files
 from tff_partial.evaluation import client_table
-from tff_partial.experiments import config_groups
 from tff_partial.experiments import run_folder
+from tff_partial.experiments.settings import config_groups
 
 _DIGITS = 16  # 64 bits: no two of a million clients share a pseudonym.
 

@@ -13,17 +13,17 @@ import sys
 from typing import Any, Optional
 
 from tff_partial import errors
-from tff_partial.experiments import combinations
 from tff_partial.experiments import computing
-from tff_partial.experiments import config as config_lib
-from tff_partial.experiments import config_groups
-from tff_partial.experiments import config_privacy
 from tff_partial.experiments import flags
 from tff_partial.experiments import personal_budgets
 from tff_partial.experiments import run_folder
-from tff_partial.experiments import search as search_lib
-from tff_partial.experiments import setting
-from tff_partial.experiments import task_choice
+from tff_partial.experiments.comparisons import combinations
+from tff_partial.experiments.comparisons import search as search_lib
+from tff_partial.experiments.settings import config as config_lib
+from tff_partial.experiments.settings import config_groups
+from tff_partial.experiments.settings import config_privacy
+from tff_partial.experiments.settings import setting
+from tff_partial.experiments.settings import task_choice
 from tff_partial.privacy import secret_key
 from tff_partial.runtime import cluster_address
 
@@ -58,7 +58,7 @@ class Commands:
     with self._several_runs(
         {**config.settings, **varied, 'validation': search.validation},
     ) as folder:
-      from tff_partial.experiments import tune
+      from tff_partial.experiments.comparisons import tune
 
       print(
           f"Held out for the search: {search.validation:.0%} of every client's"
@@ -102,8 +102,8 @@ class Commands:
   ) -> None:
     from tff_partial.experiments import description
     from tff_partial.experiments import plan as plan_lib
-    from tff_partial.experiments import reported_model
     from tff_partial.experiments import run as run_lib
+    from tff_partial.experiments.exports import reported_model
 
     reported_model.check(self.output.export_model, config)
     with computing.start(config, folder) as sharding:
@@ -118,8 +118,8 @@ class Commands:
 
   def _export(self, folder: run_folder.RunFolder) -> None:
     """Writes a client's model, as `python -m tasks.export_client` does."""
-    from tff_partial.experiments import export
-    from tff_partial.experiments import reported_model
+    from tff_partial.experiments.exports import export
+    from tff_partial.experiments.exports import reported_model
     from tff_partial.runtime import local
     from tff_partial.runtime import runtimes
 
@@ -143,11 +143,11 @@ class Commands:
     """Runs all combinations; the exit status."""
     several = dict.fromkeys(('algorithm', 'personal', 'seed'), 'several')
     with self._several_runs({**config.settings, **several}) as folder:
-      from tff_partial.experiments import compare
+      from tff_partial.experiments.comparisons import compare
 
       task = self._task()
       if config.running.cluster is not None:
-        from tff_partial.experiments import spread
+        from tff_partial.experiments.comparisons import spread
 
         # What fails there is tried again here.
         spread.compare_all(task, self._place(config, folder), todo)
@@ -192,7 +192,7 @@ class Commands:
         {**self._choices, **kept},
         overwrite=self.output.overwrite,
     ) as folder:
-      from tff_partial.experiments import regime
+      from tff_partial.experiments.regime import regime
       from tff_partial.reporting import regime_report
 
       regime.check(config)
@@ -212,7 +212,7 @@ class Commands:
   def _place(
       self, config: config_lib.Config, folder: run_folder.RunFolder
   ) -> Any:
-    from tff_partial.experiments import spread
+    from tff_partial.experiments.comparisons import spread
 
     return spread.Place(
         self.choice, self.tasks, str(folder.path), config.running

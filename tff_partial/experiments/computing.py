@@ -9,8 +9,8 @@ from collections.abc import Iterator
 import contextlib
 from typing import Any, Optional
 
-from tff_partial.experiments import config as config_lib
 from tff_partial.experiments import run_folder
+from tff_partial.experiments.settings import config as config_lib
 from tff_partial.runtime import runtimes
 from tff_partial.runtime import worker_process
 

@@ -15,13 +15,13 @@ import tensorflow as tf
 import tensorflow_federated as tff
 
 from tff_partial import errors
-from tff_partial.experiments import config as config_lib
-from tff_partial.experiments import penalty_estimate
 from tff_partial.experiments import run_folder
-from tff_partial.experiments import setting
-from tff_partial.experiments import split_choice
 from tff_partial.experiments import task as task_lib
-from tff_partial.experiments import task_choice
+from tff_partial.experiments.estimates import penalty_estimate
+from tff_partial.experiments.settings import config as config_lib
+from tff_partial.experiments.settings import setting
+from tff_partial.experiments.settings import split_choice
+from tff_partial.experiments.settings import task_choice
 from tff_partial.learning import copied_model
 from tff_partial.learning import outlines
 from tff_partial.learning import partial_model

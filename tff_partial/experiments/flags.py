@@ -16,11 +16,11 @@ from typing import Any, Optional, TypeVar
 from absl import flags
 
 from tff_partial import errors
-from tff_partial.experiments import config as config_lib
-from tff_partial.experiments import config_groups
-from tff_partial.experiments import methods
-from tff_partial.experiments import setting
-from tff_partial.experiments import task_choice
+from tff_partial.experiments.settings import config as config_lib
+from tff_partial.experiments.settings import config_groups
+from tff_partial.experiments.settings import methods
+from tff_partial.experiments.settings import setting
+from tff_partial.experiments.settings import task_choice
 
 FLAGS = flags.FLAGS
 _T = TypeVar('_T', bound=setting.Settings)

@@ -9,10 +9,10 @@ import numpy as np
 
 from tff_partial.evaluation import client_table
 from tff_partial.evaluation import summary
-from tff_partial.experiments import methods
 from tff_partial.experiments import origin
 from tff_partial.experiments import plan as plan_lib
 from tff_partial.experiments import tested_models as tested_models_lib
+from tff_partial.experiments.settings import methods
 from tff_partial.reporting import formatting
 from tff_partial.training import history
 

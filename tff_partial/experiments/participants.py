@@ -12,8 +12,8 @@ import functools
 from typing import Any, Optional
 
 from tff_partial import errors
-from tff_partial.experiments import config as config_lib
 from tff_partial.experiments import task as task_lib
+from tff_partial.experiments.settings import config as config_lib
 from tff_partial.learning import attacks
 from tff_partial.learning import clients as clients_lib
 from tff_partial.learning import hold_out

@@ -10,10 +10,10 @@ from typing import Optional
 
 import tensorflow_federated as tff
 
-from tff_partial.experiments import config as config_lib
-from tff_partial.experiments import config_groups
 from tff_partial.experiments import personal_budgets
 from tff_partial.experiments import task as task_lib
+from tff_partial.experiments.settings import config as config_lib
+from tff_partial.experiments.settings import config_groups
 from tff_partial.learning import algorithms
 from tff_partial.learning import client_work
 from tff_partial.learning import compression

@@ -18,13 +18,13 @@ from tff_partial import errors
 from tff_partial.evaluation import evaluation
 from tff_partial.evaluation import neighbors as neighbors_lib
 from tff_partial.experiments import budget as budget_lib
-from tff_partial.experiments import config as config_lib
 from tff_partial.experiments import origin
 from tff_partial.experiments import participants
 from tff_partial.experiments import parts
 from tff_partial.experiments import personal_budgets
-from tff_partial.experiments import setting
 from tff_partial.experiments import task as task_lib
+from tff_partial.experiments.settings import config as config_lib
+from tff_partial.experiments.settings import setting
 from tff_partial.learning import algorithms
 from tff_partial.learning import clients as clients_lib
 from tff_partial.learning import constants as constants_lib

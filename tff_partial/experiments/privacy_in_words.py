@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 import math
 
 from tff_partial.experiments import budget as budget_lib
-from tff_partial.experiments import config_privacy
 from tff_partial.experiments import plan as plan_lib
+from tff_partial.experiments.settings import config_privacy
 from tff_partial.privacy import accounting
 from tff_partial.reporting import formatting
 

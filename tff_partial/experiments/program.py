@@ -16,14 +16,14 @@ from absl import app
 from absl import logging
 
 from tff_partial import errors
-from tff_partial.experiments import combinations
 from tff_partial.experiments import command
 from tff_partial.experiments import commands
-from tff_partial.experiments import config as config_lib
-from tff_partial.experiments import config_groups
 from tff_partial.experiments import flags
-from tff_partial.experiments import search_flags
-from tff_partial.experiments import task_choice
+from tff_partial.experiments.comparisons import combinations
+from tff_partial.experiments.comparisons import search_flags
+from tff_partial.experiments.settings import config as config_lib
+from tff_partial.experiments.settings import config_groups
+from tff_partial.experiments.settings import task_choice
 from tff_partial.runtime import cluster_address
 
 _NAME = 'run_experiment'

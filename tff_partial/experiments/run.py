@@ -20,25 +20,25 @@ from tff_partial.evaluation import client_table
 from tff_partial.evaluation import evaluation
 from tff_partial.experiments import account
 from tff_partial.experiments import attack_success
-from tff_partial.experiments import auto_penalty
-from tff_partial.experiments import auto_split
 from tff_partial.experiments import budget
 from tff_partial.experiments import checkpoint
 from tff_partial.experiments import client_names
-from tff_partial.experiments import feature_mean
 from tff_partial.experiments import final_evaluation
 from tff_partial.experiments import leaves
 from tff_partial.experiments import lineage
 from tff_partial.experiments import notes as notes_lib
 from tff_partial.experiments import open_run
-from tff_partial.experiments import penalty_estimate
 from tff_partial.experiments import plan as plan_lib
 from tff_partial.experiments import privacy_in_words
 from tff_partial.experiments import run_folder
-from tff_partial.experiments import split_choice
 from tff_partial.experiments import stages
 from tff_partial.experiments import start as start_lib
-from tff_partial.experiments import used_settings
+from tff_partial.experiments.estimates import auto_penalty
+from tff_partial.experiments.estimates import auto_split
+from tff_partial.experiments.estimates import feature_mean
+from tff_partial.experiments.estimates import penalty_estimate
+from tff_partial.experiments.settings import split_choice
+from tff_partial.experiments.settings import used_settings
 from tff_partial.privacy import secret_key
 from tff_partial.reporting import by_budget
 from tff_partial.reporting import findings

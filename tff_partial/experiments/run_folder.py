@@ -18,8 +18,8 @@ from absl import logging
 
 from tff_partial import errors
 from tff_partial import files
-from tff_partial.experiments import config_groups
-from tff_partial.experiments import config_privacy
+from tff_partial.experiments.settings import config_groups
+from tff_partial.experiments.settings import config_privacy
 from tff_partial.privacy import secret_key
 from tff_partial.training import earlier_clients
 from tff_partial.training import store_file

@@ -14,9 +14,9 @@ import tensorflow as tf
 from tff_partial import errors
 from tff_partial.evaluation import metric as metric_lib
 from tff_partial.evaluation import yardstick
-from tff_partial.experiments import task_choice
 from tff_partial.experiments import task_function
 from tff_partial.experiments import usage as usage_lib
+from tff_partial.experiments.settings import task_choice
 from tff_partial.learning import clients as clients_lib
 from tff_partial.learning import examples as examples_lib
 from tff_partial.learning import partial_model

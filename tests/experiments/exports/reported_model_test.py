@@ -1,0 +1,101 @@
+# Copyright 2026 The tff-partial Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""Exports of what the report says about a client, made again."""
+
+import json
+import pathlib
+import tempfile
+
+from absl.testing import absltest
+from absl.testing import parameterized
+import numpy as np
+import tensorflow as tf
+
+from tests.helpers import toy_task
+from tests.helpers import worker
+from tff_partial import errors
+from tff_partial.experiments import plan as plan_lib
+from tff_partial.experiments import run as run_lib
+from tff_partial.experiments.exports import export
+from tff_partial.experiments.settings import config as config_lib
+
+setUpModule, tearDownModule = worker.start, worker.stop
+
+
+class ReportedModelTest(parameterized.TestCase):
+
+  def setUp(self):
+    super().setUp()
+    folder = tempfile.TemporaryDirectory()
+    self.addCleanup(folder.cleanup)
+    self.folder = pathlib.Path(folder.name)
+    self.run_dir = self.folder / 'run'
+    self.task = toy_task.create_task('x', batch_size=100)
+
+  def run_all(self, **settings):
+    """Trains, and returns the report's table of clients."""
+    config = config_lib.create(
+        total_rounds=1,
+        clients_per_round=5,
+        learning_rate=0.1,
+        rounds_per_evaluation=0,
+        personal='output',
+        **settings,
+    )
+    plan = plan_lib.build(self.task, config)
+    return run_lib.run(plan, str(self.run_dir), progress=False)
+
+  def export(self, client, model):
+    """Exports a client's model; its weight, its offset, and export.json."""
+    out = self.folder / f'{client}_{model}'
+    export.export(
+        str(self.run_dir), client, str(out), model=model, task=self.task
+    )
+    loaded = tf.keras.models.load_model(out / 'model.keras', compile=False)
+    w, b = (float(v.numpy().squeeze()) for v in loaded.variables)
+    return w, b, json.loads((out / 'export.json').read_text())
+
+  def test_finetuned(self):
+    self.run_all(finetune_epochs=1)
+    w, before, _ = self.export('client_2', 'personalized')
+    same, after, description = self.export('client_2', 'finetuned')
+    examples = self.task.train.read('client_2')
+    # One step on all examples: the gradient of b is mean(w x + b - y).
+    gradient = np.mean(w * examples['x'] + before - examples['y'])
+    self.assertGreater(abs(gradient), 0.01)
+    self.assertAlmostEqual(after, before - 0.1 * gradient, places=5)
+    self.assertEqual(same, w)
+    self.assertEqual(description['tested_as'], 'finetuned')
+    self.assertEqual(description['not_included'], [])
+
+  def test_gated(self):
+    table = self.run_all(gate=0.5, pretrain_rounds=1)
+    column = lambda name: dict(
+        zip(table.client_ids, table.values(name, 'squared_error'))
+    )
+    errors_of = {
+        name: column(name)
+        for name in ('gated', 'personalized', 'non_personalized')
+    }
+    for client in table.client_ids[:2]:
+      w, b, description = self.export(client, 'gated')
+      examples = self.task.test.read(client)
+      error = np.mean((w * examples['x'] + b - examples['y']) ** 2)
+      np.testing.assert_allclose(error, errors_of['gated'][client], rtol=1e-4)
+      chosen = errors_of[description['gate_chose']][client]
+      np.testing.assert_allclose(error, chosen, rtol=1e-4)
+      self.assertEqual(description['tested_as'], 'gated')
+
+  def test_refuses_what_the_run_has_not(self):
+    self.run_all()
+    for model, message in (
+        ('finetuned', 'run with `finetune_epochs` to export its'),
+        ('gated', 'run with `gate` to export its gated model'),
+        ('best', "found 'best'"),
+    ):
+      with self.assertRaisesRegex(errors.SettingsError, message):
+        self.export('client_2', model)
+
+
+if __name__ == '__main__':
+  absltest.main()

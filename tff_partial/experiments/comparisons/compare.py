@@ -1,0 +1,331 @@
+# Copyright 2026 The tff-partial Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""Combinations of algorithm, split and seed as experiments, side by side.
+
+Every combination has a folder of its own and is an ordinary run in it: the same
+command goes on where it stopped, and one with more algorithms, splits or seeds
+trains only what is new. The runs of a seed start from one pretrained model and
+train on the same cohorts, which depend on the seed and the round alone.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+import contextlib
+import functools
+import hashlib
+import json
+import pathlib
+import sys
+import traceback
+from typing import Any, Optional
+
+from tff_partial import errors
+from tff_partial import files
+from tff_partial.evaluation import run_results
+from tff_partial.experiments import client_names
+from tff_partial.experiments import command
+from tff_partial.experiments import notes as notes_lib
+from tff_partial.experiments import origin
+from tff_partial.experiments import plan as plan_lib
+from tff_partial.experiments import run as run_lib
+from tff_partial.experiments import run_folder
+from tff_partial.experiments import stages
+from tff_partial.experiments import task as task_lib
+from tff_partial.experiments.comparisons import combinations
+from tff_partial.experiments.settings import config as config_lib
+from tff_partial.experiments.settings import methods
+from tff_partial.experiments.settings import setting
+from tff_partial.experiments.settings import used_settings
+from tff_partial.reporting import comparison_report
+from tff_partial.reporting import paced
+from tff_partial.reporting import tuning_report
+from tff_partial.runtime import sharding as sharding_lib
+
+PRETRAINED = 'pretrained'  # The folder of the models that runs start from.
+_ERROR_FILE = 'error.txt'
+
+# Where a combination's computations run.
+WorkerFn = Callable[
+    [], contextlib.AbstractContextManager[sharding_lib.Sharding]
+]
+
+
+def run(
+    task: task_lib.Task,
+    todo: Sequence[combinations.Combination],
+    output_dir: str,
+    *,
+    worker_fn: WorkerFn,
+    progress: bool = True,
+    announce_fn: Optional[Callable[[str], None]] = None,
+    tuning: Optional[tuning_report.Tuning] = None,
+) -> dict[str, str]:
+  """Runs what is not finished yet, and writes the comparison.
+
+  Args:
+    task: What is learned.
+    todo: The combinations.
+    output_dir: Gets a folder for each, `pretrained/`, and `comparison.html`,
+      `.json` and `.md`, which are written again between combinations.
+    worker_fn: Makes the place where a combination's computations run. Each has
+      a new one: TFF's worker keeps what it has compiled, and would grow without
+      end.
+    progress: Whether to say which combination is next.
+    announce_fn: Called with the name of a combination's folder before its run.
+      With it, nothing else is shown.
+    tuning: How the settings were chosen, if they were.
+
+  Returns:
+    What the combinations that failed said, by folder; `error.txt` there has
+    more. They are tried again when the comparison is run again.
+
+  Raises:
+    errors.SettingsError: If a model cannot be divided as asked, before anything
+      is trained, if the comparison began with other data, or if no combination
+      succeeded.
+    errors.FileError: If the comparison cannot be written.
+    OSError: If a run meets a full disk, or another refusal of the system.
+    Exception: The first bug, if no combination succeeded because of bugs.
+  """
+  root = pathlib.Path(output_dir).expanduser()
+  for combination in {c.key.split: c for c in todo}.values():
+    plan_lib.build(task, combination.config)
+  files.make_folder(root)
+  origin.keep(root, origin.Origin(data=task.fingerprint), data=task.data)
+  runs: dict[run_results.Key, run_results.Run] = {}
+  failures: dict[str, str] = {}
+  bugs: list[Exception] = []
+  write_fn = functools.partial(
+      comparison_report.write,
+      str(root),
+      settings=_common(
+          [
+              {
+                  **used_settings.used_settings(task, c.config),
+                  'pretrain_rounds': c.config.pretrain_rounds_together,
+              }
+              for c in todo
+          ]
+      ),
+      questions=methods.QUESTIONS,
+      control=methods.PRETRAINING,
+      tuning=tuning,
+  )
+  with paced.Pacer() as pacer:
+    for i, combination in enumerate(todo, 1):
+      folder = root / combination.folder
+      try:
+        if announce_fn is not None:
+          announce_fn(combination.folder)
+        elif progress:
+          print(f'[{i}/{len(todo)}] {combination.folder}', flush=True)
+        runs[combination.key] = run_one(
+            task, combination, root, worker_fn, progress=announce_fn is None
+        )
+      except Exception as e:  # pylint: disable=broad-exception-caught
+        if isinstance(e, OSError) and errors.from_os(e) is not None:
+          raise  # A full disk, for example, which no other run would survive.
+        # Whatever else it is, other combinations may do better.
+        if not isinstance(e, errors.UserError):
+          traceback.print_exc()
+          print(command.BUG, file=sys.stderr)
+          bugs.append(e)
+        failures[combination.folder] = ' '.join(str(e).split()) or repr(e)
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / _ERROR_FILE).write_text(traceback.format_exc())
+        print(f'Failed: {failures[combination.folder]}', flush=True)
+      if runs:
+        pacer.offer(
+            functools.partial(
+                write_fn,
+                title=f'{task.name} on {task.data}: {len(runs)} runs',
+                runs=_in_order(runs),
+                failures=dict(failures),
+                notes=_notes(task, combination.config),
+            )
+        )
+  if not runs:
+    if bugs:
+      raise bugs[0]
+    raise errors.SettingsError(
+        f'Expected at least one run to succeed, found {len(failures)} that'
+        f' failed. The first: {next(iter(failures.values()))}'
+    )
+  return failures
+
+
+def pretrained_folder(
+    task: task_lib.Task, combination: combinations.Combination, root: str
+) -> Optional[pathlib.Path]:
+  """Where the model is that a run starts from, if it is pretrained.
+
+  Args:
+    task: What is learned.
+    combination: The run.
+    root: The comparison's folder.
+  """
+  if not combination.config.pretrain_rounds_together:
+    return None
+  config = combination.pretraining or combination.config
+  _, folder = _pretraining(task, config, pathlib.Path(root, PRETRAINED))
+  return folder
+
+
+def pretrain_for(
+    task: task_lib.Task,
+    combination: combinations.Combination,
+    root: pathlib.Path,
+    worker_fn: WorkerFn,
+    *,
+    progress: bool,
+) -> Optional[str]:
+  """Trains the model that a run starts from, unless it is there.
+
+  Returns:
+    The model's folder; None if the run's model is not pretrained.
+  """
+  if not combination.config.pretrain_rounds_together:
+    return None
+  config = combination.pretraining or combination.config
+  plan, folder = _pretraining(task, config, root / PRETRAINED)
+  if (folder / run_folder.WEIGHTS).exists():
+    stages.keep_origin(folder, plan, None)  # Refuses that of other data.
+    return str(folder)
+  with worker_fn() as sharding:
+    return pretrain(
+        task,
+        config,
+        root / PRETRAINED,
+        sharding=sharding,
+        progress=progress,
+    )
+
+
+def run_one(
+    task: task_lib.Task,
+    combination: combinations.Combination,
+    root: pathlib.Path,
+    worker_fn: WorkerFn,
+    *,
+    progress: bool,
+) -> run_results.Run:
+  """Runs a combination, or the rest of it; its results."""
+  config = combination.config
+  init_from = pretrain_for(
+      task, combination, root, worker_fn, progress=progress
+  )
+  if init_from is not None:
+    config = setting.replace(config, pretrain_rounds=None, init_from=init_from)
+  names = client_names.load(root, config.running.report_client_ids)
+  folder = root / combination.folder
+  (folder / _ERROR_FILE).unlink(missing_ok=True)
+  plan = plan_lib.build(task, config)
+  with run_folder.claim(str(folder), plan.settings, overwrite=False) as claimed:
+    _share_names(names, claimed)
+    if not claimed.finished:
+      with worker_fn() as sharding:
+        run_lib.run_in(claimed, plan, sharding=sharding, progress=progress)
+  return run_results.read_run(folder, unseen=names.of(plan.unseen))
+
+
+def _share_names(
+    names: client_names.ClientNames, folder: run_folder.RunFolder
+) -> None:
+  """Lets a run call clients what others do, so that they can be paired.
+
+  Raises:
+    errors.SettingsError: If it is finished and calls them otherwise.
+  """
+  key = folder.path / run_folder.REPORT_KEY
+  if folder.finished and key.exists() != bool(names.key):
+    raise errors.SettingsError(
+        'Expected the `report_client_ids` of the finished runs of this'
+        f' comparison, found {names.mode}. Use the same, or another folder.'
+    )
+  if names.key and not folder.finished:
+    files.replace_text(key, names.key.decode())
+
+
+def pretrain(
+    task: task_lib.Task,
+    config: config_lib.Config,
+    root: pathlib.Path,
+    *,
+    sharding: Optional[sharding_lib.Sharding] = None,
+    progress: bool = True,
+) -> str:
+  """Trains the model that runs start from, unless it is there.
+
+  Args:
+    task: What is learned.
+    config: That of the run that needs it.
+    root: Where such models are kept, each in a folder named by a digest of the
+      settings that it depends on.
+    sharding: As in `run.run`.
+    progress: Whether to show a progress bar.
+
+  Returns:
+    The model's folder.
+  """
+  plan, folder = _pretraining(task, config, root)
+  with run_folder.claim(str(folder), plan.settings, overwrite=False):
+    run_lib.pretrain(plan, str(folder), sharding=sharding, progress=progress)
+  return str(folder)
+
+
+def _pretraining(
+    task: task_lib.Task, config: config_lib.Config, root: pathlib.Path
+) -> tuple[plan_lib.Plan, pathlib.Path]:
+  """The plan of a pretraining, and its folder."""
+  plan = plan_lib.build(
+      task,
+      config.for_pretraining(config.pretrain_rounds_together),
+  )
+  text = json.dumps(plan.settings, sort_keys=True)
+  return plan, root / hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def _in_order(
+    runs: Mapping[run_results.Key, run_results.Run],
+) -> dict[run_results.Key, run_results.Run]:
+  """Splits together, as people compare them."""
+  splits = list(dict.fromkeys(key.split for key in runs))
+  return dict(
+      sorted(runs.items(), key=lambda item: splits.index(item[0].split))
+  )
+
+
+def _common(settings: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+  """The settings that do not differ."""
+  first, *rest = settings
+  return {
+      name: value
+      for name, value in first.items()
+      if all(other.get(name, value) == value for other in rest)
+  }
+
+
+def _notes(task: task_lib.Task, config: config_lib.Config) -> list[str]:
+  notes = []
+  if task.demonstration:
+    notes.append(notes_lib.DEMONSTRATION_NOTE)
+  if not (config.pretrain_rounds_together or config.init_from):
+    notes.append(
+        'These runs did not start from a trained model, so each is compared'
+        ' with its own shared part.'
+    )
+  if config.init_from:
+    notes.append(
+        'All seeds start from the same model, so the intervals say nothing'
+        ' about other models to start from.'
+    )
+  if config.evaluation.gate and config.init_from:
+    notes.append(notes_lib.GATED_INIT_NOTE)
+  if config.evaluation.validation:
+    notes.append(
+        'All results here are from test examples, which each run read once,'
+        " after training. Its learning curves are from the share of clients'"
+        ' training examples that --validation held out.'
+    )
+    if config.init_from:
+      notes.append(notes_lib.VALIDATION_INIT_NOTE)
+  return notes

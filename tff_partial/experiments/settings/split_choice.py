@@ -1,0 +1,111 @@
+# Copyright 2026 The tff-partial Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""`--personal=auto`: what it means, and what `auto_split.py` found.
+
+Nothing slow is imported here.
+"""
+
+from collections.abc import Mapping
+import pathlib
+import re
+from typing import Any, Optional
+
+from tff_partial import errors
+from tff_partial.experiments.settings import kept_choice
+
+FILE_NAME = 'personal.json'
+_AUTO = 'auto'
+_UNITS = {'B': 1, 'kB': 1_000, 'MB': 1_000_000}
+
+
+def is_auto(split: Optional[str]) -> bool:
+  """Whether a split is to be chosen before training."""
+  return split is not None and split.partition(':')[0] == _AUTO
+
+
+def budget(split: str) -> Optional[int]:
+  """The most personal bytes of a client, of `auto:64kB`; `None` for no bound.
+
+  Raises:
+    errors.SettingsError: If it cannot be read.
+  """
+  if split == _AUTO:
+    return None
+  match = re.fullmatch(r'auto:(\d+(?:\.\d+)?)(B|kB|MB)', split)
+  if match is None:
+    raise errors.SettingsError(
+        'Expected `personal` auto, or auto: and a number of B, kB or MB such as'
+        f' auto:64kB, found {split!r}.'
+    )
+  return int(float(match[1]) * _UNITS[match[2]])
+
+
+def read(folder: pathlib.Path) -> Optional[dict[str, Any]]:
+  """What a run has chosen; `None` if it has not.
+
+  Raises:
+    errors.DataError: If the file is damaged.
+  """
+  return kept_choice.read(
+      folder / FILE_NAME,
+      lambda found: str(found['split']),
+      what='the choice of `personal`',
+      verb='choose',
+  )
+
+
+def applied(
+    settings: Mapping[str, Any], folder: pathlib.Path
+) -> Mapping[str, Any]:
+  """A run's settings with the split that it chose in place of `auto`."""
+  if not is_auto(settings.get('personal')):
+    return settings
+  found = read(folder)
+  if found is None:
+    return settings
+  return {**settings, 'personal': found['split']}
+
+
+def notes(folder: pathlib.Path) -> list[str]:
+  """What a reader of the report must know of a choice, if there is one."""
+  found = read(folder)
+  if found is None:
+    return []
+  best = min(found['candidates'], key=lambda c: c['loss'])
+  losses = '; '.join(
+      f'{", ".join(c["layers"]) or "nothing"}: {c["loss"]:.4g}'
+      for c in found['candidates']
+  )
+  said = (
+      f'What is personal was chosen before training, by the score'
+      f' {found["score"]} and the loss on held-out training examples of'
+      f' {found["clients"]} clients, in {found["seconds"]:.0f} s. The same'
+      f' again: --personal={found["split"]}. Held-out loss after fine-tuning'
+      f' {losses}.'
+  )
+  if not best['layers']:
+    said += ' No choice was better than nothing, and the smallest was taken.'
+  return [said]
+
+
+def table(found: Mapping[str, Any]) -> str:
+  """Why: a line for each layer, the highest score first."""
+  rows = [('layer', 'bytes', found['score'], 'personal')]
+  for layer in found['layers']:
+    chosen = 'yes' if layer['name'] in found['chosen'] else ''
+    rows.append(
+        (
+            layer['name'],
+            f'{layer["bytes"]:,}',
+            f'{layer["score"]:.3g}',
+            chosen,
+        )
+    )
+  widths = [max(map(len, column)) for column in zip(*rows)]
+  return '\n'.join(
+      '  '.join(
+          cell.ljust(width) if i in (0, 3) else cell.rjust(width)
+          for i, (cell, width) in enumerate(zip(row, widths))
+      ).rstrip()
+      for row in rows
+  )
