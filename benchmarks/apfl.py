@@ -39,9 +39,9 @@ import tensorflow_federated as tff
 
 from tff_partial.learning import algorithms
 from tff_partial.learning import examples as examples_lib
-from tff_partial.learning import local_update
 from tff_partial.learning import partial_model
 from tff_partial.learning import partition
+from tff_partial.learning import phase as phase_lib
 from tff_partial.learning import process as process_lib
 from tff_partial.runtime import names
 from tff_partial.runtime import runtimes
@@ -127,7 +127,7 @@ def _create_model() -> partial_model.PartialModel:
 
 
 def _create_process() -> process_lib.PartialProcess:
-  sgd = local_update.GroupTraining(tff.learning.optimizers.build_sgdm(0.001))
+  sgd = phase_lib.GroupTraining(tff.learning.optimizers.build_sgdm(0.001))
 
   def to_floats(batch, seed):
     del seed  # There is no augmentation.

@@ -32,7 +32,7 @@ from tff_partial import files
 from tff_partial.learning import algorithms
 from tff_partial.learning import clients as clients_lib
 from tff_partial.learning import examples as examples_lib
-from tff_partial.learning import local_update
+from tff_partial.learning import phase as phase_lib
 from tff_partial.learning import process as process_lib
 from tff_partial.reporting import plots
 from tff_partial.runtime import local
@@ -84,9 +84,7 @@ class Setting:
   def process(self, name: str, rate: float) -> process_lib.PartialProcess:
     """The process of an algorithm at a learning rate, built once."""
     if (name, rate) not in self._built:
-      group = local_update.GroupTraining(
-          tff.learning.optimizers.build_sgdm(rate)
-      )
+      group = phase_lib.GroupTraining(tff.learning.optimizers.build_sgdm(rate))
       self._built[name, rate] = process_lib.build_partial_process(
           self.problem.model_fn(),
           _NAMES[name](

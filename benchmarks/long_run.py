@@ -28,7 +28,7 @@ from benchmarks import population
 from tff_partial.data import sql_clients
 from tff_partial.learning import algorithms
 from tff_partial.learning import examples as examples_lib
-from tff_partial.learning import local_update
+from tff_partial.learning import phase as phase_lib
 from tff_partial.learning import process as process_lib
 from tff_partial.runtime import local
 from tff_partial.runtime import sharding as sharding_lib
@@ -84,7 +84,7 @@ def measure(
     path = os.path.join(folder, 'clients.sqlite')
     population.write_clients(path, _CLIENTS)
     form = examples_lib.Tensors(batch_size=population.EXAMPLES)
-    sgd = local_update.GroupTraining(tff.learning.optimizers.build_sgdm(0.01))
+    sgd = phase_lib.GroupTraining(tff.learning.optimizers.build_sgdm(0.01))
     process = process_lib.build_partial_process(
         population.model_fn, algorithms.fed_sim(sgd, sgd), client_examples=form
     )

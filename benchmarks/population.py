@@ -36,9 +36,9 @@ from tff_partial.data import sql_clients
 from tff_partial.data import sql_writer
 from tff_partial.learning import algorithms
 from tff_partial.learning import examples as examples_lib
-from tff_partial.learning import local_update
 from tff_partial.learning import partial_model
 from tff_partial.learning import partition
+from tff_partial.learning import phase as phase_lib
 from tff_partial.learning import process as process_lib
 from tff_partial.runtime import local
 from tff_partial.training import personal_store
@@ -98,7 +98,7 @@ def measure(path: str, cohort: int, all_stored: bool, num_rounds: int) -> Row:
   folder = tempfile.TemporaryDirectory()
   with folder as name, local.local_worker():
     form = examples_lib.Tensors(batch_size=EXAMPLES)
-    sgd = local_update.GroupTraining(tff.learning.optimizers.build_sgdm(0.01))
+    sgd = phase_lib.GroupTraining(tff.learning.optimizers.build_sgdm(0.01))
     process = process_lib.build_partial_process(
         model_fn, algorithms.fed_sim(sgd, sgd), client_examples=form
     )

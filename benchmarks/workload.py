@@ -13,8 +13,8 @@ import tensorflow_federated as tff
 from tff_partial.learning import algorithms
 from tff_partial.learning import clients as clients_lib
 from tff_partial.learning import examples as examples_lib
-from tff_partial.learning import local_update
 from tff_partial.learning import partial_model
+from tff_partial.learning import phase as phase_lib
 from tff_partial.learning import process as process_lib
 from tff_partial.training import sampler as sampler_lib
 
@@ -60,7 +60,7 @@ class Workload:
 
   def create_process(self, algorithm: str) -> process_lib.PartialProcess:
     """Builds a round of 'fed_avg', 'fed_sim' or 'fed_alt'."""
-    sgd = local_update.GroupTraining(
+    sgd = phase_lib.GroupTraining(
         tff.learning.optimizers.build_sgdm(self.learning_rate)
     )
     steps = algorithms.Steps(clip_norm=self.clip_norm)

@@ -180,11 +180,11 @@ if TYPE_CHECKING:
   from tff_partial.learning.examples import Sequences
   from tff_partial.learning.examples import Tensors
   from tff_partial.learning.group_norm import GroupNorm
-  from tff_partial.learning.local_update import GroupTraining
-  from tff_partial.learning.local_update import Phase
   from tff_partial.learning.outlines import describe as describe_variables
   from tff_partial.learning.partial_model import ModelFn
   from tff_partial.learning.partial_model import PartialModel
+  from tff_partial.learning.phase import GroupTraining
+  from tff_partial.learning.phase import Phase
   from tff_partial.learning.process import build_partial_process
   from tff_partial.learning.process import PartialProcess
   from tff_partial.learning.randomness import next_seed
@@ -230,7 +230,7 @@ _WHERE = {
     'export_client': 'experiments.exports.export:export',
     'FinishedRun': 'experiments.finished_run:FinishedRun',
     'GroupNorm': 'learning.group_norm:GroupNorm',
-    'GroupTraining': 'learning.local_update:GroupTraining',
+    'GroupTraining': 'learning.phase:GroupTraining',
     'in_process': 'runtime.in_process:in_process',
     'leaves_clients': 'learning.data_flow:leaves_clients',
     'local_worker': 'runtime.local:local_worker',
@@ -243,7 +243,7 @@ _WHERE = {
     'partition': 'learning.partition',
     'people': 'data.people',
     'PersonalStore': 'training.personal_store:PersonalStore',
-    'Phase': 'learning.local_update:Phase',
+    'Phase': 'learning.phase:Phase',
     'plots': 'reporting.plots',
     'PoissonSampler': 'training.sampler:PoissonSampler',
     'Population': 'evaluation.evaluation:Population',

@@ -16,7 +16,7 @@ from tff_partial.evaluation import client_table
 from tff_partial.evaluation import evaluation
 from tff_partial.learning import algorithms
 from tff_partial.learning import examples as examples_lib
-from tff_partial.learning import local_update
+from tff_partial.learning import phase as phase_lib
 from tff_partial.runtime import sharding as sharding_lib
 
 setUpModule, tearDownModule = worker.start, worker.stop
@@ -149,7 +149,7 @@ class EvaluateTest(parameterized.TestCase):
   def test_penalty_anchored_at_the_initial_variables(self):
     # c has b = -1 and no data; a: gradient -1 plus 1 * (0 - 2).
     phases = algorithms.finetune(
-        toy.sgd(0.5, penalty=1.0, anchor=local_update.INITIAL)
+        toy.sgd(0.5, penalty=1.0, anchor=phase_lib.INITIAL)
     ).phases
     kept = {}
     evaluate(

@@ -14,9 +14,9 @@ import tensorflow as tf
 import tensorflow_federated as tff
 
 from tff_partial.learning import examples as examples_lib
-from tff_partial.learning import local_update
 from tff_partial.learning import partial_model
 from tff_partial.learning import partition
+from tff_partial.learning import phase as phase_lib
 
 B_IS_PERSONAL = partition.matches('/bias$')
 ALL_AT_ONCE = examples_lib.Tensors(batch_size=100)
@@ -71,7 +71,7 @@ def model_fn_with_loss(rule=B_IS_PERSONAL):
 
 
 def sgd(learning_rate=1.0, **kwargs):
-  return local_update.GroupTraining(
+  return phase_lib.GroupTraining(
       tff.learning.optimizers.build_sgdm(learning_rate), **kwargs
   )
 

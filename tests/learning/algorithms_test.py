@@ -8,6 +8,7 @@ from absl.testing import absltest
 from absl.testing import parameterized
 import numpy as np
 import tensorflow as tf
+import tensorflow_federated as tff
 
 from tests.helpers import toy
 from tests.helpers import worker
@@ -18,6 +19,7 @@ from tff_partial.learning import dual_model
 from tff_partial.learning import examples as examples_lib
 from tff_partial.learning import local_update
 from tff_partial.learning import partition
+from tff_partial.learning import phase as phase_lib
 from tff_partial.learning import process
 
 setUpModule, tearDownModule = worker.start, worker.stop
@@ -384,7 +386,10 @@ class ContractTest(parameterized.TestCase):
   def test_a_round_averages_the_work_of_clients(self, create, *unused):
     algorithm = create(algorithms.Steps())
     p = process.build_partial_process(
-        plain_model_fn(algorithm), algorithm, client_examples=FORM
+        plain_model_fn(algorithm),
+        algorithm,
+        client_examples=FORM,
+        server_optimizer=tff.learning.optimizers.build_sgdm(1.0),
     )
     shared, personal = start(algorithm)
     others = [-x for x in XS]
@@ -417,7 +422,12 @@ class ModelTest(parameterized.TestCase):
   def test_process_has_what_was_given(self, create, *unused):
     algorithm = create(algorithms.Steps())
     model_fn = plain_model_fn(algorithm)
-    p = process.build_partial_process(model_fn, algorithm, client_examples=FORM)
+    p = process.build_partial_process(
+        model_fn,
+        algorithm,
+        client_examples=FORM,
+        server_optimizer=tff.learning.optimizers.build_sgdm(1.0),
+    )
     self.assertIs(p.client_examples, FORM)
     self.assertIs(p.algorithm, algorithm)
     if algorithm.wrapper is None:
@@ -448,11 +458,11 @@ class ModelTest(parameterized.TestCase):
       )
 
   @parameterized.named_parameters(
-      ('pull', local_update.Phase(personal=PERSONAL, pull=0.5)),
+      ('pull', phase_lib.Phase(personal=PERSONAL, pull=0.5)),
       (
           'anchor',
-          local_update.Phase(
-              personal=toy.sgd(penalty=1.0, anchor=local_update.SHARED)
+          phase_lib.Phase(
+              personal=toy.sgd(penalty=1.0, anchor=phase_lib.SHARED)
           ),
       ),
   )
@@ -475,7 +485,7 @@ class AlgorithmTest(absltest.TestCase):
       self.assertEqual(create(algorithms.Steps()).name, name)
 
   def test_dual_steps_need_their_model(self):
-    phase = local_update.Phase(shared=SHARED, dual_rho=0.5)
+    phase = phase_lib.Phase(shared=SHARED, dual_rho=0.5)
     with self.assertRaisesRegex(errors.SettingsError, "`wrapper` .* 'mine'"):
       algorithms.Algorithm('mine', (phase,))
     with self.assertRaisesRegex(errors.SettingsError, '`rho` above 0, found 0'):

@@ -22,6 +22,7 @@ from tff_partial.learning import local_update
 from tff_partial.learning import lora
 from tff_partial.learning import partial_model
 from tff_partial.learning import partition
+from tff_partial.learning import phase as phase_lib
 
 XS, YS = [1.0, 2.0], [2.0, 3.0]
 SHARED = toy.weights([[0.0]])
@@ -270,7 +271,7 @@ class PhasesTest(parameterized.TestCase):
   def test_momentum_lasts_for_the_phase(self):
     # With momentum 0.5, the velocity of the second step is 0.5 * 2.5 + 2.0.
     optimizer = tff.learning.optimizers.build_sgdm(0.2, momentum=0.5)
-    training = local_update.GroupTraining(optimizer)
+    training = phase_lib.GroupTraining(optimizer)
     _, b, _ = run(
         algorithms.finetune(training, steps=algorithms.Steps(epochs=2))
     )
@@ -303,7 +304,7 @@ class GradientsTest(parameterized.TestCase):
     # penalty (0.5 / 2)(b - 3)^2 is 0.5 * (1 - 3) = -1. The step is 0.1 * 2.5.
     _, b, _ = run(
         algorithms.finetune(
-            toy.sgd(0.1, penalty=0.5, anchor=local_update.INITIAL)
+            toy.sgd(0.1, penalty=0.5, anchor=phase_lib.INITIAL)
         ),
         personal=toy.weights([1.0]),
         initial_personal=toy.weights([3.0]),
@@ -315,7 +316,7 @@ class GradientsTest(parameterized.TestCase):
     # Its implicit step at a rate of 0.1 ends at (1.15 + 0.05 * 3) / 1.05.
     _, b, _ = run(
         algorithms.finetune(
-            toy.sgd(0.1, penalty_total=1.0, anchor=local_update.INITIAL)
+            toy.sgd(0.1, penalty_total=1.0, anchor=phase_lib.INITIAL)
         ),
         personal=toy.weights([1.0]),
         initial_personal=toy.weights([3.0]),
@@ -328,7 +329,7 @@ class GradientsTest(parameterized.TestCase):
     for total in (1.0, 1e5):
       _, b, _ = run(
           algorithms.finetune(
-              toy.sgd(0.5, penalty_total=total, anchor=local_update.INITIAL),
+              toy.sgd(0.5, penalty_total=total, anchor=phase_lib.INITIAL),
               steps=algorithms.Steps(epochs=100),
           ),
           initial_personal=toy.weights([3.0]),
@@ -355,7 +356,7 @@ class GradientsTest(parameterized.TestCase):
     with self.assertRaisesRegex(ValueError, 'Expected `initial_personal`'):
       run(
           algorithms.finetune(
-              toy.sgd(0.1, penalty=0.5, anchor=local_update.INITIAL)
+              toy.sgd(0.1, penalty=0.5, anchor=phase_lib.INITIAL)
           )
       )
 
@@ -424,7 +425,7 @@ class BadClientsTest(parameterized.TestCase):
   )
   def test_impossible_phase_is_refused(self, kwargs, message):
     with self.assertRaisesRegex(ValueError, message):
-      local_update.Phase(**kwargs)
+      phase_lib.Phase(**kwargs)
 
 
 class OrderTest(absltest.TestCase):

@@ -13,9 +13,9 @@ from tests.helpers import worker
 from tff_partial import errors
 from tff_partial.learning import algorithms
 from tff_partial.learning import examples as examples_lib
-from tff_partial.learning import local_update
 from tff_partial.learning import partial_model
 from tff_partial.learning import partition
+from tff_partial.learning import phase as phase_lib
 from tff_partial.learning import process
 
 setUpModule, tearDownModule = worker.start, worker.stop
@@ -257,7 +257,7 @@ class RoundTest(parameterized.TestCase):
       )
 
   def test_initial_anchor_is_sent_and_kept(self):
-    anchored = toy.sgd(0.1, penalty=1.0, anchor=local_update.INITIAL)
+    anchored = toy.sgd(0.1, penalty=1.0, anchor=phase_lib.INITIAL)
     p = build(algorithms.fed_alt(toy.sgd(0.1), anchored))
     state = p.start_from(
         p.initialize(), toy.weights([[0.0]]), toy.weights([3.0])

@@ -12,7 +12,7 @@ from tests.helpers import toy
 from tests.helpers import worker
 from tff_partial.learning import algorithms
 from tff_partial.learning import client_work as client_work_lib
-from tff_partial.learning import local_update
+from tff_partial.learning import phase as phase_lib
 from tff_partial.learning import process
 from tff_partial.privacy import aggregation
 from tff_partial.privacy import secret_key
@@ -123,7 +123,7 @@ class RoundPiecesTest(parameterized.TestCase):
     self.assertIn('float32[1,1]', str(sums))
 
   def test_uses_the_distributor_and_the_anchor_of_the_state(self):
-    anchored = toy.sgd(0.1, penalty=1.0, anchor=local_update.INITIAL)
+    anchored = toy.sgd(0.1, penalty=1.0, anchor=phase_lib.INITIAL)
     p = process.build_partial_process(
         toy.model_fn(),
         algorithms.fed_alt(toy.sgd(0.1), anchored),

@@ -36,6 +36,7 @@ from tff_partial.learning import clients as clients_lib
 from tff_partial.learning import examples as examples_lib
 from tff_partial.learning import local_update
 from tff_partial.learning import partial_model
+from tff_partial.learning import phase as phase_lib
 from tff_partial.runtime import sharding as sharding_lib
 
 _COHORT_SIZE = 50  # Clients evaluated at a time, unless the caller says.
@@ -62,7 +63,7 @@ class Evaluation:
   computation: tff.Computation
   client_examples: examples_lib.ClientExamples
   model_fn: partial_model.ModelFn
-  phases: Sequence[local_update.Phase] = ()
+  phases: Sequence[phase_lib.Phase] = ()
   takes_train: bool = False
 
   @property
@@ -75,7 +76,7 @@ def build_evaluation(
     model_fn: partial_model.ModelFn,
     *,
     client_examples: examples_lib.ClientExamples,
-    phases: Sequence[local_update.Phase] = (),
+    phases: Sequence[phase_lib.Phase] = (),
 ) -> Evaluation:
   """Builds the computation that evaluates clients after `phases` of training.
 

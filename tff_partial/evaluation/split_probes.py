@@ -23,6 +23,7 @@ from tff_partial.learning import algorithms
 from tff_partial.learning import client_work as client_work_lib
 from tff_partial.learning import examples as examples_lib
 from tff_partial.learning import partial_model
+from tff_partial.learning import phase as phase_lib
 from tff_partial.learning import training_step
 
 LOSS = 'loss'
@@ -172,14 +173,13 @@ def _train(
       optimizer,
       gates=tuple(gates),
   )
-  training_step.train(
-      model,
-      [group],
-      examples,
-      client_examples,
-      examples_lib.Pass(steps.epochs, steps.max_steps),
-      training_step.Manner(clip_norm=steps.clip_norm),
+  phase = phase_lib.Phase(
+      personal=phase_lib.GroupTraining(optimizer),
+      epochs=steps.epochs,
+      max_steps=steps.max_steps,
+      clip_norm=steps.clip_norm,
   )
+  training_step.train(model, [group], examples, client_examples, phase)
 
 
 def _gradients(

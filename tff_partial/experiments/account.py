@@ -8,9 +8,9 @@ from tff_partial.evaluation import summary
 from tff_partial.experiments import plan as plan_lib
 from tff_partial.experiments import tested_models as tested_models_lib
 from tff_partial.learning import compression
-from tff_partial.learning import local_update
 from tff_partial.learning import mean_regularizer
 from tff_partial.learning import partition
+from tff_partial.learning import phase as phase_lib
 
 
 def cost(
@@ -40,7 +40,7 @@ def cost(
   server = plan.config.server
   if server.broadcast_bits == 16 and plan.algorithm.trains_shared:
     down -= sum(v.num_bytes // 2 for v in broadcast if v.dtype == 'float32')
-  if local_update.needs_initial_personal(plan.algorithm.phases):
+  if phase_lib.needs_initial_personal(plan.algorithm.phases):
     down += sum(v.num_bytes for v in personal)
   if plan.algorithm.trains_shared:
     total = lambda name: sum(row.get(name, 0) for row in rounds)

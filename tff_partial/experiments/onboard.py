@@ -25,7 +25,7 @@ from tff_partial.experiments import plan as plan_lib
 from tff_partial.experiments import run_folder
 from tff_partial.experiments import task as task_lib
 from tff_partial.learning import client_work
-from tff_partial.learning import local_update
+from tff_partial.learning import phase as phase_lib
 from tff_partial.learning import weights
 from tff_partial.reporting import client_report
 from tff_partial.training import stores
@@ -189,7 +189,7 @@ class _Onboarding:
       self, client_id: str, initial: Any, start: Any
   ) -> tuple[client_table.ClientTable, Any, int]:
     """Evaluates before and after training; results, variables and steps."""
-    phases: Sequence[local_update.Phase] = ()
+    phases: Sequence[phase_lib.Phase] = ()
     if self._epochs:
       phases = parts.build_finetuning(self._config, self._epochs).phases
     kept = {'personal': start, 'steps': 0}
@@ -199,7 +199,7 @@ class _Onboarding:
         kept.update(personal=outputs[0]['personal'], steps=outputs[0]['steps'])
 
     def model(personal, phases=(), keep_fn=None):
-      needs_initial = local_update.needs_initial_personal(phases)
+      needs_initial = phase_lib.needs_initial_personal(phases)
       return evaluation.TestedModel(
           self._plan.build_evaluation(phases),
           self._filled.shared,

@@ -19,11 +19,11 @@ from tff_partial.learning import client_work
 from tff_partial.learning import compression
 from tff_partial.learning import corrected_adam
 from tff_partial.learning import examples as examples_lib
-from tff_partial.learning import local_update
 from tff_partial.learning import nested_model
 from tff_partial.learning import outlines
 from tff_partial.learning import partial_model
 from tff_partial.learning import partition
+from tff_partial.learning import phase as phase_lib
 from tff_partial.learning import process as process_lib
 from tff_partial.learning import robust
 from tff_partial.learning import schedules
@@ -53,16 +53,16 @@ class Parts:
     return self.config.client
 
   @functools.cached_property
-  def shared(self) -> local_update.GroupTraining:
+  def shared(self) -> phase_lib.GroupTraining:
     """How shared variables are trained."""
-    return local_update.GroupTraining(
+    return phase_lib.GroupTraining(
         tff.learning.optimizers.build_sgdm(self.client.learning_rate),
         schedule=self._schedule(self.client.learning_rate),
         penalty=self.client.shared_proximal,
     )
 
   @functools.cached_property
-  def personal(self) -> local_update.GroupTraining:
+  def personal(self) -> phase_lib.GroupTraining:
     """How personal variables are trained."""
     return dataclasses.replace(
         self.unscheduled_personal,
@@ -70,18 +70,13 @@ class Parts:
     )
 
   @functools.cached_property
-  def unscheduled_personal(self) -> local_update.GroupTraining:
+  def unscheduled_personal(self) -> phase_lib.GroupTraining:
     """`personal` at the full learning rate, for training before evaluation."""
-    anchor = local_update.INITIAL
-    if self.config.method.drawn_to_shared:
-      anchor = local_update.SHARED
-    if self.config.method.drawn_to_last:
-      anchor = local_update.RECEIVED
-    return local_update.GroupTraining(
+    return phase_lib.GroupTraining(
         tff.learning.optimizers.build_sgdm(self.config.personal_rate),
         penalty=self.config.penalty,
         penalty_total=self.config.penalty_total,
-        anchor=anchor,
+        anchor=self.config.method.penalty_anchor,
     )
 
   @property
@@ -108,7 +103,7 @@ class Parts:
         adapter_dropout=self.client.personal_dropout,
     )
 
-  def _schedule(self, rate: float) -> local_update.Schedule:
+  def _schedule(self, rate: float) -> phase_lib.Schedule:
     if self.client.schedule == 'linear':
       return schedules.linear(
           rate,

@@ -29,13 +29,13 @@ from tff_partial.learning import algorithms
 from tff_partial.learning import clients as clients_lib
 from tff_partial.learning import constants as constants_lib
 from tff_partial.learning import examples as examples_lib
-from tff_partial.learning import local_update
 from tff_partial.learning import mean_regularizer
 from tff_partial.learning import microbatches
 from tff_partial.learning import nested_model
 from tff_partial.learning import outlines
 from tff_partial.learning import partial_model
 from tff_partial.learning import partition
+from tff_partial.learning import phase as phase_lib
 from tff_partial.learning import process as process_lib
 from tff_partial.privacy import aggregation
 from tff_partial.privacy import secret_key
@@ -240,7 +240,7 @@ class Plan:
     )
 
   def build_evaluation(
-      self, phases: Sequence[local_update.Phase] = ()
+      self, phases: Sequence[phase_lib.Phase] = ()
   ) -> evaluation.Evaluation:
     """The evaluation after some phases; each takes seconds to build, once."""
     if tuple(phases) not in self._evaluations:

@@ -24,7 +24,7 @@ import tensorflow_federated as tff
 from tff_partial.evaluation import evaluation
 from tff_partial.experiments import plan as plan_lib
 from tff_partial.experiments import start as start_lib
-from tff_partial.learning import local_update
+from tff_partial.learning import phase as phase_lib
 from tff_partial.training import stores
 
 
@@ -169,12 +169,12 @@ class TestedModels:
       shared: tff.learning.models.ModelWeights,
       personal_fn: Any,
       *,
-      phases: Sequence[local_update.Phase] = (),
+      phases: Sequence[phase_lib.Phase] = (),
       keep_fn: Any = None,
       initial_personal: Any = None,
   ) -> evaluation.TestedModel:
     anchor: Any = ()
-    if local_update.needs_initial_personal(phases):
+    if phase_lib.needs_initial_personal(phases):
       anchor = initial_personal or self._start.personal
     return evaluation.TestedModel(
         self._plan.build_evaluation(phases),

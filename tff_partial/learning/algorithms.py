@@ -62,9 +62,9 @@ from tff_partial import errors
 from tff_partial.learning import constants
 from tff_partial.learning import copied_model
 from tff_partial.learning import dual_model
-from tff_partial.learning import local_update
 from tff_partial.learning import partial_model
 from tff_partial.learning import partition
+from tff_partial.learning import phase as phase_lib
 
 Wrapper = Callable[[partial_model.ModelFn], partial_model.PartialModel]
 
@@ -87,7 +87,7 @@ class Algorithm:
   """
 
   name: str
-  phases: tuple[local_update.Phase, ...]
+  phases: tuple[phase_lib.Phase, ...]
   stateful: bool = True
   wrapper: Optional[Wrapper] = None
   sends_population_change: bool = False
@@ -164,11 +164,11 @@ class Algorithm:
     return copied_model.copy_of(shared, initial_personal)
 
 
-def _needs_copy(phase: local_update.Phase) -> bool:
+def _needs_copy(phase: phase_lib.Phase) -> bool:
   """Whether a phase requires personal copies of the shared variables."""
   personal = phase.personal
   return bool(phase.pull) or (
-      personal is not None and personal.anchor == local_update.SHARED
+      personal is not None and personal.anchor == phase_lib.SHARED
   )
 
 
@@ -192,16 +192,16 @@ class Steps:
 def _phase(
     steps: Steps,
     *,
-    shared: Optional[local_update.GroupTraining] = None,
-    personal: Optional[local_update.GroupTraining] = None,
-) -> local_update.Phase:
-  return local_update.Phase(
+    shared: Optional[phase_lib.GroupTraining] = None,
+    personal: Optional[phase_lib.GroupTraining] = None,
+) -> phase_lib.Phase:
+  return phase_lib.Phase(
       shared=shared, personal=personal, **dataclasses.asdict(steps)
   )
 
 
 def fed_avg(
-    shared: local_update.GroupTraining, *, steps: Steps = Steps()
+    shared: phase_lib.GroupTraining, *, steps: Steps = Steps()
 ) -> Algorithm:
   """Federated Averaging [1]: trains the shared variables.
 
@@ -213,7 +213,7 @@ def fed_avg(
 
 
 def rolora(
-    shared: local_update.GroupTraining,
+    shared: phase_lib.GroupTraining,
     *,
     turns: Sequence[partition.Rule] = (
         partition.matches('/lora_b$'),
@@ -240,8 +240,8 @@ def rolora(
 
 
 def fed_sim(
-    shared: local_update.GroupTraining,
-    personal: local_update.GroupTraining,
+    shared: phase_lib.GroupTraining,
+    personal: phase_lib.GroupTraining,
     *,
     steps: Steps = Steps(),
     personal_steps: Optional[Steps] = None,
@@ -264,8 +264,8 @@ def fed_sim(
 
 
 def fed_alt(
-    shared: local_update.GroupTraining,
-    personal: local_update.GroupTraining,
+    shared: phase_lib.GroupTraining,
+    personal: phase_lib.GroupTraining,
     *,
     steps: Steps = Steps(),
     personal_steps: Optional[Steps] = None,
@@ -291,8 +291,8 @@ def fed_alt(
 
 
 def fed_recon(
-    shared: local_update.GroupTraining,
-    personal: local_update.GroupTraining,
+    shared: phase_lib.GroupTraining,
+    personal: phase_lib.GroupTraining,
     *,
     steps: Steps = Steps(),
     personal_steps: Optional[Steps] = None,
@@ -313,7 +313,7 @@ def fed_recon(
 
 
 def finetune(
-    personal: local_update.GroupTraining,
+    personal: phase_lib.GroupTraining,
     *,
     steps: Steps = Steps(),
     wrapper: Optional[Wrapper] = None,
@@ -331,7 +331,7 @@ def finetune(
 
 
 def fed_babu(
-    shared: local_update.GroupTraining, *, steps: Steps = Steps()
+    shared: phase_lib.GroupTraining, *, steps: Steps = Steps()
 ) -> Algorithm:
   """FedBABU [10, Algorithm 1]: nobody trains the head until training is over.
 
@@ -349,8 +349,8 @@ def fed_babu(
 
 
 def fed_rod(
-    shared: local_update.GroupTraining,
-    personal: local_update.GroupTraining,
+    shared: phase_lib.GroupTraining,
+    personal: phase_lib.GroupTraining,
     *,
     steps: Steps = Steps(),
 ) -> Algorithm:
@@ -368,12 +368,14 @@ def fed_rod(
     steps: The steps of the phase.
   """
   phase = _phase(steps, shared=shared, personal=personal)
-  return Algorithm('fed_rod', (dataclasses.replace(phase, alone=True),))
+  return Algorithm(
+      'fed_rod', (dataclasses.replace(phase, shared_ignores_personal=True),)
+  )
 
 
 def ffgg(
-    shared: local_update.GroupTraining,
-    personal: local_update.GroupTraining,
+    shared: phase_lib.GroupTraining,
+    personal: phase_lib.GroupTraining,
     *,
     tolerance: float = 0.0,
     personal_steps: Steps = Steps(10),
@@ -407,8 +409,8 @@ def ffgg(
 
 
 def fed_apm(
-    shared: local_update.GroupTraining,
-    personal: local_update.GroupTraining,
+    shared: phase_lib.GroupTraining,
+    personal: phase_lib.GroupTraining,
     *,
     rho: float,
     steps: Steps = Steps(),
@@ -441,7 +443,7 @@ def fed_apm(
     raise errors.SettingsError(f'Expected `rho` above 0, found {rho}.')
   alternating = fed_alt(
       dataclasses.replace(shared, penalty=rho, penalty_total=0.0),
-      dataclasses.replace(personal, anchor=local_update.RECEIVED),
+      dataclasses.replace(personal, anchor=phase_lib.RECEIVED),
       steps=steps,
       personal_steps=personal_steps,
   )
@@ -455,8 +457,8 @@ def fed_apm(
 
 
 def ditto(
-    shared: local_update.GroupTraining,
-    personal: local_update.GroupTraining,
+    shared: phase_lib.GroupTraining,
+    personal: phase_lib.GroupTraining,
     *,
     penalty: float,
     steps: Steps = Steps(),
@@ -477,7 +479,7 @@ def ditto(
     personal_steps: The steps of the personal phase; `steps` by default.
   """
   penalized = dataclasses.replace(
-      personal, penalty=penalty, anchor=local_update.SHARED
+      personal, penalty=penalty, anchor=phase_lib.SHARED
   )
   return Algorithm(
       'ditto',
@@ -490,7 +492,7 @@ def ditto(
 
 
 def pfedme(
-    personal: local_update.GroupTraining,
+    personal: phase_lib.GroupTraining,
     *,
     penalty: float,
     pull: float,
@@ -517,7 +519,7 @@ def pfedme(
     inner_steps: The paper's K.
   """
   penalized = dataclasses.replace(
-      personal, penalty=penalty, anchor=local_update.SHARED
+      personal, penalty=penalty, anchor=phase_lib.SHARED
   )
   phase = dataclasses.replace(
       _phase(steps, personal=penalized), inner_steps=inner_steps, pull=pull
@@ -526,8 +528,8 @@ def pfedme(
 
 
 def apfl(
-    shared: local_update.GroupTraining,
-    personal: local_update.GroupTraining,
+    shared: phase_lib.GroupTraining,
+    personal: phase_lib.GroupTraining,
     *,
     steps: Steps = Steps(),
 ) -> Algorithm:

@@ -17,6 +17,7 @@ from tff_partial.learning import examples as examples_lib
 from tff_partial.learning import local_update
 from tff_partial.learning import outlines
 from tff_partial.learning import partial_model
+from tff_partial.learning import phase as phase_lib
 
 
 class ClientWorkState(NamedTuple):
@@ -73,10 +74,10 @@ def model_types(
 
 
 def state_type(
-    types: ModelTypes, phases: Sequence[local_update.Phase]
+    types: ModelTypes, phases: Sequence[phase_lib.Phase]
 ) -> tff.Type:
   """The type of the `ClientWorkState` that these phases need."""
-  anchored = local_update.needs_initial_personal(phases)
+  anchored = phase_lib.needs_initial_personal(phases)
   return tff.types.to_type(
       ClientWorkState(
           round_num=tff.TensorType(np.int32),
@@ -109,12 +110,12 @@ def build_initial_group(
 
 def build_initial_state(
     model_fn: partial_model.ModelFn,
-    phases: Sequence[local_update.Phase],
+    phases: Sequence[phase_lib.Phase],
     *,
     seed: int,
 ) -> tff.Computation:
   """Builds `( -> W)`, the `ClientWorkState` before the first round."""
-  anchored = local_update.needs_initial_personal(phases)
+  anchored = phase_lib.needs_initial_personal(phases)
 
   @tff.tensorflow.computation
   def initial_state():
@@ -146,7 +147,7 @@ def _initial(
 
 def build_client_work(
     model_fn: partial_model.ModelFn,
-    phases: Sequence[local_update.Phase],
+    phases: Sequence[phase_lib.Phase],
     *,
     types: ModelTypes,
     client_examples: examples_lib.ClientExamples,

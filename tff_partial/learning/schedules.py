@@ -10,10 +10,10 @@ computation of clients.
 import tensorflow as tf
 
 from tff_partial import errors
-from tff_partial.learning import local_update
+from tff_partial.learning import phase as phase_lib
 
 
-def constant(learning_rate: float) -> local_update.Schedule:
+def constant(learning_rate: float) -> phase_lib.Schedule:
   """A learning rate that is the same in every round.
 
   Args:
@@ -28,7 +28,7 @@ def constant(learning_rate: float) -> local_update.Schedule:
 
 def linear(
     learning_rate: float, *, total_rounds: int, warmup_rounds: int = 0
-) -> local_update.Schedule:
+) -> phase_lib.Schedule:
   """Linear warm-up, then linear decay towards 0.
 
   The learning rate is `learning_rate * (r + 1) / warmup_rounds` in round r of
@@ -67,7 +67,7 @@ def linear(
 
 def staircase(
     learning_rate: float, *, every: int, factor: float = 0.5
-) -> local_update.Schedule:
+) -> phase_lib.Schedule:
   """A learning rate that is multiplied by a factor at regular intervals.
 
   Args:

@@ -19,6 +19,7 @@ import tensorflow_federated as tff
 from tff_partial.learning import examples as examples_lib
 from tff_partial.learning import microbatches
 from tff_partial.learning import partial_model
+from tff_partial.learning import phase as phase_lib
 from tff_partial.learning import randomness
 
 
@@ -119,45 +120,15 @@ class Group(NamedTuple):
     )
 
 
-@dataclasses.dataclass(frozen=True)
-class Manner:
-  """How the steps of a phase are taken.
-
-  Attributes:
-    clip_norm: Bound on the global norm of a step's gradients, penalties
-      included; `None` for no bound.
-    adapter_dropout: The fraction of the outputs of adapters that is dropped.
-    alone: Whether the shared variables are trained as if the personal ones
-      were zero, and these on what the shared ones leave to them.
-    log_counts: With `alone`, the logarithm of the client's number of examples
-      of each class, float32 [classes], by which the loss of the shared
-      variables is balanced; `None` for the plain loss.
-    full_batch: Whether a step takes the mean gradient of all examples, so that
-      there is one step an epoch.
-    tolerance: The norm of the gradients, penalties included, below which a
-      phase with `full_batch` ends.
-    inner_steps: Number of steps on each batch.
-    pull: Fraction of the distance that the shared variables move towards their
-      personal copies after each batch.
-  """
-
-  clip_norm: Optional[float] = None
-  adapter_dropout: float = 0.0
-  alone: bool = False
-  log_counts: Optional[tf.Tensor] = None
-  full_batch: bool = False
-  tolerance: float = 0.0
-  inner_steps: int = 1
-  pull: float = 0.0
-
-
 def train(
     model: partial_model.PartialModel,
     groups: Sequence[Group],
     examples: Any,
     client_examples: examples_lib.ClientExamples,
-    passes: examples_lib.Pass,
-    manner: Manner = Manner(),
+    phase: phase_lib.Phase,
+    *,
+    number: int = 0,
+    log_counts: Optional[tf.Tensor] = None,
 ) -> Progress:
   """Trains the variables of `groups` in place.
 
@@ -167,8 +138,12 @@ def train(
       point: with two groups this is FedSim's simultaneous step.
     examples: A client's examples.
     client_examples: The form of `examples`.
-    passes: The steps to take.
-    manner: How they are taken.
+    phase: Which steps to take, and how; `groups` replaces its groups.
+    number: Number of the phase in the client's work. Phases with different
+      numbers see the examples in different orders.
+    log_counts: With `phase.shared_ignores_personal`, the logarithm of the
+      client's number of examples of each class, float32 [classes], by which the
+      loss of the shared variables is balanced; `None` for the plain loss.
 
   Returns:
     The sums over all steps. With `full_batch`, these are sums over batches.
@@ -177,20 +152,27 @@ def train(
     errors.SettingsError: If `client_examples` has microbatches and a layer
       takes statistics of a batch.
   """
+  passes = examples_lib.Pass(phase.epochs, phase.max_steps, phase=number)
   size = client_examples.microbatch_size
   if size is not None:
     microbatches.check(model.batch_layers)
 
   def random_scope(step, part):
     return randomness.scope(
-        lambda: client_examples.step_seed(examples, passes.phase, step, part),
+        lambda: client_examples.step_seed(examples, number, step, part),
         layers=model.random_layers,
-        adapter_dropout=manner.adapter_dropout,
+        adapter_dropout=phase.adapter_dropout,
     )
 
   def compute(step, batch, part=None):
     with random_scope(step, part):
-      loss, outputs, found = _gradients(model, batch, groups, manner)
+      loss, outputs, found = _gradients(
+          model,
+          batch,
+          groups,
+          ignores_personal=phase.shared_ignores_personal,
+          log_counts=log_counts,
+      )
     return loss, found, model.metrics(batch, outputs)
 
   def gradients(progress, batch):
@@ -206,22 +188,20 @@ def train(
   def step(state, batch):
     optimizer_states, progress = state
     found, added = gradients(progress, batch)
-    found = _penalized(groups, found, manner.clip_norm)
+    found = _penalized(groups, found, phase.clip_norm)
     return _apply(groups, optimizer_states, found), added
 
   def step_on_batch(state, batch):
-    state = _repeat(manner.inner_steps, lambda s: step(s, batch), state)
-    if manner.pull:
-      _pull(model, manner.pull)
+    state = _repeat(phase.inner_steps, lambda s: step(s, batch), state)
+    if phase.pull:
+      _pull(model, phase.pull)
     return state
 
   # Not a list, which a dataset would turn into a tensor.
   initial_states = tuple(group.initial_state() for group in groups)
-  if manner.full_batch:
+  if phase.full_batch:
     reduce = functools.partial(client_examples.reduce, examples)
-    return _train_on_all(
-        groups, _zero(model), gradients, reduce, passes, manner
-    )
+    return _train_on_all(groups, _zero(model), gradients, reduce, passes, phase)
   _, progress = client_examples.reduce(
       examples, (initial_states, _zero(model)), step_on_batch, passes
   )
@@ -287,21 +267,23 @@ def _gradients(
     model: partial_model.PartialModel,
     batch: Any,
     groups: Sequence[Group],
-    manner: Manner,
+    *,
+    ignores_personal: bool,
+    log_counts: Optional[tf.Tensor],
 ) -> tuple[tf.Tensor, Any, Any]:
   """The loss of a batch, the outputs, and the gradients of each group."""
   names = [group.name for group in groups]
-  if not manner.alone or 'shared' not in names:
+  if not ignores_personal or 'shared' not in names:
     return model.gradients(batch, names)
   variables = model.personal.trainable
   values = [v.read_value() for v in variables]
   for variable in variables:
     variable.assign(tf.zeros_like(variable))
-  if manner.log_counts is None:
+  if log_counts is None:
     loss, outputs, found = model.gradients(batch, ['shared'])
   else:
     loss, outputs, found = model.balanced_gradients(
-        batch, ['shared'], manner.log_counts
+        batch, ['shared'], log_counts
     )
   for variable, value in zip(variables, values):
     variable.assign(value)
@@ -346,7 +328,7 @@ def _train_on_all(
     gradients: Any,
     reduce: Any,
     passes: examples_lib.Pass,
-    manner: Manner,
+    phase: phase_lib.Phase,
 ) -> Progress:
   """Takes a step an epoch until the gradient is small.
 
@@ -357,7 +339,7 @@ def _train_on_all(
       progress.
     reduce: Goes over all batches, as `ClientExamples.reduce`.
     passes: At most this many steps.
-    manner: The bound on the gradients, and the tolerance.
+    phase: The bound on the gradients, and the tolerance.
 
   Returns:
     The sums over all batches.
@@ -386,10 +368,10 @@ def _train_on_all(
         lambda t: tf.math.divide_no_nan(t, count), total
     )
     exact = _penalized(groups, mean, None)
-    large = tf.linalg.global_norm(tf.nest.flatten(exact)) >= manner.tolerance
+    large = tf.linalg.global_norm(tf.nest.flatten(exact)) >= phase.tolerance
     # A client without examples is not drawn to its anchors.
     goes_on = large & (count > 0)
-    found = _penalized(groups, mean, manner.clip_norm)
+    found = _penalized(groups, mean, phase.clip_norm)
     new_states = tf.cond(
         goes_on,
         lambda: _apply(groups, optimizer_states, found),

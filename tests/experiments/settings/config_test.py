@@ -220,8 +220,7 @@ class ConfigTest(parameterized.TestCase):
     phases = parts.build_algorithm(config).phases
     [phase] = {p for p in phases if p.personal is not None}
     self.assertEqual(phase.personal.penalty, penalty)
-    drawn_to_shared = config.method.drawn_to_shared
-    self.assertEqual(phase.personal.anchor == 'shared', drawn_to_shared)
+    self.assertEqual(phase.personal.anchor, config.method.penalty_anchor)
     # The last epochs have the algorithm's own objective.
     [last] = parts.build_finetuning(config, 1).phases
     self.assertEqual(last.personal.penalty, penalty)

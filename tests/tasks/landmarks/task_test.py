@@ -22,7 +22,7 @@ from tests.helpers import worker
 from tff_partial.data import sql_writer
 from tff_partial.learning import algorithms
 from tff_partial.learning import clients as clients_lib
-from tff_partial.learning import local_update
+from tff_partial.learning import phase as phase_lib
 from tff_partial.learning import process
 
 setUpModule, tearDownModule = worker.start, worker.stop
@@ -139,7 +139,7 @@ class TaskTest(parameterized.TestCase):
     folder = scenes.create_scenes(self.folder, num_photographers=2)
     task = landmarks.create_task(folder, batch_size=64, image_size=16)
     self.assertFalse(task.demonstration)
-    training = lambda: local_update.GroupTraining(
+    training = lambda: phase_lib.GroupTraining(
         tff.learning.optimizers.build_sgdm(0.05)
     )
     partial = process.build_partial_process(

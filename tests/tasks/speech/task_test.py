@@ -18,8 +18,8 @@ from tests.helpers import worker
 from tff_partial.evaluation import evaluation
 from tff_partial.learning import algorithms
 from tff_partial.learning import clients as clients_lib
-from tff_partial.learning import local_update
 from tff_partial.learning import outlines
+from tff_partial.learning import phase as phase_lib
 from tff_partial.learning import process
 
 setUpModule, tearDownModule = worker.start, worker.stop
@@ -157,7 +157,7 @@ class TrainingTest(absltest.TestCase):
     model_fn = speech.create_model_fn(
         speech_data.NUM_FEATURES, speech_data.TINY, 'output'
     )
-    sgd = local_update.GroupTraining(tff.learning.optimizers.build_sgdm(0.3))
+    sgd = phase_lib.GroupTraining(tff.learning.optimizers.build_sgdm(0.3))
     rounds = process.build_partial_process(
         model_fn,
         algorithms.fed_sim(sgd, sgd, steps=algorithms.Steps(clip_norm=1.0)),

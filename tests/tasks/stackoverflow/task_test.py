@@ -17,6 +17,7 @@ from tests.helpers import stackoverflow_data
 from tff_partial.learning import algorithms
 from tff_partial.learning import local_update
 from tff_partial.learning import outlines
+from tff_partial.learning import phase as phase_lib
 
 
 class SizesTest(parameterized.TestCase):
@@ -139,7 +140,7 @@ class TaskTest(absltest.TestCase):
     )
     task = stackoverflow.create_task(self.folder, batch_size=3)
     model = task.model_fn('output')()
-    sgd = local_update.GroupTraining(tff.learning.optimizers.build_sgdm(0.1))
+    sgd = phase_lib.GroupTraining(tff.learning.optimizers.build_sgdm(0.1))
     value = task.client_examples.value(
         task.train.read('ann'), np.array([0, 0], np.int32)
     )

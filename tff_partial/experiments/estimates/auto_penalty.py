@@ -32,7 +32,7 @@ from tff_partial.experiments.estimates import penalty_estimate
 from tff_partial.experiments.settings import setting
 from tff_partial.learning import algorithms
 from tff_partial.learning import clients as clients_lib
-from tff_partial.learning import local_update
+from tff_partial.learning import phase as phase_lib
 from tff_partial.reporting import page
 from tff_partial.runtime import sharding as sharding_lib
 
@@ -191,14 +191,14 @@ class _Estimation:
     weights = table.weights('fit', 'loss')
     return fitted, float(table.totals('fit', 'loss').sum() / weights.sum())
 
-  def _phases(self, total: float) -> Sequence[local_update.Phase]:
+  def _phases(self, total: float) -> Sequence[phase_lib.Phase]:
     config = self._plan.config
     parts = parts_lib.Parts(config)
     personal = dataclasses.replace(
         parts.unscheduled_personal,
         penalty=0.0,
         penalty_total=total,
-        anchor=local_update.INITIAL,
+        anchor=phase_lib.INITIAL,
     )
     epochs = _EPOCHS_FACTOR * config.num_newcomer_epochs
     return algorithms.finetune(personal, steps=parts.steps_of(epochs)).phases

@@ -236,8 +236,7 @@ class Config(setting.Settings):
     method = self.method
     if self.estimates_penalty and (
         not method.personalizes
-        or method.drawn_to_shared
-        or method.drawn_to_last
+        or method.penalty_anchor != 'initial'
         or method.is_full
     ):
       raise errors.SettingsError(
@@ -253,7 +252,7 @@ class Config(setting.Settings):
           'Expected `personal_l2` or `personal_l2_total`, found both. Personal'
           ' variables have one penalty.'
       )
-    if method.drawn_to_shared:
+    if method.penalty_anchor == 'shared':
       raise errors.SettingsError(
           f'Expected no `personal_l2_total` for algorithm {self.algorithm!r},'
           f' found {client.personal_l2_total:g}. Its lambda is `personal_l2`.'

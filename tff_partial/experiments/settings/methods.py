@@ -91,10 +91,9 @@ class Method:
       one with as many gradient steps, by the setting `alternating_steps`.
     personal_epochs: The default of `personal_epochs`; `None` is `epochs`.
     penalty: The default of `personal_l2`.
-    drawn_to_shared: Whether this penalty draws personal models to the shared
-      model, rather than personal variables to their initial values.
-    drawn_to_last: Whether it draws personal variables to those that a client
-      had when the round began.
+    penalty_anchor: What this penalty draws personal variables to: 'initial',
+      their initial values; 'received', those that the client had when the round
+      began; or 'shared', the shared model of which they are a copy.
     requirement: What the settings lack, as a sentence, or `None`; takes the
       `config.Config`.
     own_settings: Names of settings that only this method and others that name
@@ -126,8 +125,7 @@ class Method:
   equal_steps_with: Optional[str] = None
   personal_epochs: Optional[int] = None
   penalty: float = 0.0
-  drawn_to_shared: bool = False
-  drawn_to_last: bool = False
+  penalty_anchor: str = 'initial'
   requirement: Callable[[Any], Optional[str]] = _no_requirement
   own_settings: tuple[str, ...] = ()
   ignores: frozenset[str] = frozenset()
@@ -370,7 +368,7 @@ _METHODS: dict[str, Method] = {
         ),
         # The authors' scripts: 0.01 times the 20 clients of three data sets.
         penalty=0.2,
-        drawn_to_last=True,
+        penalty_anchor='received',
         own_settings=('rho',),
         ignores=frozenset(('shared_proximal',)),
         note=(
@@ -420,7 +418,7 @@ _METHODS: dict[str, Method] = {
         ),
         # The authors' scripts for Fashion MNIST and Vehicle have lambda 1.
         penalty=1.0,
-        drawn_to_shared=True,
+        penalty_anchor='shared',
         requirement=_some_penalty,
     ),
     'pfedme': _copies(
@@ -435,7 +433,7 @@ _METHODS: dict[str, Method] = {
         # T. Dinh et al., section 5 and the defaults of their code.
         penalty=15.0,
         own_settings=('inner_steps', 'pull'),
-        drawn_to_shared=True,
+        penalty_anchor='shared',
         ignores=frozenset(
             ('learning_rate', 'personal_epochs', 'shared_proximal')
         ),
