@@ -295,22 +295,8 @@ def build(
   model_fn: partial_model.ModelFn = split_model_fn
   if algorithm.wrapper is not None:
     model_fn = outlines.OutlinedModelFn(algorithm.wrap(split_model_fn))
+  _check_model(task, config, model_fn)
   variables = outlines.describe(model_fn)
-  if parts.client_examples(task, config).microbatch_size is not None:
-    microbatches.check(outlines.outline(model_fn).batch_layers)
-  if config.method.neighbors and task.head is None:
-    raise errors.SettingsError(
-        f'Expected a task with a `head` for algorithm {config.algorithm!r},'
-        f' found {task.name}, which has none. Use a task that classifies.'
-    )
-  by_name = config.method.split is None and not config.chooses_split
-  if by_name and not any(v.personal for v in variables):
-    raise errors.SettingsError(
-        f'Expected personal variables for algorithm {config.algorithm!r}, found'
-        f' none with `personal` {config.split}.'
-    )
-  if mean_regularizer.is_in(variables):
-    _check_sends_means(task, config)
   people = participants.choose(task, config, on_validation=on_validation)
   key = _key(config)
   sampler = None
@@ -322,22 +308,8 @@ def build(
   finetuning = None
   if config.num_finetune_epochs:
     finetuning = parts.build_finetuning(config, config.num_finetune_epochs)
-  pretraining = None
-  if config.num_pretrain_rounds:
-    before = config.for_pretraining(config.num_pretrain_rounds)
-    if budget is not None:
-      before = setting.replace(
-          before,
-          noise_multiplier=budget.noise_multiplier,
-          target_epsilon=None,
-      )
-    pretraining = build(task, before)
   if algorithm.trains_shared:
     _check_shared(variables, config)
-  if pretraining is not None:
-    partition.check_pretrained(
-        pretraining.variables, variables, rule_name=config.split_in_words
-    )
   return Plan(
       task=task,
       config=config,
@@ -357,7 +329,7 @@ def build(
       newcomer_finetuning=parts.build_finetuning(
           config, config.num_newcomer_epochs
       ),
-      pretraining=pretraining,
+      pretraining=_pretraining(task, config, budget, variables),
       control=build(task, config.for_control())
       if config.evaluation.control
       else None,
@@ -367,6 +339,53 @@ def build(
       budget=budget,
       levels=parts.budget_levels(task, config, divided),
   )
+
+
+def _check_model(
+    task: task_lib.Task,
+    config: config_lib.Config,
+    model_fn: partial_model.ModelFn,
+) -> None:
+  """Refuses settings that do not go together with the model."""
+  variables = outlines.describe(model_fn)
+  if parts.client_examples(task, config).microbatch_size is not None:
+    microbatches.check(outlines.outline(model_fn).batch_layers)
+  if config.method.neighbors and task.head is None:
+    raise errors.SettingsError(
+        f'Expected a task with a `head` for algorithm {config.algorithm!r},'
+        f' found {task.name}, which has none. Use a task that classifies.'
+    )
+  by_name = config.method.split is None and not config.chooses_split
+  if by_name and not any(v.personal for v in variables):
+    raise errors.SettingsError(
+        f'Expected personal variables for algorithm {config.algorithm!r}, found'
+        f' none with `personal` {config.split}.'
+    )
+  if mean_regularizer.is_in(variables):
+    _check_sends_means(task, config)
+
+
+def _pretraining(
+    task: task_lib.Task,
+    config: config_lib.Config,
+    budget: Optional[budget_lib.Budget],
+    variables: Sequence[partition.VariableInfo],
+) -> Optional[Plan]:
+  """The plan of the pretraining, if there is one."""
+  if not config.num_pretrain_rounds:
+    return None
+  before = config.for_pretraining(config.num_pretrain_rounds)
+  if budget is not None:
+    before = setting.replace(
+        before,
+        noise_multiplier=budget.noise_multiplier,
+        target_epsilon=None,
+    )
+  plan = build(task, before)
+  partition.check_pretrained(
+      plan.variables, variables, rule_name=config.split_in_words
+  )
+  return plan
 
 
 def _check_sends_means(task: task_lib.Task, config: config_lib.Config) -> None:
