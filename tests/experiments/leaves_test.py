@@ -89,12 +89,12 @@ class LeavesTest(parameterized.TestCase):
         toy_task.create_task(''), config_lib.create(clients_per_round=2)
     ).variables
     found = [
-        data_flow.Leaves(
+        data_flow.SentValue(
             'federated_secure_sum_bitwidth',
             tff.TensorType(np.int32, [1, 1]),
             frozenset(['update/0']),
         ),
-        data_flow.Leaves(
+        data_flow.SentValue(
             'federated_sum',
             tff.TensorType(np.float32, [1]),
             frozenset(['personal/trainable/0']),

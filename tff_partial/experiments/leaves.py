@@ -59,7 +59,7 @@ def _of_a_round(plan: plan_lib.Plan) -> str:
 
 
 def describe(
-    found: Sequence[data_flow.Leaves],
+    found: Sequence[data_flow.SentValue],
     variables: Sequence[partition.VariableInfo],
     *,
     bits: Optional[int] = None,
@@ -126,7 +126,7 @@ def describe(
   return f'{_listed(parts)}{everything}; nothing else, and nothing personal'
 
 
-def _shapes(sent: data_flow.Leaves) -> list[tuple[int, ...]]:
+def _shapes(sent: data_flow.SentValue) -> list[tuple[int, ...]]:
   return [tuple(t.shape) for t in _tensors(sent.type_spec)]
 
 
@@ -141,7 +141,7 @@ def _tensors(type_spec: tff.Type) -> list[tff.TensorType]:
   return [type_spec]
 
 
-def _names(found: Sequence[data_flow.Leaves], field: str) -> list[str]:
+def _names(found: Sequence[data_flow.SentValue], field: str) -> list[str]:
   """The parts of a field, in the order of their names."""
   names = [
       origin.split('/')[1]

@@ -41,8 +41,8 @@ _Origins = Union[frozenset[str], '_Parts', '_Function']
 
 
 @dataclasses.dataclass(frozen=True)
-class Leaves:
-  """A value that leaves each client.
+class SentValue:
+  """A value that each client sends to the server.
 
   Attributes:
     uri: TFF's name of the intrinsic that takes it, such as 'federated_sum'.
@@ -68,7 +68,7 @@ class Leaves:
     return 'secure' in self.uri
 
 
-def leaves_clients(computation: tff.Computation) -> list[Leaves]:
+def leaves_clients(computation: tff.Computation) -> list[SentValue]:
   """Finds every value that leaves the clients in a computation.
 
   Args:
@@ -165,7 +165,7 @@ class _Analysis:
   """
 
   def __init__(self):
-    self.found: list[Leaves] = []
+    self.found: list[SentValue] = []
 
   def visit(
       self,
@@ -233,7 +233,7 @@ class _Analysis:
       return argument
     origins = _union(argument)
     if origins:
-      self.found.append(Leaves(uri, _sent_type(block), origins))
+      self.found.append(SentValue(uri, _sent_type(block), origins))
     return frozenset()
 
 
