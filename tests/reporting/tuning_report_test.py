@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The report of a search: its numbers, warnings and figures."""
 
+import dataclasses
 import json
 import pathlib
 import tempfile
@@ -60,6 +61,7 @@ class TuningReportTest(absltest.TestCase):
     )
     path = tuning_report.write(folder.name, tuning)
     found = json.loads(pathlib.Path(folder.name, 'tuning.json').read_text())
+    self.assertEqual(found['note'], '')
     # What is refused is no run: (2 + 1 + 1) settings with two seeds.
     self.assertEqual(found['runs'], 8)
     first, second, third = found['grids']
@@ -79,6 +81,11 @@ class TuningReportTest(absltest.TestCase):
     self.assertTrue(
         pathlib.Path(folder.name, 'tuning_fed_alt_output_.svg').exists()
     )
+    # One seed chooses by chance where scores are close.
+    tuning_report.write(folder.name, dataclasses.replace(tuning, seeds=(0,)))
+    for name in ('tuning.md', 'tuning.html'):
+      text = pathlib.Path(folder.name, name).read_text()
+      self.assertIn('One seed chose these settings', text)
 
   def test_heat_map_has_the_best_over_what_it_does_not_show(self):
     lists = {'epochs': (1, 2), 'rate': (1.0, 0.1, 0.01), 'l2': (0.5, 0.0, 1.0)}

@@ -24,6 +24,12 @@ from tff_partial.reporting import page
 from tff_partial.reporting import plots
 from tff_partial.reporting import tuning_plots
 
+_ONE_SEED = (
+    'One seed chose these settings. Where scores are close, another seed may'
+    ' choose others, and intervals of the comparison do not know that: give'
+    ' --tune_seeds all seeds if you can.'
+)
+
 
 @dataclasses.dataclass(frozen=True)
 class Tried:
@@ -131,6 +137,7 @@ def contents(tuning: Tuning) -> dict[str, Any]:
           'seeds': tuning.seeds,
           'runs': len(tuning.seeds) * sum(map(_num_tried, tuning.grids)),
           'grids': [_numbers(grid) for grid in tuning.grids],
+          'note': _ONE_SEED if len(tuning.seeds) == 1 else '',
       }
   )
 
