@@ -17,6 +17,8 @@ from tff_partial.learning import partial_model
 from tff_partial.learning import partition
 from tff_partial.learning import phase as phase_lib
 from tff_partial.learning import process
+from tff_partial.privacy import aggregation
+from tff_partial.privacy import secret_key
 
 setUpModule, tearDownModule = worker.start, worker.stop
 
@@ -105,6 +107,19 @@ class RoundTest(parameterized.TestCase):
         [toy.value([1], [2]), toy.value([1, 1, 1], [4, 4, 4])],
     )
     self.assertAlmostEqual(w_of(state), expected, places=6)
+
+  def test_exact_metrics_next_to_private_updates(self):
+    private = aggregation.build_private_aggregator(
+        noise_multiplier=1.0,
+        expected_clients=2.0,
+        clip=1.0,
+        key=secret_key.from_seed(0),
+    )
+    with self.assertLogs('absl', 'WARNING') as logs:
+      build(model_aggregator=private)
+    self.assertIn('Give `metrics=False`', logs.output[0])
+    with self.assertNoLogs('absl', 'WARNING'):
+      build(model_aggregator=private, metrics=False)
 
   def test_other_weighting_is_refused(self):
     with self.assertRaisesRegex(

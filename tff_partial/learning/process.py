@@ -29,6 +29,7 @@ from collections.abc import Callable
 import functools
 from typing import Optional, Union
 
+from absl import logging
 import numpy as np
 import tensorflow_federated as tff
 
@@ -255,6 +256,13 @@ def build_partial_process(
     raise errors.SettingsError(
         'Expected `metrics` with a `metrics_aggregation_factory`, found none'
         ' to aggregate. Leave it out.'
+    )
+  if metrics and isinstance(
+      model_aggregator, tff.aggregators.DifferentiallyPrivateFactory
+  ):
+    logging.warning(
+        'Clients send exact metrics and counts next to private updates. Give'
+        ' `metrics=False`, or a `metrics_aggregation_factory` that is private.'
     )
   model_fn = algorithm.wrap(model_fn)
   types = _trainable_types(model_fn, client_examples)
