@@ -355,7 +355,7 @@ class DifferentialPrivacyTest(FolderTest):
         ),
     )
     (_, promise), *_ = privacy_in_words.rows(plan, [])
-    self.assertIn('or of one that it starts from, is public', promise)
+    self.assertIn('randomness of the run before it is public', promise)
 
   def test_a_run_from_a_private_one_adds_to_its_budget(self):
     settings = dict(client_sampling='cyclic', dp_clip=0.5, delta=1e-3)

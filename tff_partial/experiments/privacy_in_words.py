@@ -28,7 +28,7 @@ def rows(
   if budget is None:
     return []
   return [
-      ('Privacy', _promise(budget)),
+      ('Privacy', _promise(budget, privacy)),
       ('how', _mechanism(budget, privacy, rounds)),
       ('against', f'{budget.guarantee.against} ({accounting.name()})'),
       ('if', _assumption(budget, privacy)),
@@ -49,7 +49,7 @@ def rows(
   ]
 
 
-def _promise(budget: budget_lib.Budget) -> str:
+def _promise(budget: budget_lib.Budget, privacy: config_privacy.Privacy) -> str:
   epsilon = budget.guarantee.epsilon
   if math.isinf(epsilon):
     return 'none: without noise, epsilon is infinite'
@@ -60,9 +60,10 @@ def _promise(budget: budget_lib.Budget) -> str:
   if epsilon > _WEAK:
     text += f'; weak: it bounds odds by a factor of {math.exp(epsilon):,.0f}'
   if budget.public_key:
+    whose = 'this run' if privacy.dp_key == 'seed' else 'the run before it'
     text += (
-        ', if it were run with a secret key; the randomness of this run, or of'
-        ' one that it starts from, is public'
+        ', if it were run with a secret key; the randomness of'
+        f' {whose} is public'
     )
   if budget.exact_metrics:
     text += '; metrics.csv holds exact sums over cohorts, which are not private'

@@ -99,13 +99,21 @@ def _token() -> str:
 
 def _connect(address: str) -> None:
   try:
-    ray.init(address, **_QUIET)
+    # By default Ray tries 20 times, for 40 seconds each, to reach a cluster
+    # that is gone.
+    with _environment(RAY_gcs_server_port_wait_time_s='1'):
+      ray.init(address, **_QUIET)
   except ray.exceptions.AuthenticationError as error:
     raise errors.SettingsError(
         f'Expected the token of the cluster at {address}, found none or another'
         f' one: {_one_line(error)}'
     ) from error
-  except (ConnectionError, ValueError, ray.exceptions.RayError) as error:
+  except (
+      ConnectionError,
+      RuntimeError,
+      ValueError,
+      ray.exceptions.RayError,
+  ) as error:
     raise errors.WorkerError(
         f'Expected a Ray cluster at {address}, found none that answers:'
         f' {_one_line(error)} Start one with "ray start --head", or use'
