@@ -74,7 +74,6 @@ class CopiedModel(partial_model.PartialModel):
     self.shared = self._original.shared
     # Constants are the same in both, and shared.
     self.constants = self._original.constants
-    self._constant_values = ()
     self.personal = self._copy.shared._replace(non_trainable=[])
     self.variables = (
         *self._original.variables,
@@ -144,10 +143,10 @@ class CopiedModel(partial_model.PartialModel):
     """Sets what is not trained in a model to what it is in the shared one."""
     for variable, value in zip(model.constants, self.constants):
       variable.assign(value)
-    model._derive()
+    model.refresh_derived()
 
-  def _derive(self) -> None:
-    self._original._derive()
+  def refresh_derived(self) -> None:
+    self._original.refresh_derived()
 
   def initial(self, group: str) -> tff.learning.models.ModelWeights:
     """The initial values of a group, which are the same for both."""

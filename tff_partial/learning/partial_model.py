@@ -55,6 +55,7 @@ class PartialModel:
   """
 
   num_classes: Optional[int] = None
+  _constant_values: Sequence[Any] = ()
 
   def __init__(
       self,
@@ -145,7 +146,6 @@ class PartialModel:
     self.personal = group(personal=True)
     # Shared moving averages are refused above.
     self.constants = list(self.shared.non_trainable)
-    self._constant_values: Sequence[Any] = ()
 
   def fix_constants(self, values: Sequence[Any]) -> None:
     """Takes the constants out of the shared variables.
@@ -302,9 +302,9 @@ class PartialModel:
     )
     for variable, value in zip(self.constants, self._constant_values):
       variable.assign(value)
-    self._derive()
+    self.refresh_derived()
 
-  def _derive(self) -> None:
+  def refresh_derived(self) -> None:
     """Computes what Keras derives from variables when a layer is built."""
     for layer in keras_layers.inside(self._keras_model):
       if isinstance(layer, tf.keras.layers.Normalization):

@@ -28,14 +28,13 @@ class WrappedModel(partial_model.PartialModel):
     self.random_layers = self._model.random_layers
     self.batch_layers = self._model.batch_layers
     self.constants = self._model.constants
-    self._constant_values = ()
 
   def fix_constants(self, values: Sequence[Any]) -> None:
     self._model.fix_constants(values)
     super().fix_constants(values)
 
-  def _derive(self) -> None:
-    self._model._derive()
+  def refresh_derived(self) -> None:
+    self._model.refresh_derived()
 
   @property
   def metric_names(self) -> tuple[str, ...]:
