@@ -61,7 +61,22 @@ def clients(last_label):
   )
 
 
+class Wide(toy.Clients):
+  """Clients of whom one has numbers of 64 bits."""
+
+  def read(self, client_id):
+    read = super().read(client_id)
+    if client_id == 'odd':
+      read = collections.OrderedDict(read, x=read['x'].astype(np.float64))
+    return read
+
+
+_WIDE = r"Client 'odd': Expected examples x: float32.*found x: float64"
 _ODD = r"Client 'odd' .* labels y: .*label value of 7 .*range.*\. Correct"
+
+
+def wide():
+  return Wide({c: clients(1).read(c) for c in ('fine', 'odd')})
 
 
 class FaultTest(absltest.TestCase):
@@ -72,15 +87,16 @@ class FaultTest(absltest.TestCase):
         algorithms.fed_sim(toy.sgd(), toy.sgd()),
         client_examples=toy.ALL_AT_ONCE,
     )
-    with personal_store.PersonalStore(rounds.initialize_personal()) as store:
-      with self.assertRaisesRegex(errors.DataError, _ODD):
-        training.train(
-            rounds,
-            sampler.UniformSampler(clients(7), clients_per_round=2),
-            store,
-            training.Settings(1),
-            progress=False,
-        )
+    for population, message in ((clients(7), _ODD), (wide(), _WIDE)):
+      with personal_store.PersonalStore(rounds.initialize_personal()) as store:
+        with self.assertRaisesRegex(errors.DataError, message):
+          training.train(
+              rounds,
+              sampler.UniformSampler(population, clients_per_round=2),
+              store,
+              training.Settings(1),
+              progress=False,
+          )
 
   def test_in_evaluation(self):
     build = evaluation.build_evaluation(
@@ -92,16 +108,18 @@ class FaultTest(absltest.TestCase):
         toy.weights()._replace(trainable=[kernel]),
         lambda ids: [toy.weights()._replace(trainable=[bias]) for _ in ids],
     )
-    population = lambda label: evaluation.Population(
-        clients(2), clients(label), lambda _: True
-    )
     ids = ['fine', 'odd']
-    evaluate = lambda label: evaluation.evaluate(
-        {'shared': tested}, population(label), ids, progress=False
+    evaluate = lambda test: evaluation.evaluate(
+        {'shared': tested},
+        evaluation.Population(clients(2), test, lambda _: True),
+        ids,
+        progress=False,
     )
-    self.assertLen(evaluate(1).client_ids, 2)
+    self.assertLen(evaluate(clients(1)).client_ids, 2)
     with self.assertRaisesRegex(errors.DataError, _ODD):
-      evaluate(7)
+      evaluate(clients(7))
+    with self.assertRaisesRegex(errors.DataError, _WIDE):
+      evaluate(wide())
 
 
 if __name__ == '__main__':

@@ -121,6 +121,40 @@ class RoundTest(parameterized.TestCase):
     with self.assertNoLogs('absl', 'WARNING'):
       build(model_aggregator=private, metrics=False)
 
+  def test_arguments_of_other_types_are_refused(self):
+    keras_sgd = tf.keras.optimizers.SGD(0.1)
+    tffs_sgd = tff.learning.optimizers.build_sgdm(0.1)
+    for message, make in (
+        (
+            'Optimizer as `optimizer`, .*build_sgdm',
+            lambda: phase_lib.GroupTraining(keras_sgd),
+        ),
+        (
+            'Optimizer as `server_optimizer`, .*build_sgdm',
+            lambda: build(server_optimizer=keras_sgd),
+        ),
+        (
+            'a GroupTraining as `shared`, .*Give the optimizer to',
+            lambda: algorithms.fed_sim(tffs_sgd, toy.sgd(0.1)),
+        ),
+        (
+            'a function that makes a `PartialModel` as `model_fn`',
+            lambda: process.build_partial_process(
+                toy.model_fn()(),
+                algorithms.fed_avg(toy.sgd(0.1)),
+                client_examples=toy.ALL_AT_ONCE,
+            ),
+        ),
+        ("path as `rule`, .*found 'bias'", lambda: toy.model_fn('bias')()),
+        (
+            'matches a variable of line/kernel, line/bias, found one that',
+            lambda: toy.model_fn(partition.matches('bais'))(),
+        ),
+    ):
+      with self.subTest(message):
+        with self.assertRaisesRegex(errors.SettingsError, message):
+          make()
+
   def test_other_weighting_is_refused(self):
     with self.assertRaisesRegex(
         errors.SettingsError, "a tff.learning.ClientWeighting .* 'uniform'"

@@ -402,6 +402,12 @@ class _CohortReader:
   def find_fault(self, job: _Job) -> None:
     """Raises an `errors.DataError` if the model cannot compute a client."""
     evaluation = self._models[job.model].evaluation
+    check = functools.partial(
+        client_faults.check, evaluation.model_fn, self._form
+    )
+    if evaluation.reads_train:
+      check((c, self._population.read_train(c)) for c in job.client_ids)
+    check((c, self._population.test.read(c)) for c in job.client_ids)
     for examples in self.read(job):
       known = (pair for pair in zip(job.client_ids, examples) if pair[1])
       client_faults.find(evaluation.model_fn, self._form, known)

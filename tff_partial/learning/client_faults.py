@@ -13,6 +13,7 @@ import tensorflow as tf
 
 from tff_partial import errors
 from tff_partial.learning import examples as examples_lib
+from tff_partial.learning import outlines
 from tff_partial.learning import partial_model
 
 _EVALUATE = examples_lib.Pass(training=False)
@@ -52,6 +53,30 @@ def find(
           f' x or in the labels y: {_first_sentence(e.message)} Correct them,'
           ' or leave them out.'
       ) from e
+
+
+def check(
+    model_fn: partial_model.ModelFn,
+    client_examples: examples_lib.ClientExamples,
+    clients: Iterable[tuple[str, Any]],
+) -> None:
+  """Checks that what is read of clients has the form that a model takes.
+
+  Args:
+    model_fn: Returns a new `PartialModel` on every call.
+    client_examples: The form.
+    clients: Ids, and what `Clients.read` returns for them.
+
+  Raises:
+    errors.DataError: If a client's examples are of another form, naming the
+      client.
+  """
+  input_spec = outlines.outline(model_fn).input_spec
+  for client_id, examples in clients:
+    try:
+      client_examples.check(examples, input_spec)
+    except errors.UserError as e:
+      raise errors.DataError(f'Client {client_id!r}: {e}') from e
 
 
 def _first_sentence(message: str) -> str:

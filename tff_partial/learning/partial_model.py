@@ -43,8 +43,8 @@ class PartialModel:
 
   Attributes:
     variables: A `partition.VariableInfo` for each variable, in Keras's order.
-    shared: The shared `tf.Variable`s, in that order.
-    personal: The personal `tf.Variable`s, in that order.
+    shared: A `ModelWeights` of the shared `tf.Variable`s, in that order.
+    personal: One of the personal `tf.Variable`s, in that order.
     constants: The variables that training never changes, in that order. They
       are shared, until `fix_constants`.
     input_spec: The type of a batch, `tf.TensorSpec`s with unknown batch size.
@@ -85,12 +85,19 @@ class PartialModel:
         the numbers of classes [batch], so that the loss can be balanced.
 
     Raises:
-      errors.SettingsError: If the split cannot be trained (`partition.check`),
+      errors.SettingsError: If the rule is no function, or matches no variable
+        and is not `partition.none`, if the split cannot be trained
+        (`partition.check`),
         if the model has no variables yet, or if there is no metric.
     """
     if not metric_fns:
       raise errors.SettingsError(
           'Expected at least one metric, found none. Add one to `metric_fns`.'
+      )
+    if not callable(rule):
+      raise errors.SettingsError(
+          'Expected a function of a path as `rule`, such as'
+          f" partition.layers('head'), found {rule!r}."
       )
     if not keras_model.built or not keras_model.variables:
       raise errors.SettingsError(
@@ -133,6 +140,13 @@ class PartialModel:
     )
     # Whatever its name, this rule means that nothing is to be personal.
     nothing = rule is partition.none
+    if not (nothing or rule_name or any(v.personal for v in self.variables)):
+      paths = ', '.join(by_path)
+      raise errors.SettingsError(
+          f'Expected a `rule` that matches a variable of {paths}, found one'
+          ' that matches none. Use another one, or partition.none if nothing'
+          ' should be personal.'
+      )
     partition.check(self.variables, rule_name='none' if nothing else rule_name)
 
     def group(personal: bool) -> tff.learning.models.ModelWeights:

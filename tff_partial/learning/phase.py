@@ -8,7 +8,7 @@ ICML 2022. https://arxiv.org/abs/2204.03809
 
 from collections.abc import Callable, Sequence
 import dataclasses
-from typing import Optional
+from typing import Any, Optional
 
 import tensorflow as tf
 import tensorflow_federated as tff
@@ -22,6 +22,23 @@ Schedule = Callable[[tf.Tensor], tf.Tensor]
 RECEIVED = 'received'
 INITIAL = 'initial'
 SHARED = 'shared'
+
+
+def check_optimizer(name: str, optimizer: Any) -> None:
+  """Checks that an optimizer is one of TFF's.
+
+  Args:
+    name: The name of the argument.
+    optimizer: Its value.
+
+  Raises:
+    errors.SettingsError: If it is not, as an optimizer of Keras.
+  """
+  if not isinstance(optimizer, tff.learning.optimizers.Optimizer):
+    raise errors.SettingsError(
+        f'Expected a tff.learning.optimizers.Optimizer as `{name}`, found'
+        f' {optimizer!r}. Use tff.learning.optimizers.build_sgdm, for example.'
+    )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,6 +75,7 @@ class GroupTraining:
   turns: tuple[partition.Rule, ...] = ()
 
   def __post_init__(self):
+    check_optimizer('optimizer', self.optimizer)
     for name in ('penalty', 'penalty_total'):
       value = getattr(self, name)
       if value < 0:
@@ -125,6 +143,13 @@ class Phase:
   dual_rho: float = 0.0
 
   def __post_init__(self):
+    for name in ('shared', 'personal'):
+      value = getattr(self, name)
+      if value is not None and not isinstance(value, GroupTraining):
+        raise errors.SettingsError(
+            f'Expected a GroupTraining as `{name}`, found {value!r}. Give the'
+            ' optimizer to GroupTraining.'
+        )
     if self.tolerance < 0 or (self.tolerance and not self.full_batch):
       raise errors.SettingsError(
           'Expected `tolerance` of at least 0, and with `full_batch` only,'

@@ -39,6 +39,7 @@ from tff_partial.learning import client_work as client_work_lib
 from tff_partial.learning import constants
 from tff_partial.learning import examples as examples_lib
 from tff_partial.learning import partial_model
+from tff_partial.learning import phase as phase_lib
 from tff_partial.learning import round_metrics
 from tff_partial.learning import round_parts
 from tff_partial.learning import round_pieces
@@ -229,9 +230,9 @@ def build_partial_process(
     that is given. Without `metrics`, the first two are missing.
 
   Raises:
-    errors.SettingsError: If there is a `metrics_aggregation_factory` without
-      `metrics`,
-      if `client_weighting` is of another type, if `algorithms.fed_apm` has no
+    errors.SettingsError: If an argument is of another type, if there is a
+      `metrics_aggregation_factory` without `metrics`,
+      if `algorithms.fed_apm` has no
       `server_optimizer`, if the split of the model cannot be trained
       (`partition.check`), if no variable is shared, or if the algorithm copies
       the model and some of its variables are personal.
@@ -241,6 +242,13 @@ def build_partial_process(
   [2] Pillutla et al. Federated Learning with Partial Model Personalization.
   ICML 2022. https://arxiv.org/abs/2204.03809
   """
+  if not callable(model_fn):
+    raise errors.SettingsError(
+        'Expected a function that makes a `PartialModel` as `model_fn`, found'
+        f' {model_fn!r}. Use `lambda: ...`, which makes a new one in each call.'
+    )
+  if server_optimizer is not None:
+    phase_lib.check_optimizer('server_optimizer', server_optimizer)
   if not isinstance(client_weighting, tff.learning.ClientWeighting):
     raise errors.SettingsError(
         'Expected a tff.learning.ClientWeighting as `client_weighting`, found'

@@ -247,6 +247,11 @@ class Rounds:
 
   def _find_fault(self, round_num: int, cohort: Sequence[str]) -> None:
     """Names the client whose examples made a round fail, if that was it."""
+    client_faults.check(
+        self.process.model_fn,
+        self.process.client_examples,
+        ((c, self.sampler.clients.read(c)) for c in cohort),
+    )
     client_faults.find(
         self.process.model_fn,
         self.process.client_examples,
