@@ -44,7 +44,6 @@ class SplitTest(parameterized.TestCase):
       ('first/', ['first/kernel', 'first/bias']),
       ('bias', ['first/bias', 'second/bias']),
       ('', ['first/kernel', 'first/bias', 'second/kernel', 'second/bias']),
-      ('nothing', []),
   )
   def test_groups_are_disjoint_and_cover_the_model(self, pattern, expected):
     keras_model = two_layers()

@@ -15,6 +15,7 @@ import tensorflow_federated as tff
 from tests.helpers import toy
 from tff_partial.evaluation import evaluation
 from tff_partial.learning import algorithms
+from tff_partial.learning import partition
 from tff_partial.learning import process as process_lib
 from tff_partial.runtime import in_process
 from tff_partial.runtime import local
@@ -64,7 +65,7 @@ def setUpModule():
 
 def build(name='fed_avg'):
   algorithm, arguments = PROCESSES[name]
-  rule = (lambda path: False) if name in COPYING else toy.B_IS_PERSONAL
+  rule = partition.none if name in COPYING else toy.B_IS_PERSONAL
   return process_lib.build_partial_process(
       toy.model_fn(rule),
       algorithm,
