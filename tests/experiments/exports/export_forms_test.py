@@ -137,9 +137,12 @@ def _model(build, x):
   spec = tree.map_structure(
       lambda a: tf.TensorSpec([None, *a.shape[1:]], a.dtype), x
   )
+  rule = partition.none
+  if any('batch_norm' in v.name for v in keras_model.variables):
+    rule = partition.matches('batch_norm')  # Shared averages are refused.
   return partial_model.PartialModel(
       keras_model,
-      partition.matches('batch_norm'),  # Shared averages are refused.
+      rule,
       loss_fn=toy.loss,
       metric_fns={'error': toy.squared_error},
       input_spec=collections.OrderedDict(x=spec, y=spec),
