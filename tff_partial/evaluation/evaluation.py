@@ -220,7 +220,8 @@ class Population:
   Attributes:
     train: Training examples, for the phases.
     test: Test examples.
-    participated: Whether a client took part in training.
+    participated: Maps a client id to whether the client took part in training,
+      as `PersonalStore.contains` does.
     trained_earlier: Whether a client trained the model that training started
       from.
   """

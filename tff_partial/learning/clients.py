@@ -28,8 +28,15 @@ class Clients(Protocol):
   def num_examples(self, client_id: str) -> int:
     """The number of examples of a client."""
 
-  def read(self, client_id: str) -> Mapping[str, np.ndarray]:
-    """The examples of a client, 'x' and 'y', each [examples, ...]."""
+  def read(self, client_id: str) -> Any:
+    """The examples of a client, in the form that `client_examples` takes.
+
+    For `Tensors`, 'x' and 'y', each arrays [examples, ...]; for `Sequences`, a
+    `tf.data.Dataset` of batches.
+
+    Args:
+      client_id: The client.
+    """
 
 
 def fingerprint(clients: Clients) -> Optional[str]:

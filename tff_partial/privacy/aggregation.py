@@ -270,8 +270,8 @@ def build_private_aggregator(
     sum_factory: Sums what clients send; by default in the clear.
 
   Returns:
-    An aggregator for `build_partial_process`, which must be given clients of
-    equal weight, and `metrics=False`: exact metrics are not private.
+    An aggregator for `build_partial_process`, which ignores the weights of
+    clients. Give `metrics=False`, too: exact metrics are not private.
 
   Raises:
     errors.SettingsError: If there are too few clients for an adaptive clip, or
