@@ -44,6 +44,20 @@ class WorkerError(UserError, RuntimeError):
   """A process that computes cannot be started or reached, or has ended."""
 
 
+def mistake(error: Exception) -> Optional[UserError]:
+  """What a user can do something about in an error; `None` for a bug.
+
+  Args:
+    error: Any error.
+
+  Returns:
+    The error itself if it is a `UserError`, or what `from_os` makes of it.
+  """
+  if isinstance(error, UserError):
+    return error
+  return from_os(error) if isinstance(error, OSError) else None
+
+
 # What the machine refuses, whatever the program does.
 _REFUSALS = (
     errno.EACCES,

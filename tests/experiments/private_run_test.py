@@ -310,12 +310,24 @@ class DifferentialPrivacyTest(FolderTest):
     self.stop('multiplier', 22, **multiplier)
     released = (self.folder / 'epsilon' / 'privacy.json').read_bytes()
     for name, message, settings in (
-        ('epsilon', 'noise for `target_epsilon` dep', {'total_rounds': 9}),
-        ('multiplier', 'at least 4 as .* released', {'total_rounds': 3}),
-        ('multiplier', 'the clients of .*, found others', {'num_clients': 11}),
+        (
+            'epsilon',
+            'noise for `target_epsilon` dep',
+            {**epsilon, 'total_rounds': 9},
+        ),
+        (
+            'multiplier',
+            'at least 4 as .* released',
+            {**multiplier, 'total_rounds': 3},
+        ),
+        (
+            'multiplier',
+            'the clients of .*, found others',
+            {**multiplier, 'num_clients': 11},
+        ),
     ):
       with self.assertRaisesRegex(errors.SettingsError, message):
-        self.run_one(name, **{**locals()[name], **settings})
+        self.run_one(name, **settings)
     self.assertEqual(
         (self.folder / 'epsilon' / 'privacy.json').read_bytes(), released
     )

@@ -56,19 +56,21 @@ def run(
     print(f'\n{prog}: interrupted.', file=sys.stderr)
     return INTERRUPTED
   except Exception as e:  # pylint: disable=broad-except
-    mistake: Optional[errors.UserError] = None
-    if isinstance(e, errors.UserError):
-      mistake = e
-    elif isinstance(e, OSError):
-      mistake = errors.from_os(e)
-    if debug or mistake is None:
-      traceback.print_exc()
+    mistake = errors.mistake(e)
     if mistake is None:
-      print(BUG, file=sys.stderr)
+      print_bug()
     else:
+      if debug:
+        traceback.print_exc()
       text = ' '.join(str(mistake).split()) or type(mistake).__name__
       print(f'{prefix}: {with_flags(text, flag_names)}', file=sys.stderr)
     return 1
+
+
+def print_bug() -> None:
+  """Prints the traceback of the exception that is handled, and what it is."""
+  traceback.print_exc()
+  print(BUG, file=sys.stderr)
 
 
 @contextlib.contextmanager

@@ -99,15 +99,8 @@ def read_settings(folder: str, task: Optional[str] = None) -> Mapping[str, Any]:
 
 def config_of(settings: Mapping[str, Any]) -> config_lib.Config:
   """The settings that are not the task's; those added later have defaults."""
-  known = {
-      declared.name
-      for record in setting.records(config_lib.Config)
-      for declared in setting.declared(record)
-  }
   try:
-    return config_lib.create(
-        **{name: value for name, value in settings.items() if name in known}
-    )
+    return setting.pick(config_lib.Config, settings)
   except (AttributeError, TypeError) as e:  # Values of other types.
     raise errors.DataError(
         f'Expected the settings of a run in its {run_folder.CONFIG}, found some'

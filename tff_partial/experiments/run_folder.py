@@ -20,6 +20,7 @@ from tff_partial import errors
 from tff_partial import files
 from tff_partial.experiments.settings import config_groups
 from tff_partial.experiments.settings import config_privacy
+from tff_partial.experiments.settings import setting
 from tff_partial.privacy import secret_key
 from tff_partial.training import earlier_clients
 from tff_partial.training import store_file
@@ -262,7 +263,8 @@ def _change_rounds(
         f' {folder} has had already, found {now}. Use another `output_dir`, or'
         ' `overwrite`.'
     )
-  _check_secret(folder, before, now, config_privacy.of(settings))
+  privacy = setting.pick(config_privacy.Privacy, settings)
+  _check_secret(folder, before, now, privacy)
   for name in (REPORT_PAGE, WEIGHTS):  # What says that it is finished, first.
     (folder / name).unlink(missing_ok=True)
   _write(folder / CONFIG, settings)

@@ -87,8 +87,8 @@ class PartialModel:
     Raises:
       errors.SettingsError: If the rule is no function, or matches no variable
         and is not `partition.none`, if the split cannot be trained
-        (`partition.check`),
-        if the model has no variables yet, or if there is no metric.
+        (`partition.check`), if the model has no variables yet, or if there is
+        no metric.
     """
     if not metric_fns:
       raise errors.SettingsError(

@@ -27,7 +27,7 @@ cohorts that are too large for one machine.
 
 from collections.abc import Callable
 import functools
-from typing import Optional, Union
+from typing import Any, Optional, Union
 
 from absl import logging
 import numpy as np
@@ -231,9 +231,8 @@ def build_partial_process(
 
   Raises:
     errors.SettingsError: If an argument is of another type, if there is a
-      `metrics_aggregation_factory` without `metrics`,
-      if `algorithms.fed_apm` has no
-      `server_optimizer`, if the split of the model cannot be trained
+      `metrics_aggregation_factory` without `metrics`, if `algorithms.fed_apm`
+      has no `server_optimizer`, if the split of the model cannot be trained
       (`partition.check`), if no variable is shared, or if the algorithm copies
       the model and some of its variables are personal.
 
@@ -242,36 +241,15 @@ def build_partial_process(
   [2] Pillutla et al. Federated Learning with Partial Model Personalization.
   ICML 2022. https://arxiv.org/abs/2204.03809
   """
-  if not callable(model_fn):
-    raise errors.SettingsError(
-        'Expected a function that makes a `PartialModel` as `model_fn`, found'
-        f' {model_fn!r}. Use `lambda: ...`, which makes a new one in each call.'
-    )
-  if server_optimizer is not None:
-    phase_lib.check_optimizer('server_optimizer', server_optimizer)
-  if not isinstance(client_weighting, tff.learning.ClientWeighting):
-    raise errors.SettingsError(
-        'Expected a tff.learning.ClientWeighting as `client_weighting`, found'
-        f' {client_weighting!r}.'
-    )
-  if algorithm.sends_population_change and server_optimizer is None:
-    raise errors.SettingsError(
-        f'Expected a `server_optimizer` with the algorithm {algorithm.name!r},'
-        ' found none. Use SGD whose learning rate is clients per round /'
-        ' population.'
-    )
-  if metrics_aggregation_factory is not None and not metrics:
-    raise errors.SettingsError(
-        'Expected `metrics` with a `metrics_aggregation_factory`, found none'
-        ' to aggregate. Leave it out.'
-    )
-  if metrics and isinstance(
-      model_aggregator, tff.aggregators.DifferentiallyPrivateFactory
-  ):
-    logging.warning(
-        'Clients send exact metrics and counts next to private updates. Give'
-        ' `metrics=False`, or a `metrics_aggregation_factory` that is private.'
-    )
+  _check_arguments(
+      model_fn,
+      algorithm,
+      server_optimizer=server_optimizer,
+      model_aggregator=model_aggregator,
+      client_weighting=client_weighting,
+      metrics=metrics,
+      metrics_aggregation_factory=metrics_aggregation_factory,
+  )
   model_fn = algorithm.wrap(model_fn)
   types = _trainable_types(model_fn, client_examples)
   client_work = client_work_lib.build_client_work(
@@ -324,6 +302,49 @@ def build_partial_process(
           round_pieces.build_round_pieces, parts, state_type
       ),
   )
+
+
+def _check_arguments(
+    model_fn: Any,
+    algorithm: algorithms.Algorithm,
+    *,
+    server_optimizer: Any,
+    model_aggregator: Any,
+    client_weighting: Any,
+    metrics: bool,
+    metrics_aggregation_factory: Any,
+) -> None:
+  """Refuses arguments of other types, or that do not go together."""
+  if not callable(model_fn):
+    raise errors.SettingsError(
+        'Expected a function that makes a `PartialModel` as `model_fn`, found'
+        f' {model_fn!r}. Use `lambda: ...`, which makes a new one in each call.'
+    )
+  if server_optimizer is not None:
+    phase_lib.check_optimizer('server_optimizer', server_optimizer)
+  if not isinstance(client_weighting, tff.learning.ClientWeighting):
+    raise errors.SettingsError(
+        'Expected a tff.learning.ClientWeighting as `client_weighting`, found'
+        f' {client_weighting!r}.'
+    )
+  if algorithm.sends_population_change and server_optimizer is None:
+    raise errors.SettingsError(
+        f'Expected a `server_optimizer` with the algorithm {algorithm.name!r},'
+        ' found none. Use SGD whose learning rate is clients per round /'
+        ' population.'
+    )
+  if metrics_aggregation_factory is not None and not metrics:
+    raise errors.SettingsError(
+        'Expected `metrics` with a `metrics_aggregation_factory`, found none'
+        ' to aggregate. Leave it out.'
+    )
+  if metrics and isinstance(
+      model_aggregator, tff.aggregators.DifferentiallyPrivateFactory
+  ):
+    logging.warning(
+        'Clients send exact metrics and counts next to private updates. Give'
+        ' `metrics=False`, or a `metrics_aggregation_factory` that is private.'
+    )
 
 
 def _trainable_types(

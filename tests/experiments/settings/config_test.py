@@ -95,10 +95,10 @@ class ConfigTest(parameterized.TestCase):
       ({'target_epsilon': 0.0}, '`target_epsilon` above 0'),
       ({'noise_multiplier': 1.0, 'dp_clip': 0.0}, '`dp_clip` above 0'),
       *(
-          ({'noise_multiplier': 1.0, name: math.inf}, f'a finite `{name}`')
+          ({'noise_multiplier': 1.0, name: math.inf}, f'`{name}` .* below inf')
           for name in ('noise_multiplier', 'dp_clip', 'dp_initial_clip')
       ),
-      ({'target_epsilon': math.inf}, 'a finite `target_epsilon`'),
+      ({'target_epsilon': math.inf}, '`target_epsilon` .* below inf'),
       ({'dp_clip': 1.0}, 'with `dp_clip`, found neither'),
       ({'delta': 1e-3}, 'with `delta`, found neither'),
       ({'init_from': 'x', 'init_is_public': True}, '`init_is_public`, found'),

@@ -14,7 +14,6 @@ import functools
 import hashlib
 import json
 import pathlib
-import sys
 import traceback
 from typing import Any, Optional
 
@@ -122,13 +121,13 @@ def run(
             task, combination, root, worker_fn, progress=announce_fn is None
         )
       except Exception as e:  # pylint: disable=broad-exception-caught
-        if isinstance(e, OSError) and errors.from_os(e) is not None:
+        mistake = errors.mistake(e)
+        if mistake is None:
+          command.print_bug()
+          bugs.append(e)
+        elif mistake is not e:
           raise  # A full disk, for example, which no other run would survive.
         # Whatever else it is, other combinations may do better.
-        if not isinstance(e, errors.UserError):
-          traceback.print_exc()
-          print(command.BUG, file=sys.stderr)
-          bugs.append(e)
         failures[combination.folder] = ' '.join(str(e).split()) or repr(e)
         folder.mkdir(parents=True, exist_ok=True)
         (folder / _ERROR_FILE).write_text(traceback.format_exc())

@@ -2,7 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The settings of privacy: a part of a `Config`."""
 
-from collections.abc import Mapping
 import dataclasses
 import math
 from typing import Any, Optional
@@ -27,12 +26,14 @@ class Privacy(setting.Settings):
       ' bound on an update. With an adaptive bound it includes the noise on'
       ' that.',
       least=0,
+      below=math.inf,
   )
   target_epsilon: Optional[float] = setting.field(
       None,
       'The same with the least noise for this epsilon, over pretraining and'
       ' training together.',
       least=0,
+      below=math.inf,
   )
   delta: Optional[float] = setting.field(
       None,
@@ -47,6 +48,7 @@ class Privacy(setting.Settings):
       ' differential privacy. Default: adaptive. (--clip_norm bounds'
       ' gradients.)',
       least=0,
+      below=math.inf,
   )
   dp_clip_quantile: float = setting.field(
       0.5,
@@ -55,7 +57,7 @@ class Privacy(setting.Settings):
       most=1,
   )
   dp_initial_clip: float = setting.field(
-      0.1, 'Where an adaptive bound starts.', least=0
+      0.1, 'Where an adaptive bound starts.', least=0, below=math.inf
   )
   dp_mechanism: str = setting.field(
       'gaussian',
@@ -117,14 +119,6 @@ class Privacy(setting.Settings):
     for name in ('target_epsilon', 'delta', 'dp_clip', 'dp_initial_clip'):
       if getattr(self, name) == 0:
         raise errors.SettingsError(f'Expected `{name}` above 0, found 0.')
-    for name in (
-        *('noise_multiplier', 'target_epsilon'),
-        *('dp_clip', 'dp_initial_clip'),
-    ):
-      if getattr(self, name) == math.inf:
-        raise errors.SettingsError(
-            f'Expected a finite `{name}`, found infinity.'
-        )
     if self.is_private:
       self._check_tree()
       return
@@ -183,12 +177,6 @@ class Privacy(setting.Settings):
   def has_secret(self) -> bool:
     """Whether this key is secret."""
     return self.needs_key and self.dp_key == 'secret'
-
-
-def of(settings: Mapping[str, Any]) -> Privacy:
-  """Returns the part of a run's settings that is about privacy."""
-  names = {field.name for field in dataclasses.fields(Privacy)}
-  return Privacy(**{n: v for n, v in settings.items() if n in names})
 
 
 def problem(config: Any) -> Optional[str]:

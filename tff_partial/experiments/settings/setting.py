@@ -161,6 +161,19 @@ def create(cls: type[_T], values: Mapping[str, Any]) -> _T:
   return _create(cls, values)
 
 
+def pick(cls: type[_T], values: Mapping[str, Any]) -> _T:
+  """Makes a record from those of some settings that it has.
+
+  Args:
+    cls: The record's type.
+    values: By name; also those of other records, which are left out.
+
+  Raises:
+    errors.SettingsError: If a value cannot be used.
+  """
+  return _create(cls, values)
+
+
 def replace(settings: _T, **changes: Any) -> _T:
   """A record with other values of some settings, wherever they are in it."""
   return create(type(settings), {**flatten(settings), **changes})

@@ -80,7 +80,5 @@ class TaskChoice(setting.Settings):
 
 def from_settings(settings: Mapping[str, Any]) -> TaskChoice:
   """The choice that a run's settings record."""
-  names = {declared.name for declared in setting.declared(TaskChoice)}
-  values = {name: value for name, value in settings.items() if name in names}
-  values['task_arg'] = tuple(values.get('task_arg', ()))
-  return setting.create(TaskChoice, values)
+  arguments = tuple(settings.get('task_arg', ()))
+  return setting.pick(TaskChoice, {**settings, 'task_arg': arguments})
