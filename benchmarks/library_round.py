@@ -31,7 +31,7 @@ class LibraryRound:
       algorithm: str,
       *,
       sharding: Optional[sharding_lib.Sharding] = None,
-      initial: Optional[Sequence[np.ndarray]] = None,
+      initial: Optional[Sequence[Sequence[np.ndarray]]] = None,
   ):
     """Builds the round and a store in memory.
 
@@ -39,21 +39,21 @@ class LibraryRound:
       workload: What is trained.
       algorithm: Passed to `Workload.create_process`.
       sharding: How a cohort is divided; by default it is not.
-      initial: Values that the shared variables start from; by default seeded.
+      initial: Values that the shared and the personal variables start from; by
+        default seeded.
     """
     self._workload = workload
     self._sharding = sharding
     self._process = workload.create_process(algorithm)
-    self._store = personal_store.PersonalStore(
-        self._process.initialize_personal()
-    )
     self.state = self._process.initialize()
+    personal = self._process.initialize_personal()
     if initial is not None:
-      self.state = self._process.start_from(
-          self.state,
-          tff.learning.models.ModelWeights(list(initial), []),
-          self._process.initialize_personal(),
+      shared, personal = (
+          tff.learning.models.ModelWeights(list(values), [])
+          for values in initial
       )
+      self.state = self._process.start_from(self.state, shared, personal)
+    self._store = personal_store.PersonalStore(personal)
 
   def __call__(self, round_num: int) -> float:
     last = _Last()

@@ -4,11 +4,15 @@
 
   make peers
   python -m benchmarks.peers --workload=cnn --rounds=10
+  git clone https://github.com/facebookresearch/FL_partial_personalization
+  python -m benchmarks.peers --paper=FL_partial_personalization
 
-All train the same network from the same weights by FedAvg, on the same bytes
-and cohorts, with the same batches and rates, so that they have the same
-weights after two rounds, which is checked. Each has a process of its own, as
-its documentation sets it up. Their rounds are interleaved.
+All train the same network from the same weights, on the same bytes and
+cohorts, with the same batches and rates, so that they have the same weights
+after two rounds, which is checked. The workloads `lr` and `cnn` are trained by
+FedAvg; with a clone of the paper's code, its own networks are trained by
+FedAlt. Each library has a process of its own, as its documentation sets it up.
+Their rounds are interleaved.
 """
 
 import os
@@ -57,6 +61,14 @@ PEERS = {
 }
 
 
+def of_paper(folder: str) -> dict[str, list[str]]:
+  """The programs that can train by FedAlt: ours, and the paper's code."""
+  ours = {name: TFF[name] for name in TFF if name.startswith(_OURS)}
+  # It needs PyTorch alone.
+  paper = ['.venv-pfl/bin/python', 'paper_rounds', os.path.abspath(folder)]
+  return {**ours, "the paper's code": paper}
+
+
 def run(
     work: work_lib.Work, programs: Mapping[str, Sequence[str]]
 ) -> dict[str, np.ndarray]:
@@ -88,13 +100,20 @@ def run(
       num_rounds = len(work.cohorts) - interleaved.WARM_UP
       seconds = interleaved.measure(rounds, num_rounds)
     weights = {name: turns.read_weights(end) for name, end in ends.items()}
-  check_weights(weights, work.weights)
+  distance = 'not compared, because the networks differ'
+  if work.same_network:
+    distance = f'{check_weights(weights, work.weights):.1e}'
   title = (
       f'{work.name}, {num_rounds} rounds,'
       f' {worker_process.usable_cores()} cores'
   )
   columns = {_OURS: lambda kind: _OURS}
-  print(interleaved.format_table(title, seconds, columns) + '\n', flush=True)
+  print(interleaved.format_table(title, seconds, columns))
+  print(
+      '\nGreatest distance from our weights after two rounds, as a share of'
+      f' what training moved them: {distance}.\n',
+      flush=True,
+  )
   return seconds
 
 
@@ -135,45 +154,77 @@ def _program(
 
 def check_weights(
     ends: Mapping[str, Sequence[np.ndarray]], initial: Sequence[np.ndarray]
-) -> None:
+) -> float:
   """Checks that all libraries have trained the same weights as ours.
 
   Args:
     ends: By name of the library, its weights at the end.
     initial: The weights that all started from.
 
+  Returns:
+    The greatest distance of one from ours, as a share of what training moved
+    ours.
+
   Raises:
     ValueError: If the weights of one differ by more than rounding.
   """
 
   def distance(some, others):
-    return sum(np.sum((a - b) ** 2) for a, b in zip(some, others)) ** 0.5
+    pairs = zip(some, others, strict=True)
+    return sum(np.sum((a - b) ** 2) for a, b in pairs) ** 0.5
 
   moved = distance(ends[_OURS], initial)
-  for name, weights in ends.items():
-    found = distance(weights, ends[_OURS]) / moved
+  distances = {
+      name: distance(weights, ends[_OURS]) / moved
+      for name, weights in ends.items()
+  }
+  for name, found in distances.items():
     if not found < _ROUNDING:
       raise ValueError(
           f'Expected {name} to have our weights up to {_ROUNDING:.0%} of'
           f' what training moved them, found {found:.2%}.'
       )
+  return max(distances.values())
 
 
 def main(argv: Sequence[str]) -> None:
   if len(argv) > 1:
     raise app.UsageError(f'Expected flags only, found {argv[1]!r}.')
-  for name in FLAGS.workload:
-    work = workloads.CREATE[name](num_rounds=FLAGS.rounds + interleaved.WARM_UP)
-    run(work, {**TFF, **PEERS})
+  if FLAGS.paper:
+    create, programs = workloads.CREATE_OF_PAPER, of_paper(FLAGS.paper)
+  else:
+    create, programs = workloads.CREATE, {**TFF, **PEERS}
+  unknown = set(FLAGS.workload) - set(create)
+  if unknown:
+    raise app.UsageError(
+        f'Expected --workload of {", ".join(create)}'
+        f' {"with" if FLAGS.paper else "without"} --paper, found'
+        f' {", ".join(sorted(unknown))}.'
+    )
+  if FLAGS.paper and not os.path.isfile(
+      os.path.join(FLAGS.paper, 'pfl', 'optim', 'fedalt.py')
+  ):
+    raise app.UsageError(
+        "Expected --paper to be a clone of the paper's code, with the file"
+        f' pfl/optim/fedalt.py, found none in {FLAGS.paper!r}.'
+    )
+  for name in FLAGS.workload or create:
+    run(create[name](num_rounds=FLAGS.rounds + interleaved.WARM_UP), programs)
 
 
 if __name__ == '__main__':
   flags.DEFINE_multi_enum(
       'workload',
-      list(workloads.CREATE),
-      list(workloads.CREATE),
+      [],
+      [*workloads.CREATE, *workloads.CREATE_OF_PAPER],
       'What is trained: logistic regression, whose steps are tiny, or the'
-      ' EMNIST CNN. Default: both.',
+      ' EMNIST CNN; with --paper, one of its networks. Default: all of these.',
+  )
+  flags.DEFINE_string(
+      'paper',
+      '',
+      "A clone of the paper's code, to compare with it instead of the other"
+      ' libraries.',
   )
   flags.DEFINE_integer(
       'rounds', 20, 'Number of rounds of each library.', lower_bound=1

@@ -24,7 +24,9 @@ def create(work: work_lib.Work, options: Sequence[str]) -> turns.Rounds:
   stack.enter_context(runtimes.start(runtime))
   atexit.register(stack.close)
   rounds = library_round.LibraryRound(
-      workloads.workload(work), 'fed_avg', initial=work.weights
+      workloads.workload(work),
+      'fed_avg' if work.split == 'none' else 'fed_alt',
+      initial=(work.weights, work.personal),
   )
   return rounds, lambda: rounds.state.global_model_weights.trainable
 

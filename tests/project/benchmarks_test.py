@@ -158,9 +158,10 @@ class PeersTest(parameterized.TestCase):
       work_lib.save(work, path)
       found = work_lib.load(path)
     for name, value in vars(work).items():
-      if name != 'weights':
+      if name not in ('weights', 'personal'):
         np.testing.assert_array_equal(getattr(found, name), value)
     self.assertLen(found.weights, 2)
+    self.assertEmpty(found.personal)
     for ours, theirs in zip(work.weights, found.weights):
       np.testing.assert_array_equal(ours, theirs)
 
@@ -173,10 +174,45 @@ class PeersTest(parameterized.TestCase):
     self.assertLen(seconds['tff_partial'], 1)
     self.assertGreater(seconds['tff_partial'][0], 0)
 
+  def test_the_papers_work_says_what_is_personal(self):
+    work = workloads.create_conv_net(
+        num_rounds=3, clients=2, examples=3, batch_size=2
+    )
+    self.assertEqual(work.paths[-2:], ('head/kernel', 'head/bias'))
+    self.assertEqual([v.shape for v in work.personal], [(1024, 62), (62,)])
+    self.assertLen(work.weights, 4)
+    ours = {
+        name: program
+        for name, program in peers.of_paper('clone').items()
+        if program[1] == 'tff_partial_rounds'
+    }
+    # Both have the same weights, or this fails.
+    self.assertLen(peers.run(work, ours), 2)
+
+  def test_rounds_start_from_the_given_values(self):
+    work = workloads.create_conv_net(
+        num_rounds=2, clients=2, examples=3, batch_size=2
+    )
+
+    def first_round(personal):
+      rounds = library_round.LibraryRound(
+          workloads.workload(work), 'fed_alt', initial=(work.weights, personal)
+      )
+      rounds(0)
+      return rounds.state.global_model_weights.trainable
+
+    zeros = [np.zeros_like(v) for v in work.personal]
+    with in_process.in_process():
+      trained, from_zeros = first_round(work.personal), first_round(zeros)
+    moved = _distance(trained, work.weights)
+    self.assertGreater(moved, 1e-3)
+    self.assertGreater(_distance(trained, from_zeros), 0.1 * moved)
+
   def test_other_weights_are_refused(self):
     initial, ours = [np.zeros(2)], [np.array([3.0, 4.0])]
     ends = {'tff_partial': ours, 'peer': [np.array([3.0, 4.04])]}
-    peers.check_weights(ends, initial)  # 0.04 of 5 is less than 1%.
+    # 0.04 of 5 is less than 1%.
+    self.assertAlmostEqual(peers.check_weights(ends, initial), 0.008)
     for weight in (4.06, np.nan):
       ends['peer'] = [np.array([3.0, weight])]
       with self.assertRaisesRegex(ValueError, 'peer to have our weights'):
