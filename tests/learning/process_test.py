@@ -342,8 +342,9 @@ class RoundTest(parameterized.TestCase):
           fn, FED_ALT, client_examples=toy.ALL_AT_ONCE, seed=seed
       )
 
-    def values(seed):
-      p = build_with(seed)
+    def values(seed, built_with=None):
+      p = build_with(seed if built_with is None else built_with)
+      p = p.with_seed(seed)
       weights = p.initialize().global_model_weights.trainable
       return np.concatenate(
           [np.ravel(w) for w in [*weights, *p.initialize_personal().trainable]]
@@ -351,6 +352,7 @@ class RoundTest(parameterized.TestCase):
 
     np.testing.assert_array_equal(values(1), values(1))
     self.assertTrue(np.any(values(1) != values(2)))
+    np.testing.assert_array_equal(values(2, built_with=1), values(2))
 
 
 def _datasets():

@@ -66,15 +66,16 @@ class Commands:
           f' {tune.num_runs(search)} runs.',
           flush=True,
       )
-      failures = tune.run(
-          self._task(),
-          search,
-          str(folder.path),
-          worker_fn=lambda: computing.start(config, folder),
-          place=self._place(config, folder)
-          if config.running.cluster is not None
-          else None,
-      )
+      with computing.for_several(config, folder) as worker_fn:
+        failures = tune.run(
+            self._task(),
+            search,
+            str(folder.path),
+            worker_fn=worker_fn,
+            place=self._place(config, folder)
+            if config.running.cluster is not None
+            else None,
+        )
       print(f'Search: {folder.path / "tuning.html"}')
     return _end_comparison(folder, failures)
 
@@ -151,12 +152,10 @@ class Commands:
 
         # What fails there is tried again here.
         spread.compare_all(task, self._place(config, folder), todo)
-      failures = compare.run(
-          task,
-          todo,
-          str(folder.path),
-          worker_fn=lambda: computing.start(config, folder),
-      )
+      with computing.for_several(config, folder) as worker_fn:
+        failures = compare.run(
+            task, todo, str(folder.path), worker_fn=worker_fn
+        )
     return _end_comparison(folder, failures)
 
   @contextlib.contextmanager

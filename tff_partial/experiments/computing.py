@@ -5,12 +5,13 @@
 What takes seconds to import is imported when it is needed.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 import contextlib
 from typing import Any, Optional
 
 from tff_partial.experiments import run_folder
 from tff_partial.experiments.settings import config as config_lib
+from tff_partial.runtime import names
 from tff_partial.runtime import runtimes
 from tff_partial.runtime import worker_process
 
@@ -50,6 +51,31 @@ def start(
       running.runtime, max_concurrent_clients=at_once, log_file=log_file
   ):
     yield sharding.Sharding(clients_per_shard=clients_per_shard(config))
+
+
+@contextlib.contextmanager
+def for_several(
+    config: config_lib.Config, folder: run_folder.RunFolder
+) -> Iterator[Callable[[], contextlib.AbstractContextManager[Any]]]:
+  """Starts what computes for runs that follow one another.
+
+  Runs in this process share what they have compiled. Others have a worker each,
+  because TFF's worker keeps all that it has compiled, and would grow without
+  end.
+
+  Args:
+    config: As in `start`, for all the runs.
+    folder: As in `start`.
+
+  Yields:
+    A function that gives each run what `start` yields.
+  """
+  running = config.running
+  if running.cluster is not None or running.runtime != names.IN_PROCESS:
+    yield lambda: start(config, folder)
+    return
+  with start(config, folder) as sharding:
+    yield lambda: contextlib.nullcontext(sharding)
 
 
 def clients_per_shard(config: config_lib.Config) -> Optional[int]:

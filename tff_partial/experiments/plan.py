@@ -43,6 +43,17 @@ from tff_partial.training import sampler as sampler_lib
 
 # TFF's compiler takes 2.5 GB of memory for 100 MB of constants.
 MAX_CONSTANTS_BYTES = 2**26
+# The fields of a plan of which its computations are built.
+_COMPUTED = (
+    'algorithm',
+    'split_model_fn',
+    'model_fn',
+    'variables',
+    'finetuning',
+    'reconstruction',
+    'newcomer_finetuning',
+    'built',
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -83,6 +94,8 @@ class Plan:
       model with mean regularization, once it is known.
     levels: How much of the model is personal for each client; `None` if it is
       the same for all.
+    built: The computations that were built for this plan and for others like
+      it, of which some take seconds.
   """
 
   task: task_lib.Task
@@ -110,6 +123,9 @@ class Plan:
   constants: Sequence[np.ndarray] = ()
   feature_mean: Optional[np.ndarray] = None
   levels: Optional[personal_budgets.Levels] = None
+  built: dict[Any, Any] = dataclasses.field(
+      default_factory=dict, repr=False, compare=False
+  )
 
   def with_constants(self, shared: tff.learning.models.ModelWeights) -> 'Plan':
     """Returns this plan with the constants of the model that it starts from.
@@ -203,12 +219,39 @@ class Plan:
 
   @functools.cached_property
   def process(self) -> process_lib.PartialProcess:
-    """A round; takes seconds to build."""
+    """A round; takes seconds to build, unless a plan like this has built it."""
     share = 1.0
     if self.algorithm.sends_population_change:
       assert self.sampler is not None
       population = len(self.sampler.clients.client_ids)
       share = min(1.0, self.config.clients_per_round / population)
+    process = self.once(('process', share), lambda: self._process(share))
+    return process.with_seed(self.config.seed)
+
+  def once(self, key: Any, build_fn: Callable[[], Any]) -> Any:
+    """What is built for a key, once for this plan and others like it.
+
+    Args:
+      key: Names it, with everything that it depends on but the plan's settings.
+      build_fn: Builds it.
+    """
+    if not self.is_like_others:
+      return build_fn()
+    if key not in self.built:
+      self.built[key] = build_fn()
+    return self.built[key]
+
+  @property
+  def is_like_others(self) -> bool:
+    """Whether computations depend on nothing that a run decides for itself."""
+    return (
+        self.budget is None
+        and self.feature_mean is None
+        and self.levels is None
+        and not self.constants
+    )
+
+  def _process(self, share: float) -> process_lib.PartialProcess:
     return process_lib.build_partial_process(
         constants_lib.with_constants(self.split_model_fn, self.constants),
         self.algorithm,
@@ -244,10 +287,13 @@ class Plan:
   ) -> evaluation.Evaluation:
     """The evaluation after some phases; each takes seconds to build, once."""
     if tuple(phases) not in self._evaluations:
-      self._evaluations[tuple(phases)] = evaluation.build_evaluation(
-          self.model_fn,
-          client_examples=self.client_examples,
-          phases=phases,
+      self._evaluations[tuple(phases)] = self.once(
+          ('evaluation', tuple(phases)),
+          lambda: evaluation.build_evaluation(
+              self.model_fn,
+              client_examples=self.client_examples,
+              phases=phases,
+          ),
       )
     return self._evaluations[tuple(phases)]
 
@@ -271,6 +317,7 @@ def build(
     config: config_lib.Config,
     *,
     on_validation: bool = False,
+    earlier: Optional[Plan] = None,
 ) -> Plan:
   """Makes a plan, and by that checks that everything goes together.
 
@@ -280,6 +327,9 @@ def build(
     on_validation: Whether models are evaluated on the examples held out for
       validation also at the end, so that no test example is read. Clients that
       are kept out of training are then not evaluated.
+    earlier: A plan whose computations are used again if they are the same, that
+      is, if it has another seed or starts from another model and nothing else
+      differs. Building them takes seconds.
 
   Returns:
     The plan, with that of the pretraining in it.
@@ -288,15 +338,12 @@ def build(
     errors.SettingsError: If settings, data and model do not go together.
   """
   generation = _generation(config)
-  algorithm = parts.build_algorithm(config)
-  divided = parts.split_model_fn(task.model_fn, config)
-  # All of the run's computations need to know what a model is like.
-  split_model_fn = outlines.OutlinedModelFn(divided)
-  model_fn: partial_model.ModelFn = split_model_fn
-  if algorithm.wrapper is not None:
-    model_fn = outlines.OutlinedModelFn(algorithm.wrap(split_model_fn))
-  _check_model(task, config, model_fn)
-  variables = outlines.describe(model_fn)
+  if earlier is not None and _are_alike(earlier, task, config):
+    computed = {name: getattr(earlier, name) for name in _COMPUTED}
+  else:
+    computed = _to_compute(task, config)
+  _check_model(task, config, computed['model_fn'])
+  algorithm, variables = computed['algorithm'], computed['variables']
   people = participants.choose(task, config, on_validation=on_validation)
   key = _key(config)
   sampler = None
@@ -305,18 +352,12 @@ def build(
         people.in_training, config, key, stream=_stream(generation)
     )
   budget = _budget(config, len(people.in_training.client_ids))
-  finetuning = None
-  if config.num_finetune_epochs:
-    finetuning = parts.build_finetuning(config, config.num_finetune_epochs)
   if algorithm.trains_shared:
     _check_shared(variables, config)
   return Plan(
+      **computed,
       task=task,
       config=config,
-      algorithm=algorithm,
-      split_model_fn=split_model_fn,
-      model_fn=model_fn,
-      variables=variables,
       train_clients=people.train_clients,
       held_out=people.held_out,
       test=people.test,
@@ -324,11 +365,6 @@ def build(
       sampler=sampler,
       evaluated=people.evaluated,
       curve_clients=people.curve_clients,
-      finetuning=finetuning,
-      reconstruction=parts.build_finetuning(config, config.num_personal_epochs),
-      newcomer_finetuning=parts.build_finetuning(
-          config, config.num_newcomer_epochs
-      ),
       pretraining=_pretraining(task, config, budget, variables),
       control=build(task, config.for_control())
       if config.evaluation.control
@@ -337,8 +373,54 @@ def build(
       on_validation=on_validation,
       key=key,
       budget=budget,
-      levels=parts.budget_levels(task, config, divided),
+      levels=parts.budget_levels(
+          task, config, parts.split_model_fn(task.model_fn, config)
+      ),
   )
+
+
+def _to_compute(
+    task: task_lib.Task, config: config_lib.Config
+) -> dict[str, Any]:
+  """The fields `_COMPUTED` of a plan."""
+  algorithm = parts.build_algorithm(config)
+  # All of the run's computations need to know what a model is like.
+  split_model_fn = outlines.OutlinedModelFn(
+      parts.split_model_fn(task.model_fn, config)
+  )
+  model_fn: partial_model.ModelFn = split_model_fn
+  if algorithm.wrapper is not None:
+    model_fn = outlines.OutlinedModelFn(algorithm.wrap(split_model_fn))
+  finetuning = None
+  if config.num_finetune_epochs:
+    finetuning = parts.build_finetuning(config, config.num_finetune_epochs)
+  return dict(
+      algorithm=algorithm,
+      split_model_fn=split_model_fn,
+      model_fn=model_fn,
+      variables=outlines.describe(model_fn),
+      finetuning=finetuning,
+      reconstruction=parts.build_finetuning(config, config.num_personal_epochs),
+      newcomer_finetuning=parts.build_finetuning(
+          config, config.num_newcomer_epochs
+      ),
+      built={},
+  )
+
+
+def _are_alike(
+    earlier: Plan, task: task_lib.Task, config: config_lib.Config
+) -> bool:
+  """Whether a plan computes what one with these settings does."""
+  ours, theirs = (
+      {
+          name: value
+          for name, value in setting.flatten(some).items()
+          if name not in ('seed', 'init_from')
+      }
+      for some in (config, earlier.config)
+  )
+  return earlier.task is task and ours == theirs
 
 
 def _check_model(

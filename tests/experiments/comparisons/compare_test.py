@@ -68,6 +68,25 @@ class CombinationsTest(absltest.TestCase):
         ],
     )
 
+  def test_first_seed_is_run_first_and_then_scheme_by_scheme(self):
+    todo = combinations.combinations(
+        config_lib.create(),
+        algorithms=['fed_avg', 'fed_alt'],
+        splits=['output'],
+        seeds=[3, 5, 4],
+    )
+    self.assertEqual(
+        [c.folder for c in compare.by_scheme(todo)],
+        [
+            'fed_avg_none-3',
+            'fed_alt_output-3',
+            'fed_avg_none-5',
+            'fed_avg_none-4',
+            'fed_alt_output-5',
+            'fed_alt_output-4',
+        ],
+    )
+
   def test_nothing_shared_is_left_out(self):
     self.assertEqual(
         self._names(['fed_alt', 'ditto'], ['all', 'input']),

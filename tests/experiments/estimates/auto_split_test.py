@@ -29,6 +29,7 @@ from tff_partial.experiments import plan as plan_lib
 from tff_partial.experiments import run
 from tff_partial.experiments.estimates import auto_split
 from tff_partial.experiments.settings import config as config_lib
+from tff_partial.experiments.settings import setting
 from tff_partial.experiments.settings import split_choice
 from tff_partial.learning import identity_layers
 from tff_partial.learning import partial_model
@@ -119,6 +120,27 @@ class AutoSplitTest(parameterized.TestCase):
         sharding=sharding_lib.Sharding(),
         progress=False,
     )
+
+  def test_another_seed_is_measured_anew_with_what_is_built(self):
+    first = create_plan(seed=0)
+    second = plan_lib.build(
+        first.task,
+        config_lib.create(**{**setting.flatten(first.config), 'seed': 1}),
+        earlier=first,
+    )
+    resolved, found = [], []
+    for plan in (first, second, create_plan(seed=1)):
+      resolved.append(self.resolve(plan))
+      path = self.folder / 'personal.json'
+      found.append(json.loads(path.read_text()))
+      path.unlink()
+    self.assertIs(resolved[0].process.next, resolved[1].process.next)
+    self.assertIsNot(resolved[0].process.next, resolved[2].process.next)
+    # The examples that are held out are those of the seed.
+    for one in found:
+      del one['seconds']
+    self.assertEqual(found[1], found[2])
+    self.assertNotEqual(found[0], found[1])
 
   def test_scores_and_losses_by_hand(self):
     plan = self.resolve(create_plan())

@@ -62,12 +62,12 @@ def run(
 
   Args:
     task: What is learned.
-    todo: The combinations.
+    todo: The combinations. Those of the first seed are run first, and then
+      those of each scheme one after the other, since they share what is built.
     output_dir: Gets a folder for each, `pretrained/`, and `comparison.html`,
       `.json` and `.md`, which are written again between combinations.
-    worker_fn: Makes the place where a combination's computations run. Each has
-      a new one: TFF's worker keeps what it has compiled, and would grow without
-      end.
+    worker_fn: Makes the place where a combination's computations run, as
+      `computing.for_several` does.
     progress: Whether to say which combination is next.
     announce_fn: Called with the name of a combination's folder before its run.
       With it, nothing else is shown.
@@ -91,6 +91,7 @@ def run(
   files.make_folder(root)
   origin.keep(root, origin.Origin(data=task.fingerprint), data=task.data)
   runs: dict[run_results.Key, run_results.Run] = {}
+  earlier: Optional[plan_lib.Plan] = None
   failures: dict[str, str] = {}
   bugs: list[Exception] = []
   write_fn = functools.partial(
@@ -110,15 +111,20 @@ def run(
       tuning=tuning,
   )
   with paced.Pacer() as pacer:
-    for i, combination in enumerate(todo, 1):
+    for i, combination in enumerate(by_scheme(todo), 1):
       folder = root / combination.folder
       try:
         if announce_fn is not None:
           announce_fn(combination.folder)
         elif progress:
           print(f'[{i}/{len(todo)}] {combination.folder}', flush=True)
-        runs[combination.key] = run_one(
-            task, combination, root, worker_fn, progress=announce_fn is None
+        runs[combination.key], earlier = run_one(
+            task,
+            combination,
+            root,
+            worker_fn,
+            progress=announce_fn is None,
+            earlier=earlier,
         )
       except Exception as e:  # pylint: disable=broad-exception-caught
         mistake = errors.mistake(e)
@@ -150,6 +156,22 @@ def run(
         f' failed. The first: {next(iter(failures.values()))}'
     )
   return failures
+
+
+def by_scheme(
+    todo: Sequence[combinations.Combination],
+) -> list[combinations.Combination]:
+  """The first seed with all schemes, then each scheme with the other seeds.
+
+  Args:
+    todo: In any order.
+  """
+  scheme = lambda c: (c.key.algorithm, c.key.split)
+  places = {name: i for i, name in enumerate(dict.fromkeys(map(scheme, todo)))}
+  first = todo[0].key.seed
+  return sorted(
+      todo, key=lambda c: -1 if c.key.seed == first else places[scheme(c)]
+  )
 
 
 def pretrained_folder(
@@ -206,8 +228,21 @@ def run_one(
     worker_fn: WorkerFn,
     *,
     progress: bool,
-) -> run_results.Run:
-  """Runs a combination, or the rest of it; its results."""
+    earlier: Optional[plan_lib.Plan] = None,
+) -> tuple[run_results.Run, plan_lib.Plan]:
+  """Runs a combination, or the rest of it.
+
+  Args:
+    task: What is learned.
+    combination: The run.
+    root: The comparison's folder.
+    worker_fn: Passed on from `run`.
+    progress: Whether to show progress bars.
+    earlier: The plan of an earlier run, as for `plan.build`.
+
+  Returns:
+    The results and the plan.
+  """
   config = combination.config
   init_from = pretrain_for(
       task, combination, root, worker_fn, progress=progress
@@ -217,13 +252,13 @@ def run_one(
   names = client_names.load(root, config.running.report_client_ids)
   folder = root / combination.folder
   (folder / _ERROR_FILE).unlink(missing_ok=True)
-  plan = plan_lib.build(task, config)
+  plan = plan_lib.build(task, config, earlier=earlier)
   with run_folder.claim(str(folder), plan.settings, overwrite=False) as claimed:
     _share_names(names, claimed)
     if not claimed.finished:
       with worker_fn() as sharding:
         run_lib.run_in(claimed, plan, sharding=sharding, progress=progress)
-  return run_results.read_run(folder, unseen=names.of(plan.unseen))
+  return run_results.read_run(folder, unseen=names.of(plan.unseen)), plan
 
 
 def _share_names(

@@ -47,6 +47,7 @@ from tff_partial.reporting import page
 from tff_partial.runtime import sharding as sharding_lib
 
 _CLIENTS = 20
+_CHOSEN = 'chosen split'  # Where a plan keeps the plan of the choice.
 _SIZES = (1, 2, 3, 5, 8, 13, 21, 34)  # Numbers of layers of the candidates.
 
 
@@ -83,11 +84,14 @@ def resolve(
   if progress:
     print(split_choice.table(found))
     print('\n'.join(split_choice.notes(folder)), flush=True)
-  return plan_lib.build(
+  chosen = plan_lib.build(
       plan.task,
       setting.replace(plan.config, personal=found['split']),
       on_validation=plan.on_validation,
+      earlier=plan.built.get(_CHOSEN),
   )
+  plan.built[_CHOSEN] = chosen  # Other seeds often choose the same.
+  return chosen
 
 
 class _Choice:
@@ -132,11 +136,14 @@ class _Choice:
     scores = self._scores()
     ranked = sorted(scores, key=lambda layer: scores[layer], reverse=True)
     nested = self._fitting(ranked)
-    probe = split_probes.build_subset_probe(
-        self._model_fn,
-        client_examples=self._sample.form,
-        optimizer=self._optimizer,
-        steps=self._parts.steps_of(self._plan.config.num_newcomer_epochs),
+    probe = self._plan.once(
+        'subset probe',
+        lambda: split_probes.build_subset_probe(
+            self._model_fn,
+            client_examples=self._sample.form,
+            optimizer=self._optimizer,
+            steps=self._parts.steps_of(self._plan.config.num_newcomer_epochs),
+        ),
     )
     subsets = [[], *nested]
     losses = [self._loss(probe, layers) for layers in subsets]
@@ -200,12 +207,15 @@ class _Choice:
         self._sample.training.num_examples(c) for c in self._sample.client_ids
     )
     size = max(1, min(self._sample.batch_size, smallest // 2))
-    probe = split_probes.build_score_probe(
-        self._model_fn,
-        client_examples=self._sample.form.in_batches(size),
-        training_examples=self._sample.form,
-        optimizer=self._optimizer,
-        steps=self._parts.steps_of(1),
+    probe = self._plan.once(
+        ('score probe', size),
+        lambda: split_probes.build_score_probe(
+            self._model_fn,
+            client_examples=self._sample.form.in_batches(size),
+            training_examples=self._sample.form,
+            optimizer=self._optimizer,
+            steps=self._parts.steps_of(1),
+        ),
     )
     rows = self._measure(probe, [self._start], [self._sample.training])
     column = lambda name: np.array([np.asarray(r[name], float) for r in rows])
