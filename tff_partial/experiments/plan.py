@@ -235,11 +235,14 @@ class Plan:
       key: Names it, with everything that it depends on but the plan's settings.
       build_fn: Builds it.
     """
-    if not self.is_like_others:
-      return build_fn()
-    if key not in self.built:
-      self.built[key] = build_fn()
-    return self.built[key]
+    built = self.built if self.is_like_others else self._built_alone
+    if key not in built:
+      built[key] = build_fn()
+    return built[key]
+
+  @functools.cached_property
+  def _built_alone(self) -> dict[Any, Any]:
+    return {}
 
   @property
   def is_like_others(self) -> bool:
@@ -286,30 +289,26 @@ class Plan:
       self, phases: Sequence[phase_lib.Phase] = ()
   ) -> evaluation.Evaluation:
     """The evaluation after some phases; each takes seconds to build, once."""
-    if tuple(phases) not in self._evaluations:
-      self._evaluations[tuple(phases)] = self.once(
-          ('evaluation', tuple(phases)),
-          lambda: evaluation.build_evaluation(
-              self.model_fn,
-              client_examples=self.client_examples,
-              phases=phases,
-          ),
-      )
-    return self._evaluations[tuple(phases)]
-
-  @functools.cached_property
-  def neighbors(self) -> evaluation.Evaluation:
-    """The evaluation of the shared model with neighbours, of kNN-Per."""
-    assert self.task.head is not None
-    return neighbors_lib.build_evaluation(
-        self.model_fn,
-        self.task.head,
-        client_examples=self.client_examples,
+    return self.once(
+        ('evaluation', tuple(phases)),
+        lambda: evaluation.build_evaluation(
+            self.model_fn,
+            client_examples=self.client_examples,
+            phases=phases,
+        ),
     )
 
-  @functools.cached_property
-  def _evaluations(self) -> dict[Any, evaluation.Evaluation]:
-    return {}
+  @property
+  def neighbors(self) -> evaluation.Evaluation:
+    """The evaluation of the shared model with neighbours, of kNN-Per."""
+    head = self.task.head
+    assert head is not None
+    return self.once(
+        'neighbors',
+        lambda: neighbors_lib.build_evaluation(
+            self.model_fn, head, client_examples=self.client_examples
+        ),
+    )
 
 
 def build(
@@ -374,7 +373,7 @@ def build(
       key=key,
       budget=budget,
       levels=parts.budget_levels(
-          task, config, parts.split_model_fn(task.model_fn, config)
+          task, config, computed['split_model_fn'].model_fn
       ),
   )
 

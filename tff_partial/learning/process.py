@@ -113,8 +113,8 @@ class PartialProcess(tff.templates.IterativeProcess):
   def with_seed(self, seed: int) -> 'PartialProcess':
     """Returns a process with other initial values and the same `next`.
 
-    It takes less time than building a round anew, and what a context has
-    compiled of `next` is used again.
+    This is faster than to build a round again, and a context does not compile
+    `next` again.
 
     Args:
       seed: Seed of the initial values, as in `build_partial_process`.
