@@ -30,7 +30,7 @@ femnist state --tune --algorithm=fed_alt,fed_recon --personal=output,adapter \
   --learning_rate=0.03,0.1 --personal_learning_rate=0.003,0.01,0.03 \
   --finetune_epochs=5
 flowers state --tune --algorithm=fed_alt,fed_recon --personal=output,adapter \
-  --personal_learning_rate=0.01,0.04,0.16 --finetune_epochs=5
+  --personal_learning_rate=0.02,0.1,0.5 --finetune_epochs=5
 femnist newcomers --algorithm=fed_avg,fed_alt --personal=output \
   --learning_rate=0.03 --personal_learning_rate=0.01 --unseen_clients=41 \
   --onboarding=initial,mean,reconstruct,finetune --noequal_steps
@@ -41,5 +41,5 @@ for share in 0 0.3; do
     --learning_rate=0.03 --personal_learning_rate=0.01 \
     --personal_dropout=$share
   flowers dropout_$share --algorithm=fed_alt --personal=adapter \
-    --personal_learning_rate=0.04 --personal_dropout=$share
+    --personal_learning_rate=0.1 --personal_dropout=$share
 done
