@@ -10,11 +10,6 @@ The same command again goes on where it stopped. Everything is written to
 --output_dir; look at report.html.
 """
 
-import os
-
-# Before TensorFlow is imported: it would print notes about GPUs.
-os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')
-
 import tasks
 from tff_partial.experiments import program
 

@@ -19,12 +19,9 @@ clients have a model after ten rounds.
 [1] https://github.com/google/fedjax/tree/main/experiments/apfl
 """
 
-import os
-
-os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')
-
 import collections
 from collections.abc import Sequence
+import os
 import tempfile
 import time
 from typing import Any, NamedTuple

@@ -10,10 +10,6 @@ the mean loss of each batch of the same clients: examples are in memory, and
 there are no metrics for each example and no table. Both are interleaved.
 """
 
-import os
-
-os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')
-
 from collections.abc import Sequence
 import time
 from typing import Any, Optional

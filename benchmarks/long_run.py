@@ -9,11 +9,8 @@ driver and of TFF's worker. The first quarter of the rounds is left out, because
 caches fill then.
 """
 
-import os
-
-os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')
-
 from collections.abc import Sequence
+import os
 import tempfile
 from typing import NamedTuple, Optional
 

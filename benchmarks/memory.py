@@ -10,10 +10,6 @@ clients have a full batch, and the others two photos: more photos would take
 more time, but not more memory.
 """
 
-import os
-
-os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')
-
 from collections.abc import Sequence
 import pathlib
 import resource

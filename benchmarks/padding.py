@@ -5,10 +5,6 @@
 python -m benchmarks.padding --data=embedded
 """
 
-import os
-
-os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')
-
 import dataclasses
 
 from absl import app

@@ -11,15 +11,12 @@ and some rounds of FedSim with `training.train`. The files are made before
 anything is measured.
 """
 
-import os
-
-os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')
-
 import collections
 from collections.abc import Sequence
 import concurrent.futures
 import itertools
 import multiprocessing
+import os
 import tempfile
 import time
 from typing import Any, NamedTuple

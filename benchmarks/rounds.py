@@ -17,10 +17,6 @@ and optimizer, and are interleaved:
 `task_rounds.py` measures the tasks.
 """
 
-import os
-
-os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')
-
 import collections
 from collections.abc import Sequence
 import functools

@@ -9,10 +9,6 @@ Each runtime has a process of its own, because TensorFlow divides its threads
 once in a process. Their rounds are interleaved.
 """
 
-import os
-
-os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')
-
 from collections.abc import Sequence
 import contextlib
 import functools

@@ -10,10 +10,6 @@ Rounds of this library, of the bare loop and empty rounds are interleaved in one
 program, which uses the cores that `taskset` gives it.
 """
 
-import os
-
-os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')
-
 from collections.abc import Sequence
 import functools
 

@@ -20,13 +20,10 @@ Bare loops of the same steps are interleaved with them, on one core and on both
 The last column is what the driver and the cluster's store send each other.
 """
 
-import os
-
-os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')
-
 from collections.abc import Callable, Iterator, Sequence
 import contextlib
 import functools
+import os
 import tempfile
 import time
 from typing import Any

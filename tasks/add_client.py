@@ -19,24 +19,21 @@ import pathlib
 import tempfile
 from typing import Any
 
-os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')
+from absl import logging
 
-# pylint: disable=g-import-not-at-top
-from absl import logging  # noqa: E402
+from tff_partial import errors
+from tff_partial.data import sql_clients
+from tff_partial.experiments import command
+from tff_partial.experiments import finished_run
+from tff_partial.experiments import onboard
+from tff_partial.experiments import task as task_lib
+from tff_partial.experiments.exports import export
+from tff_partial.experiments.settings import task_choice
+from tff_partial.runtime import runtimes
 
-from tff_partial import errors  # noqa: E402
-from tff_partial.data import sql_clients  # noqa: E402
-from tff_partial.experiments import command  # noqa: E402
-from tff_partial.experiments import finished_run  # noqa: E402
-from tff_partial.experiments import onboard  # noqa: E402
-from tff_partial.experiments import task as task_lib  # noqa: E402
-from tff_partial.experiments.exports import export  # noqa: E402
-from tff_partial.experiments.settings import task_choice  # noqa: E402
-from tff_partial.runtime import runtimes  # noqa: E402
-
-from . import TASKS  # noqa: E402
-from .landmarks import photo_folder  # noqa: E402
-from .tabular import columns as columns_lib  # noqa: E402
+from . import TASKS
+from .landmarks import photo_folder
+from .tabular import columns as columns_lib
 
 # pylint: enable=g-import-not-at-top
 

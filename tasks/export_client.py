@@ -14,19 +14,16 @@ from collections.abc import Sequence
 import contextlib
 import os
 
-os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')
+from absl import logging
 
-# pylint: disable=g-import-not-at-top
-from absl import logging  # noqa: E402
+from tff_partial.experiments import command
+from tff_partial.experiments import finished_run
+from tff_partial.experiments.exports import export
+from tff_partial.experiments.exports import reported_model
+from tff_partial.runtime import local
+from tff_partial.runtime import runtimes
 
-from tff_partial.experiments import command  # noqa: E402
-from tff_partial.experiments import finished_run  # noqa: E402
-from tff_partial.experiments.exports import export  # noqa: E402
-from tff_partial.experiments.exports import reported_model  # noqa: E402
-from tff_partial.runtime import local  # noqa: E402
-from tff_partial.runtime import runtimes  # noqa: E402
-
-from . import TASKS  # noqa: E402
+from . import TASKS
 
 # pylint: enable=g-import-not-at-top
 

@@ -14,20 +14,15 @@ import argparse
 from collections.abc import Sequence
 import os
 
-# TensorFlow reports missing GPU libraries while it is imported.
-os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')
+from tff_partial.data import npz
+from tff_partial.data import people
+from tff_partial.experiments import command
 
-# pylint: disable=g-import-not-at-top
-
-from tff_partial.data import npz  # noqa: E402
-from tff_partial.data import people  # noqa: E402
-from tff_partial.experiments import command  # noqa: E402
-
-from .landmarks import import_photos  # noqa: E402
-from .speech import import_speech  # noqa: E402
-from .speech import import_table as import_speech_table  # noqa: E402
-from .stackoverflow import import_text  # noqa: E402
-from .tabular import import_table  # noqa: E402
+from .landmarks import import_photos
+from .speech import import_speech
+from .speech import import_table as import_speech_table
+from .stackoverflow import import_text
+from .tabular import import_table
 
 # pylint: enable=g-import-not-at-top
 

@@ -11,7 +11,6 @@ stay; parts next to the run are removed.
 import argparse
 from collections.abc import Sequence
 import contextlib
-import os
 import pathlib
 
 from tff_partial import errors
@@ -57,7 +56,6 @@ def main(args) -> None:
           ' it finish, or end it.'
       ) from e
     if args.cluster is not None:
-      os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')
       from tff_partial.runtime import ray_connection
       from tff_partial.training import remote_parts
 

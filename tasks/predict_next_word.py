@@ -11,21 +11,17 @@ It reads the folder of a finished run of the task stackoverflow: `config.json`,
 
 from collections.abc import Sequence
 import functools
-import os
 
-os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')
+import numpy as np
 
-# pylint: disable=g-import-not-at-top
-import numpy as np  # noqa: E402
+from tff_partial.experiments import command
+from tff_partial.experiments import finished_run
+from tff_partial.experiments import parts
+from tff_partial.runtime import local
 
-from tff_partial.experiments import command  # noqa: E402
-from tff_partial.experiments import finished_run  # noqa: E402
-from tff_partial.experiments import parts  # noqa: E402
-from tff_partial.runtime import local  # noqa: E402
-
-from .stackoverflow import task as stackoverflow  # noqa: E402
-from .stackoverflow import text  # noqa: E402
-from .stackoverflow import vocabulary as vocabulary_lib  # noqa: E402
+from .stackoverflow import task as stackoverflow
+from .stackoverflow import text
+from .stackoverflow import vocabulary as vocabulary_lib
 
 # pylint: enable=g-import-not-at-top
 

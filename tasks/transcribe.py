@@ -13,24 +13,21 @@ import functools
 import os
 from typing import Optional
 
-os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')
-
-# pylint: disable=g-import-not-at-top
-import numpy as np  # noqa: E402
-import tensorflow as tf  # noqa: E402
+import numpy as np
+import tensorflow as tf
 
 from tff_partial import errors
-from tff_partial.experiments import command  # noqa: E402
-from tff_partial.experiments import finished_run  # noqa: E402
-from tff_partial.experiments import parts  # noqa: E402
-from tff_partial.experiments import run_folder  # noqa: E402
-from tff_partial.learning import weights  # noqa: E402
-from tff_partial.runtime import local  # noqa: E402
+from tff_partial.experiments import command
+from tff_partial.experiments import finished_run
+from tff_partial.experiments import parts
+from tff_partial.experiments import run_folder
+from tff_partial.learning import weights
+from tff_partial.runtime import local
 
-from .speech import audio as audio_lib  # noqa: E402
-from .speech import ctc  # noqa: E402
-from .speech import features as features_lib  # noqa: E402
-from .speech import task as speech  # noqa: E402
+from .speech import audio as audio_lib
+from .speech import ctc
+from .speech import features as features_lib
+from .speech import task as speech
 
 # pylint: enable=g-import-not-at-top
 

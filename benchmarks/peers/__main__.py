@@ -15,12 +15,9 @@ FedAlt. Each library has a process of its own, as its documentation sets it up.
 Their rounds are interleaved.
 """
 
-import os
-
-os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')
-
 from collections.abc import Iterator, Mapping, Sequence
 import contextlib
+import os
 import pathlib
 import signal
 import subprocess

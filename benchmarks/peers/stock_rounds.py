@@ -5,12 +5,8 @@
 The data sets are made before the first round; TFF serializes them in each.
 """
 
-from collections.abc import Sequence
-import os
-
-os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')
-
 import collections
+from collections.abc import Sequence
 
 import tensorflow as tf
 import tensorflow_federated as tff

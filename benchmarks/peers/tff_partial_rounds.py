@@ -2,12 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Rounds of this library; its argument is the runtime."""
 
-from collections.abc import Sequence
-import os
-
-os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')
-
 import atexit
+from collections.abc import Sequence
 import contextlib
 
 from benchmarks import library_round

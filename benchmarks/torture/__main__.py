@@ -16,20 +16,16 @@ cannot be tried is counted as left out.
 
 import argparse
 from collections.abc import Sequence
-import os
 import pathlib
 import sys
 import tempfile
 import time
 
-os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')
-
-# pylint: disable=g-import-not-at-top
-from benchmarks.torture import damage  # noqa: E402
-from benchmarks.torture import inputs  # noqa: E402
-from benchmarks.torture import kills  # noqa: E402
-from benchmarks.torture import machine  # noqa: E402
-from benchmarks.torture import outcome as outcome_lib  # noqa: E402
+from benchmarks.torture import damage
+from benchmarks.torture import inputs
+from benchmarks.torture import kills
+from benchmarks.torture import machine
+from benchmarks.torture import outcome as outcome_lib
 
 # pylint: enable=g-import-not-at-top
 

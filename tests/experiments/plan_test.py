@@ -10,8 +10,10 @@ import numpy as np
 import tree
 
 from tests.helpers import toy_task
+from tff_partial.evaluation import evaluation
 from tff_partial.experiments import plan as plan_lib
 from tff_partial.experiments.settings import config as config_lib
+from tff_partial.learning import phase as phase_lib
 from tff_partial.runtime import in_process
 
 
@@ -47,7 +49,7 @@ class PlanTest(absltest.TestCase):
     self.assertLen(made, 5)
 
 
-class PlansOfSeedsTest(parameterized.TestCase):
+class PlansThatShareTest(parameterized.TestCase):
 
   def setUp(self):
     super().setUp()
@@ -69,18 +71,92 @@ class PlansOfSeedsTest(parameterized.TestCase):
         earlier=earlier,
     )
 
-  def test_seeds_share_what_is_compiled(self):
-    plans = [self.plan(seed=0, finetune_epochs=1)]
-    for seed in (1, 2):
-      plans.append(self.plan(seed=seed, finetune_epochs=1, earlier=plans[-1]))
-    self.assertEqual([p.config.seed for p in plans], [0, 1, 2])
+  def test_seeds_and_rates_share_what_is_compiled(self):
+    changes = [
+        {},
+        {'seed': 1},
+        {'seed': 2, 'learning_rate': 0.5},
+        {'server_learning_rate': 0.5, 'personal_learning_rate': 0.25},
+    ]
+    plans = []
+    for change in changes:
+      earlier = plans[-1] if plans else None
+      plans.append(self.plan(finetune_epochs=1, earlier=earlier, **change))
+    self.assertEqual([p.config.seed for p in plans], [0, 1, 2, 0])
     for plan in plans:
       self.assertIs(plan.process.next, plans[0].process.next)
-      self.assertIs(plan.build_evaluation(), plans[0].build_evaluation())
-      for phases in (plan.reconstruction.phases, plan.finetuning.phases):
-        self.assertIs(
-            plan.build_evaluation(phases), plans[0].build_evaluation(phases)
+      for name in ('evaluation', 'reconstruction', 'finetuning'):
+        found, first = (
+            p.build_evaluation(
+                () if name == 'evaluation' else getattr(p, name).phases
+            )
+            for p in (plan, plans[0])
         )
+        self.assertIs(found.computation, first.computation)
+    rates = [
+        (p.algorithm.phases[1].shared.learning_rate, rate.personal)
+        for p in plans
+        for rate in phase_lib.learning_rates(p.finetuning.phases)
+    ]
+    self.assertEqual(
+        rates,
+        [
+            (p.config.client.learning_rate, np.float32(p.config.personal_rate))
+            for p in plans
+        ],
+    )
+
+  def test_rates_are_used_where_computations_are_shared(self):
+    """The same variables and scores as those of a plan that is built alone."""
+    rates = {
+        'learning_rate': 0.5,
+        'personal_learning_rate': 0.25,
+        'server_learning_rate': 0.75,
+        'finetune_epochs': 1,
+    }
+    shared = self.plan(earlier=self.plan(finetune_epochs=1), **rates)
+    with in_process.in_process():
+      found, expected, other = (
+          self.outcome(plan)
+          for plan in (shared, self.plan(**rates), self.plan(finetune_epochs=1))
+      )
+    for a, b in zip(found, expected, strict=True):
+      np.testing.assert_array_equal(a, b)
+    self.assertFalse(all(map(np.array_equal, found, other)))
+
+  def outcome(self, plan):
+    """Variables after a round, and scores after fine-tuning."""
+    process, clients = plan.process, plan.train_clients.client_ids[:2]
+    values = [
+        plan.client_examples.value(
+            plan.train_clients.read(c), np.array([0, i], np.int32)
+        )
+        for i, c in enumerate(clients)
+    ]
+    start = process.initialize_personal()
+    state, personal, _ = process.next(
+        process.initialize(), [start] * len(clients), values
+    )
+    table = evaluation.evaluate(
+        {
+            'finetuned': evaluation.TestedModel(
+                plan.build_evaluation(plan.finetuning.phases),
+                state.global_model_weights,
+                lambda ids: personal,
+            )
+        },
+        evaluation.Population(
+            train=plan.train_clients,
+            test=plan.test,
+            participated=lambda client_id: True,
+        ),
+        clients,
+        progress=False,
+    )
+    return [
+        *tree.flatten((state.global_model_weights, personal)),
+        table.totals('finetuned', plan.task.metric.name),
+    ]
 
   def test_seeds_start_from_values_of_their_own(self):
     shared = self.plan(seed=1, earlier=self.plan(seed=0))
@@ -103,7 +179,7 @@ class PlansOfSeedsTest(parameterized.TestCase):
           self.assertFalse(np.array_equal(found, other))
 
   @parameterized.parameters(
-      {'learning_rate': 0.5},
+      {'epochs': 2},
       {'personal': 'all', 'algorithm': 'finetune', 'pretrain_rounds': 1},
       {'clients_per_round': 3},
       {'task': toy_task.create_task('points')},

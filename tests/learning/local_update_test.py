@@ -41,7 +41,7 @@ def run(algorithm, data=None, *, shared=SHARED, personal=PERSONAL, **kwargs):
           toy.value(XS, YS) if data is None else data,
           **{
               name: kwargs.pop(name)
-              for name in ('round_num', 'initial_personal')
+              for name in ('round_num', 'initial_personal', 'learning_rates')
               if name in kwargs
           },
       ),
@@ -360,12 +360,36 @@ class GradientsTest(parameterized.TestCase):
           )
       )
 
-  def test_schedule_sets_the_learning_rate_of_the_round(self):
+  def test_schedule_multiplies_the_learning_rate(self):
     training = toy.sgd(
-        9.0, schedule=lambda round_num: 0.1 * tf.cast(round_num, tf.float32)
+        0.5, schedule=lambda round_num: 0.2 * tf.cast(round_num, tf.float32)
     )
     update, _, _ = run(algorithms.fed_avg(training), round_num=3)
     self.assertAlmostEqual(update, -0.3 * 4, places=6)
+    rates = [phase_lib.LearningRates(shared=0.25)]
+    update, _, _ = run(
+        algorithms.fed_avg(training), round_num=3, learning_rates=rates
+    )
+    self.assertAlmostEqual(update, -0.15 * 4, places=6)
+
+  def test_learning_rates_replace_those_of_the_optimizers(self):
+    rates = [
+        phase_lib.LearningRates(personal=0.3),
+        phase_lib.LearningRates(shared=0.1),
+    ]
+    expected = run(algorithms.fed_alt(toy.sgd(0.1), toy.sgd(0.3)))
+    found = run(
+        algorithms.fed_alt(toy.sgd(7.0), toy.sgd(9.0)), learning_rates=rates
+    )
+    self.assertEqual(found[:2], expected[:2])
+
+  def test_schedule_needs_a_learning_rate_that_can_be_set(self):
+    scheduled = tff.learning.optimizers.schedule_learning_rate(
+        tff.learning.optimizers.build_sgdm(0.1), lambda step: 0.1
+    )
+    self.assertIsNone(phase_lib.GroupTraining(scheduled).learning_rate)
+    with self.assertRaisesRegex(ValueError, 'learning rate that can be set'):
+      phase_lib.GroupTraining(scheduled, schedule=lambda round_num: 1.0)
 
 
 class BadClientsTest(parameterized.TestCase):

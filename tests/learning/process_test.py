@@ -17,6 +17,7 @@ from tff_partial.learning import partial_model
 from tff_partial.learning import partition
 from tff_partial.learning import phase as phase_lib
 from tff_partial.learning import process
+from tff_partial.learning import schedules
 from tff_partial.privacy import aggregation
 from tff_partial.privacy import secret_key
 
@@ -344,7 +345,7 @@ class RoundTest(parameterized.TestCase):
 
     def values(seed, built_with=None):
       p = build_with(seed if built_with is None else built_with)
-      p = p.with_seed(seed)
+      p = p.starting_with(seed=seed)
       weights = p.initialize().global_model_weights.trainable
       return np.concatenate(
           [np.ravel(w) for w in [*weights, *p.initialize_personal().trainable]]
@@ -353,6 +354,53 @@ class RoundTest(parameterized.TestCase):
     np.testing.assert_array_equal(values(1), values(1))
     self.assertTrue(np.any(values(1) != values(2)))
     np.testing.assert_array_equal(values(2, built_with=1), values(2))
+
+  def test_learning_rates_are_part_of_the_state(self):
+    """The same bits as those of a round that is built with these rates."""
+    adam = tff.learning.optimizers.build_adam
+    anchored = lambda shared, personal: algorithms.fed_alt(
+        toy.sgd(shared, schedule=schedules.Linear(total_rounds=9)),
+        toy.sgd(personal, penalty_total=0.5, anchor=phase_lib.INITIAL),
+    )
+    first = build(anchored(0.1, 0.2), server_optimizer=adam(0.5))
+    rates = {
+        'algorithm': anchored(0.7, 0.03),
+        'server_optimizer': adam(0.01),
+    }
+    expected = build(rates['algorithm'], server_optimizer=adam(0.01))
+    found = first.starting_with(**rates)
+    self.assertIs(found.next, first.next)
+    self.assertIs(found.algorithm, rates['algorithm'])
+
+    def after_two_rounds(p):
+      state, personal = p.initialize(), [p.initialize_personal()] * 2
+      for _ in range(2):
+        state, personal, _ = p.next(
+            state, personal, [toy.value([1], [2]), toy.value([1, 2], [4, 5])]
+        )
+      return [w_of(state), *b_of(personal)]
+
+    self.assertEqual(after_two_rounds(found), after_two_rounds(expected))
+    self.assertNotEqual(after_two_rounds(found), after_two_rounds(first))
+
+  @parameterized.named_parameters(
+      ('phases', {'algorithm': algorithms.fed_avg(toy.sgd(0.1))}),
+      (
+          'penalty',
+          {
+              'algorithm': algorithms.fed_alt(
+                  toy.sgd(0.1), toy.sgd(0.2, penalty=1.0)
+              )
+          },
+      ),
+      (
+          'server_optimizer',
+          {'server_optimizer': tff.learning.optimizers.build_adam(0.1)},
+      ),
+  )
+  def test_other_computations_are_refused(self, changes):
+    with self.assertRaisesRegex(errors.SettingsError, 'in their learning rate'):
+      build().starting_with(**changes)
 
 
 def _datasets():

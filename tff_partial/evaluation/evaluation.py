@@ -325,7 +325,9 @@ def evaluate(
 
 def _step(model: TestedModel) -> sharding_lib.Step:
   work = client_work_lib.ClientWorkState(
-      np.int32(model.round_num), model.initial_personal
+      np.int32(model.round_num),
+      model.initial_personal,
+      phase_lib.learning_rates(model.evaluation.phases),
   )
   return sharding_lib.Step(model.evaluation.computation, [model.shared, work])
 

@@ -57,7 +57,7 @@ class Parts:
     """How shared variables are trained."""
     return phase_lib.GroupTraining(
         tff.learning.optimizers.build_sgdm(self.client.learning_rate),
-        schedule=self._schedule(self.client.learning_rate),
+        schedule=self._schedule,
         penalty=self.client.shared_proximal,
     )
 
@@ -65,8 +65,7 @@ class Parts:
   def personal(self) -> phase_lib.GroupTraining:
     """How personal variables are trained."""
     return dataclasses.replace(
-        self.unscheduled_personal,
-        schedule=self._schedule(self.config.personal_rate),
+        self.unscheduled_personal, schedule=self._schedule
     )
 
   @functools.cached_property
@@ -103,16 +102,16 @@ class Parts:
         adapter_dropout=self.client.personal_dropout,
     )
 
-  def _schedule(self, rate: float) -> phase_lib.Schedule:
+  @property
+  def _schedule(self) -> Optional[phase_lib.Schedule]:
     if self.client.schedule == 'linear':
-      return schedules.linear(
-          rate,
+      return schedules.Linear(
           total_rounds=self.config.total_rounds,
           warmup_rounds=self.client.warmup_rounds,
       )
     if self.client.schedule == 'staircase':
-      return schedules.staircase(rate, every=self.client.staircase_rounds)
-    return schedules.constant(rate)
+      return schedules.Staircase(every=self.client.staircase_rounds)
+    return None
 
 
 def build_algorithm(config: config_lib.Config) -> algorithms.Algorithm:

@@ -44,15 +44,16 @@ from tff_partial.training import sampler as sampler_lib
 # TFF's compiler takes 2.5 GB of memory for 100 MB of constants.
 MAX_CONSTANTS_BYTES = 2**26
 # The fields of a plan of which its computations are built.
-_COMPUTED = (
-    'algorithm',
-    'split_model_fn',
-    'model_fn',
-    'variables',
-    'finetuning',
-    'reconstruction',
-    'newcomer_finetuning',
-    'built',
+_COMPUTED = ('split_model_fn', 'model_fn', 'variables', 'built')
+# The settings that computations take as arguments: in the state of the server.
+_ARGUMENTS = frozenset(
+    (
+        'seed',
+        'init_from',
+        'learning_rate',
+        'personal_learning_rate',
+        'server_learning_rate',
+    )
 )
 
 
@@ -225,14 +226,22 @@ class Plan:
       assert self.sampler is not None
       population = len(self.sampler.clients.client_ids)
       share = min(1.0, self.config.clients_per_round / population)
-    process = self.once(('process', share), lambda: self._process(share))
-    return process.with_seed(self.config.seed)
+    server_optimizer = parts.build_server_optimizer(
+        self.config.server, share=share
+    )
+    process = self.once('process', lambda: self._process(server_optimizer))
+    return process.starting_with(
+        seed=self.config.seed,
+        algorithm=self.algorithm,
+        server_optimizer=server_optimizer,
+    )
 
   def once(self, key: Any, build_fn: Callable[[], Any]) -> Any:
     """What is built for a key, once for this plan and others like it.
 
     Args:
-      key: Names it, with everything that it depends on but the plan's settings.
+      key: Names it, with everything that it depends on but the plan's settings,
+        and with learning rates unless it takes them as arguments.
       build_fn: Builds it.
     """
     built = self.built if self.is_like_others else self._built_alone
@@ -254,14 +263,14 @@ class Plan:
         and not self.constants
     )
 
-  def _process(self, share: float) -> process_lib.PartialProcess:
+  def _process(
+      self, server_optimizer: tff.learning.optimizers.Optimizer
+  ) -> process_lib.PartialProcess:
     return process_lib.build_partial_process(
         constants_lib.with_constants(self.split_model_fn, self.constants),
         self.algorithm,
         client_examples=self.client_examples,
-        server_optimizer=parts.build_server_optimizer(
-            self.config.server, share=share
-        ),
+        server_optimizer=server_optimizer,
         model_aggregator=self._build_aggregator(),
         model_distributor=parts.build_distributor(
             self.config, self.model_fn, self.client_examples
@@ -289,14 +298,15 @@ class Plan:
       self, phases: Sequence[phase_lib.Phase] = ()
   ) -> evaluation.Evaluation:
     """The evaluation after some phases; each takes seconds to build, once."""
-    return self.once(
-        ('evaluation', tuple(phases)),
+    found = self.once(
+        ('evaluation', phase_lib.without_optimizers(phases)),
         lambda: evaluation.build_evaluation(
             self.model_fn,
             client_examples=self.client_examples,
             phases=phases,
         ),
     )
+    return dataclasses.replace(found, phases=phases)
 
   @property
   def neighbors(self) -> evaluation.Evaluation:
@@ -327,8 +337,8 @@ def build(
       validation also at the end, so that no test example is read. Clients that
       are kept out of training are then not evaluated.
     earlier: A plan whose computations are used again if they are the same, that
-      is, if it has another seed or starts from another model and nothing else
-      differs. Building them takes seconds.
+      is, if it has another seed, other learning rates or another model to start
+      from, and nothing else differs. Building them takes seconds.
 
   Returns:
     The plan, with that of the pretraining in it.
@@ -337,12 +347,13 @@ def build(
     errors.SettingsError: If settings, data and model do not go together.
   """
   generation = _generation(config)
+  algorithm = parts.build_algorithm(config)
   if earlier is not None and _are_alike(earlier, task, config):
     computed = {name: getattr(earlier, name) for name in _COMPUTED}
   else:
-    computed = _to_compute(task, config)
+    computed = _to_compute(task, config, algorithm)
   _check_model(task, config, computed['model_fn'])
-  algorithm, variables = computed['algorithm'], computed['variables']
+  variables = computed['variables']
   people = participants.choose(task, config, on_validation=on_validation)
   key = _key(config)
   sampler = None
@@ -357,6 +368,14 @@ def build(
       **computed,
       task=task,
       config=config,
+      algorithm=algorithm,
+      finetuning=parts.build_finetuning(config, config.num_finetune_epochs)
+      if config.num_finetune_epochs
+      else None,
+      reconstruction=parts.build_finetuning(config, config.num_personal_epochs),
+      newcomer_finetuning=parts.build_finetuning(
+          config, config.num_newcomer_epochs
+      ),
       train_clients=people.train_clients,
       held_out=people.held_out,
       test=people.test,
@@ -379,10 +398,11 @@ def build(
 
 
 def _to_compute(
-    task: task_lib.Task, config: config_lib.Config
+    task: task_lib.Task,
+    config: config_lib.Config,
+    algorithm: algorithms.Algorithm,
 ) -> dict[str, Any]:
   """The fields `_COMPUTED` of a plan."""
-  algorithm = parts.build_algorithm(config)
   # All of the run's computations need to know what a model is like.
   split_model_fn = outlines.OutlinedModelFn(
       parts.split_model_fn(task.model_fn, config)
@@ -390,19 +410,10 @@ def _to_compute(
   model_fn: partial_model.ModelFn = split_model_fn
   if algorithm.wrapper is not None:
     model_fn = outlines.OutlinedModelFn(algorithm.wrap(split_model_fn))
-  finetuning = None
-  if config.num_finetune_epochs:
-    finetuning = parts.build_finetuning(config, config.num_finetune_epochs)
   return dict(
-      algorithm=algorithm,
       split_model_fn=split_model_fn,
       model_fn=model_fn,
       variables=outlines.describe(model_fn),
-      finetuning=finetuning,
-      reconstruction=parts.build_finetuning(config, config.num_personal_epochs),
-      newcomer_finetuning=parts.build_finetuning(
-          config, config.num_newcomer_epochs
-      ),
       built={},
   )
 
@@ -415,7 +426,7 @@ def _are_alike(
       {
           name: value
           for name, value in setting.flatten(some).items()
-          if name not in ('seed', 'init_from')
+          if name not in _ARGUMENTS
       }
       for some in (config, earlier.config)
   )

@@ -29,10 +29,14 @@ class ClientWorkState(NamedTuple):
     initial_personal: The initial personal variables if a penalty is anchored
       there, else `()`. They are the same for all clients, and the server knows
       them because it seeded or pretrained them.
+    learning_rates: A `phase.LearningRates` for each phase. They are part of the
+      state, as hyperparameters are in `tff.learning`, so that rounds with other
+      learning rates are the same computation.
   """
 
   round_num: Any
   initial_personal: Any
+  learning_rates: Any = ()
 
   def inputs(
       self,
@@ -42,7 +46,12 @@ class ClientWorkState(NamedTuple):
   ) -> local_update.ClientInputs:
     """The inputs of a client's work in this state."""
     return local_update.ClientInputs(
-        shared, personal, examples, self.round_num, self.initial_personal
+        shared,
+        personal,
+        examples,
+        self.round_num,
+        self.initial_personal,
+        self.learning_rates,
     )
 
 
@@ -82,6 +91,10 @@ def state_type(
       ClientWorkState(
           round_num=tff.TensorType(np.int32),
           initial_personal=types.personal if anchored else (),
+          learning_rates=tf.nest.map_structure(
+              lambda rate: tff.TensorType(rate.dtype.type),
+              phase_lib.learning_rates(phases),
+          ),
       )
   )
 
@@ -124,6 +137,7 @@ def build_initial_state(
         initial_personal=_initial(model_fn, seed, 'personal')
         if anchored
         else (),
+        learning_rates=phase_lib.learning_rates(phases),
     )
 
   return initial_state

@@ -38,6 +38,8 @@ class ClientInputs(NamedTuple):
     round_num: Number of the round in the learning-rate schedules, int32 scalar.
     initial_personal: The initial personal variables, if a penalty is anchored
       there (`needs_initial_personal`).
+    learning_rates: A `LearningRates` for each phase; without any, those of the
+      optimizers.
   """
 
   shared: tff.learning.models.ModelWeights
@@ -45,6 +47,7 @@ class ClientInputs(NamedTuple):
   examples: Any
   round_num: Any = 0
   initial_personal: Any = ()
+  learning_rates: Sequence[phase_lib.LearningRates] = ()
 
 
 class ClientCounts(NamedTuple):
@@ -200,14 +203,15 @@ def run_phases(
   """
   model.assign(inputs.shared, inputs.personal)
   progress = []
+  rates = inputs.learning_rates or phase_lib.learning_rates(phases)
   for number, phase in enumerate(phases):
     groups = [
         _create_group(
-            model, name, training, inputs, client_examples=client_examples
+            model, name, training, inputs, rate, client_examples=client_examples
         )
-        for name, training in (
-            ('personal', phase.personal),
-            ('shared', phase.shared),
+        for name, training, rate in (
+            ('personal', phase.personal, rates[number].personal),
+            ('shared', phase.shared, rates[number].shared),
         )
     ]
     progress.append(
@@ -255,6 +259,7 @@ def _create_group(
     name: str,
     training: Optional[phase_lib.GroupTraining],
     inputs: ClientInputs,
+    rate: Any,
     *,
     client_examples: examples_lib.ClientExamples,
 ) -> Optional[training_step.Group]:
@@ -262,9 +267,10 @@ def _create_group(
   variables = tuple(getattr(model, name).trainable)
   if training is None or not variables:
     return None
-  learning_rate = None
+  learning_rate = None if isinstance(rate, tuple) else rate
   if training.schedule is not None:
-    learning_rate = training.schedule(tf.cast(inputs.round_num, tf.int32))
+    round_num = tf.cast(inputs.round_num, tf.int32)
+    learning_rate = rate * training.schedule(round_num)
   penalty: Any = training.penalty
   if training.penalty_total:
     number = tf.maximum(client_examples.count(inputs.examples), 1)

@@ -8,15 +8,17 @@ ICML 2022. https://arxiv.org/abs/2204.03809
 
 from collections.abc import Callable, Sequence
 import dataclasses
-from typing import Any, Optional
+from typing import Any, NamedTuple, Optional
 
+import numpy as np
 import tensorflow as tf
 import tensorflow_federated as tff
 
 from tff_partial import errors
 from tff_partial.learning import partition
 
-# Round number, int32 scalar -> learning rate, float32 scalar.
+# Round number, int32 scalar -> what a learning rate is multiplied by, float32
+# scalar.
 Schedule = Callable[[tf.Tensor], tf.Tensor]
 
 RECEIVED = 'received'
@@ -51,8 +53,8 @@ class GroupTraining:
   Attributes:
     optimizer: Its state is initialized when a phase begins, and dropped when
       the phase ends.
-    schedule: Maps the number of the round to its learning rate; `None` to use
-      the optimizer's own learning rate.
+    schedule: Maps the number of the round to what the optimizer's learning rate
+      is multiplied by; `None` for the same learning rate in all rounds.
     penalty: Weight of the squared distance from the anchor.
     penalty_total: In place of `penalty`, a weight that is divided by the number
       of the client's examples, so that clients with few examples stay closer to
@@ -76,6 +78,12 @@ class GroupTraining:
 
   def __post_init__(self):
     check_optimizer('optimizer', self.optimizer)
+    if self.schedule is not None and self.learning_rate is None:
+      raise errors.SettingsError(
+          'Expected an `optimizer` with a learning rate that can be set, to use'
+          f' it with a `schedule`, found {self.optimizer!r}. Leave one of the'
+          ' schedules out.'
+      )
     for name in ('penalty', 'penalty_total'):
       value = getattr(self, name)
       if value < 0:
@@ -97,6 +105,25 @@ class GroupTraining:
   def has_penalty(self) -> bool:
     """Whether the distance from the anchor has a weight."""
     return self.penalty > 0 or self.penalty_total > 0
+
+  @property
+  def learning_rate(self) -> Optional[float]:
+    """The optimizer's, if it is one of the hyperparameters that TFF can set."""
+    hparams = self.optimizer.get_hparams(self.optimizer.initialize(()))
+    return hparams.get(tff.learning.optimizers.LEARNING_RATE_KEY)
+
+
+class LearningRates(NamedTuple):
+  """The learning rates of a phase, without schedules, float32 scalars.
+
+  Attributes:
+    personal: That of the personal variables; `()` if the phase does not train
+      them, or if their optimizer has none that can be set.
+    shared: That of the shared variables, likewise.
+  """
+
+  personal: Any = ()
+  shared: Any = ()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -183,6 +210,38 @@ class Phase:
       value = getattr(self, name)
       if value is not None and value <= 0:
         raise errors.SettingsError(f'Expected `{name}` above 0, found {value}.')
+
+
+def learning_rates(phases: Sequence[Phase]) -> tuple[LearningRates, ...]:
+  """The learning rates of the optimizers of each phase."""
+
+  def rate(training):
+    found = None if training is None else training.learning_rate
+    return () if found is None else np.float32(found)
+
+  return tuple(
+      LearningRates(personal=rate(phase.personal), shared=rate(phase.shared))
+      for phase in phases
+  )
+
+
+def without_optimizers(phases: Sequence[Phase]) -> Any:
+  """What phases are but for their optimizers, as a hashable value.
+
+  Phases whose optimizers differ in nothing but their learning rates become the
+  same computation if these values are equal, since computations take learning
+  rates as an argument.
+  """
+
+  def values(record):
+    return record and tuple(
+        values(value) if isinstance(value, GroupTraining) else value
+        for field in dataclasses.fields(record)
+        if field.name != 'optimizer'
+        for value in [getattr(record, field.name)]
+    )
+
+  return tuple(map(values, phases))
 
 
 def needs_initial_personal(phases: Sequence[Phase]) -> bool:

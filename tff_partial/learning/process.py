@@ -26,6 +26,7 @@ cohorts that are too large for one machine.
 """
 
 from collections.abc import Callable
+import dataclasses
 import functools
 from typing import Any, Optional, Union
 
@@ -66,9 +67,10 @@ class PartialProcess(tff.templates.IterativeProcess):
       initialize_fn: tff.Computation,
       next_fn: tff.Computation,
       *,
-      build_initialize: Callable[[int], tff.Computation],
+      build_initialize: Callable[..., tff.Computation],
       build_initialize_personal: Callable[[int], tff.Computation],
       seed: int,
+      server_optimizer: tff.learning.optimizers.Optimizer,
       algorithm: algorithms.Algorithm,
       model_fn: partial_model.ModelFn,
       client_examples: examples_lib.ClientExamples,
@@ -79,9 +81,11 @@ class PartialProcess(tff.templates.IterativeProcess):
     Args:
       initialize_fn: `( -> S@SERVER)`.
       next_fn: `next`, of the type above.
-      build_initialize: Builds `initialize` for a seed.
+      build_initialize: Builds `initialize` for a seed, an optimizer of the
+        server and an algorithm.
       build_initialize_personal: Builds `initialize_personal` for a seed.
       seed: That of `initialize_fn`.
+      server_optimizer: That of `initialize_fn`.
       algorithm: The algorithm that clients run.
       model_fn: Makes the models that are trained.
       client_examples: The form in which `next` takes examples.
@@ -91,6 +95,7 @@ class PartialProcess(tff.templates.IterativeProcess):
     self._build_initialize = build_initialize
     self._build_initialize_personal = build_initialize_personal
     self._seed = seed
+    self._server_optimizer = server_optimizer
     self._algorithm = algorithm
     self._model_fn = model_fn
     self._client_examples = client_examples
@@ -110,24 +115,61 @@ class PartialProcess(tff.templates.IterativeProcess):
     """`( -> P)`: the personal variables that a new client starts from."""
     return self._build_initialize_personal(self._seed)
 
-  def with_seed(self, seed: int) -> 'PartialProcess':
-    """Returns a process with other initial values and the same `next`.
+  def starting_with(
+      self,
+      *,
+      seed: Optional[int] = None,
+      algorithm: Optional[algorithms.Algorithm] = None,
+      server_optimizer: Optional[tff.learning.optimizers.Optimizer] = None,
+  ) -> 'PartialProcess':
+    """Returns a process with another initial state and the same `next`.
 
-    This is faster than to build a round again, and a context does not compile
-    `next` again.
+    The state has the initial values of variables and all learning rates. This
+    is faster than to build a round again, and a context does not compile `next`
+    again.
 
     Args:
-      seed: Seed of the initial values, as in `build_partial_process`.
+      seed: Seed of the initial values, as in `build_partial_process`; by
+        default that of this process.
+      algorithm: Has other learning rates, and is otherwise like that of this
+        process, which is the default.
+      server_optimizer: Likewise.
+
+    Raises:
+      errors.SettingsError: If the algorithm has other phases, or the optimizer
+        another state.
     """
-    if seed == self._seed:
+    seed = self._seed if seed is None else seed
+    algorithm = algorithm or self._algorithm
+    server_optimizer = server_optimizer or self._server_optimizer
+    if (
+        seed == self._seed
+        and algorithm is self._algorithm
+        and server_optimizer is self._server_optimizer
+    ):
       return self
+    ours, theirs = (
+        phase_lib.without_optimizers(a.phases)
+        for a in (self._algorithm, algorithm)
+    )
+    initialize = self._build_initialize(seed, server_optimizer, algorithm)
+    if ours != theirs or not self.state_type.is_assignable_from(
+        initialize.type_signature.result
+    ):
+      raise errors.SettingsError(
+          'Expected an algorithm and an optimizer that differ from those of'
+          ' this process in their learning rates alone, found'
+          f' {algorithm.name!r} and {server_optimizer!r}. Use'
+          ' `build_partial_process` for others.'
+      )
     return PartialProcess(
-        self._build_initialize(seed),
+        initialize,
         self.next,
         build_initialize=self._build_initialize,
         build_initialize_personal=self._build_initialize_personal,
         seed=seed,
-        algorithm=self._algorithm,
+        server_optimizer=server_optimizer,
+        algorithm=algorithm,
         model_fn=self._model_fn,
         client_examples=self._client_examples,
         build_pieces=lambda: self.pieces,
@@ -182,12 +224,23 @@ class PartialProcess(tff.templates.IterativeProcess):
     client_work = state.client_work
     if client_work.initial_personal:
       client_work = client_work._replace(initial_personal=personal)
-    return tff.learning.templates.LearningAlgorithmState(
-        global_model_weights=shared,
-        distributor=state.distributor,
-        client_work=client_work,
-        aggregator=state.aggregator,
-        finalizer=state.finalizer,
+    return state._replace(global_model_weights=shared, client_work=client_work)
+
+  def set_learning_rates(
+      self, state: tff.learning.templates.LearningAlgorithmState
+  ) -> tff.learning.templates.LearningAlgorithmState:
+    """Replaces the learning rates of clients in a state by this process's.
+
+    Args:
+      state: A state of this process, or of one with another algorithm whose
+        state differs in nothing else.
+
+    Returns:
+      A state of this process.
+    """
+    rates = phase_lib.learning_rates(self.algorithm.phases)
+    return state._replace(
+        client_work=state.client_work._replace(learning_rates=rates)
     )
 
 
@@ -289,6 +342,7 @@ def build_partial_process(
       uniform_weight=client_weighting == tff.learning.ClientWeighting.UNIFORM,
   )
   work_type = client_work_lib.state_type(types, algorithm.phases)
+  server_optimizer = server_optimizer or tff.learning.optimizers.build_sgdm(1.0)
   output_type = client_work.type_signature.result
   parts = round_parts.RoundParts(
       types=types,
@@ -305,21 +359,23 @@ def build_partial_process(
       if metrics
       else None,
       finalizer=tff.learning.templates.build_apply_optimizer_finalizer(
-          server_optimizer or tff.learning.optimizers.build_sgdm(1.0),
-          types.shared,
+          server_optimizer, types.shared
       ),
   )
 
-  def build_initialize(seed):
+  def build_initialize(seed, server_optimizer, algorithm):
+    finalizer = tff.learning.templates.build_apply_optimizer_finalizer(
+        server_optimizer, types.shared
+    )
     return _build_initialize(
-        parts,
+        dataclasses.replace(parts, finalizer=finalizer),
         client_work_lib.build_initial_group(model_fn, 'shared', seed=seed),
         client_work_lib.build_initial_state(
             model_fn, algorithm.phases, seed=seed
         ),
     )
 
-  initialize = build_initialize(seed)
+  initialize = build_initialize(seed, server_optimizer, algorithm)
   state_type = initialize.type_signature.result
   return PartialProcess(
       initialize,
@@ -329,6 +385,7 @@ def build_partial_process(
           client_work_lib.build_initial_group(model_fn, 'personal', seed=seed)
       ),
       seed=seed,
+      server_optimizer=server_optimizer,
       algorithm=algorithm,
       model_fn=model_fn,
       client_examples=client_examples,

@@ -186,11 +186,15 @@ def default_cores() -> int:
 def environment() -> dict[str, Any]:
   """What Ray needs to know to start processes that can import this package.
 
-  They find a checkout at the same path on every machine.
+  They find a checkout at the same path on every machine, and use oneDNN if this
+  program does, whose results are rounded differently.
   """
   root = str(pathlib.Path(__file__).absolute().parent.parent.parent)
   paths = filter(None, [root, os.environ.get('PYTHONPATH')])
-  return {'env_vars': {'PYTHONPATH': os.pathsep.join(paths)}}
+  variables = {'PYTHONPATH': os.pathsep.join(paths)}
+  if (onednn := os.environ.get('TF_ENABLE_ONEDNN_OPTS')) is not None:
+    variables['TF_ENABLE_ONEDNN_OPTS'] = onednn
+  return {'env_vars': variables}
 
 
 @contextlib.contextmanager

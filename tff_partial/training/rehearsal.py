@@ -87,13 +87,15 @@ def rehearse(
   Args:
     process: Computes one round.
     sampler: The population, and the cohort of each round.
-    state: The server's state before the first round.
+    state: The server's state before the first round, of this process or of one
+      with another algorithm.
     personal: The personal variables, which the rounds change.
     first_round: Number of rounds before the first one.
     rounds: How many rounds to compute.
     sharding: As in `training.train`.
     after_round: Called after each round, for a progress bar.
   """
+  state = process.set_learning_rates(state)
   all_rounds = training.Rounds(process, sampler, personal, sharding)
   steps, seconds = 0, 0.0
   for round_num in range(first_round, first_round + rounds):

@@ -137,7 +137,7 @@ class _Choice:
     ranked = sorted(scores, key=lambda layer: scores[layer], reverse=True)
     nested = self._fitting(ranked)
     probe = self._plan.once(
-        'subset probe',
+        ('subset probe', self._plan.config.personal_rate),
         lambda: split_probes.build_subset_probe(
             self._model_fn,
             client_examples=self._sample.form,
@@ -208,7 +208,7 @@ class _Choice:
     )
     size = max(1, min(self._sample.batch_size, smallest // 2))
     probe = self._plan.once(
-        ('score probe', size),
+        ('score probe', size, self._plan.config.personal_rate),
         lambda: split_probes.build_score_probe(
             self._model_fn,
             client_examples=self._sample.form.in_batches(size),

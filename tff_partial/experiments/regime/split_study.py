@@ -31,6 +31,7 @@ from tff_partial.learning import examples as examples_lib
 from tff_partial.learning import hold_out
 from tff_partial.learning import mean_regularizer
 from tff_partial.learning import outlines
+from tff_partial.learning import phase as phase_lib
 from tff_partial.runtime import sharding as sharding_lib
 from tff_partial.training import rehearsal as rehearsal_lib
 from tff_partial.training import sampler as sampler_lib
@@ -170,10 +171,9 @@ class SplitStudy:
   @functools.cached_property
   def rates(self) -> one_round.Rates:
     """Learning rates of the first round."""
-    rate = lambda training: float(training.schedule(tf.constant(0)))
     first, second = self.plan.algorithm.phases
     return one_round.Rates(
-        shared=rate(second.shared), personal=rate(first.personal)
+        shared=_first_rate(second.shared), personal=_first_rate(first.personal)
     )
 
   def at_start(self) -> Point:
@@ -335,6 +335,14 @@ def build(
   # Raise for what is missing before anything is computed.
   _ = study.batching, study.metric, study.measured
   return study
+
+
+def _first_rate(training: Optional[phase_lib.GroupTraining]) -> float:
+  """The learning rate of the first round."""
+  assert training is not None and training.learning_rate is not None
+  if training.schedule is None:
+    return training.learning_rate
+  return training.learning_rate * float(training.schedule(tf.constant(0)))
 
 
 def check_model(task: task_lib.Task, config: config_lib.Config) -> None:
