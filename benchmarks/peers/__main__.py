@@ -97,15 +97,15 @@ def run(
       num_rounds = len(work.cohorts) - interleaved.WARM_UP
       seconds = interleaved.measure(rounds, num_rounds)
     weights = {name: turns.read_weights(end) for name, end in ends.items()}
-  distance = 'not compared, because the networks differ'
-  if work.same_network:
-    distance = f'{check_weights(weights, work.weights):.1e}'
   title = (
       f'{work.name}, {num_rounds} rounds,'
       f' {worker_process.usable_cores()} cores'
   )
   columns = {_OURS: lambda kind: _OURS}
-  print(interleaved.format_table(title, seconds, columns))
+  print(interleaved.format_table(title, seconds, columns), flush=True)
+  distance = 'not compared, because the networks differ'
+  if work.same_network:
+    distance = f'{check_weights(weights, work.weights):.1e}'
   print(
       '\nGreatest distance from our weights after two rounds, as a share of'
       f' what training moved them: {distance}.\n',
