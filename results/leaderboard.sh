@@ -45,19 +45,22 @@ compared() {
     --seeds="$SEEDS" "$@" --output_dir="$OUT/compare/leaderboard$name"
 }
 compared "" --pretrain_rounds=0 --total_rounds="$ROUNDS" --personal=output \
-  --algorithm=fed_avg,fed_sim,fed_rep,ditto,apfl
-compared _adapter --pretrain_rounds=0 --total_rounds="$ROUNDS" \
-  --personal=adapter --algorithm=fed_sim,fed_alt
+  --algorithm=fed_avg,fed_sim,fed_rep
 compared _local --pretrain_rounds=0 --finetune_epochs="$ROUNDS" \
   --algorithm=local
 compared _finetune --pretrain_rounds="$ROUNDS" --algorithm=finetune \
   --personal=output,adapter,all
+compared _two_models --pretrain_rounds=0 --total_rounds="$ROUNDS" \
+  --algorithm=ditto,apfl
+compared _adapter --pretrain_rounds=0 --total_rounds="$ROUNDS" \
+  --personal=adapter --algorithm=fed_sim,fed_alt
 # Last, because it takes longest.
 compared _pfedme --pretrain_rounds=0 --total_rounds="$ROUNDS" \
   --algorithm=pfedme --personal_learning_rate=0.01
 
 # Accuracy over all test examples in the best and in the last round.
-[ -n "${DRY_RUN:-}" ] || for part in "" _adapter _pfedme; do
+[ -n "${DRY_RUN:-}" ] || for part in "" _two_models _adapter \
+  _pfedme; do
   for run in "$OUT/compare/leaderboard$part"/*/metrics.csv; do
     .venv/bin/python - "$run" <<'END'
 import csv, pathlib, sys
