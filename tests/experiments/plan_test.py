@@ -56,7 +56,6 @@ class PlansThatShareTest(parameterized.TestCase):
     self.task = toy_task.create_task('points')
 
   def plan(self, **settings):
-    earlier = settings.pop('earlier', None)
     return plan_lib.build(
         settings.pop('task', self.task),
         config_lib.create(
@@ -68,8 +67,11 @@ class PlansThatShareTest(parameterized.TestCase):
                 **settings,
             }
         ),
-        earlier=earlier,
     )
+
+  def alone(self, **settings):
+    """A plan that shares with no other."""
+    return self.plan(task=toy_task.create_task('points'), **settings)
 
   def test_seeds_and_rates_share_what_is_compiled(self):
     changes = [
@@ -78,10 +80,7 @@ class PlansThatShareTest(parameterized.TestCase):
         {'seed': 2, 'learning_rate': 0.5},
         {'server_learning_rate': 0.5, 'personal_learning_rate': 0.25},
     ]
-    plans = []
-    for change in changes:
-      earlier = plans[-1] if plans else None
-      plans.append(self.plan(finetune_epochs=1, earlier=earlier, **change))
+    plans = [self.plan(finetune_epochs=1, **change) for change in changes]
     self.assertEqual([p.config.seed for p in plans], [0, 1, 2, 0])
     for plan in plans:
       self.assertIs(plan.process.next, plans[0].process.next)
@@ -107,19 +106,19 @@ class PlansThatShareTest(parameterized.TestCase):
     )
 
   def test_rates_are_used_where_computations_are_shared(self):
-    """The same variables and scores as those of a plan that is built alone."""
+    """The same variables and scores as those of a plan that shares nothing."""
     rates = {
         'learning_rate': 0.5,
         'personal_learning_rate': 0.25,
         'server_learning_rate': 0.75,
         'finetune_epochs': 1,
     }
-    shared = self.plan(earlier=self.plan(finetune_epochs=1), **rates)
+    first = self.plan(finetune_epochs=1)
+    shared, alone = self.plan(**rates), self.alone(**rates)
+    self.assertIs(shared.process.next, first.process.next)
+    self.assertIsNot(alone.process.next, first.process.next)
     with in_process.in_process():
-      found, expected, other = (
-          self.outcome(plan)
-          for plan in (shared, self.plan(**rates), self.plan(finetune_epochs=1))
-      )
+      found, expected, other = map(self.outcome, (shared, alone, first))
     for a, b in zip(found, expected, strict=True):
       np.testing.assert_array_equal(a, b)
     self.assertFalse(all(map(np.array_equal, found, other)))
@@ -159,8 +158,9 @@ class PlansThatShareTest(parameterized.TestCase):
     ]
 
   def test_seeds_start_from_values_of_their_own(self):
-    shared = self.plan(seed=1, earlier=self.plan(seed=0))
-    alone = self.plan(seed=1)
+    first = self.plan(seed=0)
+    shared, alone = self.plan(seed=1), self.alone(seed=1)
+    self.assertIs(shared.process.next, first.process.next)
     with in_process.in_process():
       for found, expected, other in zip(
           *(
@@ -170,7 +170,7 @@ class PlansThatShareTest(parameterized.TestCase):
                       plan.process.initialize_personal(),
                   )
               )
-              for plan in (shared, alone, self.plan(seed=0))
+              for plan in (shared, alone, first)
           ),
           strict=True,
       ):
@@ -185,15 +185,21 @@ class PlansThatShareTest(parameterized.TestCase):
       {'task': toy_task.create_task('points')},
   )
   def test_other_settings_share_nothing(self, **settings):
-    earlier = self.plan()
-    plan = self.plan(seed=1, earlier=earlier, **settings)
-    self.assertIsNot(plan.built, earlier.built)
-    self.assertIsNot(plan.model_fn, earlier.model_fn)
+    first = self.plan()
+    plan = self.plan(seed=1, **settings)
+    self.assertIsNot(plan.built, first.built)
+    self.assertIsNot(plan.model_fn, first.model_fn)
+
+  def test_a_few_settings_are_kept(self):
+    first = self.plan()
+    for epochs in range(2, 9):
+      self.plan(epochs=epochs)
+    self.assertIsNot(self.plan().built, first.built)
+    self.assertIs(self.plan(epochs=8).built, self.plan(epochs=8).built)
 
   def test_noise_is_of_one_run(self):
     private = {'noise_multiplier': 1.0, 'dp_clip': 1.0, 'dp_key': 'seed'}
-    plans = [self.plan(seed=0, **private)]
-    plans.append(self.plan(seed=1, earlier=plans[0], **private))
+    plans = [self.plan(seed=seed, **private) for seed in (0, 1)]
     self.assertIsNot(plans[0].process.next, plans[1].process.next)
 
 

@@ -43,8 +43,6 @@ from tff_partial.training import sampler as sampler_lib
 
 # TFF's compiler takes 2.5 GB of memory for 100 MB of constants.
 MAX_CONSTANTS_BYTES = 2**26
-# The fields of a plan of which its computations are built.
-_COMPUTED = ('split_model_fn', 'model_fn', 'variables', 'built')
 # The settings that computations take as arguments: in the state of the server.
 _ARGUMENTS = frozenset(
     (
@@ -326,9 +324,11 @@ def build(
     config: config_lib.Config,
     *,
     on_validation: bool = False,
-    earlier: Optional[Plan] = None,
 ) -> Plan:
   """Makes a plan, and by that checks that everything goes together.
+
+  Plans of one task share their computations if they have the same settings, but
+  for the seed, learning rates and the model to start from.
 
   Args:
     task: What is learned, and from whom.
@@ -336,9 +336,6 @@ def build(
     on_validation: Whether models are evaluated on the examples held out for
       validation also at the end, so that no test example is read. Clients that
       are kept out of training are then not evaluated.
-    earlier: A plan whose computations are used again if they are the same, that
-      is, if it has another seed, other learning rates or another model to start
-      from, and nothing else differs. Building them takes seconds.
 
   Returns:
     The plan, with that of the pretraining in it.
@@ -348,10 +345,10 @@ def build(
   """
   generation = _generation(config)
   algorithm = parts.build_algorithm(config)
-  if earlier is not None and _are_alike(earlier, task, config):
-    computed = {name: getattr(earlier, name) for name in _COMPUTED}
-  else:
-    computed = _to_compute(task, config, algorithm)
+  likeness = _likeness(config)
+  if likeness not in task.built:
+    task.built[likeness] = _to_compute(task, config, algorithm)
+  computed = task.built[likeness]
   _check_model(task, config, computed['model_fn'])
   variables = computed['variables']
   people = participants.choose(task, config, on_validation=on_validation)
@@ -402,7 +399,7 @@ def _to_compute(
     config: config_lib.Config,
     algorithm: algorithms.Algorithm,
 ) -> dict[str, Any]:
-  """The fields `_COMPUTED` of a plan."""
+  """The fields of a plan of which its computations are built."""
   # All of the run's computations need to know what a model is like.
   split_model_fn = outlines.OutlinedModelFn(
       parts.split_model_fn(task.model_fn, config)
@@ -418,19 +415,14 @@ def _to_compute(
   )
 
 
-def _are_alike(
-    earlier: Plan, task: task_lib.Task, config: config_lib.Config
-) -> bool:
-  """Whether a plan computes what one with these settings does."""
-  ours, theirs = (
-      {
-          name: value
-          for name, value in setting.flatten(some).items()
-          if name not in _ARGUMENTS
-      }
-      for some in (config, earlier.config)
-  )
-  return earlier.task is task and ours == theirs
+def _likeness(config: config_lib.Config) -> str:
+  """The settings that computations depend on."""
+  depends_on = {
+      name: value
+      for name, value in setting.flatten(config).items()
+      if name not in _ARGUMENTS
+  }
+  return repr(depends_on)
 
 
 def _check_model(

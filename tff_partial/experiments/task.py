@@ -9,6 +9,7 @@ import functools
 import inspect
 from typing import Any, Optional
 
+import cachetools
 import tensorflow as tf
 
 from tff_partial import errors
@@ -21,6 +22,9 @@ from tff_partial.learning import clients as clients_lib
 from tff_partial.learning import examples as examples_lib
 from tff_partial.learning import partial_model
 from tff_partial.learning import partition
+
+# Of as many different plans, a task keeps what they have built.
+_MOST_BUILT = 4
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,6 +59,8 @@ class Task:
       by `create`. A run keeps them, so that commands can create it again.
     arguments: What it was created with besides the data, defaults included, by
       name; set by `create`.
+    built: The models and computations of plans of this task, by the settings
+      that they depend on. Building them takes seconds.
   """
 
   name: str
@@ -73,6 +79,12 @@ class Task:
   texts: Mapping[str, str] = dataclasses.field(default_factory=dict)
   choices: Mapping[str, Any] = dataclasses.field(default_factory=dict)
   arguments: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+  built: cachetools.LRUCache = dataclasses.field(
+      default_factory=lambda: cachetools.LRUCache(_MOST_BUILT),
+      init=False,
+      repr=False,
+      compare=False,
+  )
 
   def __post_init__(self):
     """Checks that the model takes what the clients have.

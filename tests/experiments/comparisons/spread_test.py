@@ -34,7 +34,7 @@ class SpreadTest(programs.FolderTest):
     data = self.folder / 'data'
     data.mkdir()
     programs.write_data(data)
-    settings = programs.settings(data, self.folder)
+    settings = programs.settings(data, self.folder, '--seeds=0,1')
     self.compare(
         'here',
         *settings,
@@ -45,15 +45,16 @@ class SpreadTest(programs.FolderTest):
     done = self.compare(
         'there', *settings, '--cluster=local', '--actor_cores=1'
     )
-    # A model to start from, and two runs.
-    self.assertRegex(done.stderr, r'runs: 100%.* 3/3 ')
+    # Two models to start from, and two runs with each, of which each process
+    # does several.
+    self.assertRegex(done.stderr, r'runs: 100%.* 6/6 ')
     self.assertNotIn('tried again', done.stderr)
     here, there = self.folder / 'here', self.folder / 'there'
     stores = sorted(
         path.parent.relative_to(here)
         for path in here.rglob('personal_store.sqlite')
     )
-    self.assertLen(stores, 3)
+    self.assertLen(stores, 6)
     for folder in stores:
       with self.subTest(folder):
         self.assertEqual(

@@ -126,7 +126,6 @@ class AutoSplitTest(parameterized.TestCase):
     second = plan_lib.build(
         first.task,
         config_lib.create(**{**setting.flatten(first.config), 'seed': 1}),
-        earlier=first,
     )
     resolved, found = [], []
     for plan in (first, second, create_plan(seed=1)):

@@ -91,7 +91,6 @@ def run(
   files.make_folder(root)
   origin.keep(root, origin.Origin(data=task.fingerprint), data=task.data)
   runs: dict[run_results.Key, run_results.Run] = {}
-  earlier: Optional[plan_lib.Plan] = None
   failures: dict[str, str] = {}
   bugs: list[Exception] = []
   write_fn = functools.partial(
@@ -118,13 +117,12 @@ def run(
           announce_fn(combination.folder)
         elif progress:
           print(f'[{i}/{len(todo)}] {combination.folder}', flush=True)
-        runs[combination.key], earlier = run_one(
+        runs[combination.key] = run_one(
             task,
             combination,
             root,
             worker_fn,
             progress=announce_fn is None,
-            earlier=earlier,
         )
       except Exception as e:  # pylint: disable=broad-exception-caught
         mistake = errors.mistake(e)
@@ -228,8 +226,7 @@ def run_one(
     worker_fn: WorkerFn,
     *,
     progress: bool,
-    earlier: Optional[plan_lib.Plan] = None,
-) -> tuple[run_results.Run, plan_lib.Plan]:
+) -> run_results.Run:
   """Runs a combination, or the rest of it.
 
   Args:
@@ -238,10 +235,6 @@ def run_one(
     root: The comparison's folder.
     worker_fn: Passed on from `run`.
     progress: Whether to show progress bars.
-    earlier: The plan of an earlier run, as for `plan.build`.
-
-  Returns:
-    The results and the plan.
   """
   config = combination.config
   init_from = pretrain_for(
@@ -252,13 +245,13 @@ def run_one(
   names = client_names.load(root, config.running.report_client_ids)
   folder = root / combination.folder
   (folder / _ERROR_FILE).unlink(missing_ok=True)
-  plan = plan_lib.build(task, config, earlier=earlier)
+  plan = plan_lib.build(task, config)
   with run_folder.claim(str(folder), plan.settings, overwrite=False) as claimed:
     _share_names(names, claimed)
     if not claimed.finished:
       with worker_fn() as sharding:
         run_lib.run_in(claimed, plan, sharding=sharding, progress=progress)
-  return run_results.read_run(folder, unseen=names.of(plan.unseen)), plan
+  return run_results.read_run(folder, unseen=names.of(plan.unseen))
 
 
 def _share_names(

@@ -14,7 +14,7 @@ import dataclasses
 import os
 import pathlib
 import secrets
-from typing import Any
+from typing import Any, Optional
 
 import tqdm
 
@@ -28,6 +28,7 @@ from tff_partial.experiments.comparisons import compare
 from tff_partial.experiments.settings import config as config_lib
 from tff_partial.experiments.settings import config_groups
 from tff_partial.experiments.settings import task_choice
+from tff_partial.runtime import names
 from tff_partial.runtime import runtimes
 from tff_partial.runtime import sharding
 
@@ -198,26 +199,53 @@ def _do(job: _Job) -> None:
         f'Expected {job.place.root} on every machine of the cluster, found one'
         ' that does not see it. Use a folder that they share.'
     )
-  task = task_lib.create(job.place.choice, registered=job.place.registered)
   job.work.function(
-      task,
+      _KEPT.task(job.place),
       job.work.argument,
       pathlib.Path(job.place.root),
-      lambda: _computing(job),
+      lambda: _KEPT.computing(job),
       progress=False,
   )
 
 
-@contextlib.contextmanager
-def _computing(job: _Job) -> Iterator[Any]:
-  """Computes in this process, with as many cores as it may keep busy."""
-  config = job.work.config
-  at_once = computing.clients_at_once(config, job.cores)
-  with runtimes.start(
-      config.running.runtime,
-      max_concurrent_clients=at_once,
-      cores=job.cores,
-  ):
-    yield sharding.Sharding(
+class _Kept:
+  """What a process keeps for its next job, which often builds the same."""
+
+  def __init__(self):
+    self._place: Optional[Place] = None
+    self._task: Optional[task_lib.Task] = None
+    self._cores: Optional[tuple[int, int]] = None  # And clients at once.
+    self._stack = contextlib.ExitStack()
+
+  def task(self, place: Place) -> task_lib.Task:
+    """The task, with what plans of it have built."""
+    if self._task is None or self._place != place:
+      self._task = task_lib.create(place.choice, registered=place.registered)
+      self._place = place
+    return self._task
+
+  @contextlib.contextmanager
+  def computing(self, job: _Job) -> Iterator[Any]:
+    """Computes in this process, with as many cores as it may keep busy."""
+    config = job.work.config
+    at_once = computing.clients_at_once(config, job.cores)
+    context = runtimes.start(
+        config.running.runtime,
+        max_concurrent_clients=at_once,
+        cores=job.cores,
+    )
+    found = sharding.Sharding(
         clients_per_shard=computing.clients_per_shard(config)
     )
+    if config.running.runtime != names.IN_PROCESS:
+      with context:  # As in `computing.for_several`.
+        yield found
+      return
+    if self._cores != (job.cores, at_once):
+      self._stack.close()
+      self._stack.enter_context(context)
+      self._cores = (job.cores, at_once)
+    yield found
+
+
+_KEPT = _Kept()

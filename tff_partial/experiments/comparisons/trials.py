@@ -82,7 +82,6 @@ class Runs:
     self._root = root
     self._worker_fn = worker_fn
     self._announce = announce
-    self._plan: Optional[plan_lib.Plan] = None  # That of the last run.
 
   def score(
       self,
@@ -98,9 +97,7 @@ class Runs:
     self._announce(str(folder.relative_to(self._root)))
     if grid.name != search_lib.PRETRAINING:
       config = self.from_pretrained(config, pretraining)
-    plan = self._plan = plan_lib.build(
-        self._task, config, on_validation=True, earlier=self._plan
-    )
+    plan = plan_lib.build(self._task, config, on_validation=True)
     diverged = folder / _DIVERGED_FILE
     with run_folder.claim(
         str(folder), plan.settings, overwrite=False

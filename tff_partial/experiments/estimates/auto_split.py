@@ -47,7 +47,6 @@ from tff_partial.reporting import page
 from tff_partial.runtime import sharding as sharding_lib
 
 _CLIENTS = 20
-_CHOSEN = 'chosen split'  # Where a plan keeps the plan of the choice.
 _SIZES = (1, 2, 3, 5, 8, 13, 21, 34)  # Numbers of layers of the candidates.
 
 
@@ -84,14 +83,11 @@ def resolve(
   if progress:
     print(split_choice.table(found))
     print('\n'.join(split_choice.notes(folder)), flush=True)
-  chosen = plan_lib.build(
+  return plan_lib.build(
       plan.task,
       setting.replace(plan.config, personal=found['split']),
       on_validation=plan.on_validation,
-      earlier=plan.built.get(_CHOSEN),
   )
-  plan.built[_CHOSEN] = chosen  # Other seeds often choose the same.
-  return chosen
 
 
 class _Choice:
