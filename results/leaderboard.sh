@@ -59,8 +59,7 @@ compared _pfedme --pretrain_rounds=0 --total_rounds="$ROUNDS" \
   --algorithm=pfedme --personal_learning_rate=0.01
 
 # Accuracy over all test examples in the best and in the last round.
-[ -n "${DRY_RUN:-}" ] || for part in "" _two_models _adapter \
-  _pfedme; do
+[ -n "${DRY_RUN:-}" ] || for part in "" _two_models _adapter _pfedme; do
   for run in "$OUT/compare/leaderboard$part"/*/metrics.csv; do
     .venv/bin/python - "$run" <<'END'
 import csv, pathlib, sys

@@ -225,10 +225,12 @@ def calibrate(
     ]
     return [*before, *given]
 
+  event = lambda noise_multiplier: _event(parts(noise_multiplier))
+
   def search(accountant_fn, low, high):
     return dp_accounting.calibrate_dp_mechanism(
         accountant_fn,
-        lambda noise_multiplier: _event(parts(noise_multiplier)),
+        event,
         epsilon,
         delta,
         dp_accounting.ExplicitBracketInterval(low, high),
@@ -237,9 +239,7 @@ def calibrate(
 
   # Renyi accounting is fast and close, and needs somewhat more noise.
   close = lambda: _rdp_accountant(is_cyclic)
-  epsilon_with = (
-      lambda noise: close().compose(_event(parts(noise))).get_epsilon(delta)
-  )
+  epsilon_with = lambda noise: close().compose(event(noise)).get_epsilon(delta)
   if epsilon_with(_LEAST_NOISE) <= epsilon:
     return _LEAST_NOISE
   if epsilon_with(_MOST_NOISE) > epsilon:
