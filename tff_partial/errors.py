@@ -62,6 +62,7 @@ def mistake(error: Exception) -> Optional[UserError]:
 _REFUSALS = (
     errno.EACCES,
     errno.EDQUOT,
+    errno.EFBIG,
     errno.EIO,
     errno.ENOSPC,
     errno.EPERM,

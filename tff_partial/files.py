@@ -46,7 +46,7 @@ def replace(path: str | os.PathLike[str]) -> Iterator[pathlib.Path]:
     block raises, that file is removed and `path` is as before.
 
   Raises:
-    OSError: If the file cannot be written.
+    OSError: If the file cannot be written; it names a file.
   """
   target = pathlib.Path(path)
   partial = target.with_name(
@@ -58,6 +58,10 @@ def replace(path: str | os.PathLike[str]) -> Iterator[pathlib.Path]:
     sync(partial)
     os.replace(partial, target)
     sync(target.parent)
+  except OSError as e:
+    if e.filename is None:  # As of a write to a disk that is full.
+      e.filename = os.fspath(target)
+    raise
   finally:
     partial.unlink(missing_ok=True)
 
