@@ -3,7 +3,6 @@
 """Experiments with newcomers, the gate, and clients that train alone."""
 
 import contextlib
-import dataclasses
 import json
 import pathlib
 import sqlite3
@@ -12,8 +11,8 @@ import tempfile
 from absl.testing import absltest
 import numpy as np
 
-from tasks.emnist import task as emnist
 from tests.helpers import programs
+from tests.helpers import small_emnist
 from tests.helpers import worker
 from tff_partial.evaluation import gate
 from tff_partial.evaluation import run_results
@@ -58,7 +57,7 @@ class OptionsTest(absltest.TestCase):
     self.addCleanup(folder.cleanup)
     self.folder = pathlib.Path(folder.name)
     data = programs.write_data(self.folder / 'data')
-    self.task = emnist.create_task(str(data), batch_size=4)
+    self.task = small_emnist.create_task(str(data))
 
   def run_one(self, name='run', **settings):
     """Table and report of a short run without two of the eight writers."""
@@ -216,7 +215,7 @@ class OptionsTest(absltest.TestCase):
     for seconds, version in ((0.0, ROUNDS - 1), (1e6, 0)):
       # Creating a task reads its first client.
       clients = _Stopping(train, reads=1 + (ROUNDS - 1) * COHORT)
-      self.task = dataclasses.replace(self.task, train=clients)
+      self.task = self.task.with_clients(train=clients)
       with self.assertRaisesRegex(OSError, 'disk is gone'):
         self.run_one(
             f'{seconds}', pretrain_rounds=0, seconds_per_checkpoint=seconds

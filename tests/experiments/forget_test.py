@@ -33,6 +33,7 @@ class ForgetTest(programs.FolderTest):
 
   def settings(self, name, *others):
     return [
+        f'--task={programs.TASK}',
         f'--data={self.data}',
         f'--output_dir={self.folder / name}',
         '--pretrain_rounds=2',

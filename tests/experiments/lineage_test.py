@@ -2,7 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Runs know who trained the models that they started from."""
 
-import dataclasses
 import json
 import pathlib
 import shutil
@@ -40,7 +39,7 @@ class LineageTest(absltest.TestCase):
     train = _Fingerprinted(task.train, ())
     train.fingerprint = fingerprint
     return plan_lib.build(
-        dataclasses.replace(task, train=train, test=train),
+        task.with_clients(train=train, test=train),
         config_lib.create(
             **{
                 'total_rounds': 1,

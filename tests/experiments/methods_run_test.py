@@ -2,7 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Whole runs of methods that need more than phases: what is evaluated."""
 
-import dataclasses
 import pathlib
 import tempfile
 
@@ -44,7 +43,7 @@ class MethodsRunTest(absltest.TestCase):
     )
     task = toy_task.create_task('here', with_loss=True)
     people = toy.Clients(DATA)
-    task = dataclasses.replace(task, train=people, test=people)
+    task = task.with_clients(train=people, test=people)
     table = run.run(plan_lib.build(task, config), folder, progress=False)
     return table, pathlib.Path(folder)
 

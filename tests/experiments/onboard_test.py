@@ -2,7 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """People who are added to a run after training."""
 
-import dataclasses
 import json
 import pathlib
 import tempfile
@@ -57,7 +56,7 @@ class OnboardTest(absltest.TestCase):
 
   def add(self, client_id='eve/1', **options):
     clients = toy.Clients({client_id: toy.examples(_XS, _YS)})
-    task = dataclasses.replace(self.task, train=clients, test=clients)
+    task = self.task.with_clients(train=clients, test=clients)
     return onboard.add(
         str(self.folder), client_id, task, onboard.Options(**options)
     )

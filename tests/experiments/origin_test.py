@@ -3,7 +3,6 @@
 """Runs notice that data, settings or the model to start from have changed."""
 
 import contextlib
-import dataclasses
 import hashlib
 import json
 import pathlib
@@ -49,8 +48,7 @@ class _FolderTest(parameterized.TestCase):
     task = toy_task.create_task('points')
     if train is None:
       return task
-    return dataclasses.replace(
-        task,
+    return task.with_clients(
         train=_Fingerprinted(task.train, train),
         test=_Fingerprinted(task.test, test),
     )

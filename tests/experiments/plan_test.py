@@ -9,6 +9,7 @@ from absl.testing import parameterized
 import numpy as np
 import tree
 
+from tests.helpers import toy
 from tests.helpers import toy_task
 from tff_partial.evaluation import evaluation
 from tff_partial.experiments import plan as plan_lib
@@ -49,11 +50,15 @@ class PlanTest(absltest.TestCase):
     self.assertLen(made, 5)
 
 
+def _another_task():
+  return dataclasses.replace(toy_task.create_task('points'))
+
+
 class PlansThatShareTest(parameterized.TestCase):
 
   def setUp(self):
     super().setUp()
-    self.task = toy_task.create_task('points')
+    self.task = _another_task()
 
   def plan(self, **settings):
     return plan_lib.build(
@@ -71,7 +76,7 @@ class PlansThatShareTest(parameterized.TestCase):
 
   def alone(self, **settings):
     """A plan that shares with no other."""
-    return self.plan(task=toy_task.create_task('points'), **settings)
+    return self.plan(task=_another_task(), **settings)
 
   def test_seeds_and_rates_share_what_is_compiled(self):
     changes = [
@@ -182,13 +187,21 @@ class PlansThatShareTest(parameterized.TestCase):
       {'epochs': 2},
       {'personal': 'all', 'algorithm': 'finetune', 'pretrain_rounds': 1},
       {'clients_per_round': 3},
-      {'task': toy_task.create_task('points')},
+      {'task': _another_task()},
   )
   def test_other_settings_share_nothing(self, **settings):
     first = self.plan()
     plan = self.plan(seed=1, **settings)
     self.assertIsNot(plan.built, first.built)
     self.assertIsNot(plan.model_fn, first.model_fn)
+
+  def test_the_same_task_for_other_people_shares(self):
+    people = toy.random_clients(4, seed=1)
+    task = self.task.with_clients(train=people, data='elsewhere')
+    self.assertEqual(task.train.client_ids, people.client_ids)
+    self.assertEqual(task.test.client_ids, self.task.test.client_ids)
+    self.assertEqual(task.settings['data'], 'elsewhere')
+    self.assertIs(self.plan(task=task).built, self.plan().built)
 
   def test_a_few_settings_are_kept(self):
     first = self.plan()

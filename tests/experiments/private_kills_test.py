@@ -7,7 +7,6 @@ of a run is copied at every moment at which it is about to change, or has, and
 the run goes on in each of the copies.
 """
 
-import dataclasses
 import pathlib
 import shutil
 import sys
@@ -120,7 +119,7 @@ class PrivateKillsTest(absltest.TestCase):
         rounds_per_evaluation=1,
         seconds_per_checkpoint=0,
     )
-    plan = plan_lib.build(dataclasses.replace(task, train=clients), config)
+    plan = plan_lib.build(task.with_clients(train=clients), config)
     with moments:
       run_lib.run(plan, str(whole), progress=False)
     expected = _bits(whole)

@@ -2,7 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Runs with a key: their cohorts, how they resume, and what is left of them."""
 
-import dataclasses
 import json
 import pathlib
 import shutil
@@ -55,7 +54,7 @@ def task(reads=None, num_clients=12):
   if reads is None:
     return whole
   data = {c: whole.train.read(c) for c in whole.train.client_ids}
-  return dataclasses.replace(whole, train=_Failing(data, reads))
+  return whole.with_clients(train=_Failing(data, reads))
 
 
 def config(**settings):

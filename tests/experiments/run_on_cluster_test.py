@@ -2,58 +2,46 @@
 # SPDX-License-Identifier: Apache-2.0
 """The program gives the same results in several processes as in one."""
 
-import pathlib
 import subprocess
-import sys
-import tempfile
 
 from absl.testing import absltest
 
-from tests.helpers import paths
 from tests.helpers import programs
 from tff_partial.runtime import worker_process
 
-_PROGRAM = (
-    sys.executable,
-    str(paths.ROOT / 'run_experiment.py'),
-)
 
+class RunOnClusterTest(programs.FolderTest):
 
-class RunOnClusterTest(absltest.TestCase):
-
-  def setUp(self):
-    super().setUp()
-    self.folder = pathlib.Path(
-        self.enter_context(tempfile.TemporaryDirectory())
-    )
-
-  def run_program(self, name, *arguments):
+  def settings(self, name, *arguments):
     data = self.folder / 'data'
     if not data.exists():
       data.mkdir()
       programs.write_data(data)
-    settings = programs.settings(data, self.folder / name)
+    return [
+        *programs.settings(data, self.folder / name),
+        '--total_rounds=2',
+        '--finetune_epochs=1',
+        *arguments,
+    ]
+
+  def run_program(self, name, *arguments):
     return subprocess.run(
-        [
-            *_PROGRAM,
-            *settings,
-            '--total_rounds=2',
-            '--finetune_epochs=1',
-            *arguments,
-        ],
+        [*programs.PROGRAM, *self.settings(name, *arguments)],
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
     )
 
   def test_same_bits_and_same_evaluation(self):
-    here = self.run_program(
-        # A client has one thread, as in the other processes.
-        'here',
-        '--clients_per_shard=2',
-        f'--max_concurrent_clients={worker_process.usable_cores()}',
+    code, out, said = self.call(
+        *self.settings(
+            'here',
+            '--clients_per_shard=2',
+            # A client has one thread, as in the other processes.
+            f'--max_concurrent_clients={worker_process.usable_cores()}',
+        )
     )
-    self.assertEqual(here.returncode, 0, here.stderr)
+    self.assertEqual((code, said), (0, []), out)
     there = self.run_program(
         'there',
         '--clients_per_shard=2',

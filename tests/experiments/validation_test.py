@@ -4,7 +4,6 @@
 
 import collections
 import csv
-import dataclasses
 import json
 import pathlib
 import tempfile
@@ -68,7 +67,7 @@ class ValidationTest(absltest.TestCase):
     data['client_5'] = toy.examples([1], [7])  # Too few to hold one out.
     self.clients = toy.Clients(data)
     self.test = _Watched(toy.random_clients(6, seed=1))
-    self.task = dataclasses.replace(task, train=self.clients, test=self.test)
+    self.task = task.with_clients(train=self.clients, test=self.test)
     self.test.reads.clear()  # The task looked at the first client.
     view = lambda held_out: hold_out.HoldOutView(
         self.clients,

@@ -26,6 +26,7 @@ import tensorflow as tf
 
 import tasks
 from tests.helpers import paths
+from tests.helpers import small_emnist
 from tff_partial.data import sql_writer
 from tff_partial.experiments import flags as flags_lib
 from tff_partial.experiments import program
@@ -34,6 +35,7 @@ from tff_partial.experiments import run_folder
 flags_lib.define()
 PROGRAM = (sys.executable, str(paths.ROOT / 'run_experiment.py'))
 ROUNDS = 60  # Enough to stop a run in the middle.
+TASK = f'{small_emnist.__name__}:{small_emnist.create_task.__name__}'
 SECONDS = 900  # A run that takes longer has failed.
 FEATURES = collections.OrderedDict(
     pixels=tf.TensorSpec([28, 28], tf.uint8), label=tf.TensorSpec([], tf.int32)
@@ -141,6 +143,7 @@ def run_all(*commands, **kwargs):
 
 def settings(data, output_dir, *others):
   return [
+      f'--task={TASK}',
       f'--data={data}',
       f'--output_dir={output_dir}',
       f'--total_rounds={ROUNDS}',

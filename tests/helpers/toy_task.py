@@ -2,6 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The model of `toy.py` as a task from outside the package."""
 
+import functools
+
 from tests.helpers import toy
 from tff_partial.evaluation import metric
 from tff_partial.experiments import task as task_lib
@@ -10,6 +12,7 @@ from tff_partial.learning import partial_model
 from tff_partial.learning import partition
 
 
+@functools.cache  # So that tests share what their plans have built.
 def create_task(
     data: str,
     *,

@@ -9,6 +9,7 @@ checks.
 """
 
 import collections
+import functools
 
 from absl.testing import absltest
 from absl.testing import parameterized
@@ -46,6 +47,7 @@ SPLITS = {
 ALLOWED = {'update', 'weight', 'metrics', 'counts'}
 
 
+@functools.cache  # Building one takes seconds.
 def build(algorithm, model_fn=None, **kwargs):
   return process.build_partial_process(
       model_fn or toy.model_fn(split_of(algorithm)),

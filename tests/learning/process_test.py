@@ -2,6 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """A round: its types, its numbers, and TFF's own algorithms."""
 
+import functools
+
 from absl.testing import absltest
 from absl.testing import parameterized
 import numpy as np
@@ -26,6 +28,7 @@ setUpModule, tearDownModule = worker.start, worker.stop
 FED_ALT = algorithms.fed_alt(toy.sgd(0.1), toy.sgd(0.2))
 
 
+@functools.cache  # Building one takes seconds.
 def build(algorithm=FED_ALT, rule=toy.B_IS_PERSONAL, **kwargs):
   kwargs.setdefault('client_examples', toy.ALL_AT_ONCE)
   return process.build_partial_process(toy.model_fn(rule), algorithm, **kwargs)

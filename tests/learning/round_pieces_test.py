@@ -2,6 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """A round in pieces gives the same result as the round as a whole."""
 
+import functools
+
 from absl.testing import absltest
 from absl.testing import parameterized
 import numpy as np
@@ -30,6 +32,7 @@ ADAPTIVELY_CLIPPED_SUM = tff.aggregators.clipping_factory(
 SUM_ERROR = 8 * np.finfo(np.float32).eps
 
 
+@functools.cache  # Building one takes seconds.
 def build(**kwargs):
   return process.build_partial_process(
       toy.model_fn(),

@@ -98,7 +98,7 @@ class NamesTest(parameterized.TestCase):
         ['tasks.import_client_data', *write_fn(source), f'--output_dir={data}'],
         [
             *('run_experiment', f'--task={task}', f'--data={data}'),
-            *(f'--output_dir={run}', '--total_rounds=1', '--pretrain_rounds=1'),
+            *(f'--output_dir={run}', '--total_rounds=1', '--pretrain_rounds=0'),
             *('--clients_per_round=4', '--unseen_clients=0', '--max_steps=1'),
             '--rounds_per_evaluation=0',
             *arguments,

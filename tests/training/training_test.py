@@ -3,6 +3,7 @@
 """The training loop: resuming with the same bits, sampling, metrics."""
 
 import asyncio
+import functools
 import os
 import pathlib
 import signal
@@ -34,6 +35,7 @@ from tff_partial.training import training
 FORM = examples_lib.Tensors(batch_size=2)
 
 
+@functools.cache  # Building one takes seconds.
 def build_process(algorithm=None, **settings):
   return process_lib.build_partial_process(
       toy.model_fn(),

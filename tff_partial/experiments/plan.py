@@ -227,7 +227,10 @@ class Plan:
     server_optimizer = parts.build_server_optimizer(
         self.config.server, share=share
     )
-    process = self.once('process', lambda: self._process(server_optimizer))
+    build_fn = lambda: self._process(server_optimizer)
+    # The noise of a budget comes from the run's own key.
+    alone = self.budget is not None
+    process = build_fn() if alone else self.once('process', build_fn)
     return process.starting_with(
         seed=self.config.seed,
         algorithm=self.algorithm,
@@ -255,10 +258,7 @@ class Plan:
   def is_like_others(self) -> bool:
     """Whether computations depend on nothing that a run decides for itself."""
     return (
-        self.budget is None
-        and self.feature_mean is None
-        and self.levels is None
-        and not self.constants
+        self.feature_mean is None and self.levels is None and not self.constants
     )
 
   def _process(

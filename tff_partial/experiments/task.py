@@ -117,6 +117,36 @@ class Task:
       # A frozen dataclass has no other way.
       object.__setattr__(self, part, checked)
 
+  def with_clients(
+      self,
+      *,
+      train: Optional[clients_lib.Clients] = None,
+      test: Optional[clients_lib.Clients] = None,
+      data: Optional[str] = None,
+  ) -> 'Task':
+    """Returns this task with examples of other people.
+
+    The model and the form of the examples stay the same, so what plans of this
+    task have built serves the other task, too.
+
+    Args:
+      train: Training examples in place of `train`, if given.
+      test: Test examples in place of `test`, if given.
+      data: Where they come from, in words, in place of `data`, if given.
+
+    Raises:
+      errors.UserError: As the constructor does.
+    """
+    other = dataclasses.replace(
+        self,
+        train=self.train if train is None else train,
+        test=self.test if test is None else test,
+        data=self.data if data is None else data,
+    )
+    # A frozen dataclass has no other way.
+    object.__setattr__(other, 'built', self.built)
+    return other
+
   @property
   def settings(self) -> Mapping[str, Any]:
     """`choices`, or what the task says of itself if it was created without."""

@@ -16,7 +16,7 @@ from absl.testing import absltest
 import numpy as np
 import tensorflow as tf
 
-from tasks.emnist import task as emnist
+from tests.helpers import small_emnist
 from tff_partial.data import sql_writer
 from tff_partial.experiments import command
 from tff_partial.experiments import parts
@@ -184,7 +184,7 @@ class RunTest(absltest.TestCase):
                   'label': rng.integers(0, 3, size, np.int32),
               },
           )
-    self.task = emnist.create_task(data)
+    self.task = small_emnist.create_task(data)
     self.out = self.folder / 'out'
 
   def _run(self, algorithms, splits, seeds, config=_CONFIG):

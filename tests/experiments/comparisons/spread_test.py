@@ -14,15 +14,17 @@ from tff_partial.runtime import worker_process
 
 class SpreadTest(programs.FolderTest):
 
+  def comparison(self, name, *arguments):
+    return [
+        *arguments,
+        '--algorithm=fed_avg,fed_alt',
+        '--total_rounds=2',
+        f'--output_dir={self.folder / name}',
+    ]
+
   def compare(self, name, *arguments):
     done = subprocess.run(
-        [
-            *programs.PROGRAM,
-            *arguments,
-            '--algorithm=fed_avg,fed_alt',
-            '--total_rounds=2',
-            f'--output_dir={self.folder / name}',
-        ],
+        [*programs.PROGRAM, *self.comparison(name, *arguments)],
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
@@ -35,13 +37,16 @@ class SpreadTest(programs.FolderTest):
     data.mkdir()
     programs.write_data(data)
     settings = programs.settings(data, self.folder, '--seeds=0,1')
-    self.compare(
-        'here',
-        *settings,
-        '--clients_per_shard=1',
-        # A client has one thread, as in the other processes.
-        f'--max_concurrent_clients={worker_process.usable_cores()}',
+    code, out, said = self.call(
+        *self.comparison(
+            'here',
+            *settings,
+            '--clients_per_shard=1',
+            # A client has one thread, as in the other processes.
+            f'--max_concurrent_clients={worker_process.usable_cores()}',
+        )
     )
+    self.assertEqual((code, said), (0, []), out)
     done = self.compare(
         'there', *settings, '--cluster=local', '--actor_cores=1'
     )

@@ -2,7 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """`--personal_l2=auto` on lines whose offsets differ between clients."""
 
-import dataclasses
 import json
 import pathlib
 import tempfile
@@ -42,7 +41,7 @@ def clients(offsets, sizes=(20, 40)):
 def create_plan(offsets, **settings):
   task = toy_task.create_task('here', batch_size=4, with_loss=True)
   people = clients(offsets)
-  task = dataclasses.replace(task, train=people, test=people)
+  task = task.with_clients(train=people, test=people)
   config = config_lib.create(
       **{
           'personal_l2': 'auto',

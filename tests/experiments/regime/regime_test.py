@@ -2,7 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """FedAlt or FedSim on the toy problem, whose answers are known."""
 
-import dataclasses
 import json
 import pathlib
 import tempfile
@@ -46,7 +45,7 @@ SETTINGS = config_groups.Regime(
 def create_task(batch_size=2):
   """The toy with its loss as a metric, which `regime` needs."""
   task = toy_task.create_task('here', batch_size=batch_size, with_loss=True)
-  return dataclasses.replace(task, train=CLIENTS, test=CLIENTS)
+  return task.with_clients(train=CLIENTS, test=CLIENTS)
 
 
 def create_config(**settings):
