@@ -18,7 +18,17 @@ from tff_partial.experiments.comparisons import combinations
 def runs(
     folder: pathlib.Path, name: str, split: str
 ) -> dict[int, run_results.Run]:
-  """The finished runs of an algorithm, by seed.
+  """The finished runs of an algorithm, by seed, as `folders` finds them."""
+  return {
+      seed: run_results.read_run(path)
+      for seed, path in folders(folder, name, split).items()
+  }
+
+
+def folders(
+    folder: pathlib.Path, name: str, split: str
+) -> dict[int, pathlib.Path]:
+  """The folders of the finished runs of an algorithm, by seed.
 
   Args:
     folder: The comparison's.
@@ -30,7 +40,7 @@ def runs(
       chose differently.
   """
   pattern = combinations.folder_name(name, split, 0).removesuffix('0')
-  found: dict[int, run_results.Run] = {}
+  found: dict[int, pathlib.Path] = {}
   for path in sorted(folder.glob(f'{pattern}*/{run_folder.REPORT_PAGE}')):
     # In between are the values that --tune chose.
     seed = int(path.parent.name.rpartition('-')[2])
@@ -39,7 +49,7 @@ def runs(
           f'Expected one run of {name} with {split} and the seed {seed} in'
           f' {folder}, found two. Delete the older one.'
       )
-    found[seed] = run_results.read_run(path.parent)
+    found[seed] = path.parent
   return found
 
 

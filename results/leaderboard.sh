@@ -48,8 +48,12 @@ compared "" --pretrain_rounds=0 --total_rounds="$ROUNDS" --personal=output \
   --algorithm=fed_avg,fed_sim,fed_rep
 compared _local --pretrain_rounds=0 --finetune_epochs="$ROUNDS" \
   --algorithm=local
-compared _finetune --pretrain_rounds="$ROUNDS" --algorithm=finetune \
-  --personal=output,adapter,all
+# Fine-tuned is the model of FedAvg's run above.
+for seed in $(echo "$SEEDS" | tr , ' '); do
+  compared "_finetune$seed" --pretrain_rounds=0 --seeds="$seed" \
+    --init_from="$OUT/compare/leaderboard/fed_avg_none-$seed" \
+    --algorithm=finetune --personal=output,adapter,all
+done
 compared _two_models --pretrain_rounds=0 --total_rounds="$ROUNDS" \
   --algorithm=ditto,apfl
 compared _adapter --pretrain_rounds=0 --total_rounds="$ROUNDS" \
@@ -58,19 +62,4 @@ compared _adapter --pretrain_rounds=0 --total_rounds="$ROUNDS" \
 compared _pfedme --pretrain_rounds=0 --total_rounds="$ROUNDS" \
   --algorithm=pfedme --personal_learning_rate=0.01
 
-# Accuracy over all test examples in the best and in the last round.
-[ -n "${DRY_RUN:-}" ] || for part in "" _two_models _adapter _pfedme; do
-  for run in "$OUT/compare/leaderboard$part"/*/metrics.csv; do
-    .venv/bin/python - "$run" <<'END'
-import csv, pathlib, sys
-with open(sys.argv[1], newline='') as f:
-  rows = list(csv.DictReader(f))
-names = ('eval/personalized/accuracy', 'eval/non_personalized/accuracy')
-[name] = [name for name in names if name in rows[0]]
-curve = [float(row[name]) for row in rows]
-best = max(range(len(curve)), key=curve.__getitem__)
-print(f'{pathlib.Path(sys.argv[1]).parent.name}: best {curve[best]:.2%} in round'
-      f' {best + 1}, last {curve[-1]:.2%}')
-END
-  done
-done
+python -m benchmarks.leaderboard --comparisons="$OUT/compare"

@@ -33,6 +33,7 @@ _SCRIPTS = (
     'theory',
 )
 _PROGRAMS = (
+    'benchmarks.leaderboard',
     'benchmarks.regime_score',
     'benchmarks.penalties',
     'benchmarks.privacy_price',
