@@ -197,10 +197,14 @@ class _Clients:
 
 
 class _Graph:
-  """A stage's graph, as functions of arrays."""
+  """A stage's graph, as functions of arrays.
+
+  Each is a session of its own, which takes as long to create as the graph takes
+  to optimize. So the first calls create them, at the same time.
+  """
 
   def __init__(self, stage: stages_lib.Stage, at_once: int, threads: int):
-    """Creates the sessions.
+    """Initializes the functions.
 
     Args:
       stage: The stage.
@@ -211,12 +215,12 @@ class _Graph:
     self.inputs = list(stage.inputs)
     self.initial = [initial for initial, _, _ in stage.sums]
     self.outputs = [leaf for _, _, leaf in stage.sums] or list(stage.outputs)
-    options = config_pb2.CallableOptions(
+    self._options = config_pb2.CallableOptions(
         feed=[t.name for t in stage.inputs.values()]
         + [before.name for _, before, _ in stage.sums],
         fetch=[leaf.tensor.name for leaf in self.outputs],
     )
-    config = tf.compat.v1.ConfigProto(
+    self._config = tf.compat.v1.ConfigProto(
         allow_soft_placement=True,
         intra_op_parallelism_threads=threads,
         # One thread for each session, not the caller's (-1): only TensorFlow's
@@ -225,15 +229,30 @@ class _Graph:
         use_per_session_threads=True,
         inter_op_parallelism_threads=1,
     )
-    config.gpu_options.allow_growth = True
+    self._config.gpu_options.allow_growth = True
+    self._graph = stage.graph
     self._idle: queue.SimpleQueue[Callable[..., Any]] = queue.SimpleQueue()
-    for _ in range(at_once):
-      session = tf.compat.v1.Session(graph=stage.graph, config=config)
-      # What `make_callable` returns parses its arguments in every call.
-      self._idle.put(session._make_callable_from_options(options))
+    self._to_create = threading.Semaphore(at_once)
+
+  def _create(self) -> Callable[..., Any]:
+    session = tf.compat.v1.Session(graph=self._graph, config=self._config)
+    # What `make_callable` returns parses its arguments in every call.
+    return session._make_callable_from_options(self._options)
+
+  def _take(self) -> Callable[..., Any]:
+    """A function that nobody uses."""
+    with contextlib.suppress(queue.Empty):
+      return self._idle.get_nowait()
+    if not self._to_create.acquire(blocking=False):
+      return self._idle.get()
+    try:
+      return self._create()
+    except BaseException:
+      self._to_create.release()
+      raise
 
   def __call__(self, *arrays: Any) -> Sequence[Any]:
-    run = self._idle.get()
+    run = self._take()
     try:
       return run(*arrays)
     finally:
@@ -244,7 +263,7 @@ class _Program:
   """A computation, ready to be executed."""
 
   def __init__(self, computation: Any, clients: _Clients, threads: int):
-    """Divides a computation and creates its sessions.
+    """Divides a computation.
 
     Raises:
       stages_lib.UnknownProgramError: If only TFF's worker can execute it.
