@@ -197,6 +197,7 @@ class PlansThatShareTest(parameterized.TestCase):
 
   def test_the_same_task_for_other_people_shares(self):
     people = toy.random_clients(4, seed=1)
+    self.task = dataclasses.replace(self.task, choices={'data': 'here'})
     task = self.task.with_clients(train=people, data='elsewhere')
     self.assertEqual(task.train.client_ids, people.client_ids)
     self.assertEqual(task.test.client_ids, self.task.test.client_ids)

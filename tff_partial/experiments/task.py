@@ -127,7 +127,8 @@ class Task:
     """Returns this task with examples of other people.
 
     The model and the form of the examples stay the same, so what plans of this
-    task have built serves the other task, too.
+    task have built serves the other task, too. `choices` create this task and
+    not the other, which has none.
 
     Args:
       train: Training examples in place of `train`, if given.
@@ -142,6 +143,7 @@ class Task:
         train=self.train if train is None else train,
         test=self.test if test is None else test,
         data=self.data if data is None else data,
+        choices={},
     )
     # A frozen dataclass has no other way.
     object.__setattr__(other, 'built', self.built)
