@@ -59,7 +59,8 @@ def replace(path: str | os.PathLike[str]) -> Iterator[pathlib.Path]:
     os.replace(partial, target)
     sync(target.parent)
   except OSError as e:
-    if e.filename is None:  # As of a write to a disk that is full.
+    # As of a write to a disk that is full, but not of this package's own errors.
+    if e.errno is not None and e.filename is None:
       e.filename = os.fspath(target)
     raise
   finally:
