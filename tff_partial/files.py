@@ -59,7 +59,7 @@ def replace(path: str | os.PathLike[str]) -> Iterator[pathlib.Path]:
     os.replace(partial, target)
     sync(target.parent)
   except OSError as e:
-    # As of a write to a disk that is full, but not of this package's own errors.
+    # As of a write to a full disk. This package's own errors have no number.
     if e.errno is not None and e.filename is None:
       e.filename = os.fspath(target)
     raise
