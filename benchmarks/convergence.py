@@ -331,9 +331,7 @@ def main(argv: list[str]) -> None:
         ]
         for setting in settings
     ]
-    files.replace_text(
-        folder / 'convergence.svg', plots.to_svg(draw(rows)).decode()
-    )
+    plots.write_svg(folder / 'convergence.svg', draw(rows))
     lines = [
         *last_values(rows),
         '',

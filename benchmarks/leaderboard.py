@@ -25,7 +25,6 @@ from matplotlib import ticker
 import numpy as np
 
 from benchmarks import comparison_folder
-from tff_partial import files
 from tff_partial.evaluation import comparison
 from tff_partial.evaluation import run_results
 from tff_partial.experiments import run_folder
@@ -231,9 +230,8 @@ def main(argv: Sequence[str]) -> None:
   found = schemes(comparisons)
   print('\n'.join(table(comparisons, found)))
   if FLAGS.figure:
-    files.replace_text(
-        pathlib.Path(FLAGS.figure).expanduser(),
-        plots.to_svg(draw(comparisons, found)).decode(),
+    plots.write_svg(
+        pathlib.Path(FLAGS.figure).expanduser(), draw(comparisons, found)
     )
 
 

@@ -31,7 +31,6 @@ from matplotlib import figure as mpl_figure
 from matplotlib import ticker
 
 from benchmarks import comparison_folder
-from tff_partial import files
 from tff_partial.evaluation import comparison
 from tff_partial.evaluation import run_results
 from tff_partial.experiments import budget
@@ -258,10 +257,7 @@ def main(argv: Sequence[str]) -> None:
   found = [noise(folder), *tables(schemes, others)]
   print('\n\n'.join('\n'.join(lines) for lines in found))
   if FLAGS.figure:
-    files.replace_text(
-        pathlib.Path(FLAGS.figure).expanduser(),
-        plots.to_svg(draw(schemes)).decode(),
-    )
+    plots.write_svg(pathlib.Path(FLAGS.figure).expanduser(), draw(schemes))
 
 
 if __name__ == '__main__':

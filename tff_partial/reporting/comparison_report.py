@@ -96,8 +96,7 @@ def write(
   files.replace_text(folder / 'comparison.json', page.to_json(contents))
   files.replace_text(folder / 'comparison.md', text)
   for name, figure in figures.items():
-    svg = plots.to_svg(figure).decode()
-    files.replace_text(folder / f'comparison_{name}.svg', svg)
+    plots.write_svg(folder / f'comparison_{name}.svg', figure)
   path = folder / 'comparison.html'
   files.replace_text(path, html)
   return path

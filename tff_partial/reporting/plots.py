@@ -10,6 +10,7 @@ tell apart: vermillion means hurt, blue helped and grey equal.
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 import io
+import os
 from typing import Any
 
 import matplotlib
@@ -19,6 +20,7 @@ from matplotlib import figure as mpl_figure
 from matplotlib import ticker
 import numpy as np
 
+from tff_partial import files
 from tff_partial.evaluation import metric as metric_lib
 from tff_partial.reporting import formatting
 
@@ -37,6 +39,15 @@ def to_svg(figure: mpl_figure.Figure) -> bytes:
   with matplotlib.rc_context({'svg.hashsalt': 'tff_partial'}):
     figure.savefig(buffer, format='svg', dpi=200, metadata={'Date': None})
   return buffer.getvalue()
+
+
+def write_svg(path: str | os.PathLike[str], figure: mpl_figure.Figure) -> None:
+  """Replaces a file by a figure as SVG, as `files.replace` does.
+
+  Raises:
+    OSError: If the file cannot be written.
+  """
+  files.replace_text(path, to_svg(figure).decode())
 
 
 def learning_curves(

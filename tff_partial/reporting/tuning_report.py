@@ -118,8 +118,7 @@ def write(folder: str | os.PathLike[str], tuning: Tuning) -> pathlib.Path:
   files.replace_text(folder / 'tuning.md', text)
   for name, figure in figures.items():
     slug = re.sub(r'\W+', '_', name)
-    svg = plots.to_svg(figure).decode()
-    files.replace_text(folder / f'tuning_{slug}.svg', svg)
+    plots.write_svg(folder / f'tuning_{slug}.svg', figure)
   path = folder / 'tuning.html'
   files.replace_text(path, html)
   return path
