@@ -9,6 +9,8 @@ from absl.testing import absltest
 from tests.helpers import programs
 from tff_partial.runtime import worker_process
 
+# BUILD: deps = ["//:run_experiment"]
+
 
 class RunOnClusterTest(programs.FolderTest):
 

@@ -11,6 +11,8 @@ from tests.helpers import paths
 from tests.helpers import programs
 from tff_partial.runtime import worker_process
 
+# BUILD: deps = ["//:run_experiment"]
+
 
 class SpreadTest(programs.FolderTest):
 
