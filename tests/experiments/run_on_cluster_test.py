@@ -10,6 +10,7 @@ from tests.helpers import programs
 from tff_partial.runtime import worker_process
 
 # BUILD: deps = ["//:run_experiment"]
+# BUILD: size = "large"
 
 
 class RunOnClusterTest(programs.FolderTest):
