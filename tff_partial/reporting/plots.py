@@ -44,6 +44,10 @@ def to_svg(figure: mpl_figure.Figure) -> bytes:
 def write_svg(path: str | os.PathLike[str], figure: mpl_figure.Figure) -> None:
   """Replaces a file by a figure as SVG, as `files.replace` does.
 
+  Args:
+    path: The file.
+    figure: What it shows; the same figure gives the same bytes.
+
   Raises:
     OSError: If the file cannot be written.
   """
