@@ -104,6 +104,17 @@ class SchemeTest(absltest.TestCase):
     np.testing.assert_allclose([change.low, change.high], expected)
     self.assertAlmostEqual(change.mean, (1 * 0.2 + 3 * 0.1 + 2 * 0.2) / 6)
 
+  def test_an_infinite_loss_is_infinite_without_a_warning(self):
+    outcome = _outcome([np.inf, 0.9, 1.0], [np.inf, 0.5, 2.0])
+    scheme = _scheme([outcome, outcome, outcome], higher_is_better=False)
+    self.assertEqual(scheme.mean()[0], np.inf)
+    self.assertTrue(np.isnan(scheme.mean()[1]))
+    self.assertEqual(scheme.quantiles()[0.9], np.inf)
+    change = scheme.change()
+    self.assertTrue(np.isnan([change.mean, change.low, change.high]).all())
+    self.assertEqual((change.better, change.worse), (1 / 3, 1 / 3))
+    self.assertTrue(np.isnan(scheme.by_size()[0]['change']))
+
   def test_a_client_that_diverged_is_not_averaged_away(self):
     scheme = _scheme(
         [_outcome([np.nan, 0.9], [0, 0]), _outcome([0.5, 0.5], [0, 0])]

@@ -100,6 +100,16 @@ class SummarizeTest(parameterized.TestCase):
     self.assertTrue(math.isnan(found.weighted_mean))
     self.assertTrue(math.isnan(found.uniform_quantiles[0.01]))
 
+  def test_an_infinite_loss_is_infinite_without_a_warning(self):
+    table = _table(before=[[1], [math.inf], [0]], after=[[1], [math.inf], [2]])
+    for name in ('before', 'after'):
+      found = summary.summarize(table, name, 'accuracy')
+      self.assertEqual(found.weighted_mean, math.inf)
+      self.assertTrue(math.isnan(found.weighted_error))
+      self.assertEqual(found.weighted_quantiles[0.9], math.inf)
+    found = _compare(table, higher_is_better=False)
+    np.testing.assert_array_equal(found.changes, [0, np.nan, 2])
+
   def test_selected_clients_are_summarized_separately(self):
     table = _table(model=[[1], [1, 0, 0], [0, 0], []])
     part = table.select(np.array([False, True, False, True]))

@@ -153,17 +153,9 @@ class Scheme:
 
   def quantiles(self) -> dict[float, float]:
     """Unweighted quantiles over clients, averaged over seeds."""
-    return {
-        q: float(
-            np.mean(
-                [
-                    np.quantile(o.values[self.metric.name], q)
-                    for o in self.outcomes.values()
-                ]
-            )
-        )
-        for q in summary.QUANTILES
-    }
+    values = [o.values[self.metric.name] for o in self.outcomes.values()]
+    by_seed = [summary.quantiles(v, np.ones_like(v)) for v in values]
+    return {q: float(np.mean([s[q] for s in by_seed])) for q in by_seed[0]}
 
   def client_changes(self) -> tuple[np.ndarray, np.ndarray]:
     """Each client's training examples, and its change averaged over seeds.
@@ -183,6 +175,7 @@ class Scheme:
     changes = np.mean(differences, axis=1, where=weights > 0)
     return np.array([sizes[c] for c in client_ids]), changes
 
+  @np.errstate(invalid='ignore')  # Infinity less itself is NaN.
   def by_size(self) -> list[dict[str, float]]:
     """The mean change in quarters of the clients, by their training data."""
     sizes, changes = self.client_changes()
@@ -216,6 +209,7 @@ class Scheme:
         float(np.mean([o.testable for o in outcomes])),
     )
 
+  @np.errstate(invalid='ignore')  # Infinity less itself is NaN.
   def _mean(
       self, values: Mapping[int, np.ndarray], weights: Mapping[int, np.ndarray]
   ) -> tuple[float, float]:
@@ -231,6 +225,7 @@ class Scheme:
     mean = np.average(value / count, weights=weight / count)
     return float(mean), _over_seeds(means)[1]
 
+  @np.errstate(invalid='ignore')  # Infinity less itself is NaN.
   def _by_client(self, others, client_ids):
     """The differences from other values of the same clients and seeds.
 
@@ -253,6 +248,7 @@ class Scheme:
     cells = np.array([*found.values()]).reshape([-1, 2, len(seeds)])
     return list(found), cells[:, 0], cells[:, 1]
 
+  @np.errstate(invalid='ignore')  # Infinity less itself is NaN.
   def _difference(self, others, client_ids) -> Optional[Difference]:
     common, differences, weights = self._by_client(others, client_ids)
     if not common:
@@ -367,6 +363,7 @@ def best_full(candidates: Sequence[Scheme]) -> Optional[Scheme]:
   return max(full, key=lambda s: s.metric.sign * s.mean()[0], default=None)
 
 
+@np.errstate(invalid='ignore')  # Infinity less itself is NaN.
 def _over_seeds(values: Sequence[float]) -> tuple[float, float]:
   """Mean and sample standard deviation; the latter is NaN for one value."""
   deviation = float(np.std(values, ddof=1)) if len(values) > 1 else math.nan

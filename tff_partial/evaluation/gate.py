@@ -84,6 +84,7 @@ def add(
   return dataclasses.replace(table, scores={**table.scores, GATED: gated})
 
 
+@np.errstate(invalid='ignore')  # Infinity less itself is NaN.
 def worth(
     table: client_table.ClientTable,
     metric: metric_lib.Metric,

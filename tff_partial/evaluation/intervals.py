@@ -24,6 +24,7 @@ class Interval(NamedTuple):
   high: float
 
 
+@np.errstate(invalid='ignore')  # Infinity less itself is NaN.
 def over_clients(
     values: np.ndarray, weights: np.ndarray, *, level: float = 0.95
 ) -> Interval:
@@ -69,6 +70,7 @@ def over_clients(
   )
 
 
+@np.errstate(invalid='ignore')  # Infinity less itself is NaN.
 def two_way(
     values: np.ndarray, weights: np.ndarray, *, level: float = 0.95
 ) -> Interval:

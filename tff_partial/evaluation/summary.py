@@ -194,6 +194,7 @@ class Cost:
     }
 
 
+@np.errstate(invalid='ignore')  # Infinity less itself is NaN.
 def summarize(
     table: client_table.ClientTable, model: str, metric: str
 ) -> Summary:
@@ -212,6 +213,7 @@ def summarize(
   return _summarize(table.values(model, metric), table.weights(model, metric))
 
 
+@np.errstate(invalid='ignore')  # Infinity less itself is NaN.
 def compare(
     table: client_table.ClientTable,
     metric: metric_lib.Metric,
@@ -313,13 +315,23 @@ def _summarize(values: np.ndarray, weights: np.ndarray) -> Summary:
       ),
       uniform_mean=float(x.mean()),
       deviation=float(x.std()),
-      weighted_quantiles=_quantiles(x, w),
-      uniform_quantiles=_quantiles(x, np.ones_like(w)),
+      weighted_quantiles=quantiles(x, w),
+      uniform_quantiles=quantiles(x, np.ones_like(w)),
   )
 
 
-def _quantiles(values: np.ndarray, weights: np.ndarray) -> dict[float, float]:
-  """Quantiles as in `Summary`; NaN if a value is NaN."""
+def quantiles(values: np.ndarray, weights: np.ndarray) -> dict[float, float]:
+  """The quantiles in `QUANTILES`, as in `Summary`.
+
+  NumPy's would be NaN next to an infinite value.
+
+  Args:
+    values: Each client's value, float [clients].
+    weights: Each client's weight, positive, float [clients].
+
+  Returns:
+    By q; NaN if a value is NaN.
+  """
   if np.isnan(values).any():
     return {q: math.nan for q in QUANTILES}
   order = np.argsort(values)
