@@ -8,6 +8,7 @@ import dataclasses
 from absl.testing import absltest
 from absl.testing import parameterized
 import numpy as np
+import tensorflow as tf
 
 from tests.helpers import toy
 from tests.helpers import worker
@@ -107,6 +108,22 @@ class EvaluateTest(parameterized.TestCase):
     np.testing.assert_array_equal(table.test_examples, [3, 1, 1])
     np.testing.assert_array_equal(table.train_examples, [2, 1, 0])
     np.testing.assert_array_equal(table.participated, [True, False, False])
+
+  def test_examples_of_a_client_that_has_none_to_train_on(self):
+    dataset = tf.data.Dataset.from_tensor_slices(toy.examples([1], [2]))
+    for form, examples in (
+        (FORM, toy.examples([1], [2])),
+        (examples_lib.Sequences(), dataset.batch(2)),
+    ):
+      population = evaluation.Population(
+          train=toy.Clients({}),
+          test=toy.Clients({'new': examples}),
+          participated=lambda client_id: False,
+      )
+      found = population.read_train('new', form)
+      form.check(found, toy.INPUT_SPEC)
+      value = form.value(found, np.zeros(2, np.int32))
+      self.assertEqual(form.count(value), 0)
 
   def test_finetuning_before_the_test(self):
     # a: w = 1, b = 0 has training errors (-1, -1), gradient -1, so b = 0.5 and

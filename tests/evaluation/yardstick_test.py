@@ -68,6 +68,15 @@ class MostFrequentTest(absltest.TestCase):
         table.values('most_frequent', 'accuracy'), [1, 0]
     )
 
+  def test_a_client_without_test_data(self):
+    for none in ([], np.zeros([0, 3], int)):
+      table = _add(
+          {'ann': [1], 'one': [1]}, {'ann': [1], 'one': none}, weights=[1]
+      )
+      np.testing.assert_array_equal(
+          table.values('most_frequent', 'accuracy'), [1, np.nan]
+      )
+
   def test_labels_that_the_metric_does_not_count(self):
     with self.assertRaisesRegex(ValueError, 'counts, 1 in all, found 2'):
       _add({'ann': [1]}, {'ann': [1, 2]}, weights=[1, 0])

@@ -237,11 +237,18 @@ class Population:
       return self.train.num_examples(client_id)
     return 0
 
-  def read_train(self, client_id: str) -> Any:
-    """The training examples; a client may have only test examples."""
+  def read_train(
+      self, client_id: str, form: examples_lib.ClientExamples
+  ) -> Any:
+    """The training examples; none where a client has only test examples.
+
+    Args:
+      client_id: The client.
+      form: The form of the examples.
+    """
     if client_id in self.train.client_ids:
       return self.train.read(client_id)
-    return tf.nest.map_structure(lambda a: a[:0], self.test.read(client_id))
+    return form.take(self.test.read(client_id), np.arange(0))
 
 
 def evaluate(
@@ -389,7 +396,7 @@ class _CohortReader:
       self._train, self._test = {}, {}
       if self._some_train:
         self._train = {
-            c: self._value(self._population.read_train(c), c)
+            c: self._value(self._population.read_train(c, self._form), c)
             for c in job.cohort
         }
       self._test = {
@@ -409,7 +416,10 @@ class _CohortReader:
         client_faults.check, evaluation.model_fn, self._form
     )
     if evaluation.reads_train:
-      check((c, self._population.read_train(c)) for c in job.client_ids)
+      check(
+          (c, self._population.read_train(c, self._form))
+          for c in job.client_ids
+      )
     check((c, self._population.test.read(c)) for c in job.client_ids)
     for examples in self.read(job):
       known = (pair for pair in zip(job.client_ids, examples) if pair[1])

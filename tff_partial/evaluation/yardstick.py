@@ -12,6 +12,7 @@ most likely word of the client's unigrams.
 
 from collections.abc import Callable
 import dataclasses
+import math
 from typing import Any
 
 import numpy as np
@@ -63,7 +64,8 @@ def add(
     if client_id in known:
       guess = _most_frequent(labels_fn(train.read(client_id)))
     labels = np.asarray(labels_fn(test.read(client_id)))
-    labels = labels.reshape([len(labels), -1])
+    # Not -1, which NumPy cannot tell for a client without test examples.
+    labels = labels.reshape([len(labels), math.prod(labels.shape[1:])])
     right.append(((labels == guess) & (labels >= 0)).sum(axis=1))
     counted.append((labels >= 0).sum(axis=1))
   scores = client_table.Scores(

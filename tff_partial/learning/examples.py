@@ -387,6 +387,8 @@ class Sequences(ClientExamples):
     )
 
   def take(self, examples: Any, positions: np.ndarray) -> Any:
+    if not len(positions):
+      return examples.take(0)
     raise errors.SettingsError(
         'Expected examples that can be selected by position, found a'
         ' tf.data.Dataset. Use examples.Tensors.'
