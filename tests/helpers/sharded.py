@@ -50,6 +50,7 @@ def train(
     total_rounds=2,
     directory=None,
     during_shard=None,
+    sampler_fn=None,
 ):
   """Trains the toy model with all clients but two in each round.
 
@@ -60,6 +61,7 @@ def train(
     total_rounds: Number of rounds.
     directory: Where the store is, in parts or not; None for memory.
     during_shard: Called with the number of each read of a client, before it.
+    sampler_fn: Makes the sampler of the clients, if it is another one.
 
   Returns:
     The state's arrays, each client's bytes, and the steps of each round.
@@ -68,11 +70,17 @@ def train(
   clients = toy.random_clients(num_clients)
   if during_shard:
     clients = _Clients(clients, during_shard)
+  if sampler_fn is None:
+    sampler = sampler_lib.UniformSampler(
+        clients, clients_per_round=num_clients - 2
+    )
+  else:
+    sampler = sampler_fn(clients)
   keep = _Keep()
   with _store(default(), directory) as store:
     state = training.train(
         process,
-        sampler_lib.UniformSampler(clients, clients_per_round=num_clients - 2),
+        sampler,
         store,
         training.Settings(total_rounds=total_rounds, seconds_per_checkpoint=0),
         sharding=sharding.Sharding(engine, clients_per_shard),

@@ -89,6 +89,17 @@ class PoolTest(absltest.TestCase):
     for handle in self.handles:  # Who is asleep need not wake up.
       ray.kill(handle, no_restart=False)
 
+  def test_process_that_is_given_up_leaves_nothing_undone(self):
+    bad = self.handles[0]
+
+    def prepare(i):
+      return lambda actor: (
+          [actor.die.remote()] if actor == bad else works(0.1)(actor)
+      )
+
+    pool = self.pool()
+    self.assertLen(list(pool.run(12, prepare)), 12)
+
   def test_task_that_kills_everybody(self):
     def prepare(i):
       return lambda actor: [actor.die.remote()]

@@ -6,6 +6,7 @@ import contextlib
 import multiprocessing
 import os
 import pathlib
+import shutil
 import signal
 import tempfile
 
@@ -17,6 +18,7 @@ from tff_partial import errors
 from tff_partial.training import merge_store
 from tff_partial.training import parted_store
 from tff_partial.training import personal_store
+from tff_partial.training import store_file
 from tff_partial.training import store_layout
 from tff_partial.training import store_part
 from tff_partial.training import store_summary
@@ -221,6 +223,27 @@ class PartedStoreTest(parameterized.TestCase):
     left = {p.name for p in pathlib.Path(self.folder).iterdir()}
     self.assertEqual(left, {'personal_store.sqlite', 'personal_store.lock'})
     with self.assertRaisesRegex(ValueError, 'Expected a store in parts'):
+      merge_store.merge(self.folder)
+
+  def test_merge_goes_on_where_it_was_interrupted(self):
+    self.fill()
+    folder = pathlib.Path(self.folder)
+    before = self.enterContext(tempfile.TemporaryDirectory())
+    shutil.copytree(folder, before, dirs_exist_ok=True)
+    merge_store.merge(folder)
+    # It was killed when the new file was there, and all else still was, too.
+    shutil.copy(folder / store_file.FILE_NAME, before)
+    (pathlib.Path(before) / 'merged').mkdir()
+    self.assertEqual(merge_store.merge(before), len(IDS))
+    self.assertEqual(
+        {p.name for p in pathlib.Path(before).iterdir()},
+        {p.name for p in folder.iterdir()},
+    )
+
+  def test_merges_no_store_without_a_checkpoint(self):
+    with self.open() as store:
+      store.write(IDS, [value(10)] * len(IDS))
+    with self.assertRaisesRegex(errors.StoreError, 'checkpoint .* none yet'):
       merge_store.merge(self.folder)
 
   def test_merges_no_half_checkpoint(self):

@@ -13,12 +13,14 @@ import psutil
 from tests.helpers import ray_cluster
 from tests.helpers import sharded
 from tff_partial import errors
+from tff_partial.privacy import secret_key
 from tff_partial.runtime import cluster
 from tff_partial.runtime import sharding
 from tff_partial.training import merge_store
 from tff_partial.training import parted_store
 from tff_partial.training import personal_store
 from tff_partial.training import remote_parts
+from tff_partial.training import sampler
 from tff_partial.training import store_layout
 from tff_partial.training import stores
 
@@ -74,6 +76,18 @@ class RemotePartsTest(absltest.TestCase):
     self.assertLen(on_disk, NUM_PARTS)
     for path in on_disk:
       self.assertEqual(path.stat().st_mode & 0o077, 0)
+
+  def test_rounds_without_anybody(self):
+    cohorts = []
+
+    def sampler_fn(clients):
+      found = sampler.PoissonSampler(clients, 1, secret_key.from_seed(1))
+      cohorts.extend(found.cohort(i) for i in range(4))
+      return found
+
+    _, personal, _ = self.train(total_rounds=4, sampler_fn=sampler_fn)
+    self.assertIn([], cohorts)
+    self.assertCountEqual(personal, set().union(*cohorts))
 
   def test_any_number_of_processes_gives_the_same_bits(self):
     found = self.train()

@@ -195,6 +195,9 @@ class Pool:
     actor.losses += 1
     if actor.losses == _MAX_LOSSES and len(self._actors) > 1:
       self._actors.remove(actor)
+      for other in actor.calls:  # Nobody waits for their answers any more.
+        if other.tasks is tasks:
+          tasks.put_back(other.task)
 
   def _check_patience(self) -> None:
     """Starts silent actors again, or gives up.
@@ -290,6 +293,11 @@ class _Tasks:
       del self._waiting[actor.group]
     return task
 
+  def put_back(self, task: int) -> None:
+    """Lets a task be taken again, unless it is finished."""
+    if task not in self.finished:
+      self._waiting[-1 - task] = collections.deque([task])
+
   def slow_task(self, actors: Sequence[Actor]) -> Optional[int]:
     """Returns a task that one actor has had for much longer than usual."""
     if not self._seconds:
@@ -328,7 +336,7 @@ class _Tasks:
       self._losses[call.task] += 1
       if self._losses[call.task] == _MAX_LOSSES:
         raise _lost(error) from error
-      self._waiting[-1 - call.task] = collections.deque([call.task])
+      self.put_back(call.task)
       return False
     self._seconds.append(seconds)
     self.finished.add(call.task)

@@ -109,13 +109,15 @@ def merge(
       open_sources = open_sources_fn or functools.partial(_local, folder)
       sources = stack.enter_context(open_sources(layout))
       header = _write(folder / _MERGED, record, header, sources)
-    # Else an earlier call was interrupted when it had only to clean up.
-  if (folder / _MERGED).exists():
+      is_written = True
+    else:  # An earlier call was interrupted when it had only to clean up.
+      is_written = False
+  if is_written:
     os.replace(
         folder / _MERGED / store_file.FILE_NAME, folder / store_file.FILE_NAME
     )
     files.sync(folder)
-    shutil.rmtree(folder / _MERGED)
+  shutil.rmtree(folder / _MERGED, ignore_errors=True)
   shutil.rmtree(folder / store_layout.PARTS, ignore_errors=True)
   (folder / store_layout.FILE_NAME).unlink()
   return header.num_clients
@@ -132,7 +134,13 @@ def _write(
   Returns:
     Its header.
   """
-  [versions] = record.run('SELECT client_id, version, data, crc FROM clients')
+  rows = record.run('SELECT client_id, version, data, crc FROM clients')
+  if not rows:
+    raise errors.StoreError(
+        f'Expected a store with a checkpoint in {folder.parent}, found none'
+        ' yet. Give the command of the run again first.'
+    )
+  [versions] = rows
   if not store_rows.is_intact(versions):
     raise record.damaged('the versions of its parts')
   header = header._replace(num_clients=0, ids_crc=0, rows_crc=0)

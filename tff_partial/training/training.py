@@ -227,7 +227,8 @@ class Rounds:
         sharding=self.sharding,
     )
     if (
-        isinstance(self.store, parted_store.PartedStore)
+        cohort  # An empty one is of no part.
+        and isinstance(self.store, parted_store.PartedStore)
         and self.store.is_elsewhere
         and self.sharding.engine.takes_elsewhere
         and self.process.algorithm.stateful
