@@ -11,6 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 from tff_partial import errors
+from tff_partial import files
 from tff_partial.data import people
 from tff_partial.data import tables
 from tff_partial.data import tally
@@ -175,6 +176,9 @@ def _read_photo(
     path = os.path.join(folder, class_name, file_name)
   if not os.path.isfile(path):
     left_out.add('photos without a file', f'{file_name} in {folder}')
+    return None
+  if not files.is_inside(path, folder):
+    left_out.add('photos outside of the folder', f'{path} in {folder}')
     return None
   notes = []
   try:

@@ -277,11 +277,10 @@ def _read_chapters(
       if not line.strip():
         continue
       name, *words = line.strip().split(maxsplit=1)
-      file = audio_lib.find(str(path.with_name(name)))
+      where = f'{path.parent}/{name}'
+      file = audio_lib.find(where) if '/' not in name else None
       if file is None:
-        left_out.add(
-            'utterances without an audio file', str(path.with_name(name))
-        )
+        left_out.add('utterances without an audio file', where)
         continue
       found = read_or_count(file, left_out)
       if found is not None:

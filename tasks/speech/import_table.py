@@ -11,6 +11,7 @@ import os
 from typing import Any, Optional
 
 from tff_partial import errors
+from tff_partial import files
 from tff_partial.data import people as people_lib
 from tff_partial.data import tables
 from tff_partial.data import tally
@@ -172,10 +173,13 @@ def _recordings(
 ) -> Iterator[tuple[Any, ...]]:
   """Yields what can be read, for `import_speech.keep_usable`."""
   for name, transcript in rows:
-    found = (audio_lib.find(os.path.join(folder, name)) for folder in folders)
-    file = next(filter(None, found), None) if name else None
-    if file is None:
+    found = [(audio_lib.find(os.path.join(f, name)), f) for f in folders]
+    file, folder = next((pair for pair in found if pair[0]), (None, ''))
+    if not name or file is None:
       left_out.add('utterances without an audio file', name or 'an empty name')
+      continue
+    if not files.is_inside(file, folder):
+      left_out.add('utterances outside of the folder', f'{file} in {folder}')
       continue
     recording = import_speech.read_or_count(file, left_out)
     if recording is not None:

@@ -252,6 +252,7 @@ class PhotosTest(parameterized.TestCase):
     self.photo('short.png', size=(200, 200), color=(1, 2, 3))
     with open(self.path('short.png'), 'r+b') as f:
       f.truncate(100)
+    outside = self.enterContext(tempfile.NamedTemporaryFile()).name
     self.table(
         [
             '0.png,a,ann',
@@ -261,6 +262,7 @@ class PhotosTest(parameterized.TestCase):
             '2.png,a,bob',
             '3.png,a,bob',
             'none.png,b,bob',
+            f'{outside},b,bob',
             '4.png,a,eve',
             '5.png,b,zoe',
             'text.jpg,b,zoe',
@@ -275,6 +277,7 @@ class PhotosTest(parameterized.TestCase):
         ('people with fewer than 2 examples', 2, "'eve' with 1"),
         ('photos that cannot be read', 3, '.*text.jpg: cannot identify'),
         ('photos without a file', 1, 'none.png in '),
+        ('photos outside of the folder', 1, f'{outside} in '),
     ):
       self.assertRegex(summary, f'left out  {reason} +{count}  {first}')
 

@@ -84,12 +84,14 @@ class ImportSpeechTest(parameterized.TestCase):
         ],
     )
     os.remove(self.path('source', '1', '1', '1-1-0001.flac'))
+    with open(self.path('source', '1', '1', '1-1.trans.txt'), 'a') as f:
+      f.write('\n../../1/1/1-1-0000 ELSEWHERE\n')
     summary = self.import_librispeech()
     self.assertIn('1 person, 2 examples', summary)
     for reason, count, first in (
         ('too short for their transcript', 2, "1-1-0005: 'AA'"),
         ('with audio that cannot be read', 1, 'Expected audio in .*0002.flac'),
-        ('without an audio file', 1, '.*1-1-0001'),
+        ('without an audio file', 2, '.*1-1-0001'),
         (
             'with digits, which must be written as words',
             1,

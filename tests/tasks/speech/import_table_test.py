@@ -42,6 +42,7 @@ class ImportTableTest(absltest.TestCase):
     self.write_audio('b.wav', 1, rate=44_100, channels=2)
     self.write_audio('c.mp3', 2, rate=22_050)
     self.write_audio('d.wav', 0)  # A copy of a.wav.
+    outside = self.enterContext(tempfile.NamedTemporaryFile()).name
     table = self.write_table(
         'table.csv',
         'path,transcript,speaker',
@@ -50,6 +51,7 @@ class ImportTableTest(absltest.TestCase):
         'c,maybe,ann',
         'd.wav,yes it is,ann',
         'none.wav,yes,ann',
+        f'{outside},yes,ann',
         'b.wav,room 12,ann',
         'a.wav,yes,',
     )
@@ -60,9 +62,10 @@ class ImportTableTest(absltest.TestCase):
     self.assertEqual((status, said), (0, ''))
     self.assertIn('1 person, 4 examples', out)
     for line in (
-        'left out +rows without a speaker +1  row 7 of .*table.csv',
+        'left out +rows without a speaker +1  row 8 of .*table.csv',
         "left out +utterances with digits, .* 1  b.wav: 'room 12'",
         'left out +utterances without an audio file +1  none.wav',
+        f'left out +utterances outside of the folder +1  {outside}',
         'changed +copies, .* 1  YES IT IS repeats YES IT IS',
         'changed +recordings at 22,050 Hz, resampled +1  .*c.mp3',
         'changed +recordings at 44,100 Hz, resampled +1  .*b.wav',
