@@ -28,7 +28,6 @@ from tff_partial.experiments import finished_run
 from tff_partial.experiments import onboard
 from tff_partial.experiments import task as task_lib
 from tff_partial.experiments.exports import export
-from tff_partial.experiments.settings import task_choice
 from tff_partial.runtime import runtimes
 
 from . import TASKS
@@ -89,6 +88,7 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
       type=os.path.expanduser,
       help="folder for the person's model, as tasks.export_client writes it",
   )
+  finished_run.add_task(parser)
   return parser.parse_args(argv[1:])
 
 
@@ -99,7 +99,7 @@ def main(args: argparse.Namespace) -> None:
   options = onboard.Options(args.onboarding, args.epochs)
   with _like_the_run(args.data, args.run, settings) as folder:
     choice = dataclasses.replace(
-        task_choice.from_settings(settings), data=folder
+        finished_run.task_choice_of(settings, TASKS, args.task), data=folder
     )
     with runtimes.start():
       task = task_lib.create(choice, registered=TASKS)
@@ -110,7 +110,11 @@ def main(args: argparse.Namespace) -> None:
       print(f'Report: {onboard.path_of(args.run, client)}')
     if args.export_dir is not None:
       missing = export.export(
-          args.run, client, args.export_dir, registered=TASKS
+          args.run,
+          client,
+          args.export_dir,
+          registered=TASKS,
+          trusted=args.task,
       )
       export.say(missing, args.export_dir)
 

@@ -49,6 +49,7 @@ def parse(argv: Sequence[str]):
           " computed again from the client's examples"
       ),
   )
+  finished_run.add_task(parser)
   return parser.parse_args(argv[1:])
 
 
@@ -63,6 +64,7 @@ def main(args) -> None:
         args.export_dir,
         model=args.model,
         registered=TASKS,
+        trusted=args.task,
     )
   export.say(missing, args.export_dir)
 

@@ -10,6 +10,7 @@ import os
 import pathlib
 from typing import Any, Optional
 
+from absl import logging
 import numpy as np
 import tensorflow as tf
 import tensorflow_federated as tff
@@ -50,6 +51,15 @@ def create_parser(prog: str, description: str):
       ' initial personal variables',
   )
   return parser
+
+
+def add_task(parser: argparse.ArgumentParser) -> None:
+  """Adds the argument by which a user trusts a task from outside."""
+  parser.add_argument(
+      '--task',
+      help="the run's --task, if it is your own; the program that it names is"
+      ' run',
+  )
 
 
 def print_answers(
@@ -108,21 +118,58 @@ def config_of(settings: Mapping[str, Any]) -> config_lib.Config:
     ) from e
 
 
+def task_choice_of(
+    settings: Mapping[str, Any],
+    registered: Mapping[str, str],
+    trusted: Optional[str] = None,
+) -> task_choice.TaskChoice:
+  """The settings that made a run's task, if they may make it again.
+
+  A task from outside is a program that the folder of the run names. Whoever
+  gave away the folder may have written another name, so it is only run if the
+  user names it, too.
+
+  Args:
+    settings: The run's settings, from `read_settings`.
+    registered: References by the names that users know, `tasks.TASKS`.
+    trusted: What the user says is the task.
+
+  Raises:
+    errors.SettingsError: If the task is from outside and is not `trusted`.
+  """
+  choice = task_choice.from_settings(settings)
+  if choice.task not in registered and choice.task != trusted:
+    raise errors.SettingsError(
+        f'Expected `task` {choice.task!r}, the program that made the task of'
+        f' this run and would be run again, found {trusted!r}. Give it if you'
+        ' trust that program.'
+    )
+  now = choice.settings(registered).get('task_digest')
+  if settings.get('task_digest') not in (None, now):
+    logging.warning(
+        'The file of %s has changed since the run began.', choice.task
+    )
+  return choice
+
+
 def create_task(
-    settings: Mapping[str, Any], registered: Mapping[str, str]
+    settings: Mapping[str, Any],
+    registered: Mapping[str, str],
+    trusted: Optional[str] = None,
 ) -> task_lib.Task:
   """Creates the task of a run, from the data that the run was given.
 
   Args:
     settings: The run's settings, from `read_settings`.
     registered: References by the names that users know, `tasks.TASKS`.
+    trusted: As in `task_choice_of`.
 
   Raises:
+    errors.SettingsError: If the task is from outside and is not `trusted`.
     errors.UserError: If the task cannot be created; see `task.create`.
   """
-  return task_lib.create(
-      task_choice.from_settings(settings), registered=registered
-  )
+  choice = task_choice_of(settings, registered, trusted)
+  return task_lib.create(choice, registered=registered)
 
 
 class FinishedRun:

@@ -441,6 +441,29 @@ class ExportTest(parameterized.TestCase):
     )
     self.assertTrue((self.out / export.DESCRIPTION).exists())
 
+  def test_program_that_a_folder_names_is_not_run_unasked(self):
+    self.write_run()
+    marker = self.run_dir / 'was_run'
+    program = self.run_dir / 'program.py'
+    program.write_text(f'open({str(marker)!r}, "w").close()\nf = print\n')
+    path = self.run_dir / run_folder.CONFIG
+    config = json.loads(path.read_text())
+    config['settings']['task'] = f'{program}:f'
+    path.write_text(json.dumps(config))
+    command = (
+        export_client,
+        f'--run={self.run_dir}',
+        f'--export_dir={self.out}',
+    )
+    for others in ((), ('--task=emnist',)):
+      status, _, said = commands.call(*command, *others)
+      self.assertEqual(status, 1)
+      self.assertRegex(said, '^Error: Expected --task .*program.py.* trust')
+      self.assertFalse(marker.exists())
+    _, _, said = commands.call(*command, f'--task={program}:f')
+    self.assertRegex(said, 'to return a tff_partial.Task, found NoneType')
+    self.assertTrue(marker.exists())
+
 
 def keras_values(path):
   """Paths and values of a Keras model's variables."""

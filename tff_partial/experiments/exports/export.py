@@ -55,6 +55,7 @@ def export(
     model: str = reported_model.STORED,
     task: Optional[task_lib.Task] = None,
     registered: Optional[Mapping[str, str]] = None,
+    trusted: Optional[str] = None,
 ) -> Mapping[str, str]:
   """Writes a client's model, all of it or nothing.
 
@@ -71,6 +72,8 @@ def export(
       given.
     registered: References to tasks by the names that users know, such as
       `tasks.TASKS`; needed to create such a task.
+    trusted: The run's task, if it is to be created and is not registered: the
+      program that it names is run.
 
   Returns:
     Why a file could not be written, by its name.
@@ -88,7 +91,7 @@ def export(
   settings = finished_run.read_settings(run)
   _check_folder(export_dir)
   if task is None:
-    task = finished_run.create_task(settings, registered or {})
+    task = finished_run.create_task(settings, registered or {}, trusted)
   config = finished_run.config_of(settings)
   reported_model.check(model, config)
   values, rounds = None, None
