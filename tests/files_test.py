@@ -104,6 +104,7 @@ class ReplaceTest(FilesTest):
     self.path.write_text('old')
     with self.assertRaisesRegex(ZeroDivisionError, 'by zero'):
       with files.replace(self.path) as partial:
+        self.assertEqual(partial.stat().st_mode & 0o077, 0)
         partial.write_text('half')
         print(1 / 0)
     self.assertEqual(self.path.read_text(), 'old')

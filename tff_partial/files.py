@@ -4,6 +4,7 @@
 
 from collections.abc import Iterator
 import contextlib
+import errno
 import glob
 import os
 import pathlib
@@ -46,14 +47,20 @@ def replace(path: str | os.PathLike[str]) -> Iterator[pathlib.Path]:
     block raises, that file is removed and `path` is as before.
 
   Raises:
-    OSError: If the file cannot be written; it names a file.
+    OSError: If the file cannot be written, or the block writes nothing; it
+      names a file.
   """
   target = pathlib.Path(path)
   partial = target.with_name(
       f'.{target.name}{PARTIAL}{secrets.token_hex(4)}{target.suffix}'
   )
   try:
+    partial.touch(PRIVATE_FILE)  # Before it has content.
     yield partial
+    if not partial.stat().st_size:
+      raise FileNotFoundError(
+          errno.ENOENT, 'Nothing was written', os.fspath(target)
+      )
     os.chmod(partial, PRIVATE_FILE)
     sync(partial)
     os.replace(partial, target)
@@ -65,6 +72,21 @@ def replace(path: str | os.PathLike[str]) -> Iterator[pathlib.Path]:
     raise
   finally:
     partial.unlink(missing_ok=True)
+
+
+def is_inside(path: str | os.PathLike[str], folder: str) -> bool:
+  """Whether a path leads into a folder; links are followed by neither.
+
+  A table from somebody else may name other files of this machine, by `..` or by
+  an absolute path.
+
+  Args:
+    path: The path, which may begin with that of the folder.
+    folder: The folder.
+  """
+  return pathlib.Path(os.path.abspath(path)).is_relative_to(
+      os.path.abspath(folder)
+  )
 
 
 def sync(path: str | os.PathLike[str]) -> None:

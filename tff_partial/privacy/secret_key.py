@@ -93,18 +93,18 @@ def open_in(folder: str | os.PathLike[str], *, goes_on: bool) -> SecretKey:
     if len(value) != _NUM_BYTES:
       raise errors.FileError(
           f'Expected {_NUM_BYTES} bytes in {path}, found {len(value)}. Restore'
-          ' the file from a copy, or start again.'
+          ' the file from a copy, or start again, which adds to what this run'
+          ' has released.'
       )
     return SecretKey(value)
   if goes_on:
     raise errors.MissingFileError(
         f'Expected {FILE} of the run that goes on in {folder}, found none.'
-        ' Restore it from a copy, or start again in another folder: with'
-        ' another key, a round would be released twice.'
+        ' Restore it from a copy: with another key, a round would be released'
+        ' twice. A run in another folder adds to what this one has released.'
     )
   key = new()
   with files.replace(path) as partial:
-    partial.touch(files.PRIVATE_FILE)  # Before it has content.
     partial.write_bytes(key.value)
   return key
 
