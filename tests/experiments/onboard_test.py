@@ -162,6 +162,11 @@ class OnboardTest(absltest.TestCase):
     self.train()
     with self.assertRaisesRegex(errors.SettingsError, "found 'client_1', who"):
       self.add('client_1')
+    key = self.folder / 'private.key'
+    key.write_bytes(bytes(32))
+    with self.assertRaisesRegex(errors.SettingsError, 'Finish the run first'):
+      self.add()
+    key.unlink()
     self.assertFalse((self.folder / 'added').exists())
 
   def test_run_in_which_all_clients_have_the_same_model(self):

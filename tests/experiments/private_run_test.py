@@ -393,6 +393,21 @@ class DifferentialPrivacyTest(FolderTest):
     self.assertEqual([m.rounds for m in budget.own], [4])
     alone = build(init_is_public=True, **settings)
     self.assertEmpty(alone.before)
+    self.assertEqual((budget.public_start, alone.public_start), (False, True))
+    with self.assertRaisesRegex(errors.SettingsError, 'that they trained it'):
+      run_lib.run(
+          plan_lib.build(
+              task(),
+              config(
+                  pretrain_rounds=None,
+                  init_from=str(self.folder / 'first'),
+                  init_is_public=True,
+                  noise_multiplier=3.0,
+                  **settings,
+              ),
+          ),
+          str(self.folder / 'contradicted'),
+      )
     self.assertGreater(budget.guarantee.epsilon, alone.guarantee.epsilon)
 
     (self.folder / 'first' / 'privacy.json').write_text('{}')

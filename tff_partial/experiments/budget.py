@@ -33,6 +33,8 @@ class Budget:
     own: Its pretraining and its training.
     public_key: Whether the noise of any of them comes from a public seed.
     exact_metrics: Whether clients send exact metrics in any of them.
+    public_start: Whether any of them began from a model of which its user said
+      that it owes nothing to the clients.
   """
 
   noise_multiplier: float
@@ -41,6 +43,7 @@ class Budget:
   own: tuple[accounting.Mechanism, ...]
   public_key: bool = False
   exact_metrics: bool = False
+  public_start: bool = False
 
   @functools.cached_property
   def _guarantees(self) -> list[accounting.Guarantee]:
@@ -67,6 +70,7 @@ class Budget:
         'mechanisms': [part.to_dict() for part in [*self.before, *self.own]],
         'public_key': self.public_key,
         'exact_metrics': self.exact_metrics,
+        'public_start': self.public_start,
     }
 
 
@@ -126,6 +130,8 @@ def build(config: config_lib.Config, num_clients: int) -> Budget:
       public_key=privacy.dp_key == 'seed' or bool(before and before.public_key),
       exact_metrics=privacy.dp_metrics == 'exact'
       or bool(before and before.exact_metrics),
+      public_start=privacy.init_is_public
+      or bool(before and before.public_start),
   )
 
 
@@ -158,8 +164,8 @@ def keep(folder: pathlib.Path, budget: Budget, *, is_trained: bool) -> Budget:
       raise errors.SettingsError(
           f'Expected the noise and the clients of {path}, with which this run'
           ' began, found others: a round that is computed again would show a'
-          ' difference without noise. Go on with the same settings and data, or'
-          ' start again in another folder.'
+          ' difference without noise. Go on with the same settings and data. A'
+          ' run in another folder adds to what this one has released.'
       )
   files.replace_text(path, json.dumps(budget.to_dict(), indent=2) + '\n')
   return budget
@@ -199,6 +205,8 @@ def _read(path: pathlib.Path) -> Budget:
         parts,
         public_key=bool(found['public_key']),
         exact_metrics=bool(found['exact_metrics']),
+        # Files of earlier versions do not say.
+        public_start=bool(found.get('public_start', False)),
     )
   except (ValueError, KeyError, TypeError) as e:
     raise errors.FileError(

@@ -3,6 +3,7 @@
 """What a run is going to do, in a few lines."""
 
 from tff_partial.experiments import plan as plan_lib
+from tff_partial.experiments import privacy_in_words
 
 
 def describe(plan: plan_lib.Plan, output_dir: str) -> str:
@@ -39,8 +40,6 @@ def describe(plan: plan_lib.Plan, output_dir: str) -> str:
 def _privacy_line(plan: plan_lib.Plan) -> list[str]:
   if plan.budget is None:
     return []
-  found = plan.budget.guarantee
-  return [
-      f'privacy    epsilon {found.epsilon:.2f} at delta {found.delta:.2g}, by'
-      f' noise of {plan.budget.noise_multiplier:.3g} times the bound'
-  ]
+  promise = privacy_in_words.promise(plan.budget, plan.config.privacy)
+  noise = f'by noise of {plan.budget.noise_multiplier:.3g} times the bound'
+  return [f'privacy    {promise}', f'           {noise}']

@@ -46,6 +46,9 @@ def keep(folder: pathlib.Path, plan: plan_lib.Plan) -> None:
     return
   if not (folder / earlier_clients.FILE_NAME).exists():
     earlier_clients.write(folder, _clients_of(ancestor))
+  if plan.budget is not None and plan.config.privacy.init_is_public:
+    with earlier_clients.EarlierClients(folder) as earlier:
+      _check_public(plan, earlier, ancestor)
   if plan.config.running.allow_overlap:
     return
   with earlier_clients.EarlierClients(folder) as earlier:
@@ -75,6 +78,23 @@ def _check_unseen(
         f' found {len(known)} of {len(plan.unseen)} that did'
         f' ({", ".join(known[:3])}). Start from a model trained with the same'
         ' `unseen_clients` and `seed`, or use `allow_overlap`.'
+    )
+
+
+def _check_public(
+    plan: plan_lib.Plan,
+    earlier: earlier_clients.EarlierClients,
+    ancestor: pathlib.Path,
+) -> None:
+  """Checks that a model which should owe nothing to these people may not."""
+  everyone = plan.train_clients.client_ids
+  known = [c for c in itertools.islice(earlier, _LOOKED_UP) if c in everyone]
+  if known:
+    raise errors.SettingsError(
+        '`init_is_public` says that the model owes nothing to these clients.'
+        f' Expected so of that in {ancestor}, found that they trained it'
+        f' ({", ".join(known[:3])}). Start from one with differential privacy,'
+        ' whose releases are counted, or from one of other people.'
     )
 
 

@@ -27,11 +27,11 @@ from tff_partial.experiments import task as task_lib
 from tff_partial.learning import client_work
 from tff_partial.learning import phase as phase_lib
 from tff_partial.learning import weights
+from tff_partial.privacy import secret_key
 from tff_partial.reporting import client_report
 from tff_partial.training import stores
 
 STARTS = ('initial', 'mean')
-_FOLDER = 'added'  # In the run's folder.
 
 
 @dataclasses.dataclass(frozen=True)
@@ -147,6 +147,13 @@ class _Onboarding:
     )
 
   def add(self, client_id: str) -> client_report.ClientReport:
+    if (self._folder / secret_key.FILE).exists():
+      raise errors.SettingsError(
+          f'Expected a run that is finished, found one in {self._folder} with'
+          ' differential privacy that goes on: if somebody in it had other'
+          ' personal variables, a round that is computed again would show a'
+          ' difference without noise. Finish the run first.'
+      )
     initial = self._plan.algorithm.shared_only(
         self._filled.shared, self._filled.personal
     )
@@ -171,7 +178,7 @@ class _Onboarding:
       table, trained, steps = self._train(client_id, initial, start)
       report = self._report(table, averaged, steps)
       store.add([client_id], [trained])
-    folder = self._folder / _FOLDER
+    folder = self._folder / run_folder.ADDED
     files.make_folder(folder)
     client_report.write(
         folder / urllib.parse.quote(client_id, safe=' '), report
@@ -256,4 +263,4 @@ class _Onboarding:
 def path_of(run: str | os.PathLike[str], client_id: str) -> pathlib.Path:
   """The page about a person who was added."""
   name = f'{urllib.parse.quote(client_id, safe=" ")}.html'
-  return pathlib.Path(run).expanduser() / _FOLDER / name
+  return pathlib.Path(run).expanduser() / run_folder.ADDED / name

@@ -28,7 +28,7 @@ def rows(
   if budget is None:
     return []
   return [
-      ('Privacy', _promise(budget, privacy)),
+      ('Privacy', promise(budget, privacy)),
       ('how', _mechanism(budget, privacy, rounds)),
       ('against', f'{budget.guarantee.against} ({accounting.name()})'),
       ('if', _assumption(budget, privacy)),
@@ -49,7 +49,13 @@ def rows(
   ]
 
 
-def _promise(budget: budget_lib.Budget, privacy: config_privacy.Privacy) -> str:
+def promise(budget: budget_lib.Budget, privacy: config_privacy.Privacy) -> str:
+  """What is promised to each person, with what weakens it.
+
+  Args:
+    budget: The run's.
+    privacy: Its settings.
+  """
   epsilon = budget.guarantee.epsilon
   if math.isinf(epsilon):
     return 'none: without noise, epsilon is infinite'
@@ -64,6 +70,11 @@ def _promise(budget: budget_lib.Budget, privacy: config_privacy.Privacy) -> str:
     text += (
         ', if it were run with a secret key; the randomness of'
         f' {whose} is public'
+    )
+  if budget.public_start:
+    text += (
+        ', if the model that it started from owes nothing to them, which is its'
+        ' user’s word'
     )
   if budget.exact_metrics:
     text += '; metrics.csv holds exact sums over cohorts, which are not private'
@@ -110,5 +121,5 @@ def _assumption(
   return (
       f'each of {clients} is in a round with probability'
       f' {part.clients_per_round / part.num_clients:.3g}, by {key}; one client'
-      ' is one person'
+      ' is one person, and how many there are is public'
   )
