@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Runs that become longer or shorter, and models of unfinished runs."""
 
+import contextlib
 import json
 import pathlib
 import tempfile
@@ -17,9 +18,12 @@ from tff_partial import errors
 from tff_partial.experiments import plan as plan_lib
 from tff_partial.experiments import run as run_lib
 from tff_partial.experiments import run_folder
+from tff_partial.experiments.comparisons import combinations
+from tff_partial.experiments.comparisons import compare
 from tff_partial.experiments.exports import export
 from tff_partial.experiments.settings import config as config_lib
 from tff_partial.learning import weights
+from tff_partial.runtime import sharding
 from tff_partial.training import store_summary
 
 setUpModule, tearDownModule = worker.start, worker.stop
@@ -103,13 +107,67 @@ class CheckpointTest(absltest.TestCase):
     self.assertSameElements(kept, expected)
     for path, value in expected.items():
       np.testing.assert_array_equal(kept[path], value)
-    # The first run may go on without an effect on the second.
+    gated = plan_lib.build(
+        self.task, self.plan(1, gate=0.5, personal='output', **start).config
+    )
+    table = run_lib.run(gated, str(self.folder / 'gated'), progress=False)
+    # The first run may go on without an effect on the others.
     self.run_in('first', 4, pretrain_rounds=1)
     self.run_in('second', 2, **start)
     self.assertEqual(
         (self.folder / 'second' / 'start.safetensors').read_bytes(),
         weights_bytes(expected, self.folder / 'same.safetensors'),
     )
+    client_id = next(store_summary.trained_clients(self.folder / 'gated'))
+    out = self.folder / 'exported'
+    export.export(
+        *(str(self.folder / 'gated'), client_id, str(out)),
+        model='gated',
+        task=self.task,
+    )
+    model = tf.keras.models.load_model(out / 'model.keras', compile=False)
+    examples = self.task.test.read(client_id)
+    np.testing.assert_allclose(
+        np.mean((model(examples['x']).numpy() - examples['y']) ** 2),
+        table.values('gated', 'squared_error')[
+            table.client_ids.index(client_id)
+        ],
+        rtol=1e-4,
+    )
+
+  def compare(self, *algorithms, init_from):
+    return compare.run(
+        self.task,
+        combinations.combinations(
+            self.plan(1, init_from=str(self.folder / init_from)).config,
+            algorithms=algorithms,
+            splits=['output'],
+            seeds=[0],
+        ),
+        str(self.folder / 'compared'),
+        worker_fn=lambda: contextlib.nullcontext(sharding.Sharding()),
+        progress=False,
+    )
+
+  def test_all_runs_of_a_comparison_start_alike(self):
+    expected = self.interrupted('first')
+    self.assertEmpty(self.compare('fed_sim', init_from='first'))
+    self.run_in('first', 4)
+    self.assertEmpty(self.compare('fed_sim', 'fed_alt', init_from='first'))
+    starts = [*(self.folder / 'compared').glob('fed_*/start.safetensors')]
+    self.assertLen(starts, 3)  # FedSim also with FedAlt's steps.
+    for start in starts:
+      self.assertEqual(
+          start.read_bytes(),
+          weights_bytes(expected, self.folder / 'same.safetensors'),
+      )
+
+  def test_comparison_whose_start_has_changed(self):
+    self.run_in('first', 1)
+    self.assertEmpty(self.compare('fed_sim', init_from='first'))
+    self.run_in('first', 2)
+    with self.assertRaisesRegex(errors.SettingsError, 'weights to start from'):
+      self.compare('fed_sim', 'fed_alt', init_from='first')
 
   def test_run_whose_start_goes_on_later(self):
     self.run_in('first', 1)

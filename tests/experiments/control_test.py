@@ -29,11 +29,10 @@ class ControlTest(absltest.TestCase):
 
   def run_one(self, name, **settings):
     config = config_lib.create(
-        total_rounds=2,
+        **{'total_rounds': 2, **settings},
         pretrain_rounds=1,
         clients_per_round=3,
         learning_rate=0.05,
-        **settings,
     )
     plan = plan_lib.build(toy_task.create_task('toy'), config)
     run_lib.run(plan, str(self.folder / name), progress=False)
@@ -74,6 +73,9 @@ class ControlTest(absltest.TestCase):
   def test_goes_on(self):
     whole = self.run_one('run', control=True)
     control = self.weights('run', 'control')
+    for rounds in (1, 2):  # A run that becomes longer has a longer control.
+      self.run_one('grown', control=True, total_rounds=rounds)
+    self.assertEqual(self.weights('grown', 'control'), control)
     for path in ('report.html', f'control/{run_folder.WEIGHTS}'):
       (self.folder / 'run' / path).unlink()
     again = self.run_one('run', control=True)

@@ -16,6 +16,8 @@ from tests.helpers import programs
 from tff_partial import files
 from tff_partial.data import sql_clients
 from tff_partial.experiments import client_names
+from tff_partial.experiments import forget
+from tff_partial.training import personal_store
 
 # BUILD: deps = ["//:run_experiment"]
 
@@ -56,6 +58,23 @@ class ForgetTest(programs.FolderTest):
         and any(needle in path.read_bytes() for needle in needles)
     ]
 
+  def test_a_person_who_is_called_like_a_file(self):
+    (self.folder / 'added').mkdir()
+    names = ('model.safetensors', 'config.json', 'added/model.html')
+    for name in names:
+      (self.folder / name).write_text('{}')
+    with personal_store.PersonalStore([], str(self.folder)) as store:
+      store.write(['model', 'other'], [[], []])
+      store.commit(1)
+    (self.folder / 'private.key').write_bytes(bytes(32))
+    lines = forget.forget(['model'], runs=[str(self.folder)]).lines
+    self.assertEqual(
+        [(self.folder / name).exists() for name in names], [True, True, False]
+    )
+    # The run could otherwise compute a round again without the person.
+    self.assertFalse((self.folder / 'private.key').exists())
+    self.assertIn('private.key: removed; this run', ' '.join(lines))
+
   def test_nothing_is_left_and_runs_go_on(self):
     self.data = programs.write_data(self.folder / 'data')
     options = ('--total_rounds=2', '--control', '--report_client_ids=hashed')
@@ -73,9 +92,9 @@ class ForgetTest(programs.FolderTest):
     self.assertIn(pseudonym, (run / 'clients.csv').read_text())
     shutil.copytree(run / 'pretrain', compared / 'pretrained' / 'abc')
     (compared / 'comparison.html').write_text(GONE)
-    (run / 'clients').mkdir()
-    (run / 'clients' / f'{GONE}.html').write_text('A page of its own.')
-    shutil.copy(run / 'report.json', run / 'clients' / f'{GONE}.json')
+    (run / 'added').mkdir()
+    (run / 'added' / f'{GONE}.html').write_text('A page of its own.')
+    shutil.copy(run / 'report.json', run / 'added' / f'{GONE}.json')
     self.call(
         *self.settings('run', *options),
         f'--export_client={GONE}',

@@ -5,6 +5,7 @@
 import json
 import os
 import pathlib
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -14,6 +15,7 @@ from absl.testing import parameterized
 
 from tests.helpers import paths
 from tff_partial import errors
+from tff_partial.experiments import client_names
 from tff_partial.experiments import finished_run
 from tff_partial.experiments import run_folder
 
@@ -70,6 +72,40 @@ class RunFolderTest(parameterized.TestCase):
     self.claim()
     self.assertEqual(self.config(), before)
     self.assertTrue((self.folder / 'personal_store.sqlite').exists())
+
+  def test_private_run_goes_on_with_what_draws_its_cohorts(self):
+    self.trained()
+    config = self.config()
+    config['versions']['numpy'] = '1.0.0'
+    (self.folder / 'config.json').write_text(json.dumps(config))
+    self.claim()
+    (self.folder / 'private.key').write_bytes(bytes(32))
+    with self.assertRaisesRegex(
+        errors.SettingsError, 'Expected numpy 1.0.0, with which the private run'
+    ):
+      self.claim()
+
+  def test_model_to_start_from_that_was_moved(self):
+    before, now = (str(self.folder / n / 'pretrained' / 'abc') for n in 'ab')
+    self.claim({**_SETTINGS, 'init_from': before})
+    (self.folder / 'personal_store.sqlite').write_text('precious')
+    pathlib.Path(before).mkdir(parents=True)
+    with self.assertRaisesRegex(errors.SettingsError, '--init_from'):
+      self.claim({**_SETTINGS, 'init_from': now})
+    shutil.move(self.folder / 'a', self.folder / 'b')
+    with self.assertRaisesRegex(errors.SettingsError, '--init_from'):
+      self.claim({**_SETTINGS, 'init_from': str(self.folder / 'other')})
+    self.claim({**_SETTINGS, 'init_from': now})
+    self.assertEqual(self.config()['settings']['init_from'], now)
+
+  def test_damaged_key_of_pseudonyms(self):
+    self.claim()
+    names = client_names.load(self.folder, 'hashed')
+    self.assertRegex(names.of(['ann'])[0], '^[0-9a-f]{16}$')
+    for text in ('', 'ann'):
+      (self.folder / '.report_key').write_text(text)
+      with self.assertRaisesRegex(errors.FileError, 'key of pseudonyms'):
+        client_names.load(self.folder, 'hashed')
 
   def test_other_settings_are_refused_by_name(self):
     self.trained()

@@ -4,12 +4,14 @@
 
 import os
 import pathlib
+import shutil
 from typing import Any, Optional
 
 from absl import logging
 import numpy as np
 
 from tff_partial import errors
+from tff_partial import files
 from tff_partial.experiments import finished_run
 from tff_partial.experiments import origin
 from tff_partial.experiments import plan as plan_lib
@@ -111,21 +113,53 @@ def start_of(folder: pathlib.Path, plan: plan_lib.Plan) -> Optional[str]:
   return plan.config.init_from
 
 
-def keep_start(folder: pathlib.Path, plan: plan_lib.Plan) -> None:
+def start_to_copy(
+    folder: pathlib.Path, init_from: Optional[str]
+) -> Optional[pathlib.Path]:
+  """The run that a run starts from, if that may go on and is not copied yet.
+
+  Args:
+    folder: The run's folder, or that of a comparison.
+    init_from: The setting.
+  """
+  if init_from is None or (folder / run_folder.START).exists():
+    return None
+  if origin.read(folder).start:
+    return None  # A run that began from finished weights needs the same again.
+  other = origin.run_of(init_from)
+  if other is None or origin.weights_of(init_from).exists():
+    return None
+  return other
+
+
+def keep_start(
+    folder: pathlib.Path, task: task_lib.Task, init_from: Optional[str]
+) -> None:
   """Copies what a run starts from if that is a run which may go on.
 
   Args:
-    folder: The run's folder, which this program has claimed.
-    plan: The run's.
+    folder: The run's folder, or that of a comparison, which this program has
+      claimed.
+    task: The run's.
+    init_from: The setting.
 
   Raises:
     errors.UserError: If the other run's checkpoint cannot be read; see `load`.
   """
-  init_from, path = plan.config.init_from, folder / run_folder.START
-  if init_from is None or path.exists() or origin.read(folder).start:
-    return  # A run that began from finished weights needs the same again.
-  other = origin.run_of(init_from)
-  if other is None or origin.weights_of(init_from).exists():
-    return
-  values, _ = load(other, plan.task)
-  weights.save_by_path(path, values)
+  other = start_to_copy(folder, init_from)
+  if other is not None:
+    values, _ = load(other, task)
+    weights.save_by_path(folder / run_folder.START, values)
+
+
+def share_start(root: pathlib.Path, folder: pathlib.Path) -> None:
+  """Gives a run the copy that all runs of a comparison start from, if any.
+
+  Args:
+    root: The comparison's folder, for which `keep_start` was called.
+    folder: The run's folder, which this program has claimed.
+  """
+  start, path = root / run_folder.START, folder / run_folder.START
+  if start.exists() and not path.exists() and not origin.read(folder).start:
+    with files.replace(path) as partial:
+      shutil.copyfile(start, partial)

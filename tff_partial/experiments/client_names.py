@@ -14,8 +14,10 @@ import hashlib
 import hmac
 import os
 import pathlib
+import re
 import secrets
 
+from tff_partial import errors
 from tff_partial import files
 from tff_partial.evaluation import client_table
 from tff_partial.experiments import run_folder
@@ -43,7 +45,7 @@ class ClientNames:
 
   def of(self, client_ids: Iterable[str]) -> list[str]:
     """The names of these clients, in order."""
-    if not self.key:
+    if self.mode == config_groups.FULL_CLIENT_IDS:
       return list(client_ids)
     return [
         hmac.new(self.key, c.encode(), hashlib.sha256).hexdigest()[:_DIGITS]
@@ -55,7 +57,7 @@ class ClientNames:
 
     Rows of pseudonyms are in their order: that of ids would tell who is who.
     """
-    if not self.key:
+    if self.mode == config_groups.FULL_CLIENT_IDS:
       return table
     names = tuple(self.of(table.client_ids))
     return dataclasses.replace(table, client_ids=names).sorted_by_id()
@@ -69,6 +71,7 @@ def load(folder: str | os.PathLike[str], mode: str) -> ClientNames:
     mode: One of `config_groups.REPORT_CLIENT_IDS`.
 
   Raises:
+    errors.FileError: If the key is damaged.
     OSError: If the key cannot be read or written.
   """
   if mode == config_groups.FULL_CLIENT_IDS:
@@ -76,4 +79,11 @@ def load(folder: str | os.PathLike[str], mode: str) -> ClientNames:
   path = pathlib.Path(folder) / run_folder.REPORT_KEY
   if not path.exists():
     files.replace_text(path, secrets.token_hex(32))
-  return ClientNames(mode, path.read_bytes())
+  key = path.read_bytes()
+  if not re.fullmatch(rb'[0-9a-f]{64}', key):
+    raise errors.FileError(
+        f'Expected the key of pseudonyms in {path}, found a damaged file.'
+        ' Restore it from a copy, or delete it, which gives clients other'
+        ' pseudonyms in the next report.'
+    )
+  return ClientNames(mode, key)

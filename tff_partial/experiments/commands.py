@@ -133,6 +133,7 @@ class Commands:
           str(self.output.export_dir),
           model=self.output.export_model,
           registered=self.tasks,
+          trusted=self.choice.task,
       )
     export.say(missing, str(self.output.export_dir))
 
@@ -147,12 +148,15 @@ class Commands:
       from tff_partial.experiments.comparisons import compare
 
       task = self._task()
-      if config.running.cluster is not None:
-        from tff_partial.experiments.comparisons import spread
-
-        # What fails there is tried again here.
-        spread.compare_all(task, self._place(config, folder), todo)
       with computing.for_several(config, folder) as worker_fn:
+        if config.running.cluster is not None:
+          from tff_partial.experiments.comparisons import spread
+
+          compare.keep_origin(
+              task, [c.config for c in todo], folder.path, worker_fn
+          )
+          # What fails there is tried again here.
+          spread.compare_all(task, self._place(config, folder), todo)
         failures = compare.run(
             task, todo, str(folder.path), worker_fn=worker_fn
         )

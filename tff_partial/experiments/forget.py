@@ -116,10 +116,11 @@ def forget(
         had = personal_store.forget(str(path.parent), client_ids)
         lines.append(f'{path}: {len(had)} of the clients removed')
       for path in sorted(folder.rglob(secret_key.FILE)):
+        secret_key.forget(path.parent)
         lines.append(
-            f'{path.parent}: not finished; with differential privacy it cannot'
-            ' go on without the clients, as a round that is computed again'
-            ' would show a difference without noise'
+            f'{path}: removed; this run with differential privacy was not'
+            ' finished and cannot go on without the clients, as a round that is'
+            ' computed again would show a difference without noise'
         )
       lines.extend(_remove_exports(folder, client_ids))
       lines.extend(_remove_reports(folder, client_ids))
@@ -212,7 +213,7 @@ def _remove_reports(
         path.name in _REPORTS
         or path.name.startswith(_COMPARISON)
         or path.name == 'error.txt'
-        or path.stem in pages
+        or (path.parent.name == run_folder.ADDED and path.stem in pages)
         or files.PARTIAL in path.name
     ):
       path.unlink()

@@ -98,13 +98,18 @@ def read(folder: str | os.PathLike[str]) -> Origin:
     ) from e
 
 
-def keep(folder: str | os.PathLike[str], found: Origin, *, data: str) -> None:
-  """Writes what a run is made from, or checks that it is still the same.
+def check(
+    folder: str | os.PathLike[str], found: Origin, *, data: str
+) -> Origin:
+  """Checks that a run was made from what there is now.
 
   Args:
-    folder: The run's folder, which this program has claimed.
+    folder: The run's folder.
     found: What there is now.
     data: What users call the data.
+
+  Returns:
+    What the run was made from, as far as it is known.
 
   Raises:
     errors.SettingsError: If the run in the folder was made from something
@@ -122,6 +127,21 @@ def keep(folder: str | os.PathLike[str], found: Origin, *, data: str) -> None:
           f'Expected the {what} that the run in {os.fspath(folder)} began with,'
           f' found that they have changed since. {_GO_ON}'
       )
+  return kept
+
+
+def keep(folder: str | os.PathLike[str], found: Origin, *, data: str) -> None:
+  """Writes what a run is made from, or checks that it is still the same.
+
+  Args:
+    folder: The run's folder, which this program has claimed.
+    found: What there is now.
+    data: What users call the data.
+
+  Raises:
+    errors.UserError: As `check` does.
+  """
+  kept = check(folder, found, data=data)
   known = {k: v for k, v in dataclasses.asdict(found).items() if v is not None}
   together = dataclasses.replace(kept, **known)
   path = pathlib.Path(folder) / run_folder.ORIGIN

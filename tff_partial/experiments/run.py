@@ -106,7 +106,7 @@ def run_in(
   init_from = plan.config.init_from
   if init_from is not None:
     run_folder.check_texts(init_from, plan.task.texts)
-  checkpoint.keep_start(claimed.path, plan)
+  checkpoint.keep_start(claimed.path, plan.task, init_from)
   init_from = checkpoint.start_of(claimed.path, plan)
   if plan.pretraining is not None:
     stages.keep_origin(claimed.path, plan, None)

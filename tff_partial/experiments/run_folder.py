@@ -12,7 +12,7 @@ import pathlib
 import platform
 import shutil
 import subprocess
-from typing import Any
+from typing import Any, Optional
 
 from absl import logging
 
@@ -32,7 +32,10 @@ REPORT = 'report.json'
 REPORT_PAGE = 'report.html'
 METRICS = 'metrics.csv'
 WEIGHTS = 'model.safetensors'
+# What draws the cohorts of a private run.
+_DRAW_COHORTS = ('numpy', 'tensorflow')
 CONTROL = 'control'  # The folder of more rounds of FedAvg to compare with.
+ADDED = 'added'  # The folder of reports about people who joined later.
 START = 'start.safetensors'  # Of a run that was not finished.
 REPORT_KEY = '.report_key'  # Makes the names of clients in reports.
 PRETRAINING = 'pretrain'  # The folder of the run that this one starts from.
@@ -43,6 +46,7 @@ _BEFORE_TRAINING = frozenset(
     (LOCK, CONFIG, REPORT_KEY, 'worker.log', *_KEPT_FIRST)
 )
 _ROUNDS = 'total_rounds'  # May change when a run goes on.
+_START = 'init_from'  # May be moved.
 _PACKAGES = ('tensorflow', 'tensorflow-federated', 'numpy', 'keras')
 
 
@@ -149,6 +153,8 @@ def claim(
       earlier = _compare(config, settings)
       if earlier.get(_ROUNDS) != settings.get(_ROUNDS):
         _change_rounds(folder, earlier, settings)
+      elif earlier.get(_START) != settings.get(_START):  # It was moved.
+        _write(config, settings)
     else:
       for name in _KEPT_FIRST:
         (folder / name).unlink(missing_ok=True)
@@ -218,7 +224,11 @@ def _compare(
   differences = [
       f'--{name}: {earlier.get(name)!r} there, {settings.get(name)!r} now'
       for name in sorted({*earlier, *settings})
-      if name != _ROUNDS and earlier.get(name) != settings.get(name)
+      if name != _ROUNDS
+      and earlier.get(name) != settings.get(name)
+      and not (
+          name == _START and _is_moved(earlier.get(name), settings.get(name))
+      )
   ]
   if differences:
     raise errors.SettingsError(
@@ -227,14 +237,33 @@ def _compare(
         ' --output_dir, or --overwrite.'
     )
   for name, version in _versions().items():
-    if versions.get(name) != version:
-      logging.warning(
-          'This run began with %s %s and goes on with %s.',
-          name,
-          versions.get(name),
-          version,
+    if versions.get(name) == version:
+      continue
+    if (config.parent / secret_key.FILE).exists() and name in _DRAW_COHORTS:
+      raise errors.SettingsError(
+          f'Expected {name} {versions.get(name)}, with which the private run in'
+          f' {config.parent} began, found {version}: if it draws other cohorts,'
+          ' a round that is computed again would show a difference without'
+          ' noise. Install that version to finish the run.'
       )
+    logging.warning(
+        'This run began with %s %s and goes on with %s.',
+        name,
+        versions.get(name),
+        version,
+    )
   return earlier
+
+
+def _is_moved(before: Optional[str], now: Optional[str]) -> bool:
+  """Whether a model to start from may be the same in another place.
+
+  So it is after a comparison, with the models that its runs start from, was
+  moved. The origin of the run knows whether the weights are the same.
+  """
+  if before is None or now is None or pathlib.Path(before).exists():
+    return False
+  return pathlib.Path(before).parts[-2:] == pathlib.Path(now).parts[-2:]
 
 
 def _change_rounds(
@@ -265,7 +294,8 @@ def _change_rounds(
     )
   privacy = setting.pick(config_privacy.Privacy, settings)
   _check_secret(folder, before, now, privacy)
-  for name in (REPORT_PAGE, WEIGHTS):  # What says that it is finished, first.
+  # What says that it is finished, first. More rounds of FedAvg go on likewise.
+  for name in (REPORT_PAGE, WEIGHTS, f'{CONTROL}/{WEIGHTS}'):
     (folder / name).unlink(missing_ok=True)
   _write(folder / CONFIG, settings)
 

@@ -43,15 +43,23 @@ def keep_origin(
     folder: pathlib.Path, plan: plan_lib.Plan, init_from: Optional[str]
 ) -> None:
   """Checks that a run has the same data and start as before, if it goes on."""
+  origin.keep(folder, _origin(plan, init_from), data=plan.task.data)
+
+
+def check_origin(
+    folder: pathlib.Path, plan: plan_lib.Plan, init_from: Optional[str]
+) -> None:
+  """Checks the same of a run that is only read."""
+  origin.check(folder, _origin(plan, init_from), data=plan.task.data)
+
+
+def _origin(plan: plan_lib.Plan, init_from: Optional[str]) -> origin.Origin:
+  """What there is now for a run to be made from."""
   start = None
   if init_from is not None:
     start = origin.digest(origin.weights_of(init_from))
-  origin.keep(
-      folder,
-      origin.Origin(
-          data=plan.task.fingerprint, start=start, generation=plan.generation
-      ),
-      data=plan.task.data,
+  return origin.Origin(
+      data=plan.task.fingerprint, start=start, generation=plan.generation
   )
 
 

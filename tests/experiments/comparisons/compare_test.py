@@ -17,6 +17,7 @@ import numpy as np
 import tensorflow as tf
 
 from tests.helpers import small_emnist
+from tff_partial import errors
 from tff_partial.data import sql_writer
 from tff_partial.experiments import command
 from tff_partial.experiments import parts
@@ -67,6 +68,14 @@ class CombinationsTest(absltest.TestCase):
             'finetune_all-5',
         ],
     )
+
+  def test_other_splits_have_other_folders(self):
+    splits = ['input_norm', 'input+norm', 'regex:a.b', 'regex:a-b']
+    names = [combinations.folder_name('fed_alt', split, 0) for split in splits]
+    self.assertLen(set(names), 4)
+    self.assertEqual(names[0], 'fed_alt_input_norm-0')
+    for name in names:
+      self.assertRegex(name, r'^[\w+-]+$')
 
   def test_first_seed_is_run_first_and_then_scheme_by_scheme(self):
     todo = combinations.combinations(
@@ -293,6 +302,19 @@ class RunTest(absltest.TestCase):
     self.assertIn('Traceback', stderr.getvalue())
     self.assertIn('ZeroDivisionError: a bug', stderr.getvalue())
     self.assertIn(command.BUG, stderr.getvalue())
+
+  def test_page_without_ids_has_no_messages_that_may_name_somebody(self):
+    broken = self.out / 'fed_avg_none-0'
+    broken.mkdir(parents=True)
+    (broken / 'stranger').write_text('not a run')
+    config = setting.replace(
+        _CONFIG, pretrain_rounds=0, report_client_ids='hashed'
+    )
+    with self.assertRaisesRegex(
+        errors.SettingsError, 'The first: see error.txt in its folder'
+    ):
+      self._run(['fed_avg'], ['none'], [0], config)
+    self.assertIn('empty folder', (broken / 'error.txt').read_text())
 
   def test_policies_for_newcomers_side_by_side(self):
     config = setting.replace(

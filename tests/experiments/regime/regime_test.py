@@ -13,6 +13,7 @@ from tests.helpers import toy
 from tests.helpers import toy_task
 from tests.helpers import worker
 from tff_partial import errors
+from tff_partial.experiments import origin
 from tff_partial.experiments import run_folder
 from tff_partial.experiments.regime import regime
 from tff_partial.experiments.regime import split_constants
@@ -151,7 +152,7 @@ class RunTest(absltest.TestCase):
       return regime.run_in(
           claimed,
           create_task(),
-          create_config(pretrain_rounds=1, **settings),
+          create_config(**{'pretrain_rounds': 1, **settings}),
           ['output', 'regex:kernel'],
           SETTINGS,
           progress=False,
@@ -189,6 +190,14 @@ class RunTest(absltest.TestCase):
     self.assertIn(
         'data:image/svg+xml', (self.folder / 'regime.html').read_text()
     )
+
+  def test_refuses_another_start(self):
+    with run_folder.claim(str(self.folder), {'regime': True}, overwrite=False):
+      origin.write(self.folder, origin.Origin(start='0' * 64))
+      (self.folder / 'measurements.json').write_text('{}')
+    file = self.enterContext(tempfile.NamedTemporaryFile()).name
+    with self.assertRaisesRegex(errors.SettingsError, 'weights to start from'):
+      self.run_in(pretrain_rounds=None, init_from=file)
 
   def test_refuses_algorithms_without_both_groups(self):
     for algorithm in ('fed_avg', 'ditto', 'finetune'):

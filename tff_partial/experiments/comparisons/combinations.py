@@ -4,6 +4,7 @@
 
 from collections.abc import Mapping, Sequence
 import dataclasses
+import hashlib
 import re
 from typing import Any, Optional
 
@@ -174,5 +175,7 @@ def folder_name(name: str, split: str, seed: int, *, remark: str = '') -> str:
     seed: The run's seed.
     remark: Distinguishes folders of the same algorithm, split and seed.
   """
-  folder = re.sub(r'\W+', '_', f'{name}-{split}').strip('_')
+  folder = re.sub(r'[^\w+]+', '_', f'{name}-{split}').strip('_')
+  if re.search(r'[^\w+ ]', split):  # As others would be written, too.
+    folder += f'_{hashlib.sha256(split.encode()).hexdigest()[:6]}'
   return '-'.join([folder, *([remark] if remark else []), f'{seed}'])

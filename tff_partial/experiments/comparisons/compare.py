@@ -20,6 +20,7 @@ from typing import Any, Optional
 from tff_partial import errors
 from tff_partial import files
 from tff_partial.evaluation import run_results
+from tff_partial.experiments import checkpoint
 from tff_partial.experiments import client_names
 from tff_partial.experiments import command
 from tff_partial.experiments import notes as notes_lib
@@ -31,6 +32,7 @@ from tff_partial.experiments import stages
 from tff_partial.experiments import task as task_lib
 from tff_partial.experiments.comparisons import combinations
 from tff_partial.experiments.settings import config as config_lib
+from tff_partial.experiments.settings import config_groups
 from tff_partial.experiments.settings import methods
 from tff_partial.experiments.settings import setting
 from tff_partial.experiments.settings import used_settings
@@ -79,8 +81,8 @@ def run(
 
   Raises:
     errors.SettingsError: If a model cannot be divided as asked, before anything
-      is trained, if the comparison began with other data, or if no combination
-      succeeded.
+      is trained, if the comparison began with other data or another model to
+      start from, or if no combination succeeded.
     errors.FileError: If the comparison cannot be written.
     OSError: If a run meets a full disk, or another refusal of the system.
     Exception: The first bug, if no combination succeeded because of bugs.
@@ -88,8 +90,7 @@ def run(
   root = pathlib.Path(output_dir).expanduser()
   for combination in {c.key.split: c for c in todo}.values():
     plan_lib.build(task, combination.config)
-  files.make_folder(root)
-  origin.keep(root, origin.Origin(data=task.fingerprint), data=task.data)
+  keep_origin(task, [c.config for c in todo], root, worker_fn)
   runs: dict[run_results.Key, run_results.Run] = {}
   failures: dict[str, str] = {}
   bugs: list[Exception] = []
@@ -132,10 +133,14 @@ def run(
         elif mistake is not e:
           raise  # A full disk, for example, which no other run would survive.
         # Whatever else it is, other combinations may do better.
-        failures[combination.folder] = ' '.join(str(e).split()) or repr(e)
+        said = ' '.join(str(e).split()) or repr(e)
         folder.mkdir(parents=True, exist_ok=True)
         (folder / _ERROR_FILE).write_text(traceback.format_exc())
-        print(f'Failed: {failures[combination.folder]}', flush=True)
+        print(f'Failed: {said}', flush=True)
+        names = combination.config.running.report_client_ids
+        if names != config_groups.FULL_CLIENT_IDS:  # It may name a client.
+          said = f'see {_ERROR_FILE} in its folder'
+        failures[combination.folder] = said
       if runs:
         pacer.offer(
             functools.partial(
@@ -154,6 +159,43 @@ def run(
         f' failed. The first: {next(iter(failures.values()))}'
     )
   return failures
+
+
+def keep_origin(
+    task: task_lib.Task,
+    configs: Sequence[config_lib.Config],
+    root: pathlib.Path,
+    worker_fn: WorkerFn,
+) -> None:
+  """Keeps what all runs are made from, and checks that it is still the same.
+
+  A run that they start from and that is not finished is copied, so that all
+  start alike.
+
+  Args:
+    task: What is learned.
+    configs: The settings of the runs.
+    root: The comparison's folder.
+    worker_fn: Passed on from `run`.
+
+  Raises:
+    errors.UserError: If the data or the weights to start from have changed
+      since the comparison began, or cannot be read.
+  """
+  files.make_folder(root)
+  init_from = next((c.init_from for c in configs if c.init_from), None)
+  if checkpoint.start_to_copy(root, init_from) is not None:
+    with worker_fn():
+      checkpoint.keep_start(root, task, init_from)
+  start = None
+  if init_from is not None:
+    kept = root / run_folder.START
+    start = origin.digest(
+        kept if kept.exists() else origin.weights_of(init_from)
+    )
+  origin.keep(
+      root, origin.Origin(data=task.fingerprint, start=start), data=task.data
+  )
 
 
 def by_scheme(
@@ -249,6 +291,8 @@ def run_one(
   with run_folder.claim(str(folder), plan.settings, overwrite=False) as claimed:
     _share_names(names, claimed)
     if not claimed.finished:
+      if plan.config.init_from == combination.config.init_from:
+        checkpoint.share_start(root, claimed.path)
       with worker_fn() as sharding:
         run_lib.run_in(claimed, plan, sharding=sharding, progress=progress)
   return run_results.read_run(folder, unseen=names.of(plan.unseen))

@@ -13,6 +13,7 @@ import numpy as np
 from tff_partial import errors
 from tff_partial import files
 from tff_partial.evaluation import run_results
+from tff_partial.experiments import checkpoint
 from tff_partial.experiments import plan as plan_lib
 from tff_partial.experiments import run as run_lib
 from tff_partial.experiments import run_folder
@@ -105,6 +106,8 @@ class Runs:
       if diverged.exists():
         return math.nan
       if not claimed.finished:
+        if plan.config.init_from == point.config.init_from:
+          checkpoint.share_start(self._root, claimed.path)
         try:
           with self._worker_fn() as sharding:
             run_lib.run_in(claimed, plan, sharding=sharding, progress=False)

@@ -63,6 +63,7 @@ def run(
       The same call goes on from there.
   """
   root = pathlib.Path(output_dir).expanduser()
+  compare.keep_origin(task, [search.config], root, worker_fn)
   num_final = len(search.seeds) * len(search.grids())
   with tqdm.tqdm(
       total=num_runs(search) + num_final,

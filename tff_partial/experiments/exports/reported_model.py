@@ -15,10 +15,11 @@ from typing import Any
 import tensorflow_federated as tff
 
 from tff_partial import errors
+from tff_partial.experiments import checkpoint
 from tff_partial.experiments import final_evaluation
 from tff_partial.experiments import open_run
 from tff_partial.experiments import plan as plan_lib
-from tff_partial.experiments import run_folder
+from tff_partial.experiments import stages
 from tff_partial.experiments.settings import config as config_lib
 from tff_partial.experiments.settings import methods
 from tff_partial.runtime import sharding as sharding_lib
@@ -102,9 +103,9 @@ def compute(
         f'Expected a client of {plan.task.data} to export its {choice} model,'
         f' found {client_id!r}. Export the {STORED} one.'
     )
-  init_from = plan.config.init_from
-  if plan.pretraining is not None:
-    init_from = str(folder / run_folder.PRETRAINING)
+  init_from = checkpoint.start_of(folder, plan)
+  if plan.pretraining is None:
+    stages.check_origin(folder, plan, init_from)
   with open_run.open_run(
       plan, folder, init_from, sharding_lib.Sharding(), False, read_only=True
   ) as current:

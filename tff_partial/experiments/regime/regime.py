@@ -27,6 +27,7 @@ from tff_partial.evaluation import forecast as forecast_lib
 from tff_partial.experiments import plan as plan_lib
 from tff_partial.experiments import run as run_lib
 from tff_partial.experiments import run_folder
+from tff_partial.experiments import stages
 from tff_partial.experiments import task as task_lib
 from tff_partial.experiments.regime import split_constants
 from tff_partial.experiments.regime import split_lookahead
@@ -96,6 +97,9 @@ def run_in(
         sharding=sharding,
         progress=progress,
     )
+  stages.keep_origin(
+      claimed.path, plan_lib.build(task, config), config.init_from
+  )
   kept = _Measurements(claimed.path / _MEASUREMENTS)
   rounds = settings.regime_rounds * settings.regime_repeats * len(_NAMES)
   results = {}
