@@ -144,8 +144,12 @@ class PublicApiTest(parameterized.TestCase):
     ).stdout.split()
     self.assertNoCommonElements(modules, ('numpy', 'tensorflow'))
 
-  @parameterized.parameters(False, True)
-  def test_a_program_ends_quietly_and_leaves_no_worker(self, computes):
+  @parameterized.parameters((False, False), (True, False), (True, True))
+  def test_a_program_ends_quietly_and_leaves_no_worker(
+      self, computes, in_background
+  ):
+    # A shell that is not interactive lets these ignore SIGINT.
+    shell = ('sh', '-c', 'trap "" INT; exec "$@"', 'sh')
     program = (
         'import numpy as np, psutil, tensorflow_federated as tff, tff_partial\n'
         'double = tff.tensorflow.computation(lambda x: 2 * x, np.int32)\n'
@@ -156,7 +160,7 @@ class PublicApiTest(parameterized.TestCase):
       # TFF's own context looks for a free port for its worker, and waits
       # without end if another program takes the port first.
       run = subprocess.Popen(
-          [sys.executable, '-c', program],
+          [*(shell if in_background else ()), sys.executable, '-c', program],
           stdout=subprocess.PIPE,
           stderr=subprocess.PIPE,
           cwd=paths.ROOT,

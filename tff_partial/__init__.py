@@ -146,6 +146,7 @@ The names, in one line each; `help(tffp.run)`, for example, says more:
 import atexit
 import gc
 import importlib
+import signal
 import sys
 from typing import Any, TYPE_CHECKING
 
@@ -284,6 +285,19 @@ def __dir__() -> list[str]:
   return sorted(_WHERE)
 
 
+def _end_workers() -> None:
+  """Ends TFF's workers where they do not obey TFF.
+
+  TFF asks its worker to end by SIGINT and waits. A program that a shell has
+  started in the background ignores SIGINT, and so does its worker.
+  """
+  import psutil
+
+  for child in psutil.Process().children():
+    if child.name() == 'worker_binary':
+      child.terminate()
+
+
 @atexit.register
 def _release_context() -> None:
   """Ends TFF's own worker while Python still can.
@@ -295,5 +309,7 @@ def _release_context() -> None:
   tff = sys.modules.get('tensorflow_federated')
   # Without `framework`, the import of TFF has failed.
   if tff is not None and hasattr(tff, 'framework'):
+    if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+      _end_workers()
     tff.framework.set_default_context(tff.test.create_runtime_error_context())
     gc.collect()  # The context is part of a cycle.
