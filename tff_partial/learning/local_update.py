@@ -136,9 +136,11 @@ def local_update(
     )
     weight = tf.cast(number, tf.float32)
   zeros = lambda value: tf.nest.map_structure(tf.zeros_like, value)
+  # A mean over all clients counts also those whose part has not changed.
+  counts = any(phase.dual_rho for phase in phases)
   return ClientOutput(
       update=_choose(finite & ~empty, update, zeros(update)),
-      weight=tf.where(finite & ~empty, weight, 0.0),
+      weight=tf.where((finite & ~empty) | counts, weight, 0.0),
       personal=_choose(finite, personal, inputs.personal),
       metrics=_choose(finite, last.metrics, zeros(last.metrics)),
       counts=ClientCounts(

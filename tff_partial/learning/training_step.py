@@ -368,7 +368,8 @@ def _train_on_all(
         lambda t: tf.math.divide_no_nan(t, count), total
     )
     exact = _penalized(groups, mean, None)
-    large = tf.linalg.global_norm(tf.nest.flatten(exact)) >= phase.tolerance
+    # A gradient that is not a number makes a step, by which it is noticed.
+    large = ~(tf.linalg.global_norm(tf.nest.flatten(exact)) < phase.tolerance)
     # A client without examples is not drawn to its anchors.
     goes_on = large & (count > 0)
     found = _penalized(groups, mean, phase.clip_norm)

@@ -102,6 +102,31 @@ class ConfigTest(parameterized.TestCase):
       ({'dp_clip': 1.0}, 'with `dp_clip`, found neither'),
       ({'delta': 1e-3}, 'with `delta`, found neither'),
       ({'init_from': 'x', 'init_is_public': True}, '`init_is_public`, found'),
+      *(
+          (
+              {'algorithm': 'fed_apm', **given},
+              f'{name}` .* mean over all clients',
+          )
+          for name, given in (
+              ('client_weighting', {'client_weighting': 'num_examples'}),
+              ('server_optimizer', {'server_optimizer': 'adam'}),
+              ('server_learning_rate', {'server_learning_rate': 0.5}),
+              ('aggregator', {'aggregator': 'median'}),
+              ('compression', {'compression': 'quantize'}),
+              ('client_sampling', {'client_sampling': 'cyclic'}),
+          )
+      ),
+      *(
+          (
+              {'algorithm': 'rolora', 'personal': 'none', **given},
+              'also move the matrices',
+          )
+          for given in ({'server_optimizer': 'adam'}, {'target_epsilon': 1.0})
+      ),
+      (
+          {'client_sampling': 'poisson', 'aggregator': 'robust'},
+          'than robust with `client_sampling` poisson',
+      ),
       (
           {'target_epsilon': 1.0, 'client_weighting': 'num_examples'},
           "`client_weighting` uniform .*, found 'num_examples': weights would",

@@ -215,6 +215,16 @@ class Config(setting.Settings):
           f" {server.aggregator}, found 'num_examples': who claims many"
           ' examples would count more.'
       )
+    # Privacy has a line of its own about this aggregator.
+    is_poisson = (
+        self.privacy.sampling == 'poisson' and not self.privacy.is_private
+    )
+    if server.aggregator == 'robust' and is_poisson:
+      raise errors.SettingsError(
+          'Expected another `aggregator` than robust with `client_sampling`'
+          ' poisson, found both: after a round without clients, it would no'
+          ' longer bound anything.'
+      )
 
   def _check_control(self) -> None:
     if not self.evaluation.control:
@@ -351,6 +361,7 @@ class Config(setting.Settings):
     equal = (
         self.privacy.is_private
         or self.server.aggregator in config_groups.ORDERED
+        or self.method.weights_equally
     )
     default = 'uniform' if equal else 'num_examples'
     return self.server.client_weighting or default

@@ -180,7 +180,7 @@ class Server(setting.Settings):
   client_weighting: Optional[str] = setting.field(
       None,
       'How clients are weighted in the mean. Default: num_examples, or uniform'
-      ' with differential privacy, median and trimmed_mean.',
+      ' with differential privacy, median, trimmed_mean and fed_apm.',
       choices=WEIGHTINGS,
   )
   aggregator: str = setting.field(

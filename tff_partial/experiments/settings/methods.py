@@ -96,6 +96,8 @@ class Method:
       began; or 'shared', the shared model of which they are a copy.
     requirement: What the settings lack, as a sentence, or `None`; takes the
       `config.Config`.
+    weights_equally: Whether all clients count the same unless
+      `client_weighting` says otherwise.
     own_settings: Names of settings that only this method and others that name
       them have.
     ignores: Numeric settings without effect on it, besides those that follow
@@ -127,6 +129,7 @@ class Method:
   penalty: float = 0.0
   penalty_anchor: str = 'initial'
   requirement: Callable[[Any], Optional[str]] = _no_requirement
+  weights_equally: bool = False
   own_settings: tuple[str, ...] = ()
   ignores: frozenset[str] = frozenset()
   no_client_export: Optional[str] = None
@@ -156,6 +159,43 @@ def _at_least_one_epoch(config: Any) -> Optional[str]:
     return (
         'Expected `finetune_epochs` of at least 1 for algorithm'
         f' {config.algorithm!r}, found 0.'
+    )
+  return None
+
+
+def _mean_over_all(config: Any) -> Optional[str]:
+  """What makes the server's variables another thing than a mean over all."""
+  server, privacy = config.server, config.privacy
+  for name, found, wanted in (
+      ('client_weighting', config.weighting, 'uniform'),
+      ('server_optimizer', server.server_optimizer, 'sgd'),
+      ('server_learning_rate', server.server_learning_rate, 1.0),
+      ('aggregator', server.aggregator, 'mean'),
+      ('compression', server.compression, 'none'),
+      ('client_sampling', privacy.sampling, 'fixed'),
+  ):
+    if found != wanted:
+      return (
+          f'Expected `{name}` {wanted} for algorithm {config.algorithm!r},'
+          ' whose shared variables are the mean over all clients, also those of'
+          f' earlier rounds, found {found}.'
+      )
+  return None
+
+
+def _nothing_moves_alone(config: Any) -> Optional[str]:
+  """What moves variables that no client has changed."""
+  if config.server.server_optimizer not in ('sgd', 'adagrad'):
+    return (
+        f'Expected `server_optimizer` sgd or adagrad for algorithm'
+        f' {config.algorithm!r}, found {config.server.server_optimizer}: it'
+        ' would also move the matrices that stay as they are in a round.'
+    )
+  if config.privacy.is_private:
+    return (
+        f'Expected no differential privacy for algorithm {config.algorithm!r},'
+        ' found some: its noise would also move the matrices that stay as they'
+        ' are in a round.'
     )
   return None
 
@@ -202,7 +242,7 @@ def _copies(summary: str, build: Any, **facts: Any) -> Method:
   )
 
 
-def _low_rank(summary: str, build: Any) -> Method:
+def _low_rank(summary: str, build: Any, **facts: Any) -> Method:
   """A method that trains one model for all, by low-rank matrices."""
   return Method(
       summary,
@@ -213,6 +253,7 @@ def _low_rank(summary: str, build: Any) -> Method:
       baseline='initial',
       candidate='non_personalized',
       no_client_export=_SAME_FOR_ALL,
+      **facts,
   )
 
 
@@ -265,6 +306,7 @@ _METHODS: dict[str, Method] = {
         build=lambda algorithms, parts: algorithms.rolora(
             parts.shared, steps=parts.steps
         ),
+        requirement=_nothing_moves_alone,
     ),
     'fed_sim': Method(
         'Shared and personal variables in the same steps.',
@@ -369,6 +411,8 @@ _METHODS: dict[str, Method] = {
         # The authors' scripts: 0.01 times the 20 clients of three data sets.
         penalty=0.2,
         penalty_anchor='received',
+        weights_equally=True,
+        requirement=_mean_over_all,
         own_settings=('rho',),
         ignores=frozenset(('shared_proximal',)),
         note=(
