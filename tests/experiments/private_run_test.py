@@ -419,6 +419,20 @@ class DifferentialPrivacyTest(FolderTest):
     ):
       build(**settings)
 
+  def test_a_mean_is_over_the_clients_that_there_are(self):
+    for sampling, expected in (('poisson', 5), ('cyclic', 6)):
+      plan = plan_lib.build(
+          task(),
+          config(
+              clients_per_round=5,
+              client_sampling=sampling,
+              noise_multiplier=3.0,
+              dp_clip=0.5,
+          ),
+      )
+      # Twelve clients are in two groups.
+      self.assertEqual(plan._expected_clients, expected)
+
   def test_refused_before_training(self):
     for settings, message in (
         ({'delta': 0.1}, '`delta` below 1/n = 0.083, found 0.1'),

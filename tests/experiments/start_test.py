@@ -6,6 +6,7 @@ import pathlib
 import tempfile
 
 from absl.testing import absltest
+import numpy as np
 import tensorflow as tf
 
 from tests.helpers import toy
@@ -76,6 +77,20 @@ class StartTest(absltest.TestCase):
         f'{len(found.new)} personal variable is new: the model that training'
         f' started from does not have {", ".join(found.new)}.',
     )
+
+  def test_clients_get_copies_of_what_was_trained(self):
+    plan = plan_lib.build(
+        toy_task.create_task('toy'),
+        config_lib.create(
+            algorithm='ditto', clients_per_round=2, pretrain_rounds=0
+        ),
+    )
+    before = start.load(plan, None)
+    trained = tf.nest.map_structure(lambda v: v + 1, before.shared)
+    weights.save(self.path, plan.variables, trained, before.personal)
+    found = start.load(plan, self.path)
+    for copy, value in zip(found.personal.trainable, trained.trainable):
+      np.testing.assert_array_equal(copy, value)
 
   def test_nothing_to_share_is_refused_before_pretraining(self):
     with self.assertRaisesRegex(

@@ -195,6 +195,7 @@ def build_aggregator(
     config: config_lib.Config,
     noise_multiplier: Optional[float] = None,
     key: Optional[secret_key.SecretKey] = None,
+    expected_clients: float = 0,
 ) -> process_lib.AggregationFactory:
   """What aggregates the updates of shared variables.
 
@@ -202,8 +203,11 @@ def build_aggregator(
     config: The settings.
     noise_multiplier: That of differential privacy; `None` without it.
     key: What the noise comes from, if there is any.
+    expected_clients: The mean number of clients in a round with noise.
   """
-  aggregator = _build_uncompressed(config, noise_multiplier, key)
+  aggregator = _build_uncompressed(
+      config, noise_multiplier, key, expected_clients
+  )
   if config.server.compression != 'none':
     aggregator = compression.quantizing(
         aggregator,
@@ -237,6 +241,7 @@ def _build_uncompressed(
     config: config_lib.Config,
     noise_multiplier: Optional[float],
     key: Optional[secret_key.SecretKey],
+    expected_clients: float,
 ) -> process_lib.AggregationFactory:
   is_secure = config.privacy.secure_aggregation
   if noise_multiplier is not None:
@@ -248,7 +253,7 @@ def _build_uncompressed(
       sum_factory = secure_sums.BoundedSecureSumFactory(clip)
     return aggregation.build_private_aggregator(
         noise_multiplier=noise_multiplier,
-        expected_clients=config.clients_per_round,
+        expected_clients=expected_clients,
         clip=clip,
         initial_clip=config.privacy.dp_initial_clip,
         quantile=config.privacy.dp_clip_quantile,

@@ -16,6 +16,7 @@ from tff_partial.experiments import run_folder
 from tff_partial.learning import client_work
 from tff_partial.learning import mean_regularizer
 from tff_partial.learning import nested_model
+from tff_partial.learning import partition
 from tff_partial.learning import weights
 
 
@@ -92,6 +93,14 @@ def _fill(
     values = weights.load(path)
   else:
     values = pretrained.load(str(path), plan.variables)
+  # Clients start with copies of what was trained, not with the copies that the
+  # clients of that run started with.
+  values = {
+      path: value
+      for path, value in values.items()
+      if path.removeprefix(partition.COPY_PREFIX) not in values
+      or not path.startswith(partition.COPY_PREFIX)
+  }
   filled = weights.fill(values, plan.variables, shared, personal)
   shared_paths = {v.path for v in plan.variables if not v.personal}
   shared_paths.discard(mean_regularizer.PATH)  # Measured before training.

@@ -24,6 +24,7 @@ import tensorflow_federated as tff
 from tff_partial.evaluation import evaluation
 from tff_partial.experiments import plan as plan_lib
 from tff_partial.experiments import start as start_lib
+from tff_partial.learning import nested_model
 from tff_partial.learning import phase as phase_lib
 from tff_partial.training import stores
 
@@ -82,7 +83,7 @@ class TestedModels:
       )
     if algorithm.trains_shared and algorithm.trains_personal:
       if algorithm.stateful:
-        models['personalized'] = self._model(shared, self._store.read)
+        models['personalized'] = self._model(shared, self._stored)
       else:
         # What a stateless client would have: made again from its data.
         models['personalized'] = self._model(
@@ -102,6 +103,19 @@ class TestedModels:
           keep_fn=self._after_finetuning,
       )
     return models
+
+  def _stored(
+      self, client_ids: Sequence[str]
+  ) -> Sequence[tff.learning.models.ModelWeights]:
+    """Clients' variables; who never trained has the shared model."""
+    stored = self._store.read(client_ids)
+    if self._plan.levels is None:
+      return stored
+    nothing = nested_model.with_level(self._start.personal, 0)
+    return [
+        own if self._store.contains(client_id) else nothing
+        for client_id, own in zip(client_ids, stored)
+    ]
 
   def of_control(self, control: start_lib.Start) -> evaluation.TestedModel:
     """The model that more rounds of FedAvg made of the pretrained one.
