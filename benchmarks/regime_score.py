@@ -284,10 +284,10 @@ def pair_table(rows: Sequence[Row]) -> list[str]:
   for row, found in rows:
     forecast = '– | –'
     if row['log_ratio'] is not None:
-      forecast = (
-          f'{percent(row["log_ratio"])} | {percent(row["low"])} to'
-          f' {percent(row["high"])}'
-      )
+      interval = '–'  # Of a forecast by one rehearsal.
+      if row['low'] is not None:
+        interval = f'{percent(row["low"])} to {percent(row["high"])}'
+      forecast = f'{percent(row["log_ratio"])} | {interval}'
     call = {True: 'FedAlt', False: 'FedSim', None: '–'}[row['call']]
     lines.append(
         f'| {row["pair"]} | {row["split"]} | {_words(row["question"])} |'
@@ -301,7 +301,7 @@ def pair_table(rows: Sequence[Row]) -> list[str]:
 
 def probabilities(rows: Sequence[Row]) -> list[str]:
   """How probabilities, intervals and abstentions of rehearsals did."""
-  finite = [(r, o) for r, o in rows if r['log_ratio'] is not None]
+  finite = [(r, o) for r, o in rows if None not in (r['log_ratio'], r['low'])]
   decided = [(r, o) for r, o in finite if _resolved(o.low, o.high)]
   ties = [r for r, o in finite if not _resolved(o.low, o.high)]
   inside = sum(r['low'] <= o.log_ratio <= r['high'] for r, o in finite)

@@ -74,6 +74,13 @@ class SchemeTest(absltest.TestCase):
     self.assertAlmostEqual(deviation, np.std([3.2 / 4, 1.3 / 3], ddof=1))
     self.assertEqual(scheme.change().seeds, 2)
 
+  def test_equal_means_over_seeds_are_ties(self):
+    # Three seeds, of 10 examples: 3, 0, 0 right and 2, 1, 0.
+    one = _scheme([_outcome([k / 10], [0]) for k in (3, 0, 0)])
+    other = _scheme([_outcome([k / 10], [0]) for k in (2, 1, 0)])
+    found = one.minus(other)
+    self.assertEqual((found.better, found.worse), (0, 0))
+
   def test_difference_is_over_common_seeds_and_clients(self):
     one = _scheme(
         [

@@ -25,7 +25,9 @@ from tff_partial.evaluation import yardstick as yardstick_lib
 
 # With fewer seeds, intervals tell little about other seeds.
 ENOUGH_SEEDS = 3
+_ROUNDING = 1e-12
 _SIZE_GROUPS = 4
+_ROUNDING = 1e-12
 
 
 @dataclasses.dataclass(frozen=True)
@@ -258,6 +260,8 @@ class Scheme:
     _, deviation = _over_seeds(np.average(differences, axis=0, weights=weights))
     low, high = intervals.two_way(differences, weights)
     by_client = np.mean(differences, axis=1, where=weights > 0)
+    # Means over seeds that are equal may differ in the last place.
+    by_client = np.where(np.abs(by_client) < _ROUNDING, 0.0, by_client)
     client_weights = np.mean(weights, axis=1, where=weights > 0)
     return Difference(
         mean=float(np.average(by_client, weights=client_weights)),

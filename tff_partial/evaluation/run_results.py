@@ -20,7 +20,13 @@ from tff_partial.evaluation import yardstick
 
 # Models that a scheme is compared with; they are not its result.
 _SHARED = 'shared'
-_REFERENCES = ('initial', _SHARED, 'control', yardstick.MOST_FREQUENT)
+_REFERENCES = (
+    'initial',
+    'non_personalized',
+    _SHARED,
+    'control',
+    yardstick.MOST_FREQUENT,
+)
 # The names of models for clients that never trained begin with this.
 _NEWCOMER = 'new_'
 

@@ -6,7 +6,7 @@ As in `report`, one dictionary holds every number. `comparison.json` is that
 dictionary; `comparison.html` and `comparison.md` lay it out.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 import dataclasses
 import os
 import pathlib
@@ -38,6 +38,7 @@ def write(
     settings: Mapping[str, object],
     questions: Sequence[tuple[str, str, str]] = (),
     control: str | None = None,
+    one_for_all: Collection[str] = (),
     notes: Sequence[str] = (),
     tuning: tuning_report.Tuning | None = None,
 ) -> pathlib.Path:
@@ -55,6 +56,7 @@ def write(
       every split that both were run with.
     control: The algorithm that gives all clients one model, if any; others are
       compared with its run.
+    one_for_all: Other algorithms that give all clients one model.
     notes: Remarks for the reader, a paragraph each.
     tuning: How the settings of the runs were chosen, if they were.
 
@@ -81,6 +83,7 @@ def write(
       settings=settings,
       questions=questions,
       control=control,
+      one_for_all=one_for_all,
       notes=notes,
   )
   contents['tuning'] = tuning and tuning_report.contents(tuning)
@@ -111,13 +114,14 @@ def _contents(
     settings: Mapping[str, object],
     questions: Sequence[tuple[str, str, str]],
     control: str | None,
+    one_for_all: Collection[str],
     notes: Sequence[str],
 ) -> dict[str, Any]:
   """Every number of the comparison, ready for JSON."""
   first = next(iter(runs.values()))
   full = comparison.best_full(schemes)
   pairs = [
-      *_pairs(schemes, full, questions, control),
+      *_pairs(schemes, full, questions, control, one_for_all),
       *_own_parts(schemes, comparison.shared(runs)),
       *_yardstick_pairs(schemes, comparison.yardstick(runs)),
   ]
@@ -295,6 +299,7 @@ def _pairs(
     full: comparison.Scheme | None,
     questions: Sequence[tuple[str, str, str]],
     control: str | None,
+    one_for_all: Collection[str],
 ) -> list[dict[str, object]]:
   """The differences between schemes that answer common questions."""
   found = []
@@ -323,8 +328,12 @@ def _pairs(
   for one_model in plain:
     if parts[one_model.name][0] == control:
       for other in plain:
-        if other is not one_model:
-          add('Personalization versus more rounds of FedAvg', other, one_model)
+        if other is one_model:
+          continue
+        question = 'Personalization versus more rounds of FedAvg'
+        if parts[other.name][0] in one_for_all:
+          question = 'One model for all versus more rounds of FedAvg'
+        add(question, other, one_model)
   if full is not None:
     for scheme in plain:
       if not scheme.full and scheme.personal_fraction:

@@ -119,6 +119,7 @@ def change_histogram(
   # Clients without any change get a bar of their own around zero, so that no
   # bar mixes hurt and helped clients.
   edges = width * (np.arange(bins + 1) - bins / 2)
+  edges[[0, -1]] = -span, span  # Not inside of the last change by rounding.
   for (label, color), members in _by_effect(changes, metric).items():
     if label == 'equal':
       heights, lefts = np.array([members.sum()]), np.zeros(1)

@@ -3,6 +3,7 @@
 """Figures about FedAlt and FedSim on one task, in the style of `plots`."""
 
 from collections.abc import Mapping
+import itertools
 from typing import Any
 
 from matplotlib import figure as mpl_figure
@@ -63,7 +64,7 @@ def lookahead(splits: Mapping[str, Any]) -> mpl_figure.Figure:
       x='Clients per round',
       y='Loss of FedAlt above FedSim\nafter one round, %',
   )
-  for color, (name, split) in zip(plots.LINES, splits.items()):
+  for color, (name, split) in zip(itertools.cycle(plots.LINES), splits.items()):
     found = split['pilot']['lookahead']
     relative = lambda key, found=found: 100 * np.array(found[key], float)
     axes.fill_between(
@@ -99,7 +100,8 @@ def constants(splits: Mapping[str, Any]) -> mpl_figure.Figure:
   figure = plots.new_figure(width=6.2, height=3.6)
   axes = figure.subplots()
   plots.tidy(axes, x='', y='At the start, with 95% interval')
-  for i, (color, (name, split)) in enumerate(zip(plots.LINES, splits.items())):
+  colors = itertools.cycle(plots.LINES)
+  for i, (color, (name, split)) in enumerate(zip(colors, splits.items())):
     start = split['start']
     values = [
         start['normalised_steps']['shared'],

@@ -103,6 +103,24 @@ class AutoPenaltyTest(absltest.TestCase):
     self.assertLess(max(found['kept_quartiles']), 0.4)
     self.assertEqual(plan.config.penalty_total, found['total'])
 
+  def test_in_words_where_numbers_are_not_finite(self):
+    lines = penalty_estimate.lines(
+        {
+            'formula': {'value': 2.0, 'low': None, 'high': None},
+            'candidates': [
+                {'name': '0.5 s', 'loss': None},
+                {'name': 's', 'loss': 1.25},
+            ],
+            'total': 2.0,
+            'chosen': 's',
+            'num_examples_quartiles': [1, 2, 3],
+            'penalty_quartiles': [2, 1, 0.7],
+            'kept_quartiles': [0.1, 0.2, 0.3],
+        }
+    )
+    self.assertIn('interval unknown to unknown', lines[0])
+    self.assertIn('0.5 s not finite, s 1.25', lines[2])
+
   def test_a_number_stays(self):
     plan = create_plan(np.zeros(3), personal_l2=0.5)
     self.assertIs(self.resolve(plan), plan)

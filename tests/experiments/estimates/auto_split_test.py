@@ -181,6 +181,27 @@ class AutoSplitTest(parameterized.TestCase):
     with self.assertRaisesRegex(errors.DivergedError, 'finite loss'):
       self.resolve(create_plan(learning_rate=1e30))
 
+  def test_in_words_where_a_choice_diverges(self):
+    with tempfile.TemporaryDirectory() as folder:
+      candidates = [([], 0.5), (['head'], 0.4), (['all'], None)]
+      pathlib.Path(folder, split_choice.FILE_NAME).write_text(
+          json.dumps(
+              {
+                  'split': 'regex:head',
+                  'score': 'gain',
+                  'clients': 5,
+                  'seconds': 1.0,
+                  'candidates': [
+                      {'layers': layers, 'loss': loss}
+                      for layers, loss in candidates
+                  ],
+              }
+          )
+      )
+      [said] = split_choice.notes(pathlib.Path(folder))
+    self.assertIn('nothing: 0.5; head: 0.4; all: not finite', said)
+    self.assertNotIn('No choice was better', said)
+
   def test_examples_that_are_read_in_the_graph(self):
     self.resolve(create_plan())
     path = self.folder / 'personal.json'

@@ -108,6 +108,11 @@ def run(
       ),
       questions=methods.QUESTIONS,
       control=methods.PRETRAINING,
+      one_for_all=[
+          name
+          for name, method in methods.METHODS.items()
+          if not method.personalizes
+      ],
       tuning=tuning,
   )
   with paced.Pacer() as pacer:

@@ -125,7 +125,9 @@ class _Estimation:
     strong = (1 / _KEPT_OF_NOTHING - 1) * curvature * float(np.median(sizes))
     base = formula.value if np.isfinite(formula.value) else strong
     candidates = self._candidates(base)
-    best = min(candidates, key=lambda c: c['loss'])
+    # A loss that is not finite is that of a penalty which does harm.
+    finite = [c for c in candidates if np.isfinite(c['loss'])]
+    best = min(finite or candidates[-1:], key=lambda c: c['loss'])
     total = best['total']
     if best['name'] == _NOT_PERSONAL or not np.isfinite(formula.value):
       total = max(strong, base)

@@ -59,6 +59,11 @@ def notes(folder: pathlib.Path) -> list[str]:
   return [] if found is None else [' '.join(lines(found))]
 
 
+def _number(value: Optional[float], otherwise: str, form: str = '.3g') -> str:
+  """A number; a file has None for what is not finite."""
+  return otherwise if value is None else format(value, form)
+
+
 def lines(found: Mapping[str, Any]) -> list[str]:
   """The estimate in words, a sentence a line."""
   formula = found['formula']
@@ -66,7 +71,8 @@ def lines(found: Mapping[str, Any]) -> list[str]:
   penalties = ', '.join(f'{v:.3g}' for v in found['penalty_quartiles'])
   kept = ', '.join(f'{v:.0%}' for v in found['kept_quartiles'])
   losses = ', '.join(
-      f'{c["name"]} {c["loss"]:.4g}' for c in found['candidates']
+      f'{c["name"]} {_number(c["loss"], "not finite", ".4g")}'
+      for c in found['candidates']
   )
   if formula['value'] is None:
     first = (
@@ -76,7 +82,8 @@ def lines(found: Mapping[str, Any]) -> list[str]:
   else:
     first = (
         f'The penalty s / N_i: s {formula["value"]:.3g} by the formula (95%'
-        f' interval {formula["low"]:.3g} to {formula["high"]:.3g}),'
+        f' interval {_number(formula["low"], "unknown")} to'
+        f' {_number(formula["high"], "unknown")}),'
         f' {found["total"]:.3g} chosen ({found["chosen"]}).'
     )
   return [

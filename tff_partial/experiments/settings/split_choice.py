@@ -71,9 +71,12 @@ def notes(folder: pathlib.Path) -> list[str]:
   found = read(folder)
   if found is None:
     return []
-  best = min(found['candidates'], key=lambda c: c['loss'])
+  # A loss that is not finite is None.
+  finite = [c for c in found['candidates'] if c['loss'] is not None]
+  best = min(finite, key=lambda c: c['loss'])
+  loss = lambda c: 'not finite' if c['loss'] is None else f'{c["loss"]:.4g}'
   losses = '; '.join(
-      f'{", ".join(c["layers"]) or "nothing"}: {c["loss"]:.4g}'
+      f'{", ".join(c["layers"]) or "nothing"}: {loss(c)}'
       for c in found['candidates']
   )
   said = (
