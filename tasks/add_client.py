@@ -140,10 +140,12 @@ def _like_the_run(
   """
   its_data = os.path.expanduser(str(settings['data']))
   for name, read in _MEANINGS.items():
-    if os.path.exists(os.path.join(data, name)) and os.path.isdir(its_data):
-      if read(data) != read(its_data):
+    # A run keeps its own; those of earlier versions are where the data are.
+    its = [p for p in (run, its_data) if os.path.exists(os.path.join(p, name))]
+    if its and os.path.exists(os.path.join(data, name)):
+      if read(data) != read(its[0]):
         raise errors.DataError(
-            f'Expected {name} of {data} to say the same as that of {its_data},'
+            f'Expected {name} of {data} to say the same as that of {its[0]},'
             ' which the run was trained on, found other features or classes.'
             ' Import the person with the same columns and classes.'
         )

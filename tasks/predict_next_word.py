@@ -54,6 +54,7 @@ class NextWords:
                 stackoverflow.create_model_fn,
                 stackoverflow.SIZES[size],
                 self.vocabulary,
+                lora=finished_run.lora_of(settings),
             ),
             finished_run.config_of(settings),
         ),

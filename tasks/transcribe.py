@@ -64,7 +64,12 @@ class Recognizer:
     self._run = finished_run.FinishedRun(
         folder,
         parts.build_model_fn(
-            functools.partial(speech.create_model_fn, kernel.shape[1], size),
+            functools.partial(
+                speech.create_model_fn,
+                kernel.shape[1],
+                size,
+                lora=finished_run.lora_of(settings),
+            ),
             finished_run.config_of(settings),
         ),
     )

@@ -149,6 +149,7 @@ def _usage(
       ),
       outputs='logits of the classes; their softmax is the probabilities',
       classes=tuple(classes),
+      files={photo_folder.CLASSES: photo_folder.format_classes(classes)},
       example=inspect.getsource(example),
   )
 

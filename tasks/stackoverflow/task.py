@@ -267,7 +267,7 @@ def create_model_fn(
   additions = additions_lib.of_split(split, lora)
   adapter_width = None
   if additions.adapters:
-    adapter_width = 64 if split == 'adapter64' else 16
+    adapter_width = 64 if 'adapter64' in split.split('+') else 16
   return lambda: partial_model.PartialModel(
       create_transformer(
           size,

@@ -15,6 +15,7 @@ from tasks import predict_next_word
 from tasks.stackoverflow import task as stackoverflow
 from tasks.stackoverflow import vocabulary
 from tests.helpers import commands
+from tff_partial.experiments import finished_run
 from tff_partial.experiments import parts
 from tff_partial.experiments import run_folder
 from tff_partial.experiments.settings import config as config_lib
@@ -34,22 +35,32 @@ class PredictNextWordTest(absltest.TestCase):
     self.folder = folder.name
     self.write_run()
 
-  def write_run(self, task='stackoverflow', algorithm='fed_alt'):
+  def write_run(
+      self,
+      task='stackoverflow',
+      algorithm='fed_alt',
+      personal='output',
+      task_arg=(),
+  ):
     """A run whose shared model says b, then a, and ann's c, then b.
 
     The last layer norm gives 0 but for its bias, so that a token's logit is its
     own bias plus what its embedding has of that bias.
     """
-    config = config_lib.create(algorithm=algorithm, personal='output')
+    config = config_lib.create(algorithm=algorithm, personal=personal)
     settings = config.settings
     settings.update(task=task, data='there', model=None, batch_size=64)
+    settings['task_arg'] = list(task_arg)
     with open(os.path.join(self.folder, 'config.json'), 'w') as f:
       json.dump({'settings': settings}, f)
     vocabulary.save(self.folder, ABC)
     variables = outlines.describe(
         parts.build_model_fn(
             functools.partial(
-                stackoverflow.create_model_fn, stackoverflow.SIZES['tiny'], ABC
+                stackoverflow.create_model_fn,
+                stackoverflow.SIZES['tiny'],
+                ABC,
+                lora=finished_run.lora_of(settings),
             ),
             config,
         )
@@ -71,12 +82,12 @@ class PredictNextWordTest(absltest.TestCase):
         group(True),
     )
     with personal_store.PersonalStore(group(True), self.folder) as store:
-      if not store.contains('ann'):
-        beta = [v.path for v in variables if v.personal].index(
-            'block_1/norm2/beta'
-            if algorithm == 'fed_alt'
-            else 'personal/block_1/norm2/beta'
-        )
+      paths = [v.path for v in variables if v.personal]
+      beta_path = 'block_1/norm2/beta'
+      if algorithm != 'fed_alt':
+        beta_path = f'personal/{beta_path}'
+      if not store.contains('ann') and beta_path in paths:
+        beta = paths.index(beta_path)
         own = group(True)
         own.trainable[beta] = own.trainable[beta].copy()
         own.trainable[beta][0] = 3
@@ -100,6 +111,14 @@ class PredictNextWordTest(absltest.TestCase):
     )
     # That left the shared model unchanged. Long sentences are accepted.
     self.assertEqual(models.predict('a ' * 30)[0][0], 'b')
+
+  def test_run_with_other_low_rank_matrices(self):
+    os.remove(os.path.join(self.folder, 'personal_store.sqlite'))
+    self.write_run(personal='lora', task_arg=('lora_rank=2',))
+    models = predict_next_word.NextWords(self.folder)
+    self.assertEqual(
+        [word for word, _ in models.predict('A x')], ['b', 'a', 'c']
+    )
 
   def test_run_whose_clients_have_copies(self):
     os.remove(os.path.join(self.folder, 'personal_store.sqlite'))

@@ -24,6 +24,7 @@ from tff_partial.experiments.settings import setting
 from tff_partial.experiments.settings import split_choice
 from tff_partial.experiments.settings import task_choice
 from tff_partial.learning import copied_model
+from tff_partial.learning import lora
 from tff_partial.learning import outlines
 from tff_partial.learning import partial_model
 from tff_partial.learning import weights
@@ -51,6 +52,19 @@ def create_parser(prog: str, description: str):
       ' initial personal variables',
   )
   return parser
+
+
+def lora_of(settings: Mapping[str, Any]) -> lora.Lora:
+  """The low-rank matrices that a run's task was asked for.
+
+  Args:
+    settings: The run's settings, from `read_settings`.
+  """
+  given = dict(map(task_lib.parse_argument, settings.get('task_arg', ())))
+  return lora.Lora(
+      given.get('lora_rank', lora.DEFAULT.rank),
+      str(given.get('lora_targets', lora.DEFAULT.targets)),
+  )
 
 
 def add_task(parser: argparse.ArgumentParser) -> None:

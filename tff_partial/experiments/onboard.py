@@ -114,7 +114,7 @@ def add(
         f'Expected {client_id!r} in {task.data}, found'
         f' {", ".join(task.train.client_ids[:3])}.'
     )
-  run_folder.check_texts(folder, task.texts)
+  run_folder.check_texts(folder, task.kept)
   try:
     with files.lock(folder / run_folder.LOCK):
       return _Onboarding(folder, task, config, options).add(client_id)

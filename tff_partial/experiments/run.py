@@ -102,7 +102,7 @@ def run_in(
         plan,
         budget=budget.keep(claimed.path, plan.budget, is_trained=is_trained),
     )
-  run_folder.keep_texts(claimed.path, plan.task.texts)
+  run_folder.keep_texts(claimed.path, plan.task.kept)
   init_from = plan.config.init_from
   if init_from is not None:
     run_folder.check_texts(init_from, plan.task.texts)

@@ -86,6 +86,11 @@ class Task:
       compare=False,
   )
 
+  @property
+  def kept(self) -> dict[str, str]:
+    """The files, by name, that a run keeps to know what its numbers mean."""
+    return {**(self.usage.files if self.usage else {}), **self.texts}
+
   def __post_init__(self):
     """Checks that the model takes what the clients have.
 
@@ -209,7 +214,7 @@ def create(
   create_task = task_function.load(choice.task, registered)
   given = {'model': choice.model, 'batch_size': choice.batch_size}
   keywords: dict[str, Any] = {k: v for k, v in given.items() if v is not None}
-  keywords.update(map(_parse_argument, choice.task_arg))
+  keywords.update(map(parse_argument, choice.task_arg))
   parameters = inspect.signature(create_task).parameters
   takes_any = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
   for name, value in keywords.items():
@@ -245,8 +250,15 @@ def _with_defaults(
   return {**defaults, **given}
 
 
-def _parse_argument(text: str) -> tuple[str, Any]:
-  """`name=value`, with a number, a boolean or None as such."""
+def parse_argument(text: str) -> tuple[str, Any]:
+  """Divides `name=value`, with a number, a boolean or None as such.
+
+  Args:
+    text: What was given as `task_arg`.
+
+  Raises:
+    errors.SettingsError: If it is something else.
+  """
   name, equals, value = text.partition('=')
   if not (name.isidentifier() and equals):
     raise errors.SettingsError(

@@ -29,6 +29,7 @@ class SizesTest(parameterized.TestCase):
       # The layer norms have 4 blocks * 2 norms * 2 * 256 = 4,096.
       ('adapter', 5_731_092 + 67_712, 71_808),
       ('adapter64', 5_731_092 + 264_704, 268_800),
+      ('adapter64+norm', 5_731_092 + 264_704, 268_800),
       ('norm', 5_731_092, 4_096),
   )
   def test_mini_has_the_size_of_the_paper(self, split, total, personal):

@@ -92,6 +92,8 @@ def export(
   _check_folder(export_dir)
   if task is None:
     task = finished_run.create_task(settings, registered or {}, trusted)
+  # The data may have been imported again since.
+  run_folder.check_texts(run, task.kept)
   config = finished_run.config_of(settings)
   reported_model.check(model, config)
   values, rounds = None, None
