@@ -30,7 +30,9 @@ class LockedError(errors.FileError):
 
 
 @contextlib.contextmanager
-def replace(path: str | os.PathLike[str]) -> Iterator[pathlib.Path]:
+def replace(
+    path: str | os.PathLike[str], *, may_be_empty: bool = False
+) -> Iterator[pathlib.Path]:
   """Replaces a file in one step, once all of its new content is on disk.
 
   Only this user can read the new file.
@@ -41,6 +43,7 @@ def replace(path: str | os.PathLike[str]) -> Iterator[pathlib.Path]:
 
   Args:
     path: The file, in a folder that exists.
+    may_be_empty: Whether the new content may be nothing.
 
   Yields:
     The path of a file in the same folder, to be written in the block. If the
@@ -57,7 +60,7 @@ def replace(path: str | os.PathLike[str]) -> Iterator[pathlib.Path]:
   try:
     partial.touch(PRIVATE_FILE)  # Before it has content.
     yield partial
-    if not partial.stat().st_size:
+    if not (may_be_empty or partial.stat().st_size):
       raise FileNotFoundError(
           errno.ENOENT, 'Nothing was written', os.fspath(target)
       )
@@ -110,7 +113,7 @@ def remove_partial(path: str | os.PathLike[str]) -> None:
 
 def replace_text(path: str | os.PathLike[str], text: str) -> None:
   """Replaces a file by one with this text in UTF-8, as `replace` does."""
-  with replace(path) as partial:
+  with replace(path, may_be_empty=True) as partial:
     # No translation of line ends: the bytes are those of the text.
     partial.write_text(text, encoding='utf-8', newline='')
 

@@ -102,7 +102,8 @@ def read(
   if not os.path.isdir(folder):
     raise errors.MissingFileError(f'Expected a folder {folder}, found none.')
   rows = _read_table(table, (file, label, person)).rows
-  names = sorted({row[label] for row in rows})
+  class_of = {row[label]: people.person_name(row[label]) for row in rows}
+  names = sorted(set(class_of.values()))
   if len(names) < 2:
     raise errors.DataError(
         f'Expected at least two classes in column {label!r} of {table}, found'
@@ -123,7 +124,7 @@ def read(
         )
         if square is not None:
           pixels.append(square)
-          labels.append(label_of[class_name])
+          labels.append(label_of[class_of[class_name]])
           files.append(file_name)
       yield name, {
           'pixels': pixels,

@@ -161,6 +161,7 @@ def _turn_upright(
     image: Image.Image, note_fn: Callable[[str], None]
 ) -> Image.Image:
   """Turns a photo as its EXIF data say, without writing them again."""
+  image.load()  # Pillow turns a TIFF then; what is left to do is told after it.
   try:
     orientation = image.getexif().get(ExifTags.Base.Orientation)
   except UNREADABLE:

@@ -27,6 +27,8 @@ from . import encoder as encoder_lib
 from . import features as features_lib
 from . import transcripts
 
+# What a copy of a recording has the number of the first one in.
+RECORDING = 'recording'
 AUDIO_FEATURES = collections.OrderedDict(
     audio=tf.TensorSpec([None], tf.int16),
     transcript=tf.TensorSpec([], tf.string),
@@ -101,16 +103,20 @@ def read_librispeech(folder: str) -> people_lib.ClientSource:
       examples=(
           (
               speaker,
-              keep_usable(
-                  _read_chapters(paths, left_out),
-                  left_out,
-                  changed=changed,
+              with_copies(
+                  keep_usable(
+                      _read_chapters(paths, left_out),
+                      left_out,
+                      changed=changed,
+                  ),
+                  changed,
               ),
           )
           for speaker, paths in chapters.items()
       ),
       left_out=left_out,
       changed=changed,
+      together=RECORDING,
   )
 
 
@@ -175,18 +181,44 @@ def read_npz(
       examples=(
           (
               str(name),
-              keep_usable(
-                  utterances(name),
-                  left_out,
+              with_copies(
+                  keep_usable(
+                      utterances(name),
+                      left_out,
+                      stored='features',
+                      changed=changed,
+                  ),
+                  changed,
                   stored='features',
-                  changed=changed,
               ),
           )
           for name in names
       ),
       left_out=left_out,
       changed=changed,
+      together=RECORDING,
   )
+
+
+def with_copies(
+    examples: Mapping[str, Sequence],
+    changed: tally.Tally,
+    *,
+    stored: str = 'audio',
+) -> Mapping[str, Any]:
+  """A speaker's utterances, with the number of the first equal recording.
+
+  Args:
+    examples: What `keep_usable` returns.
+    changed: Counts the copies.
+    stored: The name of the signals.
+  """
+  copies = people_lib.number_by_first(
+      (signal.tobytes() for signal in examples[stored]),
+      examples['transcript'],
+      changed,
+  )
+  return {**examples, RECORDING: copies}
 
 
 def keep_usable(

@@ -134,7 +134,7 @@ def read(
       ),
       left_out=left_out,
       changed=changed,
-      together='recording',
+      together=import_speech.RECORDING,
   )
 
 
@@ -158,12 +158,7 @@ def _examples(
   examples = import_speech.keep_usable(
       _recordings(folders, rows, left_out), left_out, changed=changed
   )
-  copies = people_lib.number_by_first(
-      (audio.tobytes() for audio in examples['audio']),
-      examples['transcript'],
-      changed,
-  )
-  return {**examples, 'recording': copies}
+  return import_speech.with_copies(examples, changed)
 
 
 def _recordings(

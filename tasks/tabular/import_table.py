@@ -3,7 +3,7 @@
 """Imports tables of numbers by person, from CSV, TSV or Parquet files."""
 
 import collections
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 import functools
 import math
 import os
@@ -23,6 +23,7 @@ from . import columns as columns_lib
 
 _MAX_VALUES = 100  # Of a column of text, each of which becomes an input.
 _MAX_CLASSES = 1_000
+_WORDS_FOR_MISSING = ('', 'nan', 'na', 'n/a', 'null', 'none')
 
 
 def add_parser(kinds: Any, **kwargs: Any) -> None:
@@ -101,7 +102,8 @@ def read(
   classes = _classes([row[label] for row in rows], label, path)
   names, inputs = _inputs(rows, features, path)
   label_of = {name: number for number, name in enumerate(classes)}
-  labels = np.array([label_of[row[label]] for row in rows], np.int32)
+  as_class = lambda v: v if v in label_of else str(round(float(v)))
+  labels = np.array([label_of[as_class(row[label])] for row in rows], np.int32)
   by_person = collections.defaultdict(list)
   for number, row in enumerate(rows):
     by_person[people.person_name(row[person])].append(number)
@@ -160,12 +162,14 @@ def _complete_rows(
     table: tables.Table, columns: Sequence[str], left_out: tally.Tally
 ) -> list[dict[str, str]]:
   """The rows with a value in each column, without blanks around values."""
+  stripped = [{c: row[c].strip() for c in columns} for row in table.rows]
+  missing = {
+      column: _missing({values[column] for values in stripped})
+      for column in columns
+  }
   rows = []
-  for number, row in enumerate(table.rows, start=1):
-    values = {column: row[column].strip() for column in columns}
-    empty = [
-        column for column in columns if values[column] in ('', 'nan', 'NaN')
-    ]
+  for number, values in enumerate(stripped, start=1):
+    empty = [c for c in columns if values[c].lower() in missing[c]]
     if empty:
       left_out.add(
           f'rows without a value in {empty[0]!r}',
@@ -181,11 +185,24 @@ def _complete_rows(
   return rows
 
 
+def _missing(values: Collection[str]) -> Collection[str]:
+  """What stands for no value in a column, in lower case.
+
+  Next to numbers alone it may be a word, which next to text may be a value.
+  """
+  others = [v for v in values if v.lower() not in _WORDS_FOR_MISSING]
+  if others and all(_number(value) is not None for value in others):
+    return _WORDS_FOR_MISSING
+  return ('', 'nan')
+
+
 def _number(text: str) -> Optional[float]:
   """The number that a text is; `None` if it is none, or not finite."""
   try:
     number = float(text)
   except ValueError:
+    return None
+  if '_' in text:  # A number for Python, and a code for people.
     return None
   return number if abs(number) <= np.finfo(np.float32).max else None
 
@@ -199,7 +216,8 @@ def _classes(values: Sequence[str], label: str, path: str) -> list[str]:
           f'Expected classes in column {label!r} of {path}, text or whole'
           ' numbers, found other numbers. Divide their range into classes.'
       )
-    classes.sort(key=float)
+    # As a table of whole numbers has them in some rows and of others in some.
+    classes = [str(n) for n in sorted({round(float(v)) for v in classes})]
   if not 2 <= len(classes) <= _MAX_CLASSES:
     raise errors.DataError(
         f'Expected 2 to {_MAX_CLASSES:,} classes in column {label!r} of {path},'

@@ -70,6 +70,12 @@ class ReadImagesTest(parameterized.TestCase):
     with self.assertRaisesRegex(errors.DataError, "UTF-8 text in .*'person'"):
       self.read(_arrays([b'\xff', b'\xff']))
 
+  def test_nobody_is_without_a_name(self):
+    with self.assertRaisesRegex(
+        errors.DataError, "'person', found none for 2, the first at 1"
+    ):
+      self.read(_arrays(['ann', ' ', '', 'bob']))
+
   def test_copies_are_on_one_side(self):
     pixels = np.zeros([4, 2, 2], np.uint8)
     pixels[2] = 1

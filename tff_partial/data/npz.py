@@ -151,7 +151,7 @@ def names_of(persons: np.ndarray, array_name: str) -> np.ndarray:
     array_name: The name of this array.
 
   Raises:
-    errors.DataError: If names are bytes but not UTF-8.
+    errors.DataError: If names are bytes but not UTF-8, or empty.
   """
   if persons.dtype.kind == 'S':
     try:
@@ -162,6 +162,13 @@ def names_of(persons: np.ndarray, array_name: str) -> np.ndarray:
       ) from e
   if persons.dtype.kind == 'U' and len(persons):
     persons = np.array([people.person_name(name) for name in persons])
+    nameless = np.flatnonzero(persons == '')
+    if len(nameless):
+      raise errors.DataError(
+          f'Expected a name for every example in array {array_name!r}, found'
+          f' none for {len(nameless):,}, the first at {nameless[0]:,}. Leave'
+          ' these examples out, or name them.'
+      )
   return persons
 
 

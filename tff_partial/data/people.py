@@ -60,7 +60,7 @@ class ClientSource:
 
 
 def person_name(value: Any) -> str:
-  """Returns the name that stands for a person, in one form.
+  """Returns the name that stands for a person or a class, in one form.
 
   Blanks around a name, and the two ways in which Unicode writes an accented
   letter, do not make two people of one.

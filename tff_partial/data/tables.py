@@ -5,7 +5,7 @@
 from collections.abc import Mapping, Sequence
 import csv
 import os
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from tff_partial import errors
 
@@ -33,7 +33,8 @@ def read(path: str) -> Table:
 
   Raises:
     errors.MissingFileError: If there is no such file.
-    errors.DataError: If it is not text in UTF-8 or names no columns.
+    errors.DataError: If it is not text in UTF-8, names no columns, or has a row
+      with more cells than columns.
   """
   if not os.path.isfile(path):
     raise errors.MissingFileError(
@@ -48,16 +49,25 @@ def read(path: str) -> Table:
       else:
         only_semicolons = ';' in head and ',' not in head
         reader = csv.DictReader(f, delimiter=';' if only_semicolons else ',')
-      rows = [
-          {name: row[name] or '' for name in row if name is not None}
-          for row in reader
-      ]
+      rows = [_cells(row, number, path) for number, row in enumerate(reader, 1)]
       columns = list(reader.fieldnames or ())  # Reads on if there is no line.
   except (UnicodeDecodeError, csv.Error) as e:
     raise errors.DataError(
         f'Expected a CSV file in UTF-8 in {path}, found something else: {e}.'
     ) from e
   return Table(path, columns, rows)
+
+
+def _cells(row: Mapping[Any, Any], number: int, path: str) -> Mapping[str, str]:
+  """The cells of a row; those beyond the columns must be empty."""
+  beyond = [cell for cell in row.get(None, ()) if cell.strip()]
+  if beyond:
+    raise errors.DataError(
+        f'Expected no more cells than columns in {path}, found {beyond[0]!r}'
+        f' beyond them in row {number}. Put quotes around text that has the'
+        ' character which separates columns.'
+    )
+  return {name: row[name] or '' for name in row if name is not None}
 
 
 def check_columns(table: Table, columns: Sequence[str], arguments: str) -> None:
@@ -69,7 +79,7 @@ def check_columns(table: Table, columns: Sequence[str], arguments: str) -> None:
     arguments: The arguments that name the columns, for the error.
 
   Raises:
-    errors.DataError: If there is no such column.
+    errors.DataError: If there is no such column, or there are two.
   """
   for column in columns:
     if column not in table.columns:
@@ -77,4 +87,9 @@ def check_columns(table: Table, columns: Sequence[str], arguments: str) -> None:
           f'Expected a column {column!r} in {table.path}, found'
           f' {table.columns or "an empty file"}. Name the columns with'
           f' {arguments}.'
+      )
+    if list(table.columns).count(column) > 1:
+      raise errors.DataError(
+          f'Expected one column {column!r} in {table.path}, found'
+          f' {list(table.columns).count(column)}. Give them different names.'
       )

@@ -16,6 +16,7 @@ from PIL import EpsImagePlugin
 from PIL import ExifTags
 from PIL import Image
 
+from tasks.landmarks import example
 from tasks.landmarks import import_photos
 from tasks.landmarks import photo_folder
 from tests.helpers import paths
@@ -243,6 +244,36 @@ class PhotosTest(parameterized.TestCase):
     self.assertLen(dict(source.examples)['ann']['label'], 1)
     self.assertEqual(source.left_out, {'photos that cannot be read': 1})
     self.assertEmpty(source.changed)
+
+  @parameterized.parameters(*range(1, 9))
+  def test_turned_photos_are_alike_in_all_forms(self, orientation):
+    photo = np.random.default_rng(0).integers(0, 256, [20, 30, 3], np.uint8)
+    photo[:10] = 255  # A sky that JPEG keeps.
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    found = []
+    for suffix in ('png', 'tif', 'jpg'):
+      path = self.path(f'turned.{suffix}')
+      options = {'quality': 100, 'subsampling': 0} if suffix == 'jpg' else {}
+      Image.fromarray(photo).save(path, exif=exif, **options)
+      found.append(photo_folder.read_square(path, 20).astype(int))
+    np.testing.assert_array_equal(found[0], found[1])
+    np.testing.assert_allclose(found[0], found[2], atol=12)
+    # As does the example of an export, which crops by whole pixels.
+    np.testing.assert_allclose(
+        example.read(path, 20).numpy().astype(int), found[2], atol=2
+    )
+
+  def test_labels_are_in_one_form(self):
+    for i in range(4):
+      self.photo(f'{i}.png', color=(i, i, i))
+    self.table(
+        ['0.png,caf\u00e9,ann', '1.png,cafe\u0301 ,ann']
+        + ['2.png,b,bob', '3.png, b,bob']
+    )
+    source = self.read()
+    self.assertEqual(source.texts['classes.txt'].split(), ['b', 'caf\u00e9'])
+    self.assertEqual(dict(source.examples)['ann']['label'].tolist(), [1, 1])
 
   def test_photos_that_are_left_out_are_counted(self):
     for i in range(6):

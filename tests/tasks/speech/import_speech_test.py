@@ -3,6 +3,7 @@
 """Importing speech: LibriSpeech's layout, features, and unusable utterances."""
 
 import os
+import shutil
 import tempfile
 
 from absl.testing import absltest
@@ -18,8 +19,9 @@ from tff_partial.data import client_data
 from tff_partial.data import people as people_lib
 
 
-def noise(samples):
-  return np.random.default_rng(samples).integers(-99, 99, samples, np.int16)
+def noise(samples, seed=0):
+  rng = np.random.default_rng([samples, seed])
+  return rng.integers(-99, 99, samples, np.int16)
 
 
 class ImportSpeechTest(parameterized.TestCase):
@@ -46,7 +48,7 @@ class ImportSpeechTest(parameterized.TestCase):
         with open(path, 'wb') as f:
           f.write(b'fLaC and no more')
       else:
-        soundfile.write(path, noise(samples), rate)
+        soundfile.write(path, noise(samples, i), rate)
     path = self.path('source', speaker, '1', f'{speaker}-1.trans.txt')
     with open(path, 'w', encoding='utf-8') as f:
       f.writelines(lines)
@@ -64,8 +66,24 @@ class ImportSpeechTest(parameterized.TestCase):
     self.assertCountEqual(train.client_ids, ['19', '7'])
     found = train.read('19')
     self.assertEqual(found['transcript'].tolist(), 4 * [b"IT'S FINE"])
-    np.testing.assert_array_equal(found['audio'][0], noise(16_000))
+    recordings = [noise(16_000, i).tobytes() for i in range(5)]
+    self.assertIn(found['audio'][0].tobytes(), recordings)
     self.assertEqual(test.num_examples('7'), 1)
+
+  def test_copies_are_on_one_side(self):
+    self.write_chapter('1', 4 * [(16_000, 'YES')])
+    for i in range(2):
+      for suffix in ('flac', 'trans.txt'):
+        name = f'1-1-{i:04}.flac' if suffix == 'flac' else '1-1.trans.txt'
+        other = self.path('source', '1', '2', name)
+        shutil.copy(self.path('source', '1', '1', name), other)
+    summary = self.import_librispeech()
+    self.assertRegex(summary, 'copies, for .* 2  YES repeats YES')
+    sides = [
+        {audio.tobytes() for audio in clients.read('1')['audio']}
+        for clients in client_data.open_folder(self.path('out'))
+    ]
+    self.assertEmpty(sides[0] & sides[1])
 
   def test_unusable_utterances_are_counted(self):
     # 0.1 s are 8 windows, of which the encoder makes 2: enough for 'AB', not

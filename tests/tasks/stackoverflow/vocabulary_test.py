@@ -9,6 +9,7 @@ from absl.testing import absltest
 from absl.testing import parameterized
 import numpy as np
 
+from tasks.stackoverflow import example
 from tasks.stackoverflow import text
 from tasks.stackoverflow import vocabulary
 from tff_partial.data import sql_writer
@@ -50,10 +51,15 @@ class TextTest(parameterized.TestCase):
   )
   def test_words(self, sentence, expected):
     self.assertEqual(' '.join(text.to_words(sentence)), expected)
+    # So does the example of an export, without the package for scripts.
+    self.assertEqual(' '.join(example.to_words(sentence, ['a'])), expected)
 
   def test_scripts_without_spaces_as_they_are(self):
     words = text.to_words('我去 学校。iPhone手机', unspaced='keep')
     self.assertEqual(words, ['我去', '学校', '。', 'iphone手机'])
+    self.assertEqual(
+        example.to_words('我去 学校。iPhone手机', ['学校', 'a']), words
+    )
     self.assertEqual(text.unspaced_of(words), 'keep')
     self.assertEqual(text.unspaced_of(['我', 'iphone', '한국어']), 'characters')
     self.assertTrue(text.is_unspaced('a 我'))

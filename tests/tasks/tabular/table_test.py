@@ -13,6 +13,7 @@ from pyarrow import parquet
 
 from tasks import import_client_data
 from tasks.tabular import columns as columns_lib
+from tasks.tabular import example
 from tasks.tabular import import_table
 from tasks.tabular import task as tabular
 from tests.helpers import commands
@@ -85,7 +86,63 @@ class TableTest(programs.FolderTest):
     np.testing.assert_array_equal(examples['features'], [[0.5, 1], [1.5, 0]])
     self.assertEqual(source.left_out, {"rows without a value in 'a'": 2})
 
+  def test_what_stands_for_no_value_and_for_one_class(self):
+    source = self.read(
+        self.write(
+            'who,age,food,code,y',
+            'ann,31,none,1_2,1.0',
+            'ann,NA,meat,12,1',
+            'bob,45,meat,12,0',
+            'bob,12,none,12,01',
+        )
+    )
+    # Nobody eats "no value", and 1_2 is not 12.
+    self.assertEqual(
+        source.finish_fn.keywords,
+        {
+            'features': (
+                'age',
+                'food=meat',
+                'food=none',
+                'code=12',
+                'code=1_2',
+            ),
+            'classes': ('0', '1'),
+        },
+    )
+    self.assertEqual(source.left_out, {"rows without a value in 'age'": 1})
+    self.assertEqual(dict(source.examples)['bob']['label'].tolist(), [0, 1])
+
+  def test_example_reads_what_the_import_reads(self):
+    for rows, message in (
+        (['speed;rain=x', '1; no', '2;yes'], None),
+        (['rain=x\tspeed', 'no\t1', 'yes\t2'], None),
+        (['speed,rain=x', '1,snow'], "'snow' in rain=x, where .*yes"),
+        (['speed,rain=x', ',no'], 'could not convert'),
+        (['speed', '1'], 'no column for rain=x=no'),
+    ):
+      read = example.read(self.write(*rows))
+      features = ['speed', 'rain=x=no', 'rain=x=yes']
+      if message is None:
+        self.assertEqual(
+            [example.encode(row, features) for row in read],
+            [[1, 1, 0], [2, 0, 1]],
+        )
+      else:
+        with self.assertRaisesRegex(ValueError, message):
+          example.encode(read[0], features)
+
   @parameterized.parameters(
+      (
+          ['who,a,y', 'x,1,0,9', 'x,2,1'],
+          {},
+          "more cells than columns .*'9' beyond them in row 1",
+      ),
+      (
+          ['who,a,a,y', 'x,1,2,0', 'x,1,2,1'],
+          {'features': ['a']},
+          "one column 'a' .*found 2",
+      ),
       (['who,a,y', 'x,1,0', 'x,2,0'], {}, "2 to 1,000 classes .*'y'.*found 1"),
       (['who,a,y', 'x,1,0.5', 'x,2,1'], {}, 'text or whole numbers'),
       (['who,a,y', 'x,,0'], {}, 'none. Left out: rows without a value in'),
