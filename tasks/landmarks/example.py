@@ -31,7 +31,8 @@ def orientation(data: bytes) -> int:
   at = 2
   while data[:2] == b'\xff\xd8' and data[at : at + 1] == b'\xff':
     size = int.from_bytes(data[at + 2 : at + 4], 'big')
-    if data[at + 1] == 0xE1 and data[at + 4 : at + 10] == b'Exif\0\0':
+    kind, content = data[at + 1 : at + 2], data[at + 4 : at + 10]
+    if kind == b'\xe1' and content == b'Exif\0\0':
       tiff = data[at + 10 : at + 2 + size]
       order = '<' if tiff[:2] == b'II' else '>'
       try:

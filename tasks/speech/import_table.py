@@ -168,7 +168,7 @@ def _recordings(
 ) -> Iterator[tuple[Any, ...]]:
   """Yields what can be read, for `import_speech.keep_usable`."""
   for name, transcript in rows:
-    found = [(audio_lib.find(os.path.join(f, name)), f) for f in folders]
+    found = ((audio_lib.find(os.path.join(f, name)), f) for f in folders)
     file, folder = next((pair for pair in found if pair[0]), (None, ''))
     if not name or file is None:
       left_out.add('utterances without an audio file', name or 'an empty name')

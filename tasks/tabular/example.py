@@ -19,7 +19,10 @@ FOLDER = pathlib.Path(__file__).parent
 
 
 def read(path: str) -> list[dict[str, str]]:
-  """The rows of a table, without blanks around values."""
+  """The rows of a table, as the import reads them (tff_partial.data.tables).
+
+  An export is used where that is not installed.
+  """
   with open(path, encoding='utf-8-sig', newline='') as f:
     head = f.readline()
     f.seek(0)

@@ -99,11 +99,8 @@ def read(
     )
   left_out = tally.Tally()
   rows = _complete_rows(table, [person, label, *features], left_out)
-  classes = _classes([row[label] for row in rows], label, path)
+  classes, labels = _labels([row[label] for row in rows], label, path)
   names, inputs = _inputs(rows, features, path)
-  label_of = {name: number for number, name in enumerate(classes)}
-  as_class = lambda v: v if v in label_of else str(round(float(v)))
-  labels = np.array([label_of[as_class(row[label])] for row in rows], np.int32)
   by_person = collections.defaultdict(list)
   for number, row in enumerate(rows):
     by_person[people.person_name(row[person])].append(number)
@@ -120,7 +117,7 @@ def read(
       labels=f'{len(classes):,} classes',
       left_out=left_out,
       finish_fn=functools.partial(
-          columns_lib.write, features=names, classes=tuple(classes)
+          columns_lib.write, features=names, classes=classes
       ),
   )
 
@@ -207,23 +204,31 @@ def _number(text: str) -> Optional[float]:
   return number if abs(number) <= np.finfo(np.float32).max else None
 
 
-def _classes(values: Sequence[str], label: str, path: str) -> list[str]:
-  """The classes in order: of numbers if all are, otherwise of text."""
-  classes = sorted(set(values))
-  if all(_number(value) is not None for value in classes):
-    if any(float(value) != round(float(value)) for value in classes):
+def _labels(
+    values: Sequence[str], label: str, path: str
+) -> tuple[tuple[str, ...], np.ndarray]:
+  """The classes in order, of numbers if all are; and each row's, int32 [rows].
+
+  A table may have the same whole number as 1, 1.0 and 01.
+  """
+  in_one_form: Sequence[Any] = values
+  numbers = [n for n in map(_number, values) if n is not None]
+  if len(numbers) == len(values):
+    if any(number != round(number) for number in numbers):
       raise errors.DataError(
           f'Expected classes in column {label!r} of {path}, text or whole'
           ' numbers, found other numbers. Divide their range into classes.'
       )
-    # As a table of whole numbers has them in some rows and of others in some.
-    classes = [str(n) for n in sorted({round(float(v)) for v in classes})]
+    in_one_form = [round(number) for number in numbers]
+  classes = sorted(set(in_one_form))
   if not 2 <= len(classes) <= _MAX_CLASSES:
     raise errors.DataError(
         f'Expected 2 to {_MAX_CLASSES:,} classes in column {label!r} of {path},'
         f' found {len(classes):,}.'
     )
-  return classes
+  label_of = {value: number for number, value in enumerate(classes)}
+  labels = np.array([label_of[value] for value in in_one_form], np.int32)
+  return tuple(map(str, classes)), labels
 
 
 def _inputs(

@@ -88,8 +88,9 @@ def check_columns(table: Table, columns: Sequence[str], arguments: str) -> None:
           f' {table.columns or "an empty file"}. Name the columns with'
           f' {arguments}.'
       )
-    if list(table.columns).count(column) > 1:
+    number = list(table.columns).count(column)
+    if number > 1:
       raise errors.DataError(
-          f'Expected one column {column!r} in {table.path}, found'
-          f' {list(table.columns).count(column)}. Give them different names.'
+          f'Expected one column {column!r} in {table.path}, found {number}.'
+          ' Give them different names.'
       )

@@ -27,7 +27,6 @@ from tff_partial.evaluation import yardstick as yardstick_lib
 ENOUGH_SEEDS = 3
 _ROUNDING = 1e-12
 _SIZE_GROUPS = 4
-_ROUNDING = 1e-12
 
 
 @dataclasses.dataclass(frozen=True)

@@ -108,9 +108,18 @@ def start_of(folder: pathlib.Path, plan: plan_lib.Plan) -> Optional[str]:
   """What a run in this folder starts from: a folder, a file, or nothing."""
   if plan.pretraining is not None:
     return str(folder / run_folder.PRETRAINING)
-  if (folder / run_folder.START).exists():
-    return str(folder / run_folder.START)
-  return plan.config.init_from
+  return kept_start(folder, plan.config.init_from)
+
+
+def kept_start(folder: pathlib.Path, init_from: Optional[str]) -> Optional[str]:
+  """The copy that `keep_start` made, or what would have been copied.
+
+  Args:
+    folder: The run's folder, or that of a comparison.
+    init_from: The setting.
+  """
+  path = folder / run_folder.START
+  return str(path) if path.exists() else init_from
 
 
 def start_to_copy(

@@ -46,14 +46,12 @@ def keep(folder: pathlib.Path, plan: plan_lib.Plan) -> None:
     return
   if not (folder / earlier_clients.FILE_NAME).exists():
     earlier_clients.write(folder, _clients_of(ancestor))
-  if plan.budget is not None and plan.config.privacy.init_is_public:
-    with earlier_clients.EarlierClients(folder) as earlier:
-      _check_public(plan, earlier, ancestor)
-  if plan.config.running.allow_overlap:
-    return
   with earlier_clients.EarlierClients(folder) as earlier:
-    _check_unseen(plan, earlier, ancestor)
-    _check_data(plan, earlier, ancestor)
+    if plan.budget is not None and plan.config.privacy.init_is_public:
+      _check_public(plan, earlier, ancestor)
+    if not plan.config.running.allow_overlap:
+      _check_unseen(plan, earlier, ancestor)
+      _check_data(plan, earlier, ancestor)
 
 
 def _clients_of(folder: pathlib.Path) -> Iterator[str]:

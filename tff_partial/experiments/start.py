@@ -98,8 +98,10 @@ def _fill(
   values = {
       path: value
       for path, value in values.items()
-      if path.removeprefix(partition.COPY_PREFIX) not in values
-      or not path.startswith(partition.COPY_PREFIX)
+      if not (
+          path.startswith(partition.COPY_PREFIX)
+          and path.removeprefix(partition.COPY_PREFIX) in values
+      )
   }
   filled = weights.fill(values, plan.variables, shared, personal)
   shared_paths = {v.path for v in plan.variables if not v.personal}

@@ -105,14 +105,13 @@ def merge(
     record = store_file.StoreFile(os.fspath(folder), None, read_only=False)
     stack.callback(record.close)
     header = record.read_header()
-    if parted_store.is_record(record.schema):
+    # Else an earlier call was interrupted when it had only to clean up.
+    is_record = parted_store.is_record(record.schema)
+    if is_record:
       open_sources = open_sources_fn or functools.partial(_local, folder)
       sources = stack.enter_context(open_sources(layout))
       header = _write(folder / _MERGED, record, header, sources)
-      is_written = True
-    else:  # An earlier call was interrupted when it had only to clean up.
-      is_written = False
-  if is_written:
+  if is_record:
     os.replace(
         folder / _MERGED / store_file.FILE_NAME, folder / store_file.FILE_NAME
     )

@@ -194,10 +194,8 @@ def keep_origin(
       checkpoint.keep_start(root, task, init_from)
   start = None
   if init_from is not None:
-    kept = root / run_folder.START
-    start = origin.digest(
-        kept if kept.exists() else origin.weights_of(init_from)
-    )
+    kept = checkpoint.kept_start(root, init_from)
+    start = origin.digest(origin.weights_of(kept or init_from))
   origin.keep(
       root, origin.Origin(data=task.fingerprint, start=start), data=task.data
   )
