@@ -15,10 +15,10 @@ import functools
 import gc
 import os
 import threading
-import time
 from typing import Any
 
 import grpc
+import tensorflow as tf
 import tensorflow_federated as tff
 
 from tff_partial import errors
@@ -35,8 +35,8 @@ CHANNEL_OPTIONS = (
 # With an empty request, which frees no values. Only a TFF worker accepts it; a
 # proxy in front of a machine that it cannot reach does not.
 _PING = '/tensorflow_federated.v0.ExecutorGroup/Dispose'
-# Collecting garbage takes longer than a compilation that is shorter than this.
-_LONG_SECONDS = 2.0
+# What smaller computations leave is not worth the time of collecting it.
+_LARGE_BYTES = 1_000_000
 # The worker frees a value when it is freed here. By default TFF would leave up
 # to twenty there, which may be whole models and cohorts.
 _DISPOSE_AT_ONCE = 1
@@ -74,14 +74,32 @@ def _compile(comp: Any) -> Any:
   For a large model, TFF's compiler leaves hundreds of MB of reference cycles,
   which wait for Python's garbage collector, and then in C's free lists.
   """
-  started_at = time.monotonic()
   # Workers cannot sum securely; this adds the same integers in the clear.
   comp = tff.backends.test.replace_secure_intrinsics_with_bodies(comp)
-  compiled = tff.backends.native.desugar_and_transform_to_native(comp)
-  if time.monotonic() - started_at > _LONG_SECONDS:
+  block, _ = tff.tensorflow.replace_intrinsics_with_bodies(
+      comp.to_building_block()
+  )
+  compiled = tff.backends.native.transform_to_native_form(
+      tff.framework.ConcreteComputation.from_building_block(block),
+      grappler_config=_grappler(),
+  )
+  if tff.framework.serialize_computation(compiled).ByteSize() > _LARGE_BYTES:
     gc.collect()
     give_back_memory()
   return compiled
+
+
+def _grappler() -> tf.compat.v1.ConfigProto:
+  """How graphs are optimized: as TFF does, but once, and not twice."""
+  config = tf.compat.v1.ConfigProto()
+  options = config.graph_options.rewrite_options
+  options.memory_optimization = options.AGGRESSIVE
+  options.constant_folding = options.AGGRESSIVE
+  options.arithmetic_optimization = options.AGGRESSIVE
+  options.loop_optimization = options.AGGRESSIVE
+  options.function_optimization = options.AGGRESSIVE
+  options.meta_optimizer_iterations = options.ONE
+  return config
 
 
 def give_back_memory() -> None:

@@ -199,8 +199,8 @@ class _Clients:
 class _Graph:
   """A stage's graph, as functions of arrays.
 
-  Each is a session of its own, which takes as long to create as the graph takes
-  to optimize. So the first calls create them, at the same time.
+  Each is a session of its own, which takes a while to create for a large graph.
+  So the first calls create them, at the same time.
   """
 
   def __init__(self, stage: stages_lib.Stage, at_once: int, threads: int):
@@ -230,6 +230,11 @@ class _Graph:
         inter_op_parallelism_threads=1,
     )
     self._config.gpu_options.allow_growth = True
+    # TFF's compiler has optimized the graphs. Doing so once more for each
+    # session takes seconds, and on CPUs makes no round faster.
+    if not tf.config.list_physical_devices('GPU'):
+      options = self._config.graph_options.rewrite_options
+      options.disable_meta_optimizer = True
     self._graph = stage.graph
     self._idle: queue.SimpleQueue[Callable[..., Any]] = queue.SimpleQueue()
     self._to_create = threading.Semaphore(at_once)
