@@ -3,6 +3,7 @@
 """A plan builds what a run computes."""
 
 import dataclasses
+import functools
 
 from absl.testing import absltest
 from absl.testing import parameterized
@@ -84,9 +85,11 @@ class PlansThatShareTest(parameterized.TestCase):
         {'seed': 1},
         {'seed': 2, 'learning_rate': 0.5},
         {'server_learning_rate': 0.5, 'personal_learning_rate': 0.25},
+        {'clients_per_round': 3, 'total_rounds': 7, 'eval_clients': 1},
+        {'unseen_clients': 1, 'gate': 0.5, 'rounds_per_evaluation': 0},
     ]
     plans = [self.plan(finetune_epochs=1, **change) for change in changes]
-    self.assertEqual([p.config.seed for p in plans], [0, 1, 2, 0])
+    self.assertEqual([p.config.seed for p in plans], [0, 1, 2, 0, 0, 0])
     for plan in plans:
       self.assertIs(plan.process.next, plans[0].process.next)
       for name in ('evaluation', 'reconstruction', 'finetuning'):
@@ -186,7 +189,8 @@ class PlansThatShareTest(parameterized.TestCase):
   @parameterized.parameters(
       {'epochs': 2},
       {'personal': 'all', 'algorithm': 'finetune', 'pretrain_rounds': 1},
-      {'clients_per_round': 3},
+      {'clip_norm': 1.0},
+      {'schedule': 'linear'},
       {'task': _another_task()},
   )
   def test_other_settings_share_nothing(self, **settings):
@@ -206,10 +210,14 @@ class PlansThatShareTest(parameterized.TestCase):
 
   def test_a_few_settings_are_kept(self):
     first = self.plan()
-    for epochs in range(2, 9):
+    for epochs in range(2, 18):
       self.plan(epochs=epochs)
     self.assertIsNot(self.plan().built, first.built)
-    self.assertIs(self.plan(epochs=8).built, self.plan(epochs=8).built)
+    self.assertIs(self.plan(epochs=17).built, self.plan(epochs=17).built)
+
+  def test_rounds_matter_to_a_schedule_that_ends(self):
+    linear = functools.partial(self.plan, schedule='linear')
+    self.assertIsNot(linear(total_rounds=7).built, linear(total_rounds=8).built)
 
   def test_noise_is_of_one_run(self):
     private = {'noise_multiplier': 1.0, 'dp_clip': 1.0, 'dp_key': 'seed'}

@@ -43,7 +43,8 @@ from tff_partial.training import sampler as sampler_lib
 
 # TFF's compiler takes 2.5 GB of memory for 100 MB of constants.
 MAX_CONSTANTS_BYTES = 2**26
-# The settings that computations take as arguments: in the state of the server.
+# Settings that computations do not depend on: arguments of theirs, which are in
+# the state of the server, and what is decided outside of them.
 _ARGUMENTS = frozenset(
     (
         'seed',
@@ -51,6 +52,24 @@ _ARGUMENTS = frozenset(
         'learning_rate',
         'personal_learning_rate',
         'server_learning_rate',
+    )
+)
+_OUTSIDE = frozenset(
+    (
+        'allow_overlap',
+        'clients_per_round',
+        'control',
+        'eval_clients',
+        'finetune_epochs',
+        'gate',
+        'min_clients_for_mean',
+        'onboarding',
+        'pretrain_rounds',
+        'report_client_ids',
+        'rounds_per_evaluation',
+        'seconds_per_checkpoint',
+        'unseen_clients',
+        'validation',
     )
 )
 
@@ -336,7 +355,8 @@ def build(
   """Makes a plan, and by that checks that everything goes together.
 
   Plans of one task share their computations if they have the same settings, but
-  for the seed, learning rates and the model to start from.
+  for the seed, learning rates, the model to start from, and those of who takes
+  part and is evaluated when.
 
   Args:
     task: What is learned, and from whom.
@@ -425,10 +445,13 @@ def _to_compute(
 
 def _likeness(config: config_lib.Config) -> str:
   """The settings that computations depend on."""
+  independent = _ARGUMENTS | _OUTSIDE
+  if config.client.schedule != 'linear':
+    independent |= {'total_rounds'}
   depends_on = {
       name: value
       for name, value in setting.flatten(config).items()
-      if name not in _ARGUMENTS
+      if name not in independent
   }
   return repr(depends_on)
 

@@ -24,7 +24,7 @@ from tff_partial.learning import partial_model
 from tff_partial.learning import partition
 
 # Of as many different plans, a task keeps what they have built.
-_MOST_BUILT = 4
+_MOST_BUILT = 16
 
 
 @dataclasses.dataclass(frozen=True)
