@@ -179,7 +179,9 @@ def _train(
       max_steps=steps.max_steps,
       clip_norm=steps.clip_norm,
   )
-  training_step.train(model, [group], examples, client_examples, phase)
+  training_step.train(
+      model, [group], examples, client_examples, phase, measured=False
+  )
 
 
 def _gradients(

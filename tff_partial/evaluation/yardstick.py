@@ -58,10 +58,9 @@ def add(
     errors.SettingsError: If the metric counts other labels than `labels_fn`.
   """
   right, counted = [np.zeros(0)], [np.zeros(0)]
-  known = frozenset(train.client_ids)
   for client_id in table.client_ids:
     guess = -1
-    if client_id in known:
+    if client_id in train.client_ids:
       guess = _most_frequent(labels_fn(train.read(client_id)))
     labels = np.asarray(labels_fn(test.read(client_id)))
     # Not -1, which NumPy cannot tell for a client without test examples.

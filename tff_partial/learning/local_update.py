@@ -198,7 +198,7 @@ def run_phases(
     client_examples: The form of `inputs.examples`.
 
   Returns:
-    The sums of each phase.
+    The sums of each phase, with metrics in the last one.
 
   Raises:
     errors.SettingsError: As `local_update`.
@@ -225,6 +225,7 @@ def run_phases(
             phase,
             number=number,
             log_counts=_log_counts(model, phase, inputs, client_examples),
+            measured=number == len(phases) - 1,
         )
     )
     if phase.dual_rho:

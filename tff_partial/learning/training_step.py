@@ -29,7 +29,7 @@ class Progress(NamedTuple):
   steps: tf.Tensor  # int64 scalar
   examples: tf.Tensor  # int64 scalar
   finite: tf.Tensor  # bool scalar: whether the losses of all steps were
-  metrics: Any  # name -> (total, weight), float32 scalars
+  metrics: Any  # name -> (total, weight), float32 scalars; maybe none
 
 
 class Group(NamedTuple):
@@ -129,6 +129,7 @@ def train(
     *,
     number: int = 0,
     log_counts: Optional[tf.Tensor] = None,
+    measured: bool = True,
 ) -> Progress:
   """Trains the variables of `groups` in place.
 
@@ -144,6 +145,8 @@ def train(
     log_counts: With `phase.shared_ignores_personal`, the logarithm of the
       client's number of examples of each class, float32 [classes], by which the
       loss of the shared variables is balanced; `None` for the plain loss.
+    measured: Whether the model's metrics are summed up. What nobody reads is
+      not computed.
 
   Returns:
     The sums over all steps. With `full_batch`, these are sums over batches.
@@ -181,7 +184,7 @@ def train(
       loss, found, added = _in_parts(one, groups, progress, batch, size)
     else:
       loss, found, metrics = one(batch)
-      added = _add_examples(progress, metrics)
+      added = _add_examples(progress, batch, metrics)
     finite = progress.finite & tf.math.is_finite(loss)
     return found, added._replace(steps=progress.steps + 1, finite=finite)
 
@@ -199,11 +202,12 @@ def train(
 
   # Not a list, which a dataset would turn into a tensor.
   initial_states = tuple(group.initial_state() for group in groups)
+  zero = _zero(model.metric_names if measured else ())
   if phase.full_batch:
     reduce = functools.partial(client_examples.reduce, examples)
-    return _train_on_all(groups, _zero(model), gradients, reduce, passes, phase)
+    return _train_on_all(groups, zero, gradients, reduce, passes, phase)
   _, progress = client_examples.reduce(
-      examples, (initial_states, _zero(model)), step_on_batch, passes
+      examples, (initial_states, zero), step_on_batch, passes
   )
   return progress
 
@@ -251,7 +255,7 @@ def _in_parts(
   def add(progress, part, number):
     loss, found, metrics = compute(part, number)
     values = (tf.cast(loss, tf.float32), found)
-    return _add_examples(progress, metrics), values, metrics
+    return _add_examples(progress, part, metrics), values, metrics
 
   added, (loss, found) = microbatches.mean(
       add,
@@ -395,26 +399,27 @@ def _train_on_all(
   return progress
 
 
-def _zero(model: partial_model.PartialModel) -> Progress:
+def _zero(metric_names: Sequence[str]) -> Progress:
   return Progress(
       steps=tf.constant(0, tf.int64),
       examples=tf.constant(0, tf.int64),
       finite=tf.constant(True),
       metrics=collections.OrderedDict(
-          (name, (tf.constant(0.0), tf.constant(0.0)))
-          for name in model.metric_names
+          (name, (tf.constant(0.0), tf.constant(0.0))) for name in metric_names
       ),
   )
 
 
-def _add_examples(progress: Progress, metrics: Any) -> Progress:
+def _add_examples(progress: Progress, batch: Any, metrics: Any) -> Progress:
   """Adds examples with the terms of their metrics, but no step."""
-  size = tf.shape(tf.nest.flatten(metrics)[0])[0]
+  size = tf.shape(tf.nest.flatten(batch['y'])[0])[0]
   return progress._replace(
       examples=progress.examples + tf.cast(size, tf.int64),
-      metrics=tf.nest.map_structure(
-          lambda total, term: total + tf.reduce_sum(term),
-          progress.metrics,
-          metrics,
+      metrics=collections.OrderedDict(
+          (
+              name,
+              tuple(s + tf.reduce_sum(t) for s, t in zip(sums, metrics[name])),
+          )
+          for name, sums in progress.metrics.items()
       ),
   )
