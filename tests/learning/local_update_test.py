@@ -299,6 +299,44 @@ class GradientsTest(parameterized.TestCase):
     update, _, _ = run(algorithms.fed_avg(toy.sgd(), steps=clip))
     self.assertAlmostEqual(update, -4.0, places=5)
 
+  def test_clipping_adds_up_the_rows_of_an_embedding(self):
+    # Both examples have row 0, whose gradients -1 and -1.5 are one of -2.5.
+    spec = collections.OrderedDict(
+        x=tf.TensorSpec([None], tf.int32), y=tf.TensorSpec([None, 1])
+    )
+    embedding = tf.keras.Sequential(
+        [
+            tf.keras.layers.InputLayer([], dtype='int32'),
+            tf.keras.layers.Embedding(2, 1, embeddings_initializer='zeros'),
+        ]
+    )
+    model = partial_model.PartialModel(
+        embedding,
+        partition.none,
+        loss_fn=toy.loss,
+        metric_fns={'squared_error': toy.squared_error},
+        input_spec=spec,
+    )
+    data = toy.ALL_AT_ONCE.value(
+        collections.OrderedDict(
+            x=np.array([0, 0], np.int32), y=np.array([[2], [3]], np.float32)
+        ),
+        np.array([0, 0], np.int32),
+    )
+    output = local_update.local_update(
+        model,
+        algorithms.fed_avg(
+            toy.sgd(), steps=algorithms.Steps(clip_norm=1.0)
+        ).phases,
+        local_update.ClientInputs(
+            toy.weights([[0.0], [0.0]]),
+            toy.weights(),
+            data,
+        ),
+        client_examples=toy.ALL_AT_ONCE,
+    )
+    np.testing.assert_allclose(output.update[0], [[-1.0], [0.0]], atol=1e-6)
+
   def test_penalty_pulls_the_personal_variable_to_its_initial_value(self):
     # At b = 1, e = (-1, -2) and the gradient is -1.5. The gradient of the
     # penalty (0.5 / 2)(b - 3)^2 is 0.5 * (1 - 3) = -1. The step is 0.1 * 2.5.

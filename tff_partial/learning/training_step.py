@@ -309,7 +309,10 @@ def _penalized(
       group.add_penalty(gradient) for group, gradient in zip(groups, gradients)
   ]
   if clip_norm is not None:
-    flat, _ = tf.clip_by_global_norm(tf.nest.flatten(gradients), clip_norm)
+    # The norm of a sparse gradient would be that of its rows before they are
+    # added up, if one is there twice.
+    dense = [tf.convert_to_tensor(g) for g in tf.nest.flatten(gradients)]
+    flat, _ = tf.clip_by_global_norm(dense, clip_norm)
     gradients = tf.nest.pack_sequence_as(gradients, flat)
   return gradients
 
