@@ -51,7 +51,9 @@ def in_words(plan: plan_lib.Plan) -> str:
 def _of_a_round(plan: plan_lib.Plan) -> str:
   server = plan.config.server
   return describe(
-      data_flow.leaves_clients(plan.process.next),
+      plan.once(
+          'leaves clients', lambda: data_flow.leaves_clients(plan.process.next)
+      ),
       plan.variables,
       bits=None if server.compression == 'none' else server.compression_bits,
       tells_shares=plan.levels is not None,

@@ -18,6 +18,7 @@ from matplotlib import axes as mpl_axes
 from matplotlib import axis as mpl_axis
 from matplotlib import figure as mpl_figure
 from matplotlib import ticker
+from matplotlib.backends import backend_svg
 import numpy as np
 
 from tff_partial import files
@@ -36,8 +37,11 @@ _MAX_VECTOR_POINTS = 300
 def to_svg(figure: mpl_figure.Figure) -> bytes:
   """Renders a figure as an SVG file; the same figure gives the same bytes."""
   buffer = io.BytesIO()
+  figure.set_dpi(200)
+  # `savefig` gives the same bytes, and draws twice to lay the figure out.
+  canvas = backend_svg.FigureCanvasSVG(figure)
   with matplotlib.rc_context({'svg.hashsalt': 'tff_partial'}):
-    figure.savefig(buffer, format='svg', dpi=200, metadata={'Date': None})
+    canvas.print_svg(buffer, metadata={'Date': None})
   return buffer.getvalue()
 
 
