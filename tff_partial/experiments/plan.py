@@ -246,14 +246,19 @@ class Plan:
     server_optimizer = parts.build_server_optimizer(
         self.config.server, share=share
     )
-    build_fn = lambda: self._process(server_optimizer)
     # The noise of a budget comes from the run's own key.
-    alone = self.budget is not None
-    process = build_fn() if alone else self.once('process', build_fn)
-    return process.starting_with(
-        seed=self.config.seed,
-        algorithm=self.algorithm,
-        server_optimizer=server_optimizer,
+    if self.budget is not None:
+      return self._process(server_optimizer)
+    process = self.once('process', lambda: self._process(server_optimizer))
+    settings = setting.flatten(self.config)
+    arguments = tuple(settings[name] for name in sorted(_ARGUMENTS))
+    return self.once(
+        ('process', arguments, share),
+        lambda: process.starting_with(
+            seed=self.config.seed,
+            algorithm=self.algorithm,
+            server_optimizer=server_optimizer,
+        ),
     )
 
   def once(self, key: Any, build_fn: Callable[[], Any]) -> Any:

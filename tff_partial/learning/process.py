@@ -344,6 +344,10 @@ def build_partial_process(
   work_type = client_work_lib.state_type(types, algorithm.phases)
   server_optimizer = server_optimizer or tff.learning.optimizers.build_sgdm(1.0)
   output_type = client_work.type_signature.result
+  build_finalizer = functools.partial(
+      tff.learning.templates.build_apply_optimizer_finalizer,
+      model_weights_type=types.shared,
+  )
   parts = round_parts.RoundParts(
       types=types,
       distributor=model_distributor
@@ -358,15 +362,13 @@ def build_partial_process(
       )
       if metrics
       else None,
-      finalizer=tff.learning.templates.build_apply_optimizer_finalizer(
-          server_optimizer, types.shared
-      ),
+      finalizer=build_finalizer(server_optimizer),
   )
 
-  def build_initialize(seed, server_optimizer, algorithm):
-    finalizer = tff.learning.templates.build_apply_optimizer_finalizer(
-        server_optimizer, types.shared
-    )
+  def build_initialize(seed, optimizer, algorithm):
+    finalizer = parts.finalizer
+    if optimizer is not server_optimizer:
+      finalizer = build_finalizer(optimizer)
     return _build_initialize(
         dataclasses.replace(parts, finalizer=finalizer),
         client_work_lib.build_initial_group(model_fn, 'shared', seed=seed),
