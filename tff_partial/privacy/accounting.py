@@ -62,11 +62,17 @@ class Mechanism:
   kind: str = 'gaussian'
 
   def __post_init__(self):
-    """Checks that the two go together.
+    """Checks that these go together.
 
     Raises:
-      errors.SettingsError: If a tree is to have another sampling.
+      errors.SettingsError: If a tree is to have another sampling, or if there
+        are too few clients for a cohort.
     """
+    if not 1 <= self.clients_per_round <= self.num_clients:
+      raise errors.SettingsError(
+          f'Expected `clients_per_round` from 1 to {self.num_clients}, the'
+          f' number of clients, found {self.clients_per_round}.'
+      )
     if self.kind == 'tree' and self.sampling != 'cyclic':
       raise errors.SettingsError(
           "Expected `sampling` 'cyclic' for a tree, found"
@@ -175,13 +181,7 @@ def guarantees(
     errors.SettingsError: If their clients are sampled in different ways, so
       that their guarantees are about different changes of the data.
   """
-  sampling = {part.sampling for part in parts}
-  if len(sampling) > 1:
-    raise errors.SettingsError(
-        'Expected one way of sampling clients in all runs of a budget, found'
-        f' {sorted(sampling)}. Use the `client_sampling` of the earlier run.'
-    )
-  is_cyclic = sampling == {'cyclic'}
+  is_cyclic = _is_cyclic(parts)
   if all(part.rounds == 0 for part in parts):
     epsilons = [0.0 for _ in deltas]
   elif any(part.rounds and not part.noise_multiplier for part in parts):
@@ -214,9 +214,10 @@ def calibrate(
     before: What the same clients took part in before.
 
   Raises:
-    errors.SettingsError: If no multiplier up to 1000 is enough.
+    errors.SettingsError: If no multiplier up to 1000 is enough, or as
+      `guarantees`.
   """
-  is_cyclic = mechanisms[0].sampling == 'cyclic'
+  is_cyclic = _is_cyclic([*before, *mechanisms])
 
   def parts(noise_multiplier):
     given = [
@@ -225,37 +226,58 @@ def calibrate(
     ]
     return [*before, *given]
 
-  event = lambda noise_multiplier: _event(parts(noise_multiplier))
+  def epsilon_of(accountant_fn, noise_multiplier):
+    event = _event(parts(noise_multiplier))
+    return accountant_fn().compose(event).get_epsilon(delta)
 
   def search(accountant_fn, low, high):
     return dp_accounting.calibrate_dp_mechanism(
         accountant_fn,
-        event,
+        lambda noise_multiplier: _event(parts(noise_multiplier)),
         epsilon,
         delta,
         dp_accounting.ExplicitBracketInterval(low, high),
         tol=_TOLERANCE * low,
     )
 
-  # Renyi accounting is fast and close, and needs somewhat more noise.
+  # Renyi accounting is fast, and needs more noise: somewhat, or much where
+  # little is left of the epsilon.
   close = lambda: _rdp_accountant(is_cyclic)
-  epsilon_with = lambda noise: close().compose(event(noise)).get_epsilon(delta)
-  if epsilon_with(_LEAST_NOISE) <= epsilon:
+  step = _step(_COARSE, epsilon, [*before, *mechanisms])
+  exact = lambda: _pld_accountant(is_cyclic, step)
+  if epsilon_of(close, _LEAST_NOISE) <= epsilon:
     return _LEAST_NOISE
-  if epsilon_with(_MOST_NOISE) > epsilon:
+  high = _MOST_NOISE
+  if epsilon_of(close, high) <= epsilon:
+    high = min(high, 1.1 * search(close, _LEAST_NOISE, high))
+  elif epsilon_of(exact, high) > epsilon:
     raise errors.SettingsError(
         f'Expected a noise multiplier up to {_MOST_NOISE:.0f} for'
         f' `target_epsilon` of {epsilon:g}, found none: take fewer rounds or'
         ' more clients.'
     )
-  near = search(close, _LEAST_NOISE, _MOST_NOISE)
-  step = _step(_COARSE, epsilon, [*before, *mechanisms])
-  noise = search(
-      lambda: _pld_accountant(is_cyclic, step), 0.6 * near, 1.1 * near
-  )
+  low = high / 2
+  while epsilon_of(exact, low) <= epsilon:
+    low, high = low / 2, low
+  noise = search(exact, low, high)
   while guarantee(parts(noise), delta).epsilon > epsilon:
     noise += _TOLERANCE * noise
   return noise
+
+
+def _is_cyclic(parts: Sequence[Mechanism]) -> bool:
+  """Whether the clients of some mechanisms take turns.
+
+  Raises:
+    errors.SettingsError: If they are sampled in different ways.
+  """
+  sampling = {part.sampling for part in parts}
+  if len(sampling) > 1:
+    raise errors.SettingsError(
+        'Expected one way of sampling clients in all runs of a budget, found'
+        f' {sorted(sampling)}. Use the `client_sampling` of the earlier run.'
+    )
+  return sampling == {'cyclic'}
 
 
 def _event(parts: Sequence[Mechanism]) -> dp_accounting.DpEvent:
