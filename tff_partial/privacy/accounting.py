@@ -155,6 +155,25 @@ def default_delta(num_clients: int) -> float:
   return num_clients**-1.1
 
 
+def is_cyclic(parts: Sequence[Mechanism]) -> bool:
+  """Whether the clients of some mechanisms take turns.
+
+  Args:
+    parts: All that the same clients took part in.
+
+  Raises:
+    errors.SettingsError: If their clients are sampled in different ways, so
+      that their guarantees are about different changes of the data.
+  """
+  sampling = {part.sampling for part in parts}
+  if len(sampling) > 1:
+    raise errors.SettingsError(
+        'Expected one way of sampling clients in all runs of a budget, found'
+        f' {sorted(sampling)}. Use the `client_sampling` of the earlier run.'
+    )
+  return sampling == {'cyclic'}
+
+
 def guarantee(parts: Sequence[Mechanism], delta: float) -> Guarantee:
   """What some mechanisms guarantee together, one after the other.
 
@@ -163,7 +182,7 @@ def guarantee(parts: Sequence[Mechanism], delta: float) -> Guarantee:
     delta: The delta.
 
   Raises:
-    errors.SettingsError: As `guarantees`.
+    errors.SettingsError: As `is_cyclic`.
   """
   return guarantees(parts, [delta])[0]
 
@@ -178,22 +197,21 @@ def guarantees(
     deltas: The deltas.
 
   Raises:
-    errors.SettingsError: If their clients are sampled in different ways, so
-      that their guarantees are about different changes of the data.
+    errors.SettingsError: As `is_cyclic`.
   """
-  is_cyclic = _is_cyclic(parts)
+  in_turns = is_cyclic(parts)
   if all(part.rounds == 0 for part in parts):
     epsilons = [0.0 for _ in deltas]
   elif any(part.rounds and not part.noise_multiplier for part in parts):
     epsilons = [math.inf for _ in deltas]
   else:
     event = _event(parts)
-    near = _rdp_accountant(is_cyclic).compose(event).get_epsilon(max(deltas))
+    near = _rdp_accountant(in_turns).compose(event).get_epsilon(max(deltas))
     step = _step(_FINE, near, parts)
-    accountant = _pld_accountant(is_cyclic, step).compose(event)
+    accountant = _pld_accountant(in_turns, step).compose(event)
     epsilons = [float(accountant.get_epsilon(delta)) for delta in deltas]
   against = 'adding or removing one person'
-  if is_cyclic:
+  if in_turns:
     against = "replacing one person's updates by nothing"
   return [Guarantee(e, delta, against) for e, delta in zip(epsilons, deltas)]
 
@@ -215,9 +233,9 @@ def calibrate(
 
   Raises:
     errors.SettingsError: If no multiplier up to 1000 is enough, or as
-      `guarantees`.
+      `is_cyclic`.
   """
-  is_cyclic = _is_cyclic([*before, *mechanisms])
+  in_turns = is_cyclic([*before, *mechanisms])
 
   def parts(noise_multiplier):
     given = [
@@ -242,9 +260,9 @@ def calibrate(
 
   # Renyi accounting is fast, and needs more noise: somewhat, or much where
   # little is left of the epsilon.
-  close = lambda: _rdp_accountant(is_cyclic)
+  close = lambda: _rdp_accountant(in_turns)
   step = _step(_COARSE, epsilon, [*before, *mechanisms])
-  exact = lambda: _pld_accountant(is_cyclic, step)
+  exact = lambda: _pld_accountant(in_turns, step)
   if epsilon_of(close, _LEAST_NOISE) <= epsilon:
     return _LEAST_NOISE
   high = _MOST_NOISE
@@ -263,21 +281,6 @@ def calibrate(
   while guarantee(parts(noise), delta).epsilon > epsilon:
     noise += _TOLERANCE * noise
   return noise
-
-
-def _is_cyclic(parts: Sequence[Mechanism]) -> bool:
-  """Whether the clients of some mechanisms take turns.
-
-  Raises:
-    errors.SettingsError: If they are sampled in different ways.
-  """
-  sampling = {part.sampling for part in parts}
-  if len(sampling) > 1:
-    raise errors.SettingsError(
-        'Expected one way of sampling clients in all runs of a budget, found'
-        f' {sorted(sampling)}. Use the `client_sampling` of the earlier run.'
-    )
-  return sampling == {'cyclic'}
 
 
 def _event(parts: Sequence[Mechanism]) -> dp_accounting.DpEvent:
