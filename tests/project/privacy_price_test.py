@@ -84,7 +84,8 @@ class PrivacyPriceTest(absltest.TestCase):
     )
 
   def test_more_people(self):
-    run = accounting.Mechanism(0.0, 'poisson', 100, 50, 2)
+    # In turns, which is accounted for at once.
+    run = accounting.Mechanism(0.0, 'cyclic', 100, 50, 2)
     *_, first, more = more_people.table(run, 2.0, [1000])
     cells = lambda row: row.strip('| ').split(' | ')
     self.assertEqual(cells(first)[:5], ['100', '0.0064', '50', '2.00', '2.00'])
@@ -92,7 +93,7 @@ class PrivacyPriceTest(absltest.TestCase):
     # The same noise on the mean of ten times as many.
     noise = 10 * float(cells(first)[5])
     expected = accounting.guarantee(
-        [accounting.Mechanism(noise, 'poisson', 1000, 500, 2)], 1000**-1.1
+        [accounting.Mechanism(noise, 'cyclic', 1000, 500, 2)], 1000**-1.1
     )
     self.assertAlmostEqual(float(cells(more)[3]), expected.epsilon, delta=0.011)
 
