@@ -34,6 +34,7 @@ from benchmarks import comparison_folder
 from tff_partial.evaluation import comparison
 from tff_partial.evaluation import run_results
 from tff_partial.experiments import budget
+from tff_partial.experiments import privacy_in_words
 from tff_partial.experiments import run_folder
 from tff_partial.reporting import plots
 
@@ -182,10 +183,13 @@ def noise(folder: pathlib.Path) -> list[str]:
   for path in sorted(folder.glob(f'*/{budget.FILE}')):
     found = json.loads(path.read_text(encoding='utf-8'))
     [first, *_] = found['mechanisms']
-    epsilon = math.inf if found['epsilon'] is None else found['epsilon']
+    epsilon, words = math.inf, _number(math.inf)
+    if found['epsilon'] is not None:
+      epsilon = found['epsilon']
+      words = privacy_in_words.epsilon(epsilon)
     rounds = sum(m['rounds'] for m in found['mechanisms'])
     line = (
-        f'| {_number(round(epsilon, 2))} | {found["delta"]:.2g} |'
+        f'| {words} | {privacy_in_words.delta(found["delta"])} |'
         f' {first["noise_multiplier"]:.3g} | {rounds} |'
         f' {first["num_clients"]} |'
     )

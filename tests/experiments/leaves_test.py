@@ -77,6 +77,30 @@ class LeavesTest(parameterized.TestCase):
         ' personal.',
     )
 
+  @parameterized.parameters(
+      'fed_avg',
+      'fed_sim',
+      'fed_alt',
+      'fed_recon',
+      'fed_babu',
+      'ffgg',
+      'ditto',
+      'pfedme',
+      'apfl',
+  )
+  def test_private_update_alone(self, algorithm):
+    config = config_lib.create(
+        algorithm=algorithm,
+        clients_per_round=2,
+        pretrain_rounds=0,
+        noise_multiplier=1.0,
+        dp_clip=1.0,
+    )
+    plan = plan_lib.build(toy_task.create_task(''), config)
+    for round_fn in (plan.process.next, plan.process.pieces.partial_round):
+      [sent] = data_flow.leaves_clients(round_fn)
+      self.assertEqual(sent.fields, {'update'})
+
   @parameterized.named_parameters(('local', 'local'), ('finetune', 'finetune'))
   def test_clients_that_train_alone(self, algorithm):
     self.assertEqual(

@@ -12,6 +12,7 @@ from absl.testing import absltest
 from tests.helpers import toy_task
 from tests.helpers import worker
 from tff_partial import errors
+from tff_partial.experiments import lineage
 from tff_partial.experiments import plan as plan_lib
 from tff_partial.experiments import run as run_lib
 from tff_partial.experiments.settings import config as config_lib
@@ -125,6 +126,13 @@ class LineageTest(absltest.TestCase):
     shutil.rmtree(self.folder / 'first')
     _, _, earlier = self.run_in('third', init_from=f'{self.folder}/second')
     self.assertEqual(earlier, expected)
+
+  def test_public_start_is_compared_with_all_of_its_clients(self):
+    strangers = [f'a_{i}' for i in range(1001)]
+    earlier_clients.write(self.folder, [*strangers, 'client_3'])
+    with earlier_clients.EarlierClients(self.folder) as earlier:
+      with self.assertRaisesRegex(errors.SettingsError, r'\(client_3\)'):
+        lineage._check_public(self.plan(), earlier, self.folder)
 
   def test_weights_that_do_not_say_who_trained_them(self):
     self.run_in('first')

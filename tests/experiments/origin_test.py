@@ -73,8 +73,10 @@ class _FolderTest(parameterized.TestCase):
 
 class KeepTest(_FolderTest):
 
-  def keep(self, data=None, start=None):
-    origin.keep(self.folder, origin.Origin(data, start), data='letters')
+  def keep(self, data=None, start=None, generation=None):
+    origin.keep(
+        self.folder, origin.Origin(data, start, generation), data='letters'
+    )
 
   def test_keeps_and_refuses_others(self):
     self.keep('d1', 's1')
@@ -159,6 +161,26 @@ class RunTest(_FolderTest):
     )
     with self.assertRaisesRegex(errors.SettingsError, 'weights to start from'):
       self.run_in('second', self.task(), **start)
+
+  def test_runs_before_are_gone(self):
+    # Other cohorts, and other noise, would be drawn for the rounds again.
+    self.run_in('a/first', self.task())
+    start = lambda folder: {
+        'pretrain_rounds': 0,
+        'init_from': str(self.folder / folder / 'first' / 'model.safetensors'),
+    }
+    found = self.run_in('second', self.task(), **start('a'))
+    (self.folder / 'b' / 'first').mkdir(parents=True)
+    (self.folder / 'a' / 'first' / 'model.safetensors').rename(
+        self.folder / 'b' / 'first' / 'model.safetensors'
+    )
+    with self.assertRaisesRegex(
+        errors.SettingsError, 'the runs before this one, by .*`init_from`'
+    ):
+      self.run_in('second', self.task(), total_rounds=2, **start('b'))
+    self.assertEqual(
+        origin.read(self.folder / 'second'), origin.Origin(**found)
+    )
 
   def test_each_run_in_a_row_has_cohorts_of_its_own(self):
     names = ('first', 'second', 'third', 'fourth')

@@ -6,6 +6,7 @@ import json
 import pathlib
 import shutil
 import tempfile
+from unittest import mock
 
 from absl.testing import absltest
 
@@ -13,18 +14,22 @@ from tests.helpers import toy
 from tests.helpers import toy_task
 from tests.helpers import worker
 from tff_partial import errors
+from tff_partial.experiments import budget as budget_lib
 from tff_partial.experiments import checkpoint
+from tff_partial.experiments import commands
 from tff_partial.experiments import description
 from tff_partial.experiments import plan as plan_lib
 from tff_partial.experiments import privacy_in_words
 from tff_partial.experiments import run as run_lib
 from tff_partial.experiments.comparisons import combinations
+from tff_partial.experiments.exports import export
 from tff_partial.experiments.settings import config as config_lib
 from tff_partial.privacy import accounting
 from tff_partial.privacy import secret_key
 from tff_partial.runtime import sharding
 from tff_partial.training import history
 from tff_partial.training import sampler as sampler_lib
+from tff_partial.training import store_summary
 
 setUpModule, tearDownModule = worker.start, worker.stop
 
@@ -159,6 +164,23 @@ class SamplingTest(FolderTest):
       self.assertIsNone(plan.key)
       self.assertIsInstance(plan.sampler, kind)
 
+  def test_bytes_of_groups_that_are_larger(self):
+    # Nineteen clients are one group.
+    settings = dict(
+        num_clients=19,
+        clients_per_round=10,
+        client_sampling='cyclic',
+        algorithm='fed_avg',
+        pretrain_rounds=0,
+        total_rounds=2,
+    )
+    cost = self.run_one('run', **settings)['cost']
+    self.assertEqual(cost['bytes_up'], 2 * 19 * 8)
+    self.assertEqual(cost['bytes_down'], 2 * 19 * 8)
+    del settings['num_clients']
+    plan = plan_lib.build(task(num_clients=19), config(**settings))
+    self.assertIn('2 rounds of 19 clients', description.describe(plan, ''))
+
   def test_comparison_has_the_same_cohorts_in_all_runs(self):
     compare = lambda **kwargs: combinations.combinations(
         config(**kwargs),
@@ -203,12 +225,15 @@ class DifferentialPrivacyTest(FolderTest):
     privacy = report['privacy']
     self.assertStartsWith(
         privacy['Privacy'],
-        f'epsilon {expected.epsilon:.2f} at delta 0.065 for each',
+        f'epsilon {privacy_in_words.epsilon(expected.epsilon)} at delta 0.065'
+        ' for each',
     )
     self.assertIn('12 clients is in a round with probability', privacy['if'])
     self.assertIn('secret key, now deleted', privacy['if'])
     self.assertIn('bound 0.5; rounds: 3 with noise 3 and 4', privacy['how'])
     self.assertIn('adding or removing one person (PLD', privacy['against'])
+    self.assertIn('NumPy’s for the cohorts', privacy['not covered'])
+    self.assertIn('data have no fingerprint', privacy['not covered'])
     self.assertEqual(
         report['leaves_client'].split('. ')[0],
         'Leaves a client each round: the update of 1 shared parameter (4'
@@ -221,6 +246,7 @@ class DifferentialPrivacyTest(FolderTest):
     self.assertIsNone(report['cost']['gradient_steps'])
     page = (self.folder / 'run' / 'report.html').read_text()
     self.assertIn('not counted', page)
+    self.assertIn('by all clients, expected<', page)
     self.assertIn('secret key, now deleted', page)
     self.assertFalse((self.folder / 'run' / secret_key.FILE).exists())
 
@@ -336,6 +362,12 @@ class DifferentialPrivacyTest(FolderTest):
     self.assertEqual(
         (self.folder / 'epsilon' / 'privacy.json').read_bytes(), released
     )
+    path = self.folder / 'multiplier' / 'privacy.json'
+    released = path.read_text()
+    path.write_text(released.replace('noise_version": 1', 'noise_version": 0'))
+    with self.assertRaisesRegex(errors.SettingsError, 'version of the program'):
+      self.run_one('multiplier', **multiplier)
+    path.write_text(released)
     # More rounds have the noise that they would have had.
     self.run_one('multiplier', total_rounds=5, **multiplier)
     kept = json.loads((self.folder / 'multiplier' / 'privacy.json').read_text())
@@ -353,12 +385,70 @@ class DifferentialPrivacyTest(FolderTest):
     after = self.run_one('run', num_clients=11, **private)
     self.assertEqual(after['privacy'], before['privacy'])
 
+  def test_finished_run_without_its_store(self):
+    settings = dict(
+        _CYCLIC, algorithm='fed_avg', pretrain_rounds=0, total_rounds=1
+    )
+    self.run_one('run', **settings)
+    model = (self.folder / 'run' / 'model.safetensors').read_bytes()
+    for name in ('personal_store.sqlite', 'report.html'):
+      (self.folder / 'run' / name).unlink()
+      # With another key, its rounds would be a second release.
+      with self.assertRaisesRegex(errors.MissingFileError, 'private.key of'):
+        self.run_one('run', **settings)
+    self.assertEqual(
+        (self.folder / 'run' / 'model.safetensors').read_bytes(), model
+    )
+
+  def test_second_run_has_the_budget_of_when_it_began(self):
+    settings = dict(
+        client_sampling='cyclic',
+        dp_clip=0.5,
+        delta=1e-3,
+        algorithm='fed_avg',
+        pretrain_rounds=None,
+        total_rounds=2,
+    )
+    self.run_one(
+        'first', **{**settings, 'pretrain_rounds': 0}, noise_multiplier=3.0
+    )
+    settings.update(init_from=str(self.folder / 'first'), target_epsilon=4.0)
+    self.stop('second', 5, **settings)
+    second = self.folder / 'second' / 'privacy.json'
+    before = json.loads(second.read_text())['mechanisms']
+    # The first run, if it was not finished, may have more rounds since.
+    path = self.folder / 'first' / 'privacy.json'
+    path.write_text(path.read_text().replace('"rounds": 2', '"rounds": 6'))
+    report = self.run_one('second', **settings)
+    released = json.loads(second.read_text())
+    self.assertEqual(released['mechanisms'], before)
+    self.assertEqual([m['rounds'] for m in before], [2, 2])
+    parts = [accounting.Mechanism(**m) for m in before]
+    expected = accounting.guarantee(parts, 1e-3).epsilon
+    self.assertAlmostEqual(released['epsilon'], expected, delta=1e-6)
+    self.assertBetween(expected, 3.9, 4.0)
+    self.assertStartsWith(
+        report['privacy']['Privacy'],
+        f'epsilon {privacy_in_words.epsilon(expected)} at delta 0.001',
+    )
+
   def test_model_of_a_private_run_that_is_not_finished(self):
     # Adaptive clip.
     self.stop('run', _IN_TRAINING, target_epsilon=50.0, delta=1e-3, **_MOST)
     values, rounds = checkpoint.load(self.folder / 'run', task())
     self.assertGreater(rounds, 0)
     self.assertNotEmpty(values)
+    # The key is in no other file of the run, and in none of an export.
+    run, out = self.folder / 'run', self.folder / 'exported'
+    client_id = next(store_summary.trained_clients(run))
+    export.export(str(run), client_id, str(out), task=task())
+    key = run / secret_key.FILE
+    files = {p for p in self.folder.rglob('*') if p.is_file()} - {key}
+    self.assertGreater(len(list(out.iterdir())), 1)
+    for path in files:
+      self.assertNotEqual(path.name, secret_key.FILE)
+      for text in (key.read_bytes(), key.read_bytes().hex().encode()):
+        self.assertNotIn(text, path.read_bytes())
 
   def test_public_key_of_an_earlier_run_is_told(self):
     settings = dict(client_sampling='cyclic', dp_clip=0.5, delta=1e-3)
@@ -409,6 +499,8 @@ class DifferentialPrivacyTest(FolderTest):
           str(self.folder / 'contradicted'),
       )
     self.assertGreater(budget.guarantee.epsilon, alone.guarantee.epsilon)
+    with self.assertRaisesRegex(errors.SettingsError, 'one way of sampling'):
+      build(**{**settings, 'client_sampling': 'poisson'})
 
     (self.folder / 'first' / 'privacy.json').write_text('{}')
     with self.assertRaisesRegex(errors.FileError, 'what a run has released'):
@@ -431,7 +523,7 @@ class DifferentialPrivacyTest(FolderTest):
           ),
       )
       # Twelve clients are in two groups.
-      self.assertEqual(plan._expected_clients, expected)
+      self.assertEqual(plan.expected_clients, expected)
 
   def test_refused_before_training(self):
     for settings, message in (
@@ -472,6 +564,32 @@ class DifferentialPrivacyTest(FolderTest):
           seeds=[0, 1],
       )
 
+  def test_searches_are_refused(self):
+    private = config(target_epsilon=1.0, dp_key='seed')
+    several = commands.Commands({}, mock.Mock(), mock.Mock())
+    for search_fn in (
+        lambda: several.tune(mock.Mock(config=private)),
+        lambda: several.regime(private, [None], mock.Mock()),
+    ):
+      with self.assertRaisesRegex(errors.SettingsError, 'found several'):
+        search_fn()
+
+  def test_numbers_are_rounded_up(self):
+    for value, expected in ((0.0049, '0.01'), (2.0, '2.00'), (2.001, '2.01')):
+      self.assertEqual(privacy_in_words.epsilon(value), expected)
+    for value, expected in (
+        (836**-1.1, '0.00062'),
+        (1e-5, '1e-05'),
+        (0.0995, '0.1'),
+    ):
+      self.assertEqual(privacy_in_words.delta(value), expected)
+    # A factor that no float holds.
+    budget = budget_lib.Budget(0.02, 1e-3, (), ())
+    large = accounting.Guarantee(5151.4, 1e-3, 'nothing')
+    with mock.patch.object(budget_lib.Budget, 'guarantee', large):
+      promise = privacy_in_words.promise(budget, config().privacy)
+    self.assertEndsWith(promise, 'a factor of e^5152')
+
   def test_words(self):
     def words(rounds=(), **settings):
       plan = plan_lib.build(task(), config(**{**_CYCLIC, **settings}))
@@ -493,6 +611,12 @@ class DifferentialPrivacyTest(FolderTest):
     self.assertIn('exact sums', words(dp_metrics='exact')['Privacy'])
     self.assertStartsWith(
         words(noise_multiplier=0.0)['Privacy'], 'none: without noise'
+    )
+    secure = {**_CYCLIC, 'client_sampling': 'poisson'}
+    plan = plan_lib.build(task(), config(**secure, secure_aggregation=True))
+    self.assertIn(
+        'clients in a round, which the server',
+        privacy_in_words.not_covered(plan),
     )
     self.assertEmpty(
         privacy_in_words.rows(plan_lib.build(task(), config()), [])

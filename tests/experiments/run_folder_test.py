@@ -73,15 +73,17 @@ class RunFolderTest(parameterized.TestCase):
     self.assertEqual(self.config(), before)
     self.assertTrue((self.folder / 'personal_store.sqlite').exists())
 
-  def test_private_run_goes_on_with_what_draws_its_cohorts(self):
+  @parameterized.parameters('numpy', 'keras', 'tensorflow-federated')
+  def test_private_run_goes_on_with_what_computes_its_rounds(self, name):
     self.trained()
     config = self.config()
-    config['versions']['numpy'] = '1.0.0'
+    config['versions'][name] = '1.0.0'
     (self.folder / 'config.json').write_text(json.dumps(config))
     self.claim()
     (self.folder / 'private.key').write_bytes(bytes(32))
     with self.assertRaisesRegex(
-        errors.SettingsError, 'Expected numpy 1.0.0, with which the private run'
+        errors.SettingsError,
+        f'Expected {name} 1.0.0, with which the private run',
     ):
       self.claim()
 

@@ -167,6 +167,36 @@ class RoundPiecesTest(parameterized.TestCase):
         if wanted.dtype.kind in 'fi':  # There are strings in TFF's state.
           np.testing.assert_allclose(found, wanted, rtol=error)
 
+  def test_momentum_of_the_server_has_the_noise_of_a_round_once(self):
+    private = aggregation.build_private_aggregator(
+        noise_multiplier=1.0,
+        expected_clients=7,
+        clip=0.5,
+        key=secret_key.from_seed(0),
+    )
+    p = process.build_partial_process(
+        toy.model_fn(),
+        algorithms.fed_alt(toy.sgd(0.1), toy.sgd(0.2)),
+        client_examples=toy.ALL_AT_ONCE,
+        server_optimizer=tff.learning.optimizers.build_sgdm(0.5, momentum=0.9),
+        model_aggregator=private,
+        metrics=False,
+    )
+    personal = [toy.weights([float(i)]) for i in range(7)]
+    whole = lambda state: p.next(state, personal, examples())[0]
+    divided = lambda state: in_pieces(p, state, personal, [3, 4])[0]
+    for step in (whole, divided):
+      state = p.initialize()
+      for _ in range(2):
+        before, state = state, step(state)
+        [moved] = np.subtract(
+            before.global_model_weights.trainable,
+            state.global_model_weights.trainable,
+        )
+        [velocity] = state.finalizer['accumulator']
+        self.assertGreater(np.abs(velocity).item(), 1e-3)
+        np.testing.assert_allclose(moved, 0.5 * velocity, rtol=1e-5)
+
   def test_secure_sums_of_the_update_and_its_weight(self):
     secure = secure_sums.BoundedSecureSumFactory(64.0)
     mean = tff.aggregators.MeanFactory(secure, secure)

@@ -46,14 +46,30 @@ class GuaranteeTest(parameterized.TestCase):
     self.assertAlmostEqual(found.epsilon, expected, delta=tol)
     self.assertEqual(found.against, 'adding or removing one person')
 
-  def test_published_value_of_mcmahan_et_al(self):
-    # 4.634 for 763,430 users (ICLR 2018), by the conversion of that time.
-    mechanism = accounting.Mechanism(1.0, 'poisson', 763_430, 5000, 5000)
+  @parameterized.named_parameters(
+      # 763,430 users of McMahan et al. (ICLR 2018).
+      ('mcmahan', 1.0, 763_430, 5000, 5000, 1e-9, 4.634, 4.1833),
+      # Two tutorials of TensorFlow Privacy, and that of TensorFlow Federated,
+      # which says (2, 1e-5) by the newer conversion.
+      ('tfp_tutorial', 1.12, 60_000, 256, 14_063, 1e-5, 2.922, 2.5187),
+      ('tfp_more_noise', 1.3, 60_000, 250, 3600, 1e-5, 1.180, 0.9422),
+      ('tff_tutorial', 1.2, 3383, 120, 100, 1e-5, 2.419, 1.9861),
+      ('digits', 1.0, 836, 50, 100, 836**-1.1, 4.192, 3.4247),
+  )
+  def test_published_values(
+      self, noise, clients, cohort, rounds, delta, published, newer
+  ):
+    # Of Renyi accounting, by the conversion of that time and by a newer one.
+    event = accounting.Mechanism(
+        noise, 'poisson', clients, cohort, rounds
+    ).event()
     orders = list(range(2, 64))
-    accountant = rdp.RdpAccountant(orders=orders).compose(mechanism.event())
+    accountant = rdp.RdpAccountant(orders=orders).compose(event)
     # pylint: disable-next=protected-access
-    classic = np.min(accountant._rdp + math.log(1e9) / (np.array(orders) - 1))
-    self.assertAlmostEqual(classic, 4.634, delta=5e-4)
+    losses = accountant._rdp - math.log(delta) / (np.array(orders) - 1)
+    self.assertAlmostEqual(np.min(losses), published, delta=5e-4)
+    found = rdp.RdpAccountant().compose(event).get_epsilon(delta)
+    self.assertAlmostEqual(found, newer, delta=1e-4)
 
   def test_everybody_in_every_round_is_the_gaussian_mechanism(self):
     for noise, rounds in ((4.0, 10), (2.0, 1), (20.0, 100)):
@@ -136,6 +152,15 @@ class GuaranteeTest(parameterized.TestCase):
     other = dataclasses.replace(DIGITS, sampling='cyclic')
     with self.assertRaisesRegex(errors.SettingsError, 'one way of sampling'):
       accounting.guarantee([DIGITS, other], 1e-3)
+    with self.assertRaisesRegex(errors.SettingsError, 'one way of sampling'):
+      accounting.calibrate([other], epsilon=9.0, delta=1e-3, before=[DIGITS])
+
+  def test_cohort_larger_than_the_population(self):
+    for cohort in (0, 837):
+      with self.assertRaisesRegex(
+          errors.SettingsError, f'from 1 to 836, .* found {cohort}'
+      ):
+        dataclasses.replace(DIGITS, clients_per_round=cohort)
 
   def test_several_deltas(self):
     mechanism = accounting.Mechanism(2.0, 'cyclic', 10, 5, 4)
@@ -190,6 +215,12 @@ class CalibrateTest(parameterized.TestCase):
     if expected is not None:
       self.assertAlmostEqual(noise, expected, delta=2e-3)
 
+  def test_finds_the_noise_of_a_guarantee(self):
+    mechanism = accounting.Mechanism(2.0, 'cyclic', 836, 209, 40)
+    epsilon = accounting.guarantee([mechanism], 1e-3).epsilon
+    noise = accounting.calibrate([mechanism], epsilon=epsilon, delta=1e-3)
+    self.assertAlmostEqual(noise / 2.0, 1.0, delta=1e-3)
+
   def test_earlier_runs_are_part_of_it(self):
     before = accounting.Mechanism(3.0, 'cyclic', 100, 25, 4)
     after = dataclasses.replace(before, noise_multiplier=0.0)
@@ -202,6 +233,32 @@ class CalibrateTest(parameterized.TestCase):
     self.assertAlmostEqual(
         accounting.guarantee(both, 1e-3).epsilon, 3.0, delta=0.02
     )
+
+  @parameterized.parameters(4.2, 4.5)
+  def test_little_is_left_of_the_epsilon(self, epsilon):
+    # Earlier runs have 3.998, and 4.461 by Renyi accounting.
+    delta = 836**-1.1
+    before = accounting.Mechanism(2.7, 'cyclic', 836, 209, 40)
+    after = dataclasses.replace(before, noise_multiplier=0.0)
+    noise = accounting.calibrate(
+        [after], epsilon=epsilon, delta=delta, before=[before]
+    )
+    both = [before, dataclasses.replace(after, noise_multiplier=noise)]
+    found = accounting.guarantee(both, delta).epsilon
+    self.assertBetween(found, 0.995 * epsilon, epsilon)
+    # Ten rounds of a client each: one Gaussian after the other.
+    self.assertAlmostEqual(
+        found,
+        exact_gaussian((10 * (2.7**-2 + noise**-2)) ** 0.5, delta),
+        delta=2e-3,
+    )
+
+  def test_nothing_is_left_of_the_epsilon(self):
+    before = accounting.Mechanism(2.7, 'cyclic', 836, 209, 40)
+    with self.assertRaisesRegex(errors.SettingsError, 'found none'):
+      accounting.calibrate(
+          [before], epsilon=3.99, delta=836**-1.1, before=[before]
+      )
 
   def test_hardly_any_noise_is_enough(self):
     mechanism = accounting.Mechanism(0.0, 'cyclic', 10, 5, 1)

@@ -15,6 +15,7 @@ from tests.helpers import worker
 from tff_partial import errors
 from tff_partial.privacy import aggregation
 from tff_partial.privacy import secret_key
+from tff_partial.privacy import secure_sums
 
 setUpModule, tearDownModule = worker.start, worker.stop
 
@@ -166,6 +167,15 @@ class NoiseTest(parameterized.TestCase):
     low, high = stats.chi2.interval(1 - 1e-6, means.size)
     self.assertBetween(np.sum(np.square(means / expected)), low, high)
 
+  def test_noise_of_the_count_that_moves_an_adaptive_clip(self):
+    # The deviation of a count of 40 clients is 2, and of their share 1 / 20.
+    process = create(noise_multiplier=1.0, clip=None, expected_clients=40.0)
+    _, measurements = results(process, [[]] * 60)
+    clips = np.array([0.1, *(m['clip'] for m in measurements)])
+    noise = np.diff(np.log(clips)) / 0.2 * 20
+    low, high = stats.chi2.interval(1 - 1e-6, noise.size)
+    self.assertBetween(np.sum(np.square(noise)), low, high)
+
   def test_too_few_clients_for_an_adaptive_clip(self):
     with self.assertRaisesRegex(
         errors.SettingsError,
@@ -240,6 +250,26 @@ class ClipTest(absltest.TestCase):
     np.testing.assert_allclose(
         [m['clip'] for m in measurements], expected, rtol=1e-5
     )
+
+  def test_one_client_moves_the_count_by_half(self):
+    process = create(clip=None, expected_clients=4.0)
+    for norm, count in ((0.05, 0.5), (3.0, -0.5)):
+      _, [measured] = results(process, [[record(norm)]])
+      expected = 0.1 * np.exp(-0.2 * count / 4)
+      np.testing.assert_allclose(measured['clip'], expected, rtol=1e-6)
+
+  def test_norm_after_rounding_to_integers_is_no_more_than_the_clip(self):
+    process = create(
+        clip=0.7,
+        expected_clients=1.0,
+        sum_factory=secure_sums.BoundedSecureSumFactory(0.7),
+    )
+    rng = np.random.default_rng(0)
+    for _ in range(3):
+      one = list(rng.normal(size=[2, SIZE]).astype(np.float32))
+      means, _ = results(process, [[one]])
+      norm = np.linalg.norm(means.astype(np.float64))
+      self.assertBetween(norm, 0.7 - 1e-4, 0.7)
 
   def test_without_noise_a_fixed_clip_is_the_mean(self):
     records = [record(0.25), record(0.5), record(0.125)]

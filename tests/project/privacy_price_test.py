@@ -2,13 +2,16 @@
 # SPDX-License-Identifier: Apache-2.0
 """The tables of what privacy costs, by hand."""
 
+import json
 import pathlib
 import tempfile
 
 from absl.testing import absltest
 
+from benchmarks import more_people
 from benchmarks import privacy_price
 from tests.helpers import written_runs
+from tff_partial.privacy import accounting
 
 
 class PrivacyPriceTest(absltest.TestCase):
@@ -16,6 +19,7 @@ class PrivacyPriceTest(absltest.TestCase):
   def setUp(self):
     super().setUp()
     folder = pathlib.Path(self.enterContext(tempfile.TemporaryDirectory()))
+    self.folder = folder
     for name, accuracy, models in (
         ('local_0', 0.5, ['trained_alone']),
         ('local_1', 0.5, ['trained_alone']),
@@ -56,6 +60,42 @@ class PrivacyPriceTest(absltest.TestCase):
         '| finetune | +10.00 (+10.00 to +10.00), 2 seeds', from_local[3]
     )
     self.assertEqual(alone, ['Clients alone: 50.00 ± 0.00 over 2 seeds.'])
+
+  def test_noise_multipliers_with_what_they_promise_rounded_up(self):
+    for name, epsilon in (('a_2_0', 1.9912), ('a_inf_0', None)):
+      path = self.folder / name / 'privacy.json'
+      path.parent.mkdir()
+      mechanism = {'noise_multiplier': 2.5, 'rounds': 20, 'num_clients': 836}
+      path.write_text(
+          json.dumps(
+              {
+                  'epsilon': epsilon,
+                  'delta': 836**-1.1,
+                  'mechanisms': [mechanism] * 2,
+              }
+          )
+      )
+    self.assertEqual(
+        privacy_price.noise(self.folder)[2:],
+        [
+            '| 2.00 | 0.00062 | 2.5 | 40 | 836 |',
+            '| ∞ | 0.00062 | 2.5 | 40 | 836 |',
+        ],
+    )
+
+  def test_more_people(self):
+    # In turns, which is accounted for at once.
+    run = accounting.Mechanism(0.0, 'cyclic', 100, 50, 2)
+    *_, first, more = more_people.table(run, 2.0, [1000])
+    cells = lambda row: row.strip('| ').split(' | ')
+    self.assertEqual(cells(first)[:5], ['100', '0.0064', '50', '2.00', '2.00'])
+    self.assertEqual(cells(more)[:3], ['1,000', '0.00051', '500'])
+    # The same noise on the mean of ten times as many.
+    noise = 10 * float(cells(first)[5])
+    expected = accounting.guarantee(
+        [accounting.Mechanism(noise, 'cyclic', 1000, 500, 2)], 1000**-1.1
+    )
+    self.assertAlmostEqual(float(cells(more)[3]), expected.epsilon, delta=0.011)
 
   def test_more_than_on_other_data(self):
     others = {

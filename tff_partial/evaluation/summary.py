@@ -158,8 +158,9 @@ class Cost:
       over them; likewise.
     bytes_down_per_client: Bytes sent to one client in one round.
     bytes_up_per_client: Bytes sent back by one client in one round.
-    bytes_down: Bytes sent to all clients in the whole run.
-    bytes_up: Bytes sent back by all clients in the whole run.
+    bytes_down: Bytes sent to all clients in the whole run, for cohorts of the
+      expected size.
+    bytes_up: Bytes sent back by all clients in the whole run, likewise.
     bytes_stored: Bytes of all clients' personal variables at the end.
     seconds: Wall-clock time.
     personal_parameters: Number of elements of one client's personal variables.

@@ -46,7 +46,7 @@ def cost(
     total = lambda name: sum(row.get(name, 0) for row in rounds)
     steps, examples = total('counts/steps'), total('counts/examples')
     seconds = total('seconds')
-    visits = len(rounds) * plan.config.clients_per_round
+    visits = round(len(rounds) * plan.expected_clients)
     sent = [v for v in shared if v.trainable]
     down_before, up_before = _before_training(plan, sent)
     up = sum(v.num_bytes for v in sent)

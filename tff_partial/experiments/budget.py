@@ -17,6 +17,7 @@ from tff_partial import errors
 from tff_partial import files
 from tff_partial.experiments.settings import config as config_lib
 from tff_partial.privacy import accounting
+from tff_partial.privacy import secret_key
 
 FILE = 'privacy.json'
 _DELTAS = (1e-3, 1e-4, 1e-5, 1e-6)
@@ -35,6 +36,7 @@ class Budget:
     exact_metrics: Whether clients send exact metrics in any of them.
     public_start: Whether any of them began from a model of which its user said
       that it owes nothing to the clients.
+    noise_version: The `secret_key.NOISE_VERSION` of its rounds.
   """
 
   noise_multiplier: float
@@ -44,6 +46,7 @@ class Budget:
   public_key: bool = False
   exact_metrics: bool = False
   public_start: bool = False
+  noise_version: int = secret_key.NOISE_VERSION
 
   @functools.cached_property
   def _guarantees(self) -> list[accounting.Guarantee]:
@@ -71,6 +74,7 @@ class Budget:
         'public_key': self.public_key,
         'exact_metrics': self.exact_metrics,
         'public_start': self.public_start,
+        'noise_version': self.noise_version,
     }
 
 
@@ -110,6 +114,7 @@ def build(config: config_lib.Config, num_clients: int) -> Budget:
       if number
   ]
   before = _before(config)
+  accounting.is_cyclic([*(before.own if before else ()), *mechanisms])
   noise_multiplier = privacy.noise_multiplier or 0.0
   if privacy.target_epsilon is not None and mechanisms:
     noise_multiplier = accounting.calibrate(
@@ -148,7 +153,8 @@ def keep(folder: pathlib.Path, budget: Budget, *, is_trained: bool) -> Budget:
     is_trained: Whether all of its rounds are done.
 
   Returns:
-    What the run releases: `budget`, or what is written if the run is trained.
+    What the run releases: `budget`, or what is written if the run is trained. A
+    run that it started from counts as it did then, if it has grown since.
 
   Raises:
     errors.SettingsError: If more than the number of further rounds differs
@@ -158,17 +164,42 @@ def keep(folder: pathlib.Path, budget: Budget, *, is_trained: bool) -> Budget:
   path = folder / FILE
   if path.exists():
     written = _read(path)
+    budget = _with_written_start(budget, written)
     if not _goes_on(written, budget):
       if is_trained:
         return written
       raise errors.SettingsError(
           f'Expected the noise and the clients of {path}, with which this run'
           ' began, found others: a round that is computed again would show a'
-          ' difference without noise. Go on with the same settings and data. A'
-          ' run in another folder adds to what this one has released.'
+          ' difference without noise. Go on with the same settings, data and'
+          ' version of the program. A run in another folder adds to what this'
+          ' one has released.'
       )
   files.replace_text(path, json.dumps(budget.to_dict(), indent=2) + '\n')
   return budget
+
+
+def _with_written_start(budget: Budget, written: Budget) -> Budget:
+  """A budget with what the run's start had released when the run began.
+
+  The run that it started from may have had more rounds since. With a target for
+  epsilon, the noise of this run depends on that, and stays what it was.
+  """
+  now = [*budget.before, *budget.own]
+  num_before = len(written.own) - len(budget.own)
+  before = written.own[:num_before] if num_before > 0 else ()
+  if not before or list(before) == now[:num_before]:
+    return budget
+  noise_multiplier = written.noise_multiplier
+  return dataclasses.replace(
+      budget,
+      before=before,
+      own=tuple(
+          dataclasses.replace(part, noise_multiplier=noise_multiplier)
+          for part in budget.own
+      ),
+      noise_multiplier=noise_multiplier,
+  )
 
 
 def _goes_on(written: Budget, budget: Budget) -> bool:
@@ -183,8 +214,8 @@ def _goes_on(written: Budget, budget: Budget) -> bool:
       first == now[:-1]
       and last == dataclasses.replace(now[-1], rounds=last.rounds)
       and last.rounds <= now[-1].rounds
-      and (written.public_key, written.exact_metrics)
-      == (budget.public_key, budget.exact_metrics)
+      and (written.public_key, written.exact_metrics, written.noise_version)
+      == (budget.public_key, budget.exact_metrics, budget.noise_version)
   )
 
 
@@ -207,6 +238,7 @@ def _read(path: pathlib.Path) -> Budget:
         exact_metrics=bool(found['exact_metrics']),
         # Files of earlier versions do not say.
         public_start=bool(found.get('public_start', False)),
+        noise_version=int(found.get('noise_version', 1)),
     )
   except (ValueError, KeyError, TypeError) as e:
     raise errors.FileError(

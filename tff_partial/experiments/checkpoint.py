@@ -92,7 +92,7 @@ def for_anyone(config: config_lib.Config) -> config_lib.Config:
         'noise_multiplier': 0.0,
         'target_epsilon': None,
         'delta': 1e-9,
-        'init_is_public': True,
+        'init_is_public': config.init_from is not None,
     }
   return setting.replace(
       config,

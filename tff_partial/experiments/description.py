@@ -11,8 +11,9 @@ def describe(plan: plan_lib.Plan, output_dir: str) -> str:
   config, task = plan.config, plan.task
   total = sum(v.size for v in plan.variables)
   personal = sum(v.size for v in plan.variables if v.personal)
-  size = f'{config.clients_per_round} clients'
-  if config.privacy.sampling == 'poisson':
+  expected = plan.expected_clients
+  size = f'{round(expected)} clients'
+  if config.privacy.sampling == 'poisson' or expected != round(expected):
     size = f'about {size}'
   share = f'{personal:,} of {total:,} parameters personal'
   share += f' ({personal / total:.2%})'

@@ -86,12 +86,12 @@ def _check_public(
 ) -> None:
   """Checks that a model which should owe nothing to these people may not."""
   everyone = plan.train_clients.client_ids
-  known = [c for c in itertools.islice(earlier, _LOOKED_UP) if c in everyone]
+  known = list(itertools.islice((c for c in everyone if c in earlier), 3))
   if known:
     raise errors.SettingsError(
         '`init_is_public` says that the model owes nothing to these clients.'
         f' Expected so of that in {ancestor}, found that they trained it'
-        f' ({", ".join(known[:3])}). Start from one with differential privacy,'
+        f' ({", ".join(known)}). Start from one with differential privacy,'
         ' whose releases are counted, or from one of other people.'
     )
 

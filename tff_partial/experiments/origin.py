@@ -120,6 +120,8 @@ def check(
   for name, what in (
       ('data', f'data in {data}'),
       ('start', 'weights to start from'),
+      # Cohorts and noise depend on it: other ones would be a second release.
+      ('generation', 'runs before this one, by the folder of `init_from`,'),
   ):
     before, now = getattr(kept, name), getattr(found, name)
     if None not in (before, now) and before != now:

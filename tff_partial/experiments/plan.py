@@ -314,11 +314,11 @@ class Plan:
         self.config,
         self.budget.noise_multiplier,
         self.key.for_purpose(f'noise {self.generation}'),
-        self._expected_clients,
+        self.expected_clients,
     )
 
   @property
-  def _expected_clients(self) -> float:
+  def expected_clients(self) -> float:
     """The mean number of clients in a round."""
     if isinstance(self.sampler, sampler_lib.CyclicSampler):
       return len(self.sampler.clients.client_ids) / self.sampler.num_groups

@@ -13,6 +13,7 @@ from tff_partial.reporting import formatting
 
 _CLIP = 'aggregator/dp_query_metrics/clip'
 _WEAK = 10  # Epsilons above it promise little.
+_LARGE = 700
 
 
 def rows(
@@ -38,15 +39,61 @@ def rows(
           ' everything that all others hold is (joint DP), with the same'
           ' epsilon',
       ),
-      (
-          'not covered',
-          'this report (tests of every client, clients.csv, who took part),'
-          ' learning curves and times of rounds (metrics.csv, tensorboard),'
-          ' personal_store.sqlite, exports; vocabularies; choices of rates and'
-          ' bounds made on these data; rounding of floats, and TensorFlow’s'
-          ' generator, which is not cryptographic',
-      ),
+      ('not covered', not_covered(plan)),
   ]
+
+
+def epsilon(value: float) -> str:
+  """An epsilon with two decimals, rounded up: a promise must hold.
+
+  Args:
+    value: A finite one.
+  """
+  return f'{_rounded_up(value, 0.01):.2f}'
+
+
+def delta(value: float) -> str:
+  """A delta with two digits, rounded up.
+
+  Args:
+    value: Above 0.
+  """
+  digit = 10.0 ** math.floor(math.log10(value))
+  return f'{_rounded_up(value, digit / 10):.2g}'
+
+
+def _rounded_up(value: float, step: float) -> float:
+  """A multiple of `step` that is at least `value`, but for floats' rounding."""
+  return math.ceil(value / step * (1 - 1e-9)) * step
+
+
+def not_covered(plan: plan_lib.Plan) -> str:
+  """What the promise is not about.
+
+  Args:
+    plan: The plan of a private run.
+  """
+  poisson = plan.config.privacy.sampling == 'poisson'
+  parts = [
+      'this report (tests of every client, clients.csv, who took part),'
+      ' learning curves and times of rounds (metrics.csv, tensorboard),'
+      ' personal_store.sqlite, exports',
+      'vocabularies',
+      'choices made by looking at these data or at results on them: of rates'
+      ' and bounds, of how many rounds to add, of the noise and rounds of a run'
+      ' that starts from another',
+      'rounding of floats',
+      'generators that are not cryptographic: TensorFlow’s for the noise'
+      f'{" and NumPy’s for the cohorts" if poisson else ""}',
+  ]
+  if poisson and plan.config.privacy.secure_aggregation:
+    parts.append('the number of clients in a round, which the server is told')
+  if plan.task.fingerprint is None:
+    parts.append(
+        'changes of the examples while the run was interrupted, as these data'
+        ' have no fingerprint'
+    )
+  return '; '.join(parts)
 
 
 def promise(budget: budget_lib.Budget, privacy: config_privacy.Privacy) -> str:
@@ -56,15 +103,18 @@ def promise(budget: budget_lib.Budget, privacy: config_privacy.Privacy) -> str:
     budget: The run's.
     privacy: Its settings.
   """
-  epsilon = budget.guarantee.epsilon
-  if math.isinf(epsilon):
+  bound = budget.guarantee.epsilon
+  if math.isinf(bound):
     return 'none: without noise, epsilon is infinite'
   text = (
-      f'epsilon {epsilon:.2f} at delta {budget.delta:.2g} for each person’s'
-      ' whole data, of the shared variables after every round'
+      f'epsilon {epsilon(bound)} at delta {delta(budget.delta)} for each'
+      ' person’s whole data, of the shared variables after every round'
   )
-  if epsilon > _WEAK:
-    text += f'; weak: it bounds odds by a factor of {math.exp(epsilon):,.0f}'
+  if bound > _WEAK:
+    factor = f'e^{math.ceil(bound)}'  # May be larger than any float.
+    if bound < _LARGE:
+      factor = f'{math.exp(bound):,.0f}'
+    text += f'; weak: it bounds odds by a factor of {factor}'
   if budget.public_key:
     whose = 'this run' if privacy.dp_key == 'seed' else 'the run before it'
     text += (

@@ -95,7 +95,7 @@ def run_in(
 ) -> client_table.ClientTable:
   """Runs an experiment in a folder that is claimed already, as `run` does."""
   sharding = sharding or sharding_lib.Sharding()
-  is_trained = claimed.finished or _is_trained(claimed.path, plan)
+  is_trained = _is_trained(claimed, plan)
   plan = _with_secret(claimed, plan, is_trained=is_trained)
   if plan.budget is not None:
     plan = dataclasses.replace(
@@ -150,15 +150,18 @@ def run_in(
   return table
 
 
-def _is_trained(folder: pathlib.Path, plan: plan_lib.Plan) -> bool:
-  """Whether all rounds of a run, and of its pretraining, are done."""
+def _is_trained(claimed: run_folder.RunFolder, plan: plan_lib.Plan) -> bool:
+  """Whether all rounds of a run, and of its pretraining, are done.
+
+  A report alone does not say so: without the store, all rounds are run again.
+  """
   if plan.pretraining is not None:
-    path = folder / run_folder.PRETRAINING / run_folder.WEIGHTS
+    path = claimed.path / run_folder.PRETRAINING / run_folder.WEIGHTS
     if not path.exists():
       return False
   if plan.sampler is None:
-    return plan.pretraining is not None
-  return store_summary.num_rounds(folder) >= plan.config.total_rounds
+    return claimed.finished or plan.pretraining is not None
+  return store_summary.num_rounds(claimed.path) >= plan.config.total_rounds
 
 
 def _with_secret(
@@ -169,9 +172,9 @@ def _with_secret(
     return plan
   if is_trained and not (claimed.path / secret_key.FILE).exists():
     return plan  # The key was deleted after the run, and draws nothing more.
-  return plan.with_key(
-      secret_key.open_in(claimed.path, goes_on=claimed.has_begun)
-  )
+  # A private run has released something even if its store was deleted.
+  goes_on = claimed.has_begun or (claimed.path / budget.FILE).exists()
+  return plan.with_key(secret_key.open_in(claimed.path, goes_on=goes_on))
 
 
 def pretrain(

@@ -32,8 +32,6 @@ REPORT = 'report.json'
 REPORT_PAGE = 'report.html'
 METRICS = 'metrics.csv'
 WEIGHTS = 'model.safetensors'
-# What draws the cohorts of a private run.
-_DRAW_COHORTS = ('numpy', 'tensorflow')
 CONTROL = 'control'  # The folder of more rounds of FedAvg to compare with.
 ADDED = 'added'  # The folder of reports about people who joined later.
 START = 'start.safetensors'  # Of a run that was not finished.
@@ -239,12 +237,13 @@ def _compare(
   for name, version in _versions().items():
     if versions.get(name) == version:
       continue
-    if (config.parent / secret_key.FILE).exists() and name in _DRAW_COHORTS:
+    # Noise, cohorts and updates must be the same to the bit.
+    if (config.parent / secret_key.FILE).exists() and name in _PACKAGES:
       raise errors.SettingsError(
           f'Expected {name} {versions.get(name)}, with which the private run in'
-          f' {config.parent} began, found {version}: if it draws other cohorts,'
-          ' a round that is computed again would show a difference without'
-          ' noise. Install that version to finish the run.'
+          f' {config.parent} began, found {version}: if it computes anything in'
+          ' another way, a round that is computed again would show a difference'
+          ' without noise. Install that version to finish the run.'
       )
     logging.warning(
         'This run began with %s %s and goes on with %s.',

@@ -50,7 +50,10 @@ def check_origin(
     folder: pathlib.Path, plan: plan_lib.Plan, init_from: Optional[str]
 ) -> None:
   """Checks the same of a run that is only read."""
-  origin.check(folder, _origin(plan, init_from), data=plan.task.data)
+  found = _origin(plan, init_from)
+  # Nothing is trained, so that the runs before may be gone.
+  found = dataclasses.replace(found, generation=None)
+  origin.check(folder, found, data=plan.task.data)
 
 
 def _origin(plan: plan_lib.Plan, init_from: Optional[str]) -> origin.Origin:

@@ -126,7 +126,7 @@ def sign_flipping(
 ) -> tff.aggregators.WeightedAggregationFactory:
   """Has some clients send their update times -10, to simulate an attack.
 
-  Who does so is a function of the update and the round.
+  Who does so is drawn in each round, as a function of the update and the round.
 
   Args:
     inner: Aggregates the updates.

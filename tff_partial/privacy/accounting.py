@@ -62,11 +62,17 @@ class Mechanism:
   kind: str = 'gaussian'
 
   def __post_init__(self):
-    """Checks that the two go together.
+    """Checks that these go together.
 
     Raises:
-      errors.SettingsError: If a tree is to have another sampling.
+      errors.SettingsError: If a tree is to have another sampling, or if there
+        are too few clients for a cohort.
     """
+    if not 1 <= self.clients_per_round <= self.num_clients:
+      raise errors.SettingsError(
+          f'Expected `clients_per_round` from 1 to {self.num_clients}, the'
+          f' number of clients, found {self.clients_per_round}.'
+      )
     if self.kind == 'tree' and self.sampling != 'cyclic':
       raise errors.SettingsError(
           "Expected `sampling` 'cyclic' for a tree, found"
@@ -149,6 +155,25 @@ def default_delta(num_clients: int) -> float:
   return num_clients**-1.1
 
 
+def is_cyclic(parts: Sequence[Mechanism]) -> bool:
+  """Whether the clients of some mechanisms take turns.
+
+  Args:
+    parts: All that the same clients took part in.
+
+  Raises:
+    errors.SettingsError: If their clients are sampled in different ways, so
+      that their guarantees are about different changes of the data.
+  """
+  sampling = {part.sampling for part in parts}
+  if len(sampling) > 1:
+    raise errors.SettingsError(
+        'Expected one way of sampling clients in all runs of a budget, found'
+        f' {sorted(sampling)}. Use the `client_sampling` of the earlier run.'
+    )
+  return sampling == {'cyclic'}
+
+
 def guarantee(parts: Sequence[Mechanism], delta: float) -> Guarantee:
   """What some mechanisms guarantee together, one after the other.
 
@@ -157,7 +182,7 @@ def guarantee(parts: Sequence[Mechanism], delta: float) -> Guarantee:
     delta: The delta.
 
   Raises:
-    errors.SettingsError: As `guarantees`.
+    errors.SettingsError: As `is_cyclic`.
   """
   return guarantees(parts, [delta])[0]
 
@@ -172,28 +197,21 @@ def guarantees(
     deltas: The deltas.
 
   Raises:
-    errors.SettingsError: If their clients are sampled in different ways, so
-      that their guarantees are about different changes of the data.
+    errors.SettingsError: As `is_cyclic`.
   """
-  sampling = {part.sampling for part in parts}
-  if len(sampling) > 1:
-    raise errors.SettingsError(
-        'Expected one way of sampling clients in all runs of a budget, found'
-        f' {sorted(sampling)}. Use the `client_sampling` of the earlier run.'
-    )
-  is_cyclic = sampling == {'cyclic'}
+  in_turns = is_cyclic(parts)
   if all(part.rounds == 0 for part in parts):
     epsilons = [0.0 for _ in deltas]
   elif any(part.rounds and not part.noise_multiplier for part in parts):
     epsilons = [math.inf for _ in deltas]
   else:
     event = _event(parts)
-    near = _rdp_accountant(is_cyclic).compose(event).get_epsilon(max(deltas))
+    near = _rdp_accountant(in_turns).compose(event).get_epsilon(max(deltas))
     step = _step(_FINE, near, parts)
-    accountant = _pld_accountant(is_cyclic, step).compose(event)
+    accountant = _pld_accountant(in_turns, step).compose(event)
     epsilons = [float(accountant.get_epsilon(delta)) for delta in deltas]
   against = 'adding or removing one person'
-  if is_cyclic:
+  if in_turns:
     against = "replacing one person's updates by nothing"
   return [Guarantee(e, delta, against) for e, delta in zip(epsilons, deltas)]
 
@@ -214,9 +232,10 @@ def calibrate(
     before: What the same clients took part in before.
 
   Raises:
-    errors.SettingsError: If no multiplier up to 1000 is enough.
+    errors.SettingsError: If no multiplier up to 1000 is enough, or as
+      `is_cyclic`.
   """
-  is_cyclic = mechanisms[0].sampling == 'cyclic'
+  in_turns = is_cyclic([*before, *mechanisms])
 
   def parts(noise_multiplier):
     given = [
@@ -225,34 +244,40 @@ def calibrate(
     ]
     return [*before, *given]
 
-  event = lambda noise_multiplier: _event(parts(noise_multiplier))
+  def epsilon_of(accountant_fn, noise_multiplier):
+    event = _event(parts(noise_multiplier))
+    return accountant_fn().compose(event).get_epsilon(delta)
 
   def search(accountant_fn, low, high):
     return dp_accounting.calibrate_dp_mechanism(
         accountant_fn,
-        event,
+        lambda noise_multiplier: _event(parts(noise_multiplier)),
         epsilon,
         delta,
         dp_accounting.ExplicitBracketInterval(low, high),
         tol=_TOLERANCE * low,
     )
 
-  # Renyi accounting is fast and close, and needs somewhat more noise.
-  close = lambda: _rdp_accountant(is_cyclic)
-  epsilon_with = lambda noise: close().compose(event(noise)).get_epsilon(delta)
-  if epsilon_with(_LEAST_NOISE) <= epsilon:
+  # Renyi accounting is fast, and needs more noise: somewhat, or much where
+  # little is left of the epsilon.
+  close = lambda: _rdp_accountant(in_turns)
+  step = _step(_COARSE, epsilon, [*before, *mechanisms])
+  exact = lambda: _pld_accountant(in_turns, step)
+  if epsilon_of(close, _LEAST_NOISE) <= epsilon:
     return _LEAST_NOISE
-  if epsilon_with(_MOST_NOISE) > epsilon:
+  high = _MOST_NOISE
+  if epsilon_of(close, high) <= epsilon:
+    high = min(high, 1.1 * search(close, _LEAST_NOISE, high))
+  elif epsilon_of(exact, high) > epsilon:
     raise errors.SettingsError(
         f'Expected a noise multiplier up to {_MOST_NOISE:.0f} for'
         f' `target_epsilon` of {epsilon:g}, found none: take fewer rounds or'
         ' more clients.'
     )
-  near = search(close, _LEAST_NOISE, _MOST_NOISE)
-  step = _step(_COARSE, epsilon, [*before, *mechanisms])
-  noise = search(
-      lambda: _pld_accountant(is_cyclic, step), 0.6 * near, 1.1 * near
-  )
+  low = high / 2
+  while epsilon_of(exact, low) <= epsilon:
+    low, high = low / 2, low
+  noise = search(exact, low, high)
   while guarantee(parts(noise), delta).epsilon > epsilon:
     noise += _TOLERANCE * noise
   return noise

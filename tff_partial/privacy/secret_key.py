@@ -21,6 +21,10 @@ from tff_partial import errors
 from tff_partial import files
 
 FILE = 'private.key'
+# Of what is made from a key and how updates are clipped before. It goes up when
+# a round that is computed again would not release the same: a run does not go
+# on with another version.
+NOISE_VERSION = 1
 _NUM_BYTES = 32
 
 

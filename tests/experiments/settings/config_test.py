@@ -102,6 +102,28 @@ class ConfigTest(parameterized.TestCase):
       ({'dp_clip': 1.0}, 'with `dp_clip`, found neither'),
       ({'delta': 1e-3}, 'with `delta`, found neither'),
       ({'init_from': 'x', 'init_is_public': True}, '`init_is_public`, found'),
+      (
+          {'noise_multiplier': 1.0, 'init_is_public': True},
+          'Expected `init_from` with `init_is_public`, found none',
+      ),
+      ({'dp_initial_clip': 1.0}, 'with `dp_initial_clip`, found neither'),
+      ({'dp_clip_quantile': 0.9}, 'with `dp_clip_quantile`, found neither'),
+      (
+          {'noise_multiplier': 1.0, 'dp_clip': 1.0, 'dp_initial_clip': 0.2},
+          '`dp_clip` or `dp_initial_clip`, .* found both',
+      ),
+      (
+          {'noise_multiplier': 1.0, 'aggregator': 'median'},
+          "`aggregator` mean with differential privacy, found 'median'",
+      ),
+      (
+          {'secure_aggregation': True, 'aggregator': 'median'},
+          "`aggregator` mean with `secure_aggregation`, found 'median'",
+      ),
+      (
+          {'noise_multiplier': 1.0, 'algorithm': 'fed_apm'},
+          '`client_sampling` fixed for algorithm .fed_apm., .* found poisson',
+      ),
       *(
           (
               {'algorithm': 'fed_apm', **given},

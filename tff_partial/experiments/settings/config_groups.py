@@ -206,7 +206,8 @@ class Server(setting.Settings):
   )
   attackers: float = setting.field(
       0.1,
-      'Share of the clients that are malicious with --attack.',
+      'Share of the clients that are malicious with --attack. For sign_flip the'
+      ' probability that a client is, in each round again.',
       least=0,
       most=1,
   )

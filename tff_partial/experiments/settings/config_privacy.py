@@ -119,8 +119,14 @@ class Privacy(setting.Settings):
     for name in ('target_epsilon', 'delta', 'dp_clip', 'dp_initial_clip'):
       if getattr(self, name) == 0:
         raise errors.SettingsError(f'Expected `{name}` above 0, found 0.')
+    adaptive = self._adaptive_settings_given()
     if self.is_private:
       self._check_tree()
+      if adaptive and self.dp_clip is not None:
+        raise errors.SettingsError(
+            f'Expected `dp_clip` or `{adaptive[0]}`, which is for an adaptive'
+            ' bound, found both. Leave one of them out.'
+        )
       return
     if self.dp_mechanism != 'gaussian':
       raise errors.SettingsError(
@@ -128,12 +134,19 @@ class Privacy(setting.Settings):
           f' {self.dp_mechanism}, found neither: there is no differential'
           ' privacy without.'
       )
-    for name in ('delta', 'dp_clip', 'init_is_public'):
-      if getattr(self, name):
-        raise errors.SettingsError(
-            f'Expected `noise_multiplier` or `target_epsilon` with `{name}`,'
-            ' found neither: there is no differential privacy without.'
-        )
+    names = ('delta', 'dp_clip', 'init_is_public')
+    useless = [*(n for n in names if getattr(self, n)), *adaptive]
+    if useless:
+      raise errors.SettingsError(
+          'Expected `noise_multiplier` or `target_epsilon` with'
+          f' `{useless[0]}`, found neither: there is no differential privacy'
+          ' without.'
+      )
+
+  def _adaptive_settings_given(self) -> list[str]:
+    """The settings of an adaptive bound that are not the default ones."""
+    names = ('dp_clip_quantile', 'dp_initial_clip')
+    return [n for n in names if getattr(self, n) != getattr(Privacy, n)]
 
   def _check_tree(self) -> None:
     if self.dp_mechanism != 'tree':
@@ -233,6 +246,11 @@ def _problem_of_privacy(config: Any) -> Optional[str]:
     return (
         "Expected `onboarding` without 'mean' with differential privacy: it"
         " would hand newcomers a mean of others' personal variables."
+    )
+  if config.privacy.init_is_public and config.init_from is None:
+    return (
+        'Expected `init_from` with `init_is_public`, found none: there is no'
+        ' model that it could be about. Leave it out.'
     )
   if config.evaluation.control:
     return (
