@@ -131,7 +131,8 @@ def _addresses():
 class RayConnectionTest(absltest.TestCase):
 
   def test_a_cluster_of_its_own_asks_for_a_token(self):
-    found = connect()
+    # Where nobody answers: it is for other clusters.
+    found = connect(RAY_ADDRESS='127.0.0.1:1')
     self.assertNotIn('error', found)
     self.assertEqual(found['without_token'], 'UNAUTHENTICATED')
     self.assertEqual(found['mode'], 0o700)
@@ -159,6 +160,10 @@ class RayConnectionTest(absltest.TestCase):
     found = connect('auto')
     self.assertRegex(
         found['error'], 'Expected a Ray cluster at auto, found none.*ray start'
+    )
+    found = connect('ray://127.0.0.1:1')
+    self.assertRegex(
+        found['error'], 'Ray cluster at ray://.*, found none.*ray start'
     )
 
   def test_encrypted(self):
