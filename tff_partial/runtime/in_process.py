@@ -231,8 +231,13 @@ class _Graph:
     )
     self._config.gpu_options.allow_growth = True
     self._graph = stage.graph
-    self._idle: queue.SimpleQueue[Callable[..., Any]] = queue.SimpleQueue()
-    self._to_create = threading.Semaphore(at_once)
+    # Those that nobody uses, the last one first; None for one that has yet to
+    # be created.
+    self._idle: queue.LifoQueue[Optional[Callable[..., Any]]] = (
+        queue.LifoQueue()
+    )
+    for _ in range(at_once):
+      self._idle.put(None)
 
   def _create(self) -> Callable[..., Any]:
     session = tf.compat.v1.Session(graph=self._graph, config=self._config)
@@ -241,14 +246,13 @@ class _Graph:
 
   def _take(self) -> Callable[..., Any]:
     """A function that nobody uses."""
-    with contextlib.suppress(queue.Empty):
-      return self._idle.get_nowait()
-    if not self._to_create.acquire(blocking=False):
-      return self._idle.get()
+    run = self._idle.get()
+    if run is not None:
+      return run
     try:
       return self._create()
     except BaseException:
-      self._to_create.release()
+      self._idle.put(None)
       raise
 
   def __call__(self, *arrays: Any) -> Sequence[Any]:
@@ -344,7 +348,7 @@ def _add_up(
 
 def _get(symbol: stages_lib.Symbol, server: _Values, client: _Values) -> Any:
   if isinstance(symbol, stages_lib.Constant):
-    return np.asarray(symbol.value, symbol.type_spec.dtype)
+    return _as_array(symbol.value, symbol.type_spec)
   return client[symbol] if symbol.at_clients else server[symbol]
 
 
@@ -390,7 +394,12 @@ def _to_array(value: Any, type_spec: tff.TensorType) -> np.ndarray:
   # Whatever TFF accepts is accepted here, and nothing else.
   message, _ = tff.framework.serialize_value(value, type_spec)
   array, _ = tff.framework.deserialize_value(message, type_spec)
-  return np.asarray(array, object if dtype is np.str_ else dtype)
+  return _as_array(array, type_spec)
+
+
+def _as_array(value: Any, type_spec: tff.TensorType) -> np.ndarray:
+  dtype = type_spec.dtype.type
+  return np.asarray(value, object if dtype is np.str_ else dtype)  # Bytes.
 
 
 def _collect(
@@ -419,7 +428,7 @@ def _collect(
   value = _get(symbol, values, values)
   if np.ndim(value) == 0:
     return value[()] if isinstance(value, np.ndarray) else value
-  if symbol.stage is None:
+  if isinstance(symbol, stages_lib.Constant) or symbol.stage is None:
     value = value.copy()  # The caller may change the argument.
   value.flags.writeable = False
   return value
