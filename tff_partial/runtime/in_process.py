@@ -113,7 +113,7 @@ class _Context(local.OwnedContext):
       stack: contextlib.ExitStack,
       compiled: bool,
   ):
-    self._at_once, self._stack = at_once, stack
+    self._at_once, self._stack, self._compiled = at_once, stack, compiled
     self._worker: Optional[tff.framework.SyncContext] = None
     compiler = None if compiled else connection.Compiler()
     pool = stack.enter_context(futures.ThreadPoolExecutor(at_once))
@@ -152,7 +152,9 @@ class _Context(local.OwnedContext):
               error,
           )
           self._worker = self._stack.enter_context(
-              local.worker_context(max_concurrent_clients=self._at_once)
+              local.worker_context(
+                  max_concurrent_clients=self._at_once, compiled=self._compiled
+              )
           )
     return self._worker.invoke(comp, arg)
 
