@@ -189,6 +189,10 @@ class InProcessTest(parameterized.TestCase):
     self.assertEqual(centered, [-2.0, -1.0, 0.0, 3.0])
 
   def test_constants(self):
+    @tff.tensorflow.computation(np.str_)
+    def twice(text):
+      return tf.strings.join([text, text])
+
     @tff.federated_computation
     def constants():
       found = [
@@ -201,10 +205,6 @@ class InProcessTest(parameterized.TestCase):
           )
       ]
       return *found, tff.federated_map(twice, found[2])
-
-    @tff.tensorflow.computation(np.str_)
-    def twice(text):
-      return tf.strings.join([text, text])
 
     numbers, number, *texts, word = self.assertSame(constants)
     np.testing.assert_array_equal(numbers, [0, 1, 2])
