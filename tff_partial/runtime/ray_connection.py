@@ -30,6 +30,7 @@ from tff_partial.runtime import worker_process
 
 _CORES = 4  # One process does not use many cores well.
 _ASK_SECONDS = 10.0
+_REACH_SECONDS = 35.0  # By ray://, as long as Ray itself tries.
 # Without a request, which does nothing.
 _ASK_CLUSTER = '/ray.rpc.NodeInfoGcsService/CheckAlive'
 _ASK_CLIENT_SERVER = '/ray.rpc.RayletDriver/ClusterInfo'
@@ -141,18 +142,23 @@ def _check_refuses(address: str) -> None:
     errors.SettingsError: If it does not.
     errors.WorkerError: If nobody answers at an address of ray://.
   """
-  if address.startswith(cluster_address.RAY_CLIENT):
+  is_client = address.startswith(cluster_address.RAY_CLIENT)
+  if is_client:
     target = address.removeprefix(cluster_address.RAY_CLIENT)
     question = _ASK_CLIENT_SERVER
   else:
     target, question = ray.get_runtime_context().gcs_address, _ASK_CLUSTER
   with _channel(target) as channel:
     try:
-      channel.unary_unary(question)(b'', timeout=_ASK_SECONDS)
+      channel.unary_unary(question)(
+          b'',
+          timeout=_REACH_SECONDS if is_client else _ASK_SECONDS,
+          wait_for_ready=is_client,  # Its server may be starting.
+      )
     except grpc.RpcError as error:
       if error.code() == grpc.StatusCode.UNAUTHENTICATED:
         return
-      if question == _ASK_CLIENT_SERVER and error.code() in _NO_ANSWER:
+      if is_client and error.code() in _NO_ANSWER:
         raise _no_answer(address, error.details()) from error
   raise errors.SettingsError(
       f'Expected a cluster at {address} that asks for a token, found one that'
