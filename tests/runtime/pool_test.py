@@ -93,8 +93,10 @@ class PoolTest(absltest.TestCase):
     bad = self.handles[0]
 
     def prepare(i):
+      # There are tasks left until it has died often enough.
+      seconds = 1.0 if len(pool.actors) == 2 else 0.1
       return lambda actor: (
-          [actor.die.remote()] if actor == bad else works(0.1)(actor)
+          [actor.die.remote()] if actor == bad else works(seconds)(actor)
       )
 
     pool = self.pool()
