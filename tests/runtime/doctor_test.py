@@ -7,6 +7,7 @@ import io
 import os
 import pathlib
 import tempfile
+from unittest import mock
 
 from absl.testing import absltest
 import numpy as np
@@ -72,6 +73,22 @@ class DoctorTest(absltest.TestCase):
         str(self.check('Output folder', 'file/folder')),
         'FAIL .*/file, not writable. Use another output folder.',
     )
+
+  def test_output_folder_that_cannot_be_looked_at(self):
+    def refuse(path, *args, **kwargs):
+      if os.fspath(path).endswith('/new'):
+        raise PermissionError(13, 'Permission denied')
+      return stat(path, *args, **kwargs)
+
+    stat = os.stat
+    with (
+        mock.patch.object(os, 'stat', refuse),
+        mock.patch.object(os, 'access', return_value=False),
+    ):
+      self.assertRegex(
+          str(self.check('Output folder', 'new')),
+          f'FAIL .*{self.folder}, not writable',
+      )
 
   def test_report_of_a_failure(self):
     self.requirements.write_text('numpy==0.0.1\n')

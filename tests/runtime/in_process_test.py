@@ -4,6 +4,7 @@
 
 import contextlib
 import threading
+import time
 
 from absl.testing import absltest
 from absl.testing import parameterized
@@ -19,6 +20,7 @@ from tff_partial.learning import partition
 from tff_partial.learning import process as process_lib
 from tff_partial.runtime import in_process
 from tff_partial.runtime import local
+from tff_partial.runtime import stages
 
 FLOATS = tff.TensorType(np.float32, [None])
 EXAMPLES = [
@@ -186,6 +188,31 @@ class InProcessTest(parameterized.TestCase):
     self.assertEqual((squares, mean), (3.5, 3.0))
     self.assertEqual(centered, [-2.0, -1.0, 0.0, 3.0])
 
+  def test_constants(self):
+    @tff.tensorflow.computation(np.str_)
+    def twice(text):
+      return tf.strings.join([text, text])
+
+    @tff.federated_computation
+    def constants():
+      found = [
+          tff.federated_value(value, tff.SERVER)
+          for value in (
+              np.arange(3, dtype=np.float32),
+              np.int64(3),
+              'hé',
+              np.array(['ab', 'c']),
+          )
+      ]
+      return *found, tff.federated_map(twice, found[2])
+
+    numbers, number, *texts, word = self.assertSame(constants)
+    np.testing.assert_array_equal(numbers, [0, 1, 2])
+    self.assertEqual(
+        (number, texts[0], word), (3, b'h\xc3\xa9', b'h\xc3\xa9' * 2)
+    )
+    np.testing.assert_array_equal(texts[1], [b'ab', b'c'])
+
   def test_no_clients(self):
     @tff.federated_computation(tff.FederatedType(np.float32, tff.CLIENTS))
     def total(values):
@@ -276,6 +303,32 @@ class InProcessTest(parameterized.TestCase):
       return tff.federated_map(client, values)
 
     self.assertEqual(everyone([1.0, 2.0, 3.0]), [1.0, 2.0, 3.0])
+
+  def test_session_that_cannot_be_created_is_left_to_the_next_caller(self):
+    graph = in_process._Graph(
+        stages.Stage(0, stages.SERVER), at_once=1, threads=1
+    )
+    waits = threading.Event()
+
+    def create():
+      if not waits.is_set():
+        waits.set()
+        time.sleep(0.5)  # Until the other one waits.
+        raise MemoryError
+      return lambda: [7]
+
+    graph._create = create
+    found = []
+    first = threading.Thread(
+        target=lambda: self.assertRaises(MemoryError, graph), daemon=True
+    )
+    second = threading.Thread(target=lambda: found.extend(graph()), daemon=True)
+    first.start()
+    waits.wait(10)
+    second.start()
+    first.join(10)
+    second.join(10)
+    self.assertEqual(found, [7])
 
   def test_denormal_numbers_are_flushed_to_zero(self):
     @tff.tensorflow.computation(FLOATS, np.float32)

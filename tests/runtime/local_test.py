@@ -3,6 +3,7 @@
 """Tests for runtime.py: no worker outlives its program, one may die."""
 
 import asyncio
+from concurrent import futures
 import contextlib
 import os
 import pathlib
@@ -12,6 +13,7 @@ import sys
 import tempfile
 import threading
 import time
+from unittest import mock
 
 from absl.testing import absltest
 from absl.testing import parameterized
@@ -23,6 +25,7 @@ import tensorflow_federated as tff
 
 from tests.helpers import paths
 from tff_partial import errors
+from tff_partial.runtime import connection
 from tff_partial.runtime import local
 
 _ROOT = paths.ROOT
@@ -174,6 +177,54 @@ class LocalWorkerTest(parameterized.TestCase):
           ):
             count_to(_LONG)
         self.assertEqual(count_to(9), 9)  # The next call finds a worker.
+
+  def test_two_threads_start_one_worker_for_one_that_died(self):
+    failed = threading.Barrier(2, timeout=10)
+    started = []
+
+    class Dying:
+      """The first worker dies when both threads have called it."""
+
+      def __init__(self):
+        self.context = self
+        self.is_first = not started
+        self.stops = 0
+        started.append(self)
+
+      def invoke(self, unused_comp, arg):
+        if self.is_first:
+          failed.wait()
+          raise grpc.RpcError
+        return arg
+
+      def has_died(self):
+        return self.is_first
+
+      def how_it_ended(self):
+        return 'Killed.'
+
+      def stop(self):
+        self.stops += 1
+
+    context = local._WorkerContext(Dying)
+    with futures.ThreadPoolExecutor(2) as pool:
+      found = list(pool.map(lambda arg: context.invoke(None, arg), [1, 2]))
+    self.assertEqual(found, [1, 2])
+    self.assertEqual([worker.stops for worker in started], [1, 0])
+
+  def test_stops_when_it_is_interrupted_as_it_starts(self):
+    with mock.patch.object(
+        connection, 'create_context', side_effect=KeyboardInterrupt
+    ):
+      with self.assertRaises(KeyboardInterrupt):
+        local.local_worker().__enter__()
+    self.assertEmpty(workers())
+
+  def test_compiled_computations_are_not_compiled_again(self):
+    compiled = connection.Compiler()(add_counts)
+    with mock.patch.object(connection, '_compile', side_effect=AssertionError):
+      with local.local_worker(compiled=True):
+        self.assertEqual(compiled([1, 2]), 3)
 
   @parameterized.named_parameters(
       ('assertion', lambda: fail_unless_zero(1), 'assertion failed'),

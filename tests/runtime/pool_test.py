@@ -93,12 +93,24 @@ class PoolTest(absltest.TestCase):
     bad = self.handles[0]
 
     def prepare(i):
+      # There are tasks left until it has died often enough.
+      seconds = 1.0 if len(pool.actors) == 2 else 0.1
       return lambda actor: (
-          [actor.die.remote()] if actor == bad else works(0.1)(actor)
+          [actor.die.remote()] if actor == bad else works(seconds)(actor)
       )
 
     pool = self.pool()
     self.assertLen(list(pool.run(12, prepare)), 12)
+    self.assertEqual([a.handle for a in pool.actors], self.handles[1:])
+
+  def test_task_that_another_one_has_finished_is_not_taken_again(self):
+    tasks = pool_lib._Tasks(1, lambda i: works(0), 1, None)
+    actor = pool_lib.Actor(self.handles[0])
+    self.assertEqual(tasks.take(actor, [actor]), 0)
+    tasks.put_back(0)  # An actor that had it too is lost.
+    done = pool_lib._Call([ray.put(True)], actor, tasks, 0)
+    self.assertTrue(tasks.record(done, seconds=1.0))
+    self.assertIsNone(tasks.take(actor, [actor]))
 
   def test_task_that_kills_everybody(self):
     def prepare(i):

@@ -6,12 +6,15 @@ Without root, nobody can be another user. Then the attacker is this user, who is
 allowed more, but whom folders do not keep out.
 """
 
+import contextlib
 import os
 import pathlib
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
+import time
 
 from absl.testing import absltest
 import psutil
@@ -29,19 +32,6 @@ if not os.geteuid():
   os.setgroups([])
   os.setgid({_NOBODY})
   os.setuid({_NOBODY})
-"""
-# Prints the ports of this machine where somebody listens and answers.
-_CONNECT = """
-ports = set()
-for kind in ('tcp', 'tcp6'):
-  for line in open('/proc/net/' + kind).readlines()[1:]:
-    _, local, _, state = line.split()[:4]
-    if state == '0A':
-      ports.add(int(local.rpartition(':')[2], 16))
-for port in ports:
-  with socket.socket() as s:
-    if s.connect_ex(('localhost', port)) == 0:
-      print(port)
 """
 # Takes the port of each worker that a process starts, before the worker does,
 # and prints when it is connected to.
@@ -144,11 +134,26 @@ class PrivateSocketTest(absltest.TestCase):
       self.assertEqual(sharded.count_to(7), 7)
       self.assertEmpty(_worker().net_connections('inet'))
 
-  def test_another_user_finds_no_port(self):
-    with local.local_worker():
-      found, _ = self.as_another_user(_CONNECT).communicate()
-      ports = {c.laddr.port for c in _worker().net_connections('tcp')}
-    self.assertEmpty(ports.intersection(map(int, found.split())))
+  def assert_takes_the_port_that_is_told(self, attacker):
+    """Checks that the attack works on a process with a port."""
+    with socket.create_server(('127.0.0.1', 0)) as unused:
+      address = unused.getsockname()
+    victim = subprocess.Popen(
+        [
+            sys.executable,
+            '-c',
+            'import sys; sys.stdin.read()',
+            f'--port={address[1]}',
+        ],
+        stdin=subprocess.PIPE,
+    )
+    self.addCleanup(victim.communicate)
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+      with contextlib.suppress(ConnectionRefusedError):
+        with socket.create_connection(address):
+          break
+    self.assertEqual(attacker.stdout.readline(), 'connected\n')
 
   def test_another_user_cannot_take_the_place_of_a_starting_worker(self):
     attacker = self.as_another_user(_SQUAT, os.getpid())
@@ -156,6 +161,7 @@ class PrivateSocketTest(absltest.TestCase):
     for number in range(3):
       with local.local_worker():
         self.assertEqual(sharded.count_to(number), number)
+    self.assert_takes_the_port_that_is_told(attacker)
     attacker.send_signal(signal.SIGTERM)
     found, _ = attacker.communicate()
     self.assertEqual(found, '')

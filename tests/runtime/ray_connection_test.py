@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Clusters that ask for a token, and clusters that let everybody in.
 
-Each test has a process of its own, because Ray reads the environment once.
+Each test that connects has a process of its own, because Ray reads the
+environment once.
 """
 
 import datetime
@@ -14,6 +15,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+from unittest import mock
 
 from absl.testing import absltest
 from cryptography import x509
@@ -23,6 +25,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 import psutil
 
 from tests.helpers import paths
+from tff_partial import errors
+from tff_partial.runtime import ray_connection
 
 # Connects, and prints what it finds as JSON.
 _PROGRAM = """
@@ -131,7 +135,8 @@ def _addresses():
 class RayConnectionTest(absltest.TestCase):
 
   def test_a_cluster_of_its_own_asks_for_a_token(self):
-    found = connect()
+    # Where nobody answers: it is for other clusters.
+    found = connect(RAY_ADDRESS='127.0.0.1:1')
     self.assertNotIn('error', found)
     self.assertEqual(found['without_token'], 'UNAUTHENTICATED')
     self.assertEqual(found['mode'], 0o700)
@@ -160,6 +165,16 @@ class RayConnectionTest(absltest.TestCase):
     self.assertRegex(
         found['error'], 'Expected a Ray cluster at auto, found none.*ray start'
     )
+
+  def test_no_client_server(self):
+    with mock.patch.object(ray_connection, '_REACH_SECONDS', 0.5):
+      with self.assertRaisesRegex(
+          errors.WorkerError, 'Ray cluster at ray://.*, found none.*ray start'
+      ):
+        with ray_connection.connect(
+            'ray://127.0.0.1:1', insecure_cluster=False
+        ):
+          self.fail('Nobody listens there.')
 
   def test_encrypted(self):
     folder = pathlib.Path(self.enter_context(tempfile.TemporaryDirectory()))

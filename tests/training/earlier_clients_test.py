@@ -57,6 +57,11 @@ class EarlierClientsTest(_FolderTest):
     with self.assertRaisesRegex(errors.StoreError, 'cannot be read: .*not a d'):
       earlier_clients.EarlierClients(self.folder)
 
+  def test_file_that_cannot_be_opened(self):
+    (self.folder / 'earlier_clients.sqlite').mkdir()
+    with self.assertRaisesRegex(errors.StoreError, 'cannot be read: .*Rest'):
+      earlier_clients.EarlierClients(self.folder)
+
 
 class StoreSummaryTest(_FolderTest):
 

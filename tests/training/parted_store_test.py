@@ -187,6 +187,11 @@ class PartedStoreTest(parameterized.TestCase):
     ):
       self.open()
 
+  def test_id_that_is_no_text(self):
+    with self.open() as store:
+      with self.assertRaisesRegex(ValueError, r'Convert them with str\(\)'):
+        store.write(['\ud800'], [value(1)])
+
   def test_other_number_of_parts(self):
     self.fill()
     with self.assertRaisesRegex(
@@ -224,6 +229,29 @@ class PartedStoreTest(parameterized.TestCase):
     self.assertEqual(left, {'personal_store.sqlite', 'personal_store.lock'})
     with self.assertRaisesRegex(ValueError, 'Expected a store in parts'):
       merge_store.merge(self.folder)
+
+  def test_merges_the_client_whose_id_is_empty(self):
+    with self.open() as store:
+      store.write(['', 'a'], [value(1), value(2)])
+      store.commit(1)
+    self.assertEqual(merge_store.merge(self.folder), 2)
+    with personal_store.PersonalStore(DEFAULT, self.folder) as store:
+      self.assertEqual(numbers(store, ['', 'a']), [1, 2])
+
+  def test_merges_no_store_that_somebody_reads(self):
+    self.fill()
+    with self.open(read_only=True):
+      with self.open() as store:
+        store.write(IDS, [value(20)] * len(IDS))
+        store.commit(2, [np.array(200)])
+      with self.assertRaisesRegex(errors.StoreError, 'End it, and do this aga'):
+        merge_store.merge(self.folder)
+    with self.open() as store:
+      self.assertEqual(numbers(store), [20] * len(IDS))
+    self.assertEqual(merge_store.merge(self.folder), len(IDS))
+    with personal_store.PersonalStore(DEFAULT, self.folder) as store:
+      store.verify()
+      self.assertEqual(numbers(store), [20] * len(IDS))
 
   def test_merge_goes_on_where_it_was_interrupted(self):
     self.fill()

@@ -12,6 +12,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+from unittest import mock
 
 from absl.testing import absltest
 from absl.testing import parameterized
@@ -208,7 +209,7 @@ class ReadWriteTest(PersonalStoreTest):
       store.write(['a', 'b'], [value(1)])
     with self.assertRaisesRegex(ValueError, 'and 1 different clients'):
       store.write(['a', 'a'], [value(1), value(2)])
-    for ids in ('a', [3], [None]):
+    for ids in ('a', [3], [None], ['\ud800']):
       with self.assertRaisesRegex(ValueError, r'Convert them with str\(\)'):
         store.read(ids)
 
@@ -252,6 +253,17 @@ class CommitTest(PersonalStoreTest):
       store.restore()
     with self.assertRaisesRegex(ValueError, 'found object. Convert it'):
       store.commit(2, [object()])
+
+  @mock.patch.object(personal_store, '_MAX_VALUE_BYTES', 16)
+  def test_values_that_sqlite_does_not_take(self):
+    with self.assertRaisesRegex(errors.StoreError, 'found 20 Bytes. Make'):
+      self.open(np.zeros([5], np.float32))
+    store = self.open()
+    self.assertEqual(store.restore([np.zeros([4], np.float32)])[0], 0)
+    with self.assertRaisesRegex(
+        errors.StoreError, "of the server, found 20 Bytes at 'mlp/w'. Use a"
+    ):
+      store.restore({'mlp': {'w': np.zeros([5], np.float32)}})
 
   @parameterized.parameters('', None)
   def test_restore_discards_what_was_not_committed(self, directory):
@@ -767,9 +779,14 @@ class ForgetTest(PersonalStoreTest):
   def test_not_while_something_is_uncommitted(self):
     store = self.open()
     store.write(['a'], [value(1)])
-    with self.assertRaisesRegex(ValueError, 'Call commit or restore first'):
-      store.forget(['a'])
+    for change in (
+        lambda: store.forget(['a']),
+        lambda: store.add(['b'], [value(2)]),
+    ):
+      with self.assertRaisesRegex(ValueError, 'Call commit or restore first'):
+        change()
     store.commit(1)
+    self.assertEqual(list(store), ['a'])
     self.assertEqual(store.forget(['a']), ['a'])
 
   def test_reader_keeps_the_values(self):
@@ -779,9 +796,17 @@ class ForgetTest(PersonalStoreTest):
     reader = self.open(read_only=True)
     with self.assertRaisesRegex(errors.StoreError, 'End it, and do this again'):
       store.forget(['a'])
+    self.assertEqual(store.num_clients, 0)
     reader.close()
     self.assertEqual(store.forget(['a']), [])
     self.assertEmpty(self.remains(value(1).trainable[0].tobytes()))
+    store.verify()
+    store.write(['b'], [value(2)])
+    store.commit(2)
+    store.close()
+    store = self.open()
+    store.verify()
+    self.assertEqual(list(store), ['b'])
 
 
 class PopulationTest(PersonalStoreTest):

@@ -3,7 +3,9 @@
 """Parts of the store on machines of a cluster, where clients are computed."""
 
 import contextlib
+import os
 import pathlib
+import signal
 import tempfile
 
 from absl.testing import absltest
@@ -101,6 +103,19 @@ class RemotePartsTest(absltest.TestCase):
         [leaf.tobytes() for leaf in again[0]],
     )
     self.assertEqual(found[1:], again[1:])
+
+  def test_stopped_process_holds_up_nobody(self):
+    stopped = ray_cluster.describe(self.engine)[1]['pid']
+
+    def stop(reads):
+      if reads == 4:
+        os.kill(stopped, signal.SIGSTOP)
+
+    try:
+      _, personal, _ = self.train(during_shard=stop)
+    finally:
+      os.kill(stopped, signal.SIGCONT)
+    self.assertLen(personal, NUM_CLIENTS)
 
   def test_lost_part_ends_the_run_which_goes_on(self):
     expected = self.train()

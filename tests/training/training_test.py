@@ -53,6 +53,7 @@ def run(
     algorithm=None,
     sampler=None,
     initial_state=None,
+    past_metrics=None,
     stop_after=None,
     release_managers=(),
     sharding=None,
@@ -75,6 +76,7 @@ def run(
         store,
         training.Settings(total_rounds=total_rounds, seconds_per_checkpoint=0),
         initial_state=initial_state,
+        past_metrics=past_metrics,
         release_managers=managers,
         sharding=sharding,
         progress=progress,
@@ -350,6 +352,30 @@ class HistoryTest(absltest.TestCase):
     history.trim(path, 3)
     self.assertEqual(history.read(path), [right[0], right[2]])
 
+  def test_quote_in_a_damaged_row(self):
+    path = self.path(
+        'round,loss\n1,0.5\n2,"\n3,0.1\n"' + 200_000 * 'x' + '\n5,0.2\n'
+    )
+    self.assertEqual([row['round'] for row in history.read(path)], [1, 3, 5])
+
+  def test_unfinished_file_is_removed(self):
+    path = self.path('round,loss\n1,0.5\n')
+    partial = path.with_name('metrics.csv_temp1234')
+    partial.write_text('round,lo')
+    history.trim(path, 1)
+    self.assertEqual(list(path.parent.iterdir()), [path])
+
+  def test_file_that_cannot_be_written(self):
+    class Refused(tff.program.ReleaseManager):
+
+      async def release(self, value, key):
+        raise PermissionError('Perhaps compressed.') from OSError('Read only')
+
+    with self.assertRaisesRegex(
+        errors.FileError, "round 1's metrics: Read only. Check that"
+    ):
+      run(total_rounds=1, release_managers=[Refused()])
+
   def test_release_manager_goes_on_after_a_cut(self):
     path = self.path('round,loss\n1,0.5\n2,0.2')
     path.write_text(path.read_text() + '5\n3,')
@@ -376,7 +402,7 @@ def clients_with(lost):
 
 class DivergenceTest(absltest.TestCase):
 
-  def run_with(self, lost, total_rounds=4, directory=None):
+  def run_with(self, lost, total_rounds=4, directory=None, **kwargs):
     keep = _Keep()
     sampler = sampler_lib.UniformSampler(
         clients_with(lost), clients_per_round=3
@@ -386,6 +412,7 @@ class DivergenceTest(absltest.TestCase):
         sampler=sampler,
         total_rounds=total_rounds,
         release_managers=[keep],
+        **kwargs,
     )
     return state, keep.rows
 
@@ -412,6 +439,14 @@ class DivergenceTest(absltest.TestCase):
       default = build_process().initialize_personal()
       with personal_store.PersonalStore(default, folder) as store:
         self.assertEqual(store.version, 2)
+
+  def test_rounds_in_vain_count_across_a_stop(self):
+    with tempfile.TemporaryDirectory() as folder:
+      _, rows = self.run_with({0, 1, 2}, total_rounds=2, directory=folder)
+      with self.assertRaisesRegex(
+          errors.DivergedError, 'none in rounds 1 to 3'
+      ):
+        self.run_with({0, 1, 2}, directory=folder, past_metrics=rows)
 
 
 if __name__ == '__main__':

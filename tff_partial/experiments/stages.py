@@ -86,6 +86,9 @@ def train(current: open_run.OpenRun) -> tff.learning.models.ModelWeights:
         initial_state=process.start_from(
             process.initialize(), start.shared, start.personal
         ),
+        past_metrics={
+            int(row[history.KEY]): row for row in history.read(metrics)
+        },
         sharding=current.sharding,
         release_managers=[
             metrics_file.MetricsFile(metrics),

@@ -95,9 +95,9 @@ def connect(
     cores = actor_cores or ray_connection.default_cores()
     actors = _start(runtime, cores, max_concurrent_clients or cores)
     stack.callback(_end, actors)
-    _wait(actors)
+    machines = _wait(actors)
     stack.enter_context(runtimes.start(runtime, log_file=log_file))
-    yield Cluster(actors, patience_seconds=patience_seconds)
+    yield Cluster(actors, machines=machines, patience_seconds=patience_seconds)
 
 
 def _start(runtime: str, cores: int, max_concurrent_clients: int) -> list[Any]:
@@ -131,8 +131,11 @@ def _start(runtime: str, cores: int, max_concurrent_clients: int) -> list[Any]:
   ]
 
 
-def _wait(actors: list[Any]) -> None:
+def _wait(actors: list[Any]) -> list[str]:
   """Waits for the actors, leaves out late ones, and checks the others.
+
+  Returns:
+    The machine of each.
 
   Raises:
     errors.WorkerError: If there is none, or one has other packages.
@@ -142,7 +145,7 @@ def _wait(actors: list[Any]) -> None:
     ready, late = ray.wait(
         list(answers), num_returns=len(actors), timeout=_START_SECONDS
     )
-    found = [ray.get(answer)['versions'] for answer in ready]
+    found = {answers[answer]: ray.get(answer) for answer in ready}
   if not found:
     raise errors.WorkerError(
         f'Expected {len(actors)} processes of the cluster to start within'
@@ -152,12 +155,14 @@ def _wait(actors: list[Any]) -> None:
   for answer in late:
     actors.remove(answers[answer])
     ray.kill(answers[answer])
-  for versions in found:
-    if versions != node.versions():
+  for process in found.values():
+    if process['versions'] != node.versions():
       raise errors.WorkerError(
           f'Expected the packages {node.versions()} in the cluster, as here,'
-          f' found {versions}. Install the same requirements.txt there.'
+          f" found {process['versions']}. Install the same requirements.txt"
+          ' there.'
       )
+  return [found[actor]['node'] for actor in actors]
 
 
 def _end(actors: Sequence[Any]) -> None:
@@ -180,16 +185,21 @@ class Cluster:
       self,
       actors: Sequence[Any],
       *,
+      machines: Sequence[str] = (),
       patience_seconds: float = _PATIENCE_SECONDS,
   ):
     """Takes the processes.
 
     Args:
       actors: Actors of the class `node.Node`.
+      machines: Ray's id of the machine that each was started on; by default
+        none of them is near any values.
       patience_seconds: The longest time, in seconds, without any answer.
     """
     self.handles = tuple(actors)
     self._pool = pool_lib.Pool(actors, patience_seconds=patience_seconds)
+    # Not asked for later, which a process that has stopped would not answer.
+    self._machines = dict(zip(self._pool.actors, machines))
     self._compiler = connection.Compiler()
     self._put_program = functools.lru_cache()(self._put_program_again)
 
@@ -260,11 +270,9 @@ class Cluster:
       self, machines: Sequence[str]
   ) -> list[Sequence[pool_lib.Actor]]:
     """For each group of tasks, the processes near the first one's values."""
-    actors = self._pool.actors
-    found = ray.get([actor.handle.describe.remote() for actor in actors])
     by_machine = collections.defaultdict(list)
-    for actor, process in zip(actors, found):
-      by_machine[process['node']].append(actor)
+    for actor in self._pool.actors:
+      by_machine[self._machines.get(actor)].append(actor)
     return [by_machine[m] for m in machines[:: sharding.GROUP_SIZE]]
 
   def _put_program_again(self, computation: tff.Computation) -> ray.ObjectRef:

@@ -15,7 +15,7 @@ import functools
 import gc
 import os
 import threading
-from typing import Any
+from typing import Any, Optional
 
 import grpc
 import tensorflow as tf
@@ -118,13 +118,14 @@ def ping(channel: grpc.Channel, *, seconds: float) -> None:
 
 
 def create_context(
-    channel: grpc.Channel, compiler: Compiler
+    channel: grpc.Channel, compiler: Optional[Compiler]
 ) -> tff.framework.SyncExecutionContext:
   """Builds TFF's native context for the worker at the other end of a channel.
 
   Args:
     channel: A connection to a worker.
-    compiler: Compiles computations; several contexts can share one.
+    compiler: Compiles computations; several contexts can share one. None if
+      they come compiled.
 
   Returns:
     A context for one thread. Its executor is TFF's own if the environment

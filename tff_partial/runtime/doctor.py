@@ -153,7 +153,9 @@ def _memory() -> Check:
 def _existing(folder: pathlib.Path) -> pathlib.Path:
   """Returns the folder, or the nearest folder above it that exists."""
   folder = folder.absolute()
-  return next(path for path in (folder, *folder.parents) if path.exists())
+  # What is below an unreadable folder does not exist for `os.path.exists`, and
+  # is an error for `pathlib`.
+  return next(p for p in (folder, *folder.parents) if os.path.exists(p))
 
 
 def _folder(output_dir: pathlib.Path) -> Check:

@@ -113,7 +113,7 @@ class _Context(local.OwnedContext):
       stack: contextlib.ExitStack,
       compiled: bool,
   ):
-    self._at_once, self._stack = at_once, stack
+    self._at_once, self._stack, self._compiled = at_once, stack, compiled
     self._worker: Optional[tff.framework.SyncContext] = None
     compiler = None if compiled else connection.Compiler()
     pool = stack.enter_context(futures.ThreadPoolExecutor(at_once))
@@ -152,7 +152,9 @@ class _Context(local.OwnedContext):
               error,
           )
           self._worker = self._stack.enter_context(
-              local.worker_context(max_concurrent_clients=self._at_once)
+              local.worker_context(
+                  max_concurrent_clients=self._at_once, compiled=self._compiled
+              )
           )
     return self._worker.invoke(comp, arg)
 
@@ -236,8 +238,13 @@ class _Graph:
       options = self._config.graph_options.rewrite_options
       options.disable_meta_optimizer = True
     self._graph = stage.graph
-    self._idle: queue.SimpleQueue[Callable[..., Any]] = queue.SimpleQueue()
-    self._to_create = threading.Semaphore(at_once)
+    # Those that nobody uses, the last one first; None for one that has yet to
+    # be created.
+    self._idle: queue.LifoQueue[Optional[Callable[..., Any]]] = (
+        queue.LifoQueue()
+    )
+    for _ in range(at_once):
+      self._idle.put(None)
 
   def _create(self) -> Callable[..., Any]:
     session = tf.compat.v1.Session(graph=self._graph, config=self._config)
@@ -246,14 +253,13 @@ class _Graph:
 
   def _take(self) -> Callable[..., Any]:
     """A function that nobody uses."""
-    with contextlib.suppress(queue.Empty):
-      return self._idle.get_nowait()
-    if not self._to_create.acquire(blocking=False):
-      return self._idle.get()
+    run = self._idle.get()
+    if run is not None:
+      return run
     try:
       return self._create()
     except BaseException:
-      self._to_create.release()
+      self._idle.put(None)
       raise
 
   def __call__(self, *arrays: Any) -> Sequence[Any]:
@@ -349,7 +355,7 @@ def _add_up(
 
 def _get(symbol: stages_lib.Symbol, server: _Values, client: _Values) -> Any:
   if isinstance(symbol, stages_lib.Constant):
-    return np.asarray(symbol.value, symbol.type_spec.dtype)
+    return _as_array(symbol.value, symbol.type_spec)
   return client[symbol] if symbol.at_clients else server[symbol]
 
 
@@ -395,7 +401,12 @@ def _to_array(value: Any, type_spec: tff.TensorType) -> np.ndarray:
   # Whatever TFF accepts is accepted here, and nothing else.
   message, _ = tff.framework.serialize_value(value, type_spec)
   array, _ = tff.framework.deserialize_value(message, type_spec)
-  return np.asarray(array, object if dtype is np.str_ else dtype)
+  return _as_array(array, type_spec)
+
+
+def _as_array(value: Any, type_spec: tff.TensorType) -> np.ndarray:
+  dtype = type_spec.dtype.type
+  return np.asarray(value, object if dtype is np.str_ else dtype)  # Bytes.
 
 
 def _collect(
@@ -424,7 +435,7 @@ def _collect(
   value = _get(symbol, values, values)
   if np.ndim(value) == 0:
     return value[()] if isinstance(value, np.ndarray) else value
-  if symbol.stage is None:
+  if isinstance(symbol, stages_lib.Constant) or symbol.stage is None:
     value = value.copy()  # The caller may change the argument.
   value.flags.writeable = False
   return value

@@ -45,6 +45,7 @@ def local_worker(
     max_concurrent_clients: Optional[int] = None,
     log_file: Optional[str] = None,
     environment: Optional[Mapping[str, str]] = None,
+    compiled: bool = False,
 ) -> Iterator[tff.framework.SyncContext]:
   """Runs this thread's TFF computations in a worker that this program owns.
 
@@ -59,6 +60,7 @@ def local_worker(
       file.
     environment: Environment variables of the worker, such as
       `TF_NUM_INTRAOP_THREADS`, which is by default the cores per client.
+    compiled: Whether computations come compiled; see `in_process`.
 
   Yields:
     The context, which is this thread's default until the block ends.
@@ -72,6 +74,7 @@ def local_worker(
           max_concurrent_clients=max_concurrent_clients,
           log_file=log_file,
           environment=environment,
+          compiled=compiled,
       ) as context,
       installed(context),
   ):
@@ -84,6 +87,7 @@ def worker_context(
     max_concurrent_clients: Optional[int] = None,
     log_file: Optional[str] = None,
     environment: Optional[Mapping[str, str]] = None,
+    compiled: bool = False,
 ) -> Iterator[tff.framework.SyncContext]:
   """The context of `local_worker`, without making it the default."""
   num_clients = (
@@ -91,7 +95,7 @@ def worker_context(
       if max_concurrent_clients is None
       else max_concurrent_clients
   )
-  compiler = connection.Compiler()
+  compiler = None if compiled else connection.Compiler()
   with contextlib.ExitStack() as stack:
     log = stack.enter_context(
         open(log_file, 'a+b') if log_file else tempfile.TemporaryFile()
@@ -152,25 +156,28 @@ class _WorkerContext(OwnedContext):
   def __init__(self, start: Callable[[], '_Worker']):
     self._start = start
     self._worker = start()
+    # Threads may share a context.
+    self._lock = threading.Lock()
 
   def invoke(self, comp: Any, arg: Any) -> Any:
+    worker = self._worker
     try:
-      return self._worker.context.invoke(comp, arg)
+      return worker.context.invoke(comp, arg)
     except grpc.RpcError:
-      if not self._worker.has_died():
+      if not worker.has_died():
         raise
       logging.warning(
           'The TFF worker died: %s Repeating the call in a new one.',
-          self._worker.how_it_ended(),
+          worker.how_it_ended(),
       )
-      self._restart()
+      worker = self._replace(worker)
     try:
-      return self._worker.context.invoke(comp, arg)
+      return worker.context.invoke(comp, arg)
     except grpc.RpcError as error:
-      if not self._worker.has_died():
+      if not worker.has_died():
         raise
-      how = self._worker.how_it_ended()
-      self._restart()
+      how = worker.how_it_ended()
+      self._replace(worker)
       raise errors.WorkerError(
           f'The TFF worker died twice during one call: {how} Use fewer'
           ' `max_concurrent_clients` or `clients_per_round`, and run again.'
@@ -179,9 +186,13 @@ class _WorkerContext(OwnedContext):
   def stop(self):
     self._worker.stop()
 
-  def _restart(self):
-    self._worker.stop()
-    self._worker = self._start()
+  def _replace(self, dead: '_Worker') -> '_Worker':
+    """Starts a new worker, unless another thread has; returns it."""
+    with self._lock:
+      if self._worker is dead:
+        dead.stop()
+        self._worker = self._start()
+      return self._worker
 
 
 class _Worker:
@@ -192,7 +203,7 @@ class _Worker:
       max_concurrent_clients: int,
       log: BinaryIO,
       variables: dict[str, str],
-      compiler: connection.Compiler,
+      compiler: Optional[connection.Compiler],
   ):
     """Starts the process and connects to it."""
     self._process = worker_process.WorkerProcess(
@@ -203,19 +214,21 @@ class _Worker:
     self._channel = grpc.insecure_channel(
         self._process.target, (*connection.CHANNEL_OPTIONS, _ALWAYS_CONNECTED)
     )
-    try:
-      connection.ping(self._channel, seconds=_CONNECT_SECONDS)
-    except grpc.RpcError as error:
-      how = str(error.details())
-      if self.has_died():
-        how = self.how_it_ended()
-      self.stop()
-      raise errors.WorkerError(
-          f'The TFF worker does not answer: {how} Run `python run_experiment.py'
-          ' --doctor`.'
-      ) from error
-    self._process.refuse_others()
-    self.context = connection.create_context(self._channel, compiler)
+    with contextlib.ExitStack() as stack:
+      stack.callback(self.stop)
+      try:
+        connection.ping(self._channel, seconds=_CONNECT_SECONDS)
+      except grpc.RpcError as error:
+        how = str(error.details())
+        if self.has_died():
+          how = self.how_it_ended()
+        raise errors.WorkerError(
+            f'The TFF worker does not answer: {how} Run `python'
+            ' run_experiment.py --doctor`.'
+        ) from error
+      self._process.refuse_others()
+      self.context = connection.create_context(self._channel, compiler)
+      stack.pop_all()  # It is stopped later.
 
   def has_died(self) -> bool:
     """Whether the process has ended or is about to end."""

@@ -340,6 +340,7 @@ class _Tasks:
       return False
     self._seconds.append(seconds)
     self.finished.add(call.task)
+    self._waiting.pop(-1 - call.task, None)  # If another actor had lost it.
     self.results[call.task] = call
     return True
 

@@ -3,8 +3,9 @@
 """Connects to a Ray cluster, or starts one on this machine for a run alone.
 
 Whoever reaches a Ray cluster can run programs on it, unless it asks for a token
-[1]. So before anything is sent, the cluster is asked something without the
-token, and must refuse.
+[1]. So before any computation or value is sent, the cluster is asked something
+without the token, and must refuse. By ray://, this comes before anything else;
+otherwise Ray connects first, with the token.
 
 [1] https://docs.ray.io/en/latest/ray-security/token-auth.html
 """
@@ -29,9 +30,14 @@ from tff_partial.runtime import worker_process
 
 _CORES = 4  # One process does not use many cores well.
 _ASK_SECONDS = 10.0
+_REACH_SECONDS = 35.0  # By ray://, as long as Ray itself tries.
 # Without a request, which does nothing.
 _ASK_CLUSTER = '/ray.rpc.NodeInfoGcsService/CheckAlive'
 _ASK_CLIENT_SERVER = '/ray.rpc.RayletDriver/ClusterInfo'
+_NO_ANSWER = (
+    grpc.StatusCode.UNAVAILABLE,
+    grpc.StatusCode.DEADLINE_EXCEEDED,
+)
 _QUIET: dict[str, Any] = {
     'log_to_driver': False,
     'logging_level': logging.ERROR,
@@ -58,13 +64,16 @@ def connect(address: str, *, insecure_cluster: bool) -> Iterator[None]:
         'Expected a program without a connection to Ray, found one. Call'
         ' ray.shutdown() first.'
     )
+  is_client = address.startswith(cluster_address.RAY_CLIENT)
   with contextlib.ExitStack() as stack:
     stack.callback(ray.shutdown)
     if address == cluster_address.LOCAL:
       stack.enter_context(_private_cluster())
     else:
+      if is_client and not insecure_cluster:
+        _check_refuses(address)
       _connect(address)
-    if not insecure_cluster:
+    if not is_client and not insecure_cluster:
       _check_refuses(address)
     yield
 
@@ -82,6 +91,7 @@ def _private_cluster() -> Iterator[None]:
     stack.callback(shutil.rmtree, folder, ignore_errors=True)
     with one_line_errors():
       ray.init(
+          'local',  # Whatever RAY_ADDRESS is.
           num_cpus=worker_process.usable_cores(),
           include_dashboard=False,
           _temp_dir=os.path.join(folder, 'ray'),
@@ -114,11 +124,15 @@ def _connect(address: str) -> None:
       ValueError,
       ray.exceptions.RayError,
   ) as error:
-    raise errors.WorkerError(
-        f'Expected a Ray cluster at {address}, found none that answers:'
-        f' {_one_line(error)} Start one with "ray start --head", or use'
-        f' `cluster` of {cluster_address.LOCAL}.'
-    ) from error
+    raise _no_answer(address, error) from error
+
+
+def _no_answer(address: str, error: Any) -> errors.WorkerError:
+  return errors.WorkerError(
+      f'Expected a Ray cluster at {address}, found none that answers:'
+      f' {_one_line(error)} Start one with "ray start --head", or use'
+      f' `cluster` of {cluster_address.LOCAL}.'
+  )
 
 
 def _check_refuses(address: str) -> None:
@@ -126,18 +140,26 @@ def _check_refuses(address: str) -> None:
 
   Raises:
     errors.SettingsError: If it does not.
+    errors.WorkerError: If nobody answers at an address of ray://.
   """
-  if address.startswith(cluster_address.RAY_CLIENT):
+  is_client = address.startswith(cluster_address.RAY_CLIENT)
+  if is_client:
     target = address.removeprefix(cluster_address.RAY_CLIENT)
     question = _ASK_CLIENT_SERVER
   else:
     target, question = ray.get_runtime_context().gcs_address, _ASK_CLUSTER
   with _channel(target) as channel:
     try:
-      channel.unary_unary(question)(b'', timeout=_ASK_SECONDS)
+      channel.unary_unary(question)(
+          b'',
+          timeout=_REACH_SECONDS if is_client else _ASK_SECONDS,
+          wait_for_ready=is_client,  # Its server may be starting.
+      )
     except grpc.RpcError as error:
       if error.code() == grpc.StatusCode.UNAUTHENTICATED:
         return
+      if is_client and error.code() in _NO_ANSWER:
+        raise _no_answer(address, error.details()) from error
   raise errors.SettingsError(
       f'Expected a cluster at {address} that asks for a token, found one that'
       ' lets everybody in who reaches it. Start it with RAY_AUTH_MODE=token, or'

@@ -55,6 +55,7 @@ def start(
         max_concurrent_clients=max_concurrent_clients,
         log_file=log_file,
         environment=environment,
+        compiled=compiled,
     )
   with context as found:
     yield found

@@ -34,9 +34,10 @@ class EarlierClients:
     uri = f'{self._path.as_uri()}?mode=ro'
     if not self._path.exists():
       uri = ':memory:'
-    self._connection = sqlite3.connect(uri, uri=True, check_same_thread=False)
-    if not self._path.exists():
-      self._connection.execute(_CREATE)
+    with self._errors():
+      self._connection = sqlite3.connect(uri, uri=True, check_same_thread=False)
+      if not self._path.exists():
+        self._connection.execute(_CREATE)
     [(self._size,)] = self._run('SELECT count(*) FROM clients')
 
   def __len__(self) -> int:

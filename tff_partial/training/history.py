@@ -46,7 +46,8 @@ def trim(path: str | os.PathLike[str], last_round: int) -> None:
   """Removes the rows that a stopped run wrote after its last checkpoint.
 
   TFF's release manager removes them too when such a round is run again, but it
-  cannot open a file with a truncated last line. The manager does not wait for
+  cannot open a file with a truncated last line. A file that it was writing when
+  the run was stopped is removed as well. The manager does not wait for
   the disk, so after a power failure rows of earlier rounds may be missing; a
   warning says so.
 
@@ -58,6 +59,8 @@ def trim(path: str | os.PathLike[str], last_round: int) -> None:
     OSError: If the file cannot be written.
   """
   path = pathlib.Path(path)
+  for partial in path.parent.glob(f'{path.name}_temp*'):
+    partial.unlink()
   rows, damaged = _complete_rows(path)
   kept = [row for row in rows if float(row[KEY]) <= last_round]
   lost = missing(kept, last_round)
@@ -87,9 +90,10 @@ def _complete_rows(
   if not pathlib.Path(path).exists():
     return rows, damaged
   with open(path, newline='', encoding='utf-8', errors='replace') as f:
-    reader = csv.reader(f)
-    names = next(reader, [])
-    for values in reader:
+    # Each line by itself: a quote that was not there must not join others.
+    lines = map(_split, f)
+    names = next(lines, [])
+    for values in lines:
       row = {n: v for n, v in zip(names, values) if v != ''}
       complete = len(values) == len(names) and KEY in row
       if complete and _are_numbers(row) and _is_intact(row):
@@ -97,6 +101,13 @@ def _complete_rows(
       else:
         damaged = True
   return rows, damaged or KEY not in names
+
+
+def _split(line: str) -> list[str]:
+  try:
+    return next(csv.reader([line]))
+  except csv.Error:  # A line of damage that is too long.
+    return []
 
 
 def _is_intact(row: Mapping[str, str]) -> bool:

@@ -25,8 +25,8 @@ _INSERT = (
     'INSERT INTO clients (client_id, version, data, crc) VALUES (?, ?, ?, ?)'
 )
 _SELECT = (
-    'SELECT client_id, version, data, crc FROM clients WHERE client_id > ?'
-    ' ORDER BY client_id LIMIT ?'
+    'SELECT client_id, version, data, crc FROM clients {}'
+    f' ORDER BY client_id LIMIT {_ROWS_AT_A_TIME}'
 )
 
 
@@ -38,8 +38,10 @@ class Source(Protocol):
   ) -> tuple[list[tuple[str, str]], store_file.Header]:
     """The kinds of the personal variables, and the header."""
 
-  def rows_after(self, client_id: str) -> list[tuple[str, int, bytes, int]]:
-    """Some rows in order, those behind a client."""
+  def rows_after(
+      self, client_id: Optional[str]
+  ) -> list[tuple[str, int, bytes, int]]:
+    """Some rows in order, those behind a client; the first ones if None."""
 
 
 class PartRows:
@@ -58,9 +60,13 @@ class PartRows:
     """See `Source`."""
     return list(self._file.schema), self._header
 
-  def rows_after(self, client_id: str) -> list[tuple[str, int, bytes, int]]:
+  def rows_after(
+      self, client_id: Optional[str]
+  ) -> list[tuple[str, int, bytes, int]]:
     """See `Source`."""
-    return self._file.run(_SELECT, [client_id, _ROWS_AT_A_TIME])
+    if client_id is None:
+      return self._file.run(_SELECT.format(''))
+    return self._file.run(_SELECT.format('WHERE client_id > ?'), [client_id])
 
   def close(self) -> None:
     """Releases the file."""
@@ -92,7 +98,8 @@ def merge(
   Raises:
     errors.SettingsError: If the store has no parts.
     errors.StoreError: If a file is damaged, a checkpoint was interrupted, or
-      the parts are on machines that cannot be reached from here.
+      the parts are on machines that cannot be reached from here. Or if another
+      program reads the store.
   """
   folder = pathlib.Path(directory)
   layout = store_layout.read(folder)
@@ -112,9 +119,15 @@ def merge(
       sources = stack.enter_context(open_sources(layout))
       header = _write(folder / _MERGED, record, header, sources)
   if is_record:
-    os.replace(
-        folder / _MERGED / store_file.FILE_NAME, folder / store_file.FILE_NAME
-    )
+    path = folder / store_file.FILE_NAME
+    # While somebody reads the record, its log stays, which SQLite would take
+    # for that of the new file.
+    if path.with_name(path.name + '-wal').exists():
+      raise errors.StoreError(
+          f'Expected no other program to read {path}, found one. End it, and do'
+          ' this again.'
+      )
+    os.replace(folder / _MERGED / store_file.FILE_NAME, path)
     files.sync(folder)
   shutil.rmtree(folder / _MERGED, ignore_errors=True)
   shutil.rmtree(folder / store_layout.PARTS, ignore_errors=True)
@@ -189,7 +202,7 @@ def _write(
 
 
 def _pages(source: Source) -> Iterator[list[tuple[str, int, bytes, int]]]:
-  last = ''  # Before every id.
+  last = None
   while rows := source.rows_after(last):
     yield rows
     last = rows[-1][0]

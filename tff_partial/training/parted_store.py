@@ -24,8 +24,8 @@ from typing import Any, Optional, Protocol
 import numpy as np
 import tree
 
-from tff_partial import errors
 from tff_partial.training import personal_store
+from tff_partial.training import store_file
 
 _RECORD = 'parts'  # In the record, in place of a client's id.
 _VERSIONS = 'part_versions'  # In place of its variables.
@@ -277,10 +277,7 @@ class PartedStore:
 
   def _divide(self, client_ids: Sequence[str]) -> Mapping[int, list[str]]:
     """The clients of each part that has some of these, in their order."""
-    if isinstance(client_ids, str):
-      raise errors.SettingsError(
-          f'Expected a sequence of client ids, found {client_ids!r}.'
-      )
+    store_file.check_ids(client_ids)
     divided: dict[int, list[str]] = {}
     for client_id in client_ids:
       part = part_of(client_id, len(self.parts))

@@ -30,7 +30,8 @@ _UPSERT_CLIENT = (
     ' ON CONFLICT (client_id) DO UPDATE'
     ' SET version = excluded.version, data = excluded.data, crc = excluded.crc'
 )
-_MAX_VALUE_BYTES = 10**9  # SQLite's own limit for one value.
+# SQLite's own limit, 10**9 bytes, is for a row, with the client's id.
+_MAX_VALUE_BYTES = 999 * 10**6
 
 
 class PersonalStore:
@@ -198,9 +199,11 @@ class PersonalStore:
       values: Their personal variables, in the same order.
 
     Raises:
-      errors.SettingsError: As for `write`.
+      errors.SettingsError: As for `write`, or if something was written and not
+        committed.
       errors.StoreError: As for `write`.
     """
+    self._file.check_committed()
     self.write(client_ids, values, version=0)
     with self._file.writing():
       self._file.put_header(self._header)
@@ -270,6 +273,7 @@ class PersonalStore:
         The clients may be gone already, but not all copies.
     """
     self._header, found = self._file.forget(self._header, client_ids)
+    self._file.vacuum()
     return found
 
   def restore(self, state_like: Any = ()) -> tuple[int, Any]:
@@ -284,8 +288,16 @@ class PersonalStore:
 
     Raises:
       errors.StoreError: If the file is damaged or holds a state of another
-        kind.
+        kind, or a leaf is too large for it.
     """
+    for path, leaf in tree.flatten_with_path(state_like):
+      num_bytes = getattr(leaf, 'nbytes', 0)
+      if num_bytes > _MAX_VALUE_BYTES:
+        raise errors.StoreError(
+            f'Expected at most {_size(_MAX_VALUE_BYTES)} for a variable of the'
+            f' server, found {_size(num_bytes)} at'
+            f" {'/'.join(map(str, path))!r}. Use a model with smaller ones."
+        )
     self._file.roll_back()
     self._header = self._file.read_header()
     rows = self._file.run(
@@ -440,7 +452,9 @@ def forget(directory: str, client_ids: Sequence[str]) -> list[str]:
     )
   store = store_file.StoreFile(directory, None, read_only=False)
   try:
-    return store.forget(store.read_header(), client_ids)[1]
+    _, found = store.forget(store.read_header(), client_ids)
+    store.vacuum()
+    return found
   finally:
     store.close()
 

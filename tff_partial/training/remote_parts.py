@@ -279,7 +279,9 @@ class _RemoteRows:
         store_file.Header(*map(int, header)),
     )
 
-  def rows_after(self, client_id: str) -> list[tuple[str, int, bytes, int]]:
+  def rows_after(
+      self, client_id: Optional[str]
+  ) -> list[tuple[str, int, bytes, int]]:
     """See `merge_store.Source`."""
     rows = ray.get(self._actor.rows_after.remote(client_id))
     return [

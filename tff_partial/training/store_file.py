@@ -64,6 +64,7 @@ _DAMAGED = 'Restore the file from a copy, or start in a new folder.'
 _ADVICE = {
     'SQLITE_FULL': 'Free some disk space and run again.',
     'SQLITE_BUSY': 'Let the other program that uses the store finish.',
+    'SQLITE_TOOBIG': 'Make fewer variables personal, or use shorter ids.',
     'SQLITE_CORRUPT': _DAMAGED,
     'SQLITE_ERROR': _DAMAGED,  # The names of its tables are damaged.
     'SQLITE_NOTADB': _DAMAGED,
@@ -234,16 +235,12 @@ class StoreFile:
   def forget(
       self, header: Header, client_ids: Sequence[str]
   ) -> tuple[Header, list[str]]:
-    """Removes clients; see `PersonalStore.forget`.
+    """Removes clients; then call `vacuum`. See `PersonalStore.forget`.
 
     Returns:
       The new header, and the clients that were stored.
     """
-    if self._connection.in_transaction:
-      raise errors.SettingsError(
-          'Expected no variables that are not committed, found some. Call'
-          ' commit or restore first.'
-      )
+    self.check_committed()
     crcs = self.select_checksums(client_ids)
     header = header._replace(
         num_clients=header.num_clients - len(crcs),
@@ -256,10 +253,22 @@ class StoreFile:
         self._remove_from_chain(client_id)
       self.put_header(header)
       self.commit()
-    self._vacuum()
     return header, [c for c in client_ids if c in crcs]
 
-  def _vacuum(self) -> None:
+  def check_committed(self) -> None:
+    """Checks that nothing waits for a commit.
+
+    Raises:
+      errors.SettingsError: If something does.
+    """
+    with self._errors():
+      if self._connection.in_transaction:
+        raise errors.SettingsError(
+            'Expected no variables that are not committed, found some. Call'
+            ' commit or restore first.'
+        )
+
+  def vacuum(self) -> None:
     """Writes the whole file again, without any remains of removed rows.
 
     SQLite overwrites what it deletes, but not the copies that it made earlier
@@ -299,15 +308,11 @@ class StoreFile:
       client_ids: The clients.
 
     Raises:
-      errors.SettingsError: If an id is not a string.
+      errors.SettingsError: If an id is not text.
       errors.StoreError: If a stored client is not found.
     """
+    check_ids(client_ids)
     ids = list(client_ids)
-    if isinstance(client_ids, str) or not all(isinstance(i, str) for i in ids):
-      raise errors.SettingsError(
-          'Expected a sequence of client ids that are strings, found'
-          f' {client_ids!r}. Convert them with str().'
-      )
     for start in range(0, len(ids), _IDS_PER_QUERY):
       chunk = ids[start : start + _IDS_PER_QUERY]
       marks = ', '.join('?' * len(chunk))
@@ -472,6 +477,26 @@ class StoreFile:
           f'The personal store {self._path or "in memory"} failed: {error}.'
           f' {advice}'
       ) from error
+
+
+def check_ids(client_ids: Sequence[str]) -> None:
+  """Checks that each id is text, which can be written in UTF-8.
+
+  Raises:
+    errors.SettingsError: If one is not.
+  """
+  if isinstance(client_ids, str) or not all(map(_is_text, client_ids)):
+    raise errors.SettingsError(
+        'Expected a sequence of client ids that are strings of Unicode'
+        f' characters, found {client_ids!r}. Convert them with str().'
+    )
+
+
+def _is_text(client_id: object) -> bool:
+  try:
+    return isinstance(client_id, str) and client_id.encode() is not None
+  except UnicodeEncodeError:  # Half of a surrogate pair.
+    return False
 
 
 def _connect(file: str) -> sqlite3.Connection:

@@ -86,6 +86,7 @@ def train(
     settings: Settings,
     *,
     initial_state: Any = None,
+    past_metrics: Optional[Mapping[int, Mapping[str, float]]] = None,
     sharding: Optional[sharding_lib.Sharding] = None,
     release_managers: Iterable[tff.program.ReleaseManager] = (),
     evaluation_fn: Optional[EvaluationFn] = None,
@@ -101,6 +102,8 @@ def train(
     settings: How long to train, and how often to evaluate and to save.
     initial_state: The server's state before round 1; by default
       `process.initialize()`.
+    past_metrics: The metrics of rounds before the checkpoint, by the number of
+      the round, as they were released: whether training was about to diverge.
     sharding: How a cohort is divided, and who computes the parts; by default a
       round is one computation in this thread's context.
     release_managers: Receive each round's metrics; the key is the number of the
@@ -129,6 +132,9 @@ def train(
     store.verify()
   save = _Checkpoints(store, settings)
   watch = _Divergence()
+  if past_metrics and version < settings.total_rounds:
+    for n in range(max(1, version - _MAX_ROUNDS_IN_VAIN + 2), version + 1):
+      watch.count(past_metrics.get(n, {}), len(sampler.cohort(n - 1)))
   release = _Releases(release_managers)
   bar = tqdm.tqdm(
       total=settings.total_rounds,
@@ -305,6 +311,12 @@ class _Divergence:
     self._warned = False
     self._rounds_in_vain = 0
 
+  def count(self, row: Mapping[str, float], num_clients: int) -> None:
+    """Counts the consecutive rounds in vain."""
+    lost = row.get('counts/non_finite', 0)
+    in_vain = lost and lost + row.get('counts/empty', 0) >= num_clients
+    self._rounds_in_vain = self._rounds_in_vain + 1 if in_vain else 0
+
   def after_round(
       self, num_rounds: int, row: Mapping[str, float], num_clients: int
   ) -> None:
@@ -315,7 +327,6 @@ class _Divergence:
         rounds.
     """
     lost = row.get('counts/non_finite', 0)
-    empty = row.get('counts/empty', 0)
     if lost and not self._warned:
       logging.warning(
           'Round %d: the updates of %d of %d clients are not finite and are'
@@ -326,8 +337,7 @@ class _Divergence:
           _DIVERGENCE_ADVICE.replace('`', ''),
       )
       self._warned = True
-    in_vain = lost and lost + empty >= num_clients
-    self._rounds_in_vain = self._rounds_in_vain + 1 if in_vain else 0
+    self.count(row, num_clients)
     if self._rounds_in_vain == _MAX_ROUNDS_IN_VAIN:
       raise errors.DivergedError(
           'Expected finite updates, found none in rounds'
@@ -387,10 +397,14 @@ class _Releases:
         self._thread.submit(
             self._loop.run_until_complete, manager.release(value, key)
         ).result()
-      except tf.errors.OpError as e:  # TensorFlow raises this for a full disk.
+      # TensorFlow raises the first for a full disk. Of the second, TFF makes a
+      # text about compressed files, whatever the cause.
+      except (tf.errors.OpError, OSError) as e:
+        cause = e.__cause__ or e
         raise errors.FileError(
-            f"Cannot write round {key}'s metrics: {e.message}. Check that the"
-            ' folder is writable and not full.'
+            f"Cannot write round {key}'s metrics:"
+            f' {getattr(cause, "message", cause)}. Check that the folder is'
+            ' writable and not full.'
         ) from e
 
   def __exit__(self, *unused_exception):
