@@ -247,7 +247,7 @@ def _report(
               evaluation_seconds=evaluation_seconds,
               bytes_stored=current.store.num_bytes,
           ),
-          leaves_client=leaves.in_words(plan),
+          leaves_client=leaves.in_words(plan, current.folder),
           notes=[
               *notes_lib.notes(
                   plan,
