@@ -216,8 +216,7 @@ class Commands:
       from tff_partial.experiments.regime import regime
       from tff_partial.reporting import regime_report
 
-      configs = [setting.replace(config, personal=s) for s in splits]
-      regime.check(config)
+      configs = regime.configs(config, splits)
       with computing.start(config, folder) as sharding:
         self._begin(folder, configs)
         contents = regime.run_in(
