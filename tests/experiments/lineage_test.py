@@ -36,9 +36,9 @@ class LineageTest(absltest.TestCase):
     self.folder = pathlib.Path(folder.name)
 
   def plan(self, fingerprint='', texts=None, **settings):
-    task = dataclasses.replace(
-        toy_task.create_task('points'), texts=texts or {}
-    )
+    task = toy_task.create_task('points')
+    if texts is not None:
+      task = dataclasses.replace(task, texts=texts)
     train = _Fingerprinted(task.train, ())
     train.fingerprint = fingerprint
     return plan_lib.build(

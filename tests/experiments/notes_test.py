@@ -15,7 +15,7 @@ from tff_partial.experiments.settings import config as config_lib
 
 _START = {'pretrain_rounds': 2}
 _NO_START = {'pretrain_rounds': 0}
-_PRIVATE = {'noise_multiplier': 1.0, 'client_sampling': 'cyclic'}
+_PRIVATE = dict(noise_multiplier=3.0, dp_clip=1.0, client_sampling='cyclic')
 
 
 def build(**settings):
@@ -26,7 +26,7 @@ def build(**settings):
 
 
 def notes(**settings):
-  """The notes of a run without rounds, as one text."""
+  """The notes of a run whose metrics were lost, as one text."""
   table = client_table.ClientTable(
       client_ids=('a',),
       train_examples=np.ones(1, int),
@@ -34,7 +34,7 @@ def notes(**settings):
       participated=np.ones(1, bool),
       scores={},
   )
-  plan = build(total_rounds=0, **settings)
+  plan = build(total_rounds=1, **settings)
   found = notes_lib.notes(
       plan, None, table, None, rounds=[], pretraining_rounds=[]
   )
