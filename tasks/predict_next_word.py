@@ -105,6 +105,7 @@ def main(args) -> None:
   local.remove_default_context()
   models = NextWords(args.run)
   finished_run.print_answers(
+      args.run,
       args.client,
       lambda client_id: '  '.join(
           f'{word} {chance:.1%}'

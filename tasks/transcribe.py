@@ -133,6 +133,7 @@ def main(args) -> None:
   audio = audio_lib.read(args.audio)
   recognizer = Recognizer(args.run)
   finished_run.print_answers(
+      args.run,
       args.client,
       lambda client_id: recognizer.transcribe(
           audio, client_id, beam_width=args.beam_width

@@ -112,6 +112,11 @@ class AttackRunTest(absltest.TestCase):
     self.assertLen(rates, 2)
     self.assertGreater(min(rates), 90)
 
+  def test_refuses_that_all_are_malicious(self):
+    config = config_lib.create(attack='label_flip', attackers=1.0)
+    with self.assertRaisesRegex(ValueError, 'nobody is left to evaluate'):
+      plan_lib.build(_task(), config)
+
   def test_median_stops_it(self):
     _, report = self.run_one(
         attack='backdoor', attackers=0.1, aggregator='median'

@@ -3,6 +3,7 @@
 """Runs that become longer or shorter, and models of unfinished runs."""
 
 import contextlib
+import dataclasses
 import json
 import pathlib
 import tempfile
@@ -15,6 +16,7 @@ from tests.helpers import programs
 from tests.helpers import toy_task
 from tests.helpers import worker
 from tff_partial import errors
+from tff_partial.experiments import checkpoint
 from tff_partial.experiments import plan as plan_lib
 from tff_partial.experiments import run as run_lib
 from tff_partial.experiments import run_folder
@@ -64,6 +66,7 @@ class CheckpointTest(absltest.TestCase):
         str(self.folder / name), plan.settings, overwrite=False
     ) as claimed:
       self.assertFalse(claimed.finished)
+      claimed.change_rounds()
     self.assertFalse((self.folder / name / 'model.safetensors').exists())
     return found
 
@@ -175,13 +178,42 @@ class CheckpointTest(absltest.TestCase):
     self.run_in('second', 1, **start)
     with run_folder.claim(
         str(self.folder / 'first'), self.plan(2).settings, overwrite=False
-    ):
-      pass
+    ) as claimed:
+      claimed.change_rounds()
     with self.assertRaisesRegex(errors.MissingFileError, 'first/model.safete'):
       self.run_in('second', 2, **start)
     self.run_in('first', 2)
     with self.assertRaisesRegex(errors.SettingsError, 'weights to start from'):
       self.run_in('second', 2, **start)
+    # A run that is refused stays finished, with the rounds that it had.
+    second = self.folder / 'second'
+    for name in ('report.html', 'model.safetensors'):
+      self.assertTrue((second / name).exists())
+    config = json.loads((second / 'config.json').read_text())
+    self.assertEqual(config['settings']['total_rounds'], 1)
+
+  def test_start_that_is_not_there(self):
+    self.run_in('first', 1)
+    for name in ('pretrain', 'model.safetensor'):
+      with self.assertRaisesRegex(errors.MissingFileError, 'no such file'):
+        self.run_in('second', 1, init_from=str(self.folder / 'first' / name))
+
+  def test_start_with_other_texts(self):
+    folder, task = self.folder / 'first', self.task
+    folder.mkdir()
+    (folder / 'config.json').write_text('{}')
+    (folder / 'words.txt').write_text('a b')
+    file = folder / 'model.safetensors'
+    weights.save_by_path(file, {'line/kernel': np.float32([[1]])})
+    for start in (folder, file):
+      for texts in ('a b', 'b a'):
+        task = dataclasses.replace(self.task, texts={'words.txt': texts})
+        keep = lambda: checkpoint.keep_start(self.folder, task, str(start))
+        if texts == 'a b':
+          keep()
+          continue
+        with self.assertRaisesRegex(errors.SettingsError, 'the words.txt that'):
+          keep()
 
   def test_unfinished_run_without_a_checkpoint(self):
     folder = self.folder / 'first'

@@ -104,7 +104,10 @@ class ConstantsTest(absltest.TestCase):
     run_lib.run(self.plan(task, pretrain_rounds=0), str(folder), progress=False)
     expected = weights.load(folder / 'model.safetensors')
     longer = self.plan(task, 2, pretrain_rounds=0)
-    with run_folder.claim(str(folder), longer.settings, overwrite=False):
+    with run_folder.claim(
+        str(folder), longer.settings, overwrite=False
+    ) as claimed:
+      claimed.change_rounds()
       values, rounds = checkpoint.load(str(folder), task)
     self.assertEqual(rounds, 1)
     self.assertSameElements(values, expected)

@@ -2,6 +2,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """What leaves a client, in words."""
 
+import json
+import pathlib
+import tempfile
+
 from absl.testing import absltest
 from absl.testing import parameterized
 import numpy as np
@@ -106,6 +110,29 @@ class LeavesTest(parameterized.TestCase):
     self.assertEqual(
         in_words(algorithm=algorithm, pretrain_rounds=0),
         'Leaves a client: nothing; clients train alone.',
+    )
+
+  def test_what_was_chosen_before_training(self):
+    folder = pathlib.Path(self.enterContext(tempfile.TemporaryDirectory()))
+    for name, found in (
+        ('personal.json', {'split': 'output'}),
+        ('personal_l2.json', {'total': 1.0}),
+    ):
+      found.update(clients=7, candidates=[{}, {}, {}])
+      (folder / name).write_text(json.dumps(found))
+    task = toy_task.create_task('')
+    config = config_lib.create(algorithm='finetune', pretrain_rounds=0)
+    self.assertEqual(
+        leaves.in_words(plan_lib.build(task, config), folder),
+        'Leaves a client in training: nothing; clients train alone. Once,'
+        ' before training, to choose what is personal, from each of 7 clients:'
+        ' 4 numbers for each of 2 variables, about its gradients and what'
+        ' training changes; how many examples and batches it has; and, for'
+        ' each of 3 choices, its loss. Once, before training, to estimate the'
+        ' penalty, from each of 7 clients: squared norms of its gradients, how'
+        ' many examples and batches it has and, for each of 3 weights, its'
+        ' loss; and, in means over these clients, derivatives by 2'
+        ' parameters.',
     )
 
   def test_secure_sum_and_a_leak(self):

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Runs know who trained the models that they started from."""
 
+import dataclasses
 import json
 import pathlib
 import shutil
@@ -35,8 +36,10 @@ class LineageTest(absltest.TestCase):
     self.addCleanup(folder.cleanup)
     self.folder = pathlib.Path(folder.name)
 
-  def plan(self, fingerprint='', **settings):
+  def plan(self, fingerprint='', texts=None, **settings):
     task = toy_task.create_task('points')
+    if texts is not None:
+      task = dataclasses.replace(task, texts=texts)
     train = _Fingerprinted(task.train, ())
     train.fingerprint = fingerprint
     return plan_lib.build(
@@ -105,7 +108,7 @@ class LineageTest(absltest.TestCase):
         errors.SettingsError,
         r'found 2 of 2 that did \(client_\d, client_\d\)\. Start from',
     ):
-      self.run_in('second', **start)
+      self.run_in('second', **start, texts={'words.txt': 'a b'})
     # Nothing was trained, so that other settings can be tried.
     _, report, earlier = self.run_in('second', **start, allow_overlap=True)
     self.assertLen(earlier, 5)

@@ -21,6 +21,7 @@ from tff_partial.experiments import run as run_lib
 from tff_partial.experiments import run_folder
 from tff_partial.experiments.settings import config as config_lib
 from tff_partial.learning import weights
+from tff_partial.training import earlier_clients
 from tff_partial.training import personal_store
 
 setUpModule, tearDownModule = worker.start, worker.stop
@@ -108,6 +109,13 @@ class OnboardTest(absltest.TestCase):
     [offset] = self.stored('eve/1')
     self.assertAlmostEqual(offset, self.descended(0.0, 5), places=6)
 
+  def test_person_who_trained_the_model_to_start_from(self):
+    self.train()
+    earlier_clients.write(self.folder, ['eve/1'])
+    report = self.add(epochs=0)
+    self.assertIn('not those of a newcomer', report.notes[0])
+    self.assertEmpty(self.add('ann', epochs=0).notes)
+
   def test_trains_from_the_mean(self):
     self.train()
     mean = np.mean(self.stored())
@@ -143,7 +151,10 @@ class OnboardTest(absltest.TestCase):
             rounds_per_evaluation=0,
         ),
     )
-    with run_folder.claim(str(self.folder), plan.settings, overwrite=False):
+    with run_folder.claim(
+        str(self.folder), plan.settings, overwrite=False
+    ) as claimed:
+      claimed.change_rounds()
       with self.assertRaisesRegex(errors.SettingsError, 'a run going on'):
         self.add()
     report = self.add(epochs=1)

@@ -71,6 +71,19 @@ class _FolderTest(parameterized.TestCase):
     return json.loads((self.folder / name / 'origin.json').read_text())
 
 
+class RunOfTest(_FolderTest):
+
+  def test_folder_or_weights_of_a_run(self):
+    (self.folder / 'config.json').touch()
+    other = self.folder / 'other.h5'
+    other.touch()
+    # The weights of a run that is not finished are not there yet.
+    for start in (self.folder, self.folder / 'model.safetensors', other):
+      self.assertEqual(origin.run_of(start), self.folder)
+    for name in ('pretrain', 'model.safetensor'):
+      self.assertIsNone(origin.run_of(self.folder / name))
+
+
 class KeepTest(_FolderTest):
 
   def keep(self, data=None, start=None, generation=None):

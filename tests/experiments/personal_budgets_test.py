@@ -16,14 +16,18 @@ import numpy as np
 from tests.helpers import toy_task
 from tests.helpers import worker
 from tff_partial import errors
+from tff_partial.experiments import commands
 from tff_partial.experiments import finished_run
+from tff_partial.experiments import flags
 from tff_partial.experiments import onboard
 from tff_partial.experiments import parts
 from tff_partial.experiments import personal_budgets
 from tff_partial.experiments import plan as plan_lib
 from tff_partial.experiments import run
+from tff_partial.experiments import run_folder
 from tff_partial.experiments.comparisons import combinations
 from tff_partial.experiments.settings import config as config_lib
+from tff_partial.experiments.settings import task_choice
 
 setUpModule, tearDownModule = worker.start, worker.stop
 
@@ -124,8 +128,38 @@ class PersonalBudgetsTest(parameterized.TestCase):
       onboard.add(str(folder), 'client_1', plan.task)
     # The same again, but with other budgets.
     self.write(*(f'client_{i},0' for i in range(5)))
-    with self.assertRaisesRegex(errors.SettingsError, 'personal_budgets'):
+    with self.assertRaisesRegex(
+        errors.SettingsError, 'the file of .*budgets.csv .* has changed since'
+    ):
       run.run(self.create_plan(), str(folder), progress=False)
+
+  def test_command_notices_other_budgets(self):
+    self.write('ann,9')
+    todo = commands.Commands(
+        {},
+        task_choice.TaskChoice('tests.helpers.toy_task:create_task', 'here'),
+        flags.Output(output_dir=str(self.folder / 'run')),
+    )
+    config = config_lib.create(personal_by_budget=str(self.path))
+    settings = {
+        **todo.choice.settings({}),
+        **config.settings,
+        **personal_budgets.settings(str(self.path)),
+    }
+    with run_folder.claim(
+        todo.output.output_dir, settings, overwrite=False
+    ) as folder:
+      (folder.path / 'personal_store.sqlite').touch()
+    self.write('ann,8')
+    with self.assertRaisesRegex(errors.SettingsError, 'has changed since'):
+      todo.run(config)
+
+  def test_library_and_command_call_them_alike(self):
+    self.write(*(f'client_{i},{b}' for i, b in enumerate(BUDGETS)))
+    self.assertContainsSubset(
+        personal_budgets.settings(str(self.path)), self.create_plan().settings
+    )
+    self.assertEmpty(personal_budgets.settings(None))
 
   def check_report(self, folder, before, after):
     report = json.loads((folder / 'report.json').read_text(encoding='utf-8'))

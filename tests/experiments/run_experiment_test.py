@@ -24,6 +24,7 @@ import tensorflow as tf
 
 from tests.helpers import paths
 from tests.helpers import programs
+from tff_partial.experiments import flags as flags_lib
 from tff_partial.experiments import run_folder
 
 # BUILD: shard_count = 4
@@ -195,12 +196,35 @@ _EARLY_MISTAKES = (
     ('--seeds=0,x', "like 0,1,2, found '0,x'"),
     ('--seeds=', 'at least one value of --seeds, found none'),
     ('--algorithm=fed_sim,fed_alt --personal=all', 'something to share'),
+    ('--algorithm=fed_sim,fed_alt --personal=none', 'found --personal none'),
+    # The order of values makes no difference.
+    (
+        '--algorithm=fed_alt,fed_avg --personal=none,output --control',
+        'no --control in a comparison',
+    ),
     ('--learning_rate=1,0.1', 'one value of --learning_rate.* With --tune'),
     ('--learning_rate=1,fast', 'fast'),
     ('--epochs=1,0', 'positive'),
     ('--tune', 'several values of at least one setting with --tune'),
     ('--tune --gate=0.1,0.2', 'one value of --gate, found 2'),
-    ('--tune --batch_size=4,8', 'one value of --batch_size, found 2'),
+    ('--tune --batch_size=4,8', 'one value of --batch_size.*those of a task'),
+    ('--tune --epochs=1,2 --control', 'no --control in a comparison'),
+    (
+        '--tune --epochs=1,2 --algorithm=fed_alt --alternating_steps',
+        "no --alternating_steps for algorithm 'fed_alt'",
+    ),
+    (
+        '--tune --epochs=1,2 --algorithm=ditto --personal_l2=auto',
+        "--personal_l2 for algorithm 'ditto'",
+    ),
+    ('--tune --epochs=1,2 --seeds=0,-1', '--seeds of at least 0, found -1'),
+    ('--regime --tune --epochs=1,2', 'no --tune with --regime'),
+    ('--regime --seeds=0,1', 'no --seeds with --regime'),
+    (
+        '--regime --export_client=ann --export_dir=x',
+        'no --export_client with --regime',
+    ),
+    ('--regime --algorithm=fed_alt,fed_sim', 'one --algorithm with --regime'),
     ('--tune --epochs=1,2 --tune_seeds=x', "--tune_seeds like .*found 'x'"),
     ('--tune --epochs=1,2 --algorithm=sgd', "found 'sgd'"),
     ('--tune_seeds=1', 'Expected --tune with --tune_seeds'),
@@ -273,6 +297,34 @@ class MistakeTest(programs.FolderTest):
         self.assertRefused(message, *programs.settings(data, out, *mistake))
         # No store was created, so the folder can be used with other flags.
         self.assertFalse(list(out.rglob('personal_store.sqlite')))
+
+  def test_run_is_overwritten_only_by_one_that_starts(self):
+    out = self.folder / 'out'
+    with run_folder.claim(str(out), {}, overwrite=False):
+      (out / 'report.html').write_text('precious')
+    data = programs.write_data(self.folder / 'data')
+    for message, where, *mistake in (
+        ('found no such file', self.folder / 'no_data'),
+        ('--personal to be one of', data, '--personal=head'),
+        ('--personal to be one of', data, '--personal=head', '--seeds=0,1'),
+        (
+            '--personal to be one of',
+            *(data, '--personal=head', '--tune', '--epochs=1,2'),
+        ),
+        ('--personal to be one of', data, '--personal=head', '--regime'),
+        ('any split.*fed_rod', data, '--algorithm=fed_rod', '--regime'),
+    ):
+      with self.subTest(str(mistake)):
+        self.assertRefused(
+            message,
+            *programs.settings(where, out, '--overwrite', *mistake),
+        )
+        self.assertEqual((out / 'report.html').read_text(), 'precious')
+
+  def test_short_help_shows_defaults(self):
+    shown = flags_lib.short_help()
+    self.assertIn('--seed [0]\n', shown)
+    self.assertIn('--overwrite\n', shown)
 
   def test_damaged_or_missing_data(self):
     whole = programs.write_data(self.folder / 'whole')

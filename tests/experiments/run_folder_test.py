@@ -45,6 +45,7 @@ class RunFolderTest(parameterized.TestCase):
         _SETTINGS if settings is None else settings,
         overwrite=overwrite,
     ) as folder:
+      folder.start_over()
       return folder
 
   def trained(self):
@@ -139,6 +140,52 @@ class RunFolderTest(parameterized.TestCase):
     self.assertCountEqual(os.listdir(self.folder), ['.lock', 'config.json'])
     self.assertEqual(self.config()['settings'], {'seed': 9})
     self.assertTrue((elsewhere / 'mine').exists())
+
+  def test_overwritten_run_is_left_until_the_new_one_starts(self):
+    self.trained()
+    (self.folder / 'report.html').write_text('')
+    before = self.config()
+    with run_folder.claim(
+        str(self.folder), {'seed': 9}, overwrite=True
+    ) as folder:
+      self.assertFalse(folder.finished)
+    self.assertEqual(self.config(), before)
+    self.assertTrue((self.folder / 'report.html').exists())
+
+  def test_overwrite_keeps_the_model_to_start_from(self):
+    self.trained()
+    for start in (self.folder, self.folder / 'pretrain'):
+      with self.assertRaisesRegex(
+          errors.SettingsError, '`init_from` outside of .*run, which `overwrite'
+      ):
+        self.claim({'init_from': str(start)}, overwrite=True)
+    self.assertTrue((self.folder / 'personal_store.sqlite').exists())
+    self.claim({'init_from': f'{self.folder}_before'}, overwrite=True)
+
+  def test_search_over_the_number_of_rounds(self):
+    self.claim({'total_rounds': 100})
+    self.trained()
+    for rounds in ('several', 50):
+      with run_folder.claim(
+          str(self.folder),
+          {**_SETTINGS, 'total_rounds': rounds},
+          overwrite=False,
+      ) as folder:
+        folder.change_rounds()
+      self.assertEqual(self.config()['settings']['total_rounds'], rounds)
+
+  def test_report_with_other_names_of_clients(self):
+    folder = self.claim()
+    report = {'headline': '', 'lists_clients': True}
+    (self.folder / 'report.json').write_text(json.dumps(report))
+    client_names.check_finished(folder, 'full')
+    with self.assertRaisesRegex(errors.SettingsError, 'found hashed'):
+      client_names.check_finished(folder, 'hashed')
+    client_names.load(self.folder, 'hashed')
+    client_names.check_finished(folder, 'hashed')
+    for mode in ('full', 'none'):
+      with self.assertRaisesRegex(errors.SettingsError, f'found {mode}'):
+        client_names.check_finished(folder, mode)
 
   @parameterized.parameters(False, True)
   def test_folder_with_other_files_is_left_alone(self, overwrite):

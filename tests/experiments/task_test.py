@@ -92,6 +92,7 @@ class CreateTest(parameterized.TestCase):
 
   @parameterized.parameters(
       ('clients=7', r"\(.*num_clients, greeting, with_loss\), found 'clients'"),
+      ('data=x', r"\(batch_size, num_clients, .*\), found 'data'"),
       ('num_clients', 'name=value, found .*num_clients'),
       ('1=2', 'name=value, found .*1=2'),
   )

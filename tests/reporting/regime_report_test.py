@@ -72,6 +72,7 @@ def split(**changes):
       'rounds': 8,
       'repeats': 4,
       'held_out_per_client': [6] * 50,
+      'equal_epochs_in_phases': True,
       'server_optimizer': 'sgd',
       'warmup_rounds': 0,
       'start': constants,
@@ -181,7 +182,9 @@ class NotesTest(parameterized.TestCase):
           'is the opposite one',
       ),
       ({'clients_per_round': 1}, '1.0 times on average'),
-      ({'warmup_rounds': 10}, 'first 10 rounds'),
+      ({'warmup_rounds': 10}, 'first 10 rounds, which rehearsals do not get'),
+      ({'warmup_rounds': 7}, 'first 7 rounds.'),
+      ({'equal_epochs_in_phases': False}, 'know --personal_epochs'),
       ({'server_optimizer': 'adam'}, 'only the rehearsals know adam'),
   )
   def test_each_failure_mode_is_one_sentence(self, changes, expected):

@@ -41,13 +41,16 @@ class PredictNextWordTest(absltest.TestCase):
       algorithm='fed_alt',
       personal='output',
       task_arg=(),
+      **settings,
   ):
     """A run whose shared model says b, then a, and ann's c, then b.
 
     The last layer norm gives 0 but for its bias, so that a token's logit is its
     own bias plus what its embedding has of that bias.
     """
-    config = config_lib.create(algorithm=algorithm, personal=personal)
+    config = config_lib.create(
+        algorithm=algorithm, personal=personal, **settings
+    )
     settings = config.settings
     settings.update(task=task, data='there', model=None, batch_size=64)
     settings['task_arg'] = list(task_arg)
@@ -141,6 +144,15 @@ class PredictNextWordTest(absltest.TestCase):
             predict_next_word, f'--run={self.folder}', '--client=ann', 'a'
         )[1],
         r'^shared: b \S+%  a \S+%  c \S+%\nann: c \S+%  b .*\n$',
+    )
+    os.remove(os.path.join(self.folder, 'personal_store.sqlite'))
+    self.write_run(finetune_epochs=5, gate=0.1)
+    self.assertRegex(
+        commands.call(
+            predict_next_word, f'--run={self.folder}', '--client=ann', 'a'
+        )[1],
+        r'\nWithout the 5 epochs of fine-tuning .*; and without the decision .*'
+        r'\n$',
     )
     status, _, said = commands.call(
         predict_next_word, f'--run={self.folder}', '--client=bob', 'a'

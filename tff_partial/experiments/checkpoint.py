@@ -153,8 +153,13 @@ def keep_start(
     init_from: The setting.
 
   Raises:
-    errors.UserError: If the other run's checkpoint cannot be read; see `load`.
+    errors.UserError: If the other run was trained with other texts than the
+      task's, such as another vocabulary, or if its checkpoint cannot be read;
+      see `load`.
   """
+  ancestor = None if init_from is None else origin.run_of(init_from)
+  if ancestor is not None:
+    run_folder.check_texts(ancestor, task.texts)
   other = start_to_copy(folder, init_from)
   if other is not None:
     values, _ = load(other, task)

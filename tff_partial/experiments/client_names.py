@@ -63,6 +63,30 @@ class ClientNames:
     return dataclasses.replace(table, client_ids=names).sorted_by_id()
 
 
+def check_finished(folder: run_folder.RunFolder, mode: str) -> None:
+  """Checks that a finished run calls clients as it is asked to.
+
+  Args:
+    folder: The run's.
+    mode: One of `config_groups.REPORT_CLIENT_IDS`.
+
+  Raises:
+    errors.SettingsError: If its report was written with another mode.
+    errors.DataError: If the report cannot be read.
+  """
+  with_pseudonyms = mode != config_groups.FULL_CLIENT_IDS
+  has_pseudonyms = (folder.path / run_folder.REPORT_KEY).exists()
+  lists_clients = mode != config_groups.NO_CLIENT_IDS
+  if with_pseudonyms != has_pseudonyms or (
+      with_pseudonyms and lists_clients != folder.lists_clients
+  ):
+    raise errors.SettingsError(
+        'Expected the `report_client_ids` that the finished report in'
+        f' {folder.path} was written with, found {mode}. Use the same, or'
+        ' another `output_dir`.'
+    )
+
+
 def load(folder: str | os.PathLike[str], mode: str) -> ClientNames:
   """The names in the reports of a folder, with its key or a new one.
 

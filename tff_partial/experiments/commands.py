@@ -6,9 +6,10 @@ What takes seconds to import is imported where it is needed, after flags and
 folder have been checked.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 import contextlib
 import dataclasses
+import functools
 import sys
 from typing import Any, Optional
 
@@ -52,12 +53,7 @@ class Commands:
     config_privacy.check_several_runs(config)
     if config.running.cluster is not None:
       cluster_address.check(config.running.cluster)
-    varied = dict.fromkeys(
-        ('algorithm', 'personal', 'seed', *search.lists), 'several'
-    )
-    with self._several_runs(
-        {**config.settings, **varied, 'validation': search.validation},
-    ) as folder:
+    with self._several_runs(search.settings) as folder:
       from tff_partial.experiments.comparisons import tune
 
       print(
@@ -67,8 +63,9 @@ class Commands:
           flush=True,
       )
       with computing.for_several(config, folder) as worker_fn:
+        self._begin(folder, [grid.a_config for grid in search.grids()])
         failures = tune.run(
-            self._task(),
+            self._task,
             search,
             str(folder.path),
             worker_fn=worker_fn,
@@ -81,12 +78,12 @@ class Commands:
 
   def run(self, config: config_lib.Config) -> int:
     """Runs one experiment, unless it is finished, and exports from it."""
-    with run_folder.claim(
-        self.output.output_dir,
-        {**self._choices, **config.settings},
-        overwrite=self.output.overwrite,
-    ) as folder:
+    budgets = personal_budgets.settings(config.personal_by_budget)
+    with self._claimed({**config.settings, **budgets}) as folder:
       if folder.finished:
+        from tff_partial.experiments import client_names
+
+        client_names.check_finished(folder, config.running.report_client_ids)
         secret_key.forget(folder.path)  # If it was stopped just before.
         print(
             f'Finished before: {folder.path}\n{folder.headline}\n'
@@ -108,7 +105,8 @@ class Commands:
 
     reported_model.check(self.output.export_model, config)
     with computing.start(config, folder) as sharding:
-      plan = plan_lib.build(self._task(), config)
+      plan = plan_lib.build(self._task, config)
+      folder.start_over()
       print(description.describe(plan, str(folder.path)), flush=True)
       run_lib.run_in(folder, plan, sharding=sharding)
     print(folder.headline)
@@ -147,7 +145,8 @@ class Commands:
     with self._several_runs({**config.settings, **several}) as folder:
       from tff_partial.experiments.comparisons import compare
 
-      task = self._task()
+      task = self._task
+      self._begin(folder, [c.config for c in todo])
       with computing.for_several(config, folder) as worker_fn:
         if config.running.cluster is not None:
           from tff_partial.experiments.comparisons import spread
@@ -162,22 +161,45 @@ class Commands:
         )
     return _end_comparison(folder, failures)
 
-  @contextlib.contextmanager
   def _several_runs(
       self, settings: Mapping[str, Any]
-  ) -> Iterator[run_folder.RunFolder]:
+  ) -> contextlib.AbstractContextManager[run_folder.RunFolder]:
     """The folder of several runs, to which later ones can be added."""
     if self.output.export_client is not None:
       raise errors.SettingsError(
           'Expected one run with `export_client`, found several. Export from'
           ' the folder of one: python -m tasks.export_client --help.'
       )
-    with run_folder.claim(
+    return self._claimed(settings)
+
+  def _claimed(
+      self, settings: Mapping[str, Any]
+  ) -> contextlib.AbstractContextManager[run_folder.RunFolder]:
+    """The folder for these settings and those of the task."""
+    return run_folder.claim(
         self.output.output_dir,
         {**self._choices, **settings},
         overwrite=self.output.overwrite,
-    ) as folder:
-      yield folder
+    )
+
+  def _begin(
+      self,
+      folder: run_folder.RunFolder,
+      configs: Iterable[config_lib.Config],
+  ) -> None:
+    """Overwrites or changes the folder of several runs.
+
+    Args:
+      folder: The folder.
+      configs: Of the runs, which refuse to overwrite anything if they do not go
+        together with the data.
+    """
+    from tff_partial.experiments import plan
+
+    for config in configs if self.output.overwrite else ():
+      plan.build(self._task, config)
+    folder.start_over()
+    folder.change_rounds()  # Those within have other settings of their own.
 
   def regime(
       self,
@@ -190,19 +212,16 @@ class Commands:
     personal_budgets.check_several_runs(config.personal_by_budget)
     several = {'personal': ','.join(map(str, splits))}
     kept = {**config.settings, **several, **setting.flatten(settings)}
-    with run_folder.claim(
-        self.output.output_dir,
-        {**self._choices, **kept},
-        overwrite=self.output.overwrite,
-    ) as folder:
+    with self._claimed(kept) as folder:
       from tff_partial.experiments.regime import regime
       from tff_partial.reporting import regime_report
 
-      regime.check(config)
+      configs = regime.configs(config, splits)
       with computing.start(config, folder) as sharding:
+        self._begin(folder, configs)
         contents = regime.run_in(
             folder,
-            self._task(),
+            self._task,
             config,
             splits,
             settings,
@@ -221,6 +240,7 @@ class Commands:
         self.choice, self.tasks, str(folder.path), config.running
     )
 
+  @functools.cached_property
   def _task(self) -> Any:
     from tff_partial.experiments import task
 

@@ -32,7 +32,7 @@ def start(
   from tff_partial.runtime import sharding
 
   running = config.running
-  log_file = str(folder.path / 'worker.log')
+  log_file = str(folder.path / run_folder.LOG)
   if running.cluster is not None:
     from tff_partial.runtime import cluster
 

@@ -20,12 +20,12 @@ def describe(plan: plan_lib.Plan, output_dir: str) -> str:
   if config.chooses_split:
     share = 'to be chosen before training'
   rounds = f'{config.total_rounds} rounds of {size}'
+  if config.method.trains_alone:
+    rounds = f'{config.num_finetune_epochs} epochs at every client'
   if plan.pretraining is not None:
     rounds = f'{config.num_pretrain_rounds} rounds of fed_avg, then {rounds}'
   if plan.control is not None:
     rounds += f'; control: {config.total_rounds} rounds of fed_avg'
-  if config.method.trains_alone:
-    rounds = f'{config.num_finetune_epochs} epochs at every client'
   return '\n'.join(
       [
           f'task       {task.name}: {task.model}',

@@ -20,6 +20,7 @@ from tff_partial.experiments import run_folder
 from tff_partial.experiments import task as task_lib
 from tff_partial.experiments.estimates import penalty_estimate
 from tff_partial.experiments.settings import config as config_lib
+from tff_partial.experiments.settings import methods
 from tff_partial.experiments.settings import setting
 from tff_partial.experiments.settings import split_choice
 from tff_partial.experiments.settings import task_choice
@@ -77,11 +78,52 @@ def add_task(parser: argparse.ArgumentParser) -> None:
 
 
 def print_answers(
-    client_id: Optional[str], answer_fn: Callable[[Optional[str]], str]
+    folder: str,
+    client_id: Optional[str],
+    answer_fn: Callable[[Optional[str]], str],
 ) -> None:
-  """Prints the answers of the shared model and, if given, of a client's."""
+  """Prints the answers of the shared model and, if given, of a client's.
+
+  Args:
+    folder: The folder of the run.
+    client_id: The client.
+    answer_fn: Takes a client, or `None` for the shared model.
+  """
   for who in dict.fromkeys((None, client_id)):
     print(f'{who or "shared"}: {answer_fn(who)}')
+  if client_id is not None:
+    if missing := not_included(config_of(read_settings(folder))):
+      print(f'Without {"; and without ".join(missing)}.')
+
+
+def not_included(
+    config: config_lib.Config, model: str = methods.EXPORTED[0]
+) -> list[str]:
+  """What a run did with clients' models that one of them does not have.
+
+  Args:
+    config: The run's.
+    model: One of `methods.EXPORTED`, by default what the run has stored.
+  """
+  _, finetuned, gated = methods.EXPORTED
+  if not config.method.personalizes:
+    return []
+  found = []
+  if (
+      config.num_finetune_epochs
+      and not config.method.trains_alone
+      and model != finetuned
+  ):
+    found.append(
+        f'the {config.num_finetune_epochs} epochs of fine-tuning after the last'
+        f" round: this is the report's model {model}, not finetuned"
+    )
+  if config.evaluation.gate and model != gated:
+    found.append(
+        'the decision of the gate: the client may have kept the model without'
+        ' personalization'
+    )
+  return found
 
 
 def read_settings(folder: str, task: Optional[str] = None) -> Mapping[str, Any]:

@@ -120,7 +120,8 @@ def read(record: type[_T], **overrides: Any) -> _T:
       if name not in overrides:
         raise errors.SettingsError(
             f'Expected one value of `{name}`, found {len(numbers)}. With'
-            ' `tune`, the best of several is chosen, if training depends on it.'
+            ' `tune`, the best of several is chosen, of settings that training'
+            ' depends on, but not of those of a task.'
         )
   values = {
       s.name: _value(s)
@@ -195,7 +196,9 @@ def short_help() -> str:
     if common:
       lines.extend(['', f'{_title(record)}:'])
     for s in common:
-      default = '' if s.default in (None, False) else f' [{s.default}]'
+      # 0 is a default, too.
+      has_none = s.default is None or s.default is False
+      default = '' if has_none else f' [{s.default}]'
       lines.append(f'  --{s.name}{default}')
       lines.append(flags.text_wrap(s.facts.help, 80, '      ', '      '))
   return '\n'.join(

@@ -4,16 +4,19 @@
 
 The words are made from the computation that trains (`learning/data_flow.py`),
 not from the settings. Only what is measured once before training
-(`feature_mean.py`) has words of its own.
+(`estimates/`) has words of its own.
 """
 
 from collections.abc import Sequence
 import math
+import pathlib
 from typing import Optional
 
 import tensorflow_federated as tff
 
 from tff_partial.experiments import plan as plan_lib
+from tff_partial.experiments.estimates import penalty_estimate
+from tff_partial.experiments.settings import split_choice
 from tff_partial.learning import data_flow
 from tff_partial.learning import mean_regularizer
 from tff_partial.learning import partition
@@ -22,11 +25,16 @@ from tff_partial.reporting import formatting
 _EXPECTED = ('update', 'weight', 'metrics', 'counts')
 
 
-def in_words(plan: plan_lib.Plan) -> str:
-  """What leaves a client each round of a run, a sentence or two."""
-  measured = mean_regularizer.is_in(plan.variables)
+def in_words(plan: plan_lib.Plan, folder: Optional[pathlib.Path] = None) -> str:
+  """What leaves a client each round of a run, a sentence or two.
+
+  Args:
+    plan: The run's plan.
+    folder: The run's, which has what was chosen before training.
+  """
+  before = _before_training(plan, folder)
   if plan.sampler is None:
-    when = ' in training' if measured else ''
+    when = ' in training' if before else ''
     text = f'Leaves a client{when}: nothing; clients train alone.'
   else:
     text = f'Leaves a client each round: {_of_a_round(plan)}.'
@@ -36,16 +44,45 @@ def in_words(plan: plan_lib.Plan) -> str:
         f' In the {rounds} of pretraining before:'
         f' {_of_a_round(plan.pretraining)}.'
     )
-  if measured:
-    [mean] = [v for v in plan.variables if v.path == mean_regularizer.PATH]
-    text += (
-        ' Once, before training: the mean of the representations of its'
-        f' examples ({formatting.quantity(mean.size, "number")}) and how many'
-        ' these are.'
-    )
+  text += ''.join(f' Once, before training{what}.' for what in before)
   if plan.control is not None:
     text += f' In the rounds of the control: {_of_a_round(plan.control)}.'
   return text
+
+
+def _before_training(
+    plan: plan_lib.Plan, folder: Optional[pathlib.Path]
+) -> list[str]:
+  """What leaves clients before the first round, for what, and from whom."""
+  found = []
+  quantity = formatting.quantity
+  choice = None if folder is None else split_choice.read(folder)
+  if choice is not None:
+    variables = sum(v.trainable for v in plan.variables)
+    found.append(
+        ', to choose what is personal, from each of'
+        f' {quantity(choice["clients"], "client")}: 4 numbers for each of'
+        f' {quantity(variables, "variable")}, about its gradients and what'
+        ' training changes; how many examples and batches it has; and, for each'
+        f' of {quantity(len(choice["candidates"]), "choice")}, its loss'
+    )
+  penalty = None if folder is None else penalty_estimate.read(folder)
+  if penalty is not None:
+    size = sum(v.size for v in plan.variables if v.trainable)
+    found.append(
+        ', to estimate the penalty, from each of'
+        f' {quantity(penalty["clients"], "client")}: squared norms of its'
+        ' gradients, how many examples and batches it has and, for each of'
+        f' {len(penalty["candidates"])} weights, its loss; and, in means over'
+        f' these clients, derivatives by {size:,} parameters'
+    )
+  if mean_regularizer.is_in(plan.variables):
+    [mean] = [v for v in plan.variables if v.path == mean_regularizer.PATH]
+    found.append(
+        ': the mean of the representations of its examples'
+        f' ({quantity(mean.size, "number")}) and how many these are'
+    )
+  return found
 
 
 def _of_a_round(plan: plan_lib.Plan) -> str:

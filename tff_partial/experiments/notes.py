@@ -114,14 +114,21 @@ def _training_notes(plan: plan_lib.Plan) -> list[str]:
   found = []
   if plan.task.demonstration:
     found.append(DEMONSTRATION_NOTE)
-  if plan.config.method.personalizes and not plan.starts_from_model:
+  method = plan.config.method
+  has_default_baseline = method.personalizes and method.baseline is None
+  if has_default_baseline and not plan.starts_from_model:
     found.append(
         'This run did not start from a trained model. Its baseline is therefore'
         ' its own shared model with the initial personal variables. To compare'
         ' with FedAvg, use --pretrain_rounds or --init_from.'
     )
-  personalizes = plan.config.method.personalizes and plan.starts_from_model
-  if personalizes and plan.control is None:
+  may_have_control = (
+      method.personalizes
+      and not method.trains_alone
+      and not plan.config.privacy.is_private
+      and plan.starts_from_model
+  )
+  if may_have_control and plan.control is None:
     found.append(
         'This run has no control: it does not tell what as many more rounds of'
         ' FedAvg would have changed. Add one with --control. A comparison has'
@@ -216,7 +223,7 @@ def _finetuning_notes(
 ) -> list[str]:
   found = []
   config = plan.config
-  if config.num_finetune_epochs and plan.algorithm.trains_shared:
+  if plan.finetuning is not None and plan.algorithm.trains_shared:
     found.append(
         'Every evaluated client was fine-tuned for'
         f' {config.num_finetune_epochs} epochs. These'

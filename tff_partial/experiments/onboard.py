@@ -29,6 +29,7 @@ from tff_partial.learning import phase as phase_lib
 from tff_partial.learning import weights
 from tff_partial.privacy import secret_key
 from tff_partial.reporting import client_report
+from tff_partial.training import earlier_clients
 from tff_partial.training import stores
 
 STARTS = ('initial', 'mean')
@@ -216,24 +217,33 @@ class _Onboarding:
           keep_fn=keep_fn,
       )
 
-    table = evaluation.evaluate(
-        {
-            'shared': model(initial),
-            'personalized': model(start, phases, keep),
-        },
-        evaluation.Population(
-            self._task.train, self._task.test, lambda unused_client_id: False
-        ),
-        [client_id],
-        seed=self._config.seed,
-        progress=False,
-    )
+    with earlier_clients.EarlierClients(self._folder) as earlier:
+      table = evaluation.evaluate(
+          {
+              'shared': model(initial),
+              'personalized': model(start, phases, keep),
+          },
+          evaluation.Population(
+              train=self._task.train,
+              test=self._task.test,
+              participated=lambda unused_client_id: False,
+              trained_earlier=earlier.__contains__,
+          ),
+          [client_id],
+          seed=self._config.seed,
+          progress=False,
+      )
     return table, kept['personal'], int(kept['steps'])
 
   def _report(
       self, table: client_table.ClientTable, averaged: int, steps: int
   ) -> client_report.ClientReport:
     notes = []
+    if table.earlier.any():
+      notes.append(
+          'This person trained the model that the run started from. The results'
+          ' are not those of a newcomer.'
+      )
     if averaged:
       notes.append(
           'Training started from the mean of the personal variables of'

@@ -43,7 +43,13 @@ class Origin:
 def run_of(init_from: str | os.PathLike[str]) -> Optional[pathlib.Path]:
   """The folder of the run whose model this is; `None` for other weights."""
   path = pathlib.Path(init_from).expanduser()
-  folder = path if path.is_dir() else path.parent
+  if path.is_dir():
+    folder = path
+  # A run that is not finished has no weights yet.
+  elif path.is_file() or path.name == run_folder.WEIGHTS:
+    folder = path.parent
+  else:  # A mistake, which does not mean the run in whose folder it would be.
+    return None
   names = run_folder.CONFIG, run_folder.ORIGIN  # Pretraining has the latter.
   return folder if any((folder / name).exists() for name in names) else None
 

@@ -61,8 +61,8 @@ def choose(
     on_validation: As in `plan.build`.
 
   Raises:
-    errors.SettingsError: If there are fewer clients than a setting asks for, or
-      nothing is held out to evaluate on.
+    errors.SettingsError: If there are fewer clients than a setting asks for, if
+      all of them are malicious, or if nothing is held out to evaluate on.
   """
   unseen = _unseen(task, config)
   train_clients, held_out = _divide(task, config)
@@ -131,6 +131,11 @@ def _attacked(
     return clients, frozenset()
   candidates = clients_lib.ExcludingClients(clients, unseen).client_ids
   size = round(server.attackers * len(candidates))
+  if size == len(candidates):
+    raise errors.SettingsError(
+        f'Expected `attackers` below {server.attackers:g} with `attack`'
+        f' {server.attack}, found all clients: nobody is left to evaluate.'
+    )
   attackers = frozenset(_sample(candidates, size, config, 'attackers'))
   return attacks.malicious(clients, server.attack, attackers), attackers
 

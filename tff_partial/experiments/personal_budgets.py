@@ -20,6 +20,8 @@ from typing import Any, Optional
 from tff_partial import errors
 from tff_partial.evaluation import csv_cells
 
+# What a run that goes on must have again: the digest of its file of budgets.
+DIGEST = 'personal_budgets'
 _HEADER = ['client_id', 'bytes']
 
 
@@ -70,6 +72,22 @@ def problem(config: Any) -> Optional[str]:
   if set(config.onboarding_policies) - {'initial'}:
     return needs('`onboarding` initial or none', config.evaluation.onboarding)
   return None
+
+
+def settings(path: Optional[str]) -> dict[str, str]:
+  """The digest of a file of budgets, by its name among a run's settings.
+
+  Args:
+    path: The file; `None` if there is none.
+
+  Raises:
+    errors.MissingFileError: If there is no such file.
+    errors.DataError: If it cannot be read.
+  """
+  if path is None:
+    return {}
+  _, digest = _read(path)
+  return {DIGEST: digest}
 
 
 def check_several_runs(path: Optional[str]) -> None:

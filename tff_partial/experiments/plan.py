@@ -197,7 +197,7 @@ class Plan:
     """What results depend on, by the names of the flags."""
     found = {**self.task.settings, **self.config.settings}
     if self.levels is not None:
-      found['personal_budgets'] = self.levels.digest
+      found[personal_budgets.DIGEST] = self.levels.digest
     return {**found, **self.evaluated_on}
 
   @property

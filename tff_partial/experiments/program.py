@@ -11,6 +11,7 @@ import functools
 import os
 import pathlib
 import sys
+from typing import Any
 
 from absl import app
 from absl import logging
@@ -92,20 +93,27 @@ def _run(tasks: Mapping[str, str]) -> int:
   choice = flags.read(task_choice.TaskChoice)
   todo = commands.Commands(tasks, choice, output)
   comparison = flags.read(flags.Comparison)
+  algorithms, splits = flags.algorithms_and_splits()
+  regime = flags.read(config_groups.Regime)
+  if regime.regime:
+    _check_regime(comparison, output, algorithms)
   if comparison.tune_seeds is not None and not comparison.tune:
     raise errors.SettingsError('Expected `tune` with `tune_seeds`, found none.')
   if comparison.tune:
     return todo.tune(search_flags.read_search())
-  algorithms, splits = flags.algorithms_and_splits()
-  config = flags.read(
-      config_lib.Config, algorithm=algorithms[0], personal=splits[0]
-  )
+  one_run = comparison.seeds is None and len(algorithms) == len(splits) == 1
+  changes: Mapping[str, Any] = {
+      'algorithm': algorithms[0],
+      'personal': splits[0],
+  }
+  if not (one_run or regime.regime):  # Not every algorithm takes every split.
+    changes = combinations.schemes(algorithms, splits)[0].changes
+  config = flags.read(config_lib.Config, **changes)
   if config.running.cluster is not None:
     cluster_address.check(config.running.cluster)
-  regime = flags.read(config_groups.Regime)
   if regime.regime:
     return todo.regime(config, splits, regime)
-  if comparison.seeds is None and len(algorithms) == len(splits) == 1:
+  if one_run:
     return todo.run(config)
   several = combinations.combinations(
       config,
@@ -115,6 +123,26 @@ def _run(tasks: Mapping[str, str]) -> int:
       equal_steps=comparison.equal_steps,
   )
   return todo.compare(config, several)
+
+
+def _check_regime(
+    comparison: flags.Comparison,
+    output: flags.Output,
+    algorithms: Sequence[str],
+) -> None:
+  """Refuses what is done with runs, of which `regime` has none."""
+  for name, value, is_refused in (
+      ('tune', 'it', comparison.tune),
+      ('seeds', 'them', comparison.seeds is not None),
+      ('export_client', 'one', output.export_client is not None),
+      ('algorithm', ','.join(algorithms), len(algorithms) > 1),
+  ):
+    if is_refused:
+      expected = 'one' if name == 'algorithm' else 'no'
+      raise errors.SettingsError(
+          f'Expected {expected} `{name}` with `regime`, which rehearses fed_alt'
+          f' and fed_sim and finishes no run, found {value}.'
+      )
 
 
 def _doctor(output: flags.Output) -> int:

@@ -83,6 +83,7 @@ def run(
   with run_folder.claim(
       output_dir, plan.settings, overwrite=overwrite
   ) as claimed:
+    claimed.start_over()
     return run_in(claimed, plan, sharding=sharding, progress=progress)
 
 
@@ -102,11 +103,8 @@ def run_in(
         plan,
         budget=budget.keep(claimed.path, plan.budget, is_trained=is_trained),
     )
-  run_folder.keep_texts(claimed.path, plan.task.kept)
-  init_from = plan.config.init_from
-  if init_from is not None:
-    run_folder.check_texts(init_from, plan.task.texts)
-  checkpoint.keep_start(claimed.path, plan.task, init_from)
+  run_folder.check_texts(claimed.path, plan.task.kept)
+  checkpoint.keep_start(claimed.path, plan.task, plan.config.init_from)
   init_from = checkpoint.start_of(claimed.path, plan)
   if plan.pretraining is not None:
     stages.keep_origin(claimed.path, plan, None)
@@ -119,6 +117,8 @@ def run_in(
   else:
     stages.keep_origin(claimed.path, plan, init_from)
   lineage.keep(claimed.path, plan)
+  # From here on, the folder takes no other settings.
+  run_folder.keep_texts(claimed.path, plan.task.kept)
   plan = auto_split.resolve(
       plan, claimed.path, init_from, sharding=sharding, progress=progress
   )
@@ -137,6 +137,7 @@ def run_in(
   with open_run.open_run(
       plan, claimed.path, init_from, sharding, progress
   ) as current:
+    claimed.change_rounds()
     shared = stages.train(current)
     control = _control(current, init_from)
     started_at = time.monotonic()
@@ -250,7 +251,7 @@ def _report(
               evaluation_seconds=evaluation_seconds,
               bytes_stored=current.store.num_bytes,
           ),
-          leaves_client=leaves.in_words(plan),
+          leaves_client=leaves.in_words(plan, current.folder),
           notes=[
               *notes_lib.notes(
                   plan,

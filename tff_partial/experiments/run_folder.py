@@ -18,6 +18,7 @@ from absl import logging
 
 from tff_partial import errors
 from tff_partial import files
+from tff_partial.experiments import personal_budgets
 from tff_partial.experiments.settings import config_groups
 from tff_partial.experiments.settings import config_privacy
 from tff_partial.experiments.settings import setting
@@ -38,13 +39,17 @@ START = 'start.safetensors'  # Of a run that was not finished.
 REPORT_KEY = '.report_key'  # Makes the names of clients in reports.
 PRETRAINING = 'pretrain'  # The folder of the run that this one starts from.
 LOCK = '.lock'
+LOG = 'worker.log'  # Of the processes that compute.
 # What a run has before it trains: nothing that settings must fit.
 _KEPT_FIRST = (ORIGIN, START, earlier_clients.FILE_NAME)
-_BEFORE_TRAINING = frozenset(
-    (LOCK, CONFIG, REPORT_KEY, 'worker.log', *_KEPT_FIRST)
-)
+_BEFORE_TRAINING = frozenset((LOCK, LOG, CONFIG, REPORT_KEY, *_KEPT_FIRST))
 _ROUNDS = 'total_rounds'  # May change when a run goes on.
 _START = 'init_from'  # May be moved.
+# Settings that name a file, and the digest of its content.
+_DIGESTS = {
+    'task': 'task_digest',
+    'personal_by_budget': personal_budgets.DIGEST,
+}
 _PACKAGES = ('tensorflow', 'tensorflow-federated', 'numpy', 'keras')
 
 
@@ -54,14 +59,44 @@ class RunFolder:
 
   Attributes:
     path: Where it is.
+    overwritten_by: The settings of the run that takes the place of the one in
+      the folder, if one does; see `start_over`.
+    other_rounds: The run's settings with another number of rounds, if it is to
+      have one; see `change_rounds`.
   """
 
   path: pathlib.Path
+  overwritten_by: Optional[Mapping[str, Any]] = None
+  other_rounds: Optional[Mapping[str, Any]] = None
 
   @property
   def finished(self) -> bool:
     """Whether the run has its report, of which the page is written last."""
+    if self.overwritten_by is not None or self.other_rounds is not None:
+      return False
     return (self.path / REPORT_PAGE).exists()
+
+  def start_over(self) -> None:
+    """Removes what another run left, if this one takes its place.
+
+    Call it once the new run goes together with its data, and before anything is
+    written.
+    """
+    if self.overwritten_by is not None:
+      _empty(self.path)
+      _write(self.path / CONFIG, self.overwritten_by)
+
+  def change_rounds(self) -> None:
+    """Makes the run longer or shorter, if it is to be; it is unfinished then.
+
+    Call it once the run has what it began with, and before it goes on.
+    """
+    if self.other_rounds is not None:
+      # What says that it is finished, first. More rounds of FedAvg go on
+      # likewise.
+      for name in (REPORT_PAGE, WEIGHTS, f'{CONTROL}/{WEIGHTS}'):
+        (self.path / name).unlink(missing_ok=True)
+      _write(self.path / CONFIG, self.other_rounds)
 
   @property
   def has_begun(self) -> bool:
@@ -78,6 +113,11 @@ class RunFolder:
   def leaves_client(self) -> str:
     """What left a client in each round, in a sentence or two."""
     return self._reported('leaves_client')
+
+  @property
+  def lists_clients(self) -> bool:
+    """Whether the report lists single clients."""
+    return self._reported('lists_clients')
 
   @property
   def privacy(self) -> dict[str, str]:
@@ -106,18 +146,22 @@ def claim(
     path: The folder; made if it is not there.
     settings: Of the run; a run that goes on must have the same, but may have
       another `total_rounds` if its schedule does not depend on it.
-    overwrite: Whether to remove what another run left there.
+    overwrite: Whether to take the place of another run there.
 
   Yields:
-    The folder, whose `config.json` holds settings, versions and commit.
+    The folder, whose `config.json` holds settings, versions and commit. If it
+    has a run, that changes only when `start_over` or `change_rounds` is called.
 
   Raises:
     OSError: If the folder cannot be made or written to.
     ValueError: If it belongs to a run with other settings, naming them, to a
-      run that is going on, or to no run at all.
+      run that is going on, or to no run at all, or if it is to be overwritten
+      and holds the model to start from.
   """
   folder = pathlib.Path(path).expanduser().absolute()
   config = folder / CONFIG
+  overwritten_by: Optional[Mapping[str, Any]] = None
+  other_rounds: Optional[Mapping[str, Any]] = None
   with contextlib.ExitStack() as stack:
     try:
       folder.mkdir(files.PRIVATE_FOLDER, parents=True, exist_ok=True)
@@ -146,18 +190,20 @@ def claim(
       ) from e
     files.remove_partial(config)
     if config.exists() and overwrite:
-      _empty(folder)
-    if config.exists() and names - _BEFORE_TRAINING:
+      _check_start_is_elsewhere(folder, settings.get(_START))
+      overwritten_by = settings
+    elif config.exists() and names - _BEFORE_TRAINING:
       earlier = _compare(config, settings)
       if earlier.get(_ROUNDS) != settings.get(_ROUNDS):
-        _change_rounds(folder, earlier, settings)
+        _check_rounds(folder, earlier, settings)
+        other_rounds = settings
       elif earlier.get(_START) != settings.get(_START):  # It was moved.
         _write(config, settings)
     else:
       for name in _KEPT_FIRST:
         (folder / name).unlink(missing_ok=True)
       _write(config, settings)
-    yield RunFolder(folder)
+    yield RunFolder(folder, overwritten_by, other_rounds)
 
 
 def check_texts(folder: str | os.PathLike[str], texts: Mapping[str, str]):
@@ -185,10 +231,24 @@ def keep_texts(folder: str | os.PathLike[str], texts: Mapping[str, str]):
       files.replace_text(path, text)
 
 
+def _check_start_is_elsewhere(
+    folder: pathlib.Path, init_from: Optional[str]
+) -> None:
+  """Checks that emptying a folder leaves the model to start from."""
+  if init_from is None:
+    return
+  start = pathlib.Path(init_from).expanduser().resolve()
+  if start.is_relative_to(folder.resolve()):
+    raise errors.SettingsError(
+        f'Expected `init_from` outside of {folder}, which `overwrite` empties,'
+        f' found {init_from}. Use another `output_dir`.'
+    )
+
+
 def _empty(folder: pathlib.Path) -> None:
   # The settings last: without them the rest would be a stranger's.
   for entry in sorted(folder.iterdir(), key=lambda e: e.name == CONFIG):
-    if entry.name == LOCK:
+    if entry.name in (LOCK, LOG):  # This program has them open.
       continue
     if entry.is_dir() and not entry.is_symlink():
       shutil.rmtree(entry)
@@ -212,13 +272,14 @@ def _compare(
         f'Expected the settings of a run in {config}, found a damaged file.'
         ' Use another --output_dir, or --overwrite.'
     ) from e
-  digests = [values.get('task_digest') for values in (earlier, settings)]
-  if earlier.get('task') == settings.get('task') and digests[0] != digests[1]:
-    raise errors.SettingsError(
-        f'Expected the file of {settings["task"]} that the run in'
-        f' {config.parent} began with, found that it has changed since. Restore'
-        ' it to go on, or use another --output_dir, or --overwrite.'
-    )
+  for name, digest in _DIGESTS.items():
+    same_name = earlier.get(name) == settings.get(name)
+    if same_name and earlier.get(digest) != settings.get(digest):
+      raise errors.SettingsError(
+          f'Expected the file of {settings[name]} that the run in'
+          f' {config.parent} began with, found that it has changed since.'
+          ' Restore it to go on, or use another --output_dir, or --overwrite.'
+      )
   differences = [
       f'--{name}: {earlier.get(name)!r} there, {settings.get(name)!r} now'
       for name in sorted({*earlier, *settings})
@@ -265,18 +326,20 @@ def _is_moved(before: Optional[str], now: Optional[str]) -> bool:
   return pathlib.Path(before).parts[-2:] == pathlib.Path(now).parts[-2:]
 
 
-def _change_rounds(
+def _check_rounds(
     folder: pathlib.Path,
     earlier: Mapping[str, Any],
     settings: Mapping[str, Any],
 ) -> None:
-  """Makes a run longer or shorter; it is then not finished.
+  """Checks that a run may become longer or shorter.
 
   Raises:
     errors.SettingsError: If its learning rates depend on the number of rounds,
       or if it has had more rounds already.
   """
   before, now = earlier.get(_ROUNDS), settings.get(_ROUNDS)
+  if isinstance(before, str) or isinstance(now, str):
+    return  # Several, of which each run of a search has one.
   schedule = settings.get('schedule')
   if schedule in config_groups.SCHEDULES_BY_TOTAL:
     raise errors.SettingsError(
@@ -293,10 +356,6 @@ def _change_rounds(
     )
   privacy = setting.pick(config_privacy.Privacy, settings)
   _check_secret(folder, before, now, privacy)
-  # What says that it is finished, first. More rounds of FedAvg go on likewise.
-  for name in (REPORT_PAGE, WEIGHTS, f'{CONTROL}/{WEIGHTS}'):
-    (folder / name).unlink(missing_ok=True)
-  _write(folder / CONFIG, settings)
 
 
 def _check_secret(

@@ -217,12 +217,12 @@ def create(
   keywords.update(map(parse_argument, choice.task_arg))
   parameters = inspect.signature(create_task).parameters
   takes_any = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
+  data, others = list(parameters)[:1], list(parameters)[1:]
   for name, value in keywords.items():
-    if name not in parameters and not takes_any:
-      known = ', '.join(list(parameters)[1:]) or 'none'
+    if name in data or (name not in others and not takes_any):
       raise errors.SettingsError(
-          f'Expected an argument that task {choice.task!r} takes ({known}),'
-          f' found {name!r}.'
+          f'Expected an argument that task {choice.task!r} takes'
+          f' ({", ".join(others) or "none"}), found {name!r}.'
       )
     if name in parameters and parameters[name].annotation in (str, 'str'):
       keywords[name] = str(value)

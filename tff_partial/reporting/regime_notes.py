@@ -112,7 +112,18 @@ def _rehearsal_notes(split: Mapping[str, Any], total_rounds: int) -> list[str]:
   if split['warmup_rounds']:
     found.append(
         'The learning rate rises during the first'
-        f' {split["warmup_rounds"]} rounds, which rehearsals do not get past.'
+        f' {split["warmup_rounds"]} rounds'
+        + (
+            ', which rehearsals do not get past.'
+            if split['warmup_rounds'] >= rounds
+            else '.'
+        )
+    )
+  if not split['equal_epochs_in_phases']:
+    found.append(
+        'The criterion and the leading order assume as many gradient steps for'
+        ' personal variables as for shared ones; only the rehearsals know'
+        ' --personal_epochs.'
     )
   if split['server_optimizer'] != 'sgd':
     found.append(

@@ -2,6 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a search tries for which algorithm, and what it refuses."""
 
+import dataclasses
+
 from absl.testing import absltest
 from absl.testing import parameterized
 
@@ -41,6 +43,31 @@ class SearchTest(parameterized.TestCase):
     self.assertEqual(list(grid.lists), names)
     self.assertLen(grid.points, 2 ** len(names))
     self.assertLen({str(p.values) for p in grid.points}, len(grid.points))
+
+  @parameterized.parameters(
+      ('fed_avg', []),
+      ('knn_per', []),
+      ('apfl', ['personal_l2_total']),
+      ('fed_sim', ['personal_l2_total']),
+      ('fed_alt', ['personal_l2_total', 'personal_epochs']),
+      ('fed_apm', ['personal_l2_total', 'personal_epochs', 'rho']),
+      ('ffgg', ['personal_l2_total', 'personal_epochs', 'tolerance']),
+      ('finetune', ['personal_l2_total']),
+  )
+  def test_settings_of_other_algorithms(self, algorithm, names):
+    settings = ('personal_l2_total', 'personal_epochs', 'rho', 'tolerance')
+    lists = {name: (0.0, 1.0) for name in settings}
+    lists.update(personal_epochs=(1, 2), rho=(0.1, 1.0))
+    requires = {'client_weighting': 'uniform'} if algorithm == 'fed_apm' else {}
+    found = search([algorithm], lists, pretrain_rounds=1, **requires)
+    [grid] = found.grids()
+    self.assertEqual(list(grid.lists), names)
+    self.assertIsNone(found.pretraining_grid())
+
+  def test_steps_of_both_phases(self):
+    lists = {'personal_epochs': (1, 2)}
+    grids = search(['fed_sim', 'fed_alt'], lists).grids()
+    self.assertEqual([len(g.points) for g in grids], [1, 2, 2])
 
   def test_learning_rate_is_the_default_of_the_personal_one(self):
     lists = {'learning_rate': (0.1, 1.0)}
@@ -117,6 +144,11 @@ class SearchTest(parameterized.TestCase):
   def test_refuses_lists(self, lists, message):
     with self.assertRaisesRegex(ValueError, message):
       search(['fed_alt'], lists)
+
+  def test_refuses_seeds_below_0(self):
+    for name in ('seeds', 'tune_seeds'):
+      with self.assertRaisesRegex(ValueError, f'`{name}` of at least 0'):
+        dataclasses.replace(search(['fed_alt'], _RATES), **{name: [0, -1]})
 
   def test_refuses_unknown_names(self):
     with self.assertRaisesRegex(ValueError, "found 'fed_up'"):

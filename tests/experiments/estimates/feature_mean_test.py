@@ -145,7 +145,10 @@ class FeatureMeanTest(parameterized.TestCase):
     path = self.folder / feature_mean.FILE_NAME
     path.write_text(json.dumps({'mean': [7.0]}))
     longer = self.plan(total_rounds=2)
-    with run_folder.claim(str(self.folder), longer.settings, overwrite=False):
+    with run_folder.claim(
+        str(self.folder), longer.settings, overwrite=False
+    ) as claimed:
+      claimed.change_rounds()
       values, _ = checkpoint.load(str(self.folder), self.task)
     np.testing.assert_array_equal(values[mean_regularizer.PATH], [7])
     self.assertEqual(self.run_it(longer)[mean_regularizer.PATH], [7])

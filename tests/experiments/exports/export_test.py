@@ -433,7 +433,7 @@ class ExportTest(parameterized.TestCase):
     status, _, said = commands.call(*command, '--client=writer_0')
     self.assertEqual(status, 1)
     self.assertRegex(
-        said, "^Error: .*'writer_0'.* Leave out --client to export"
+        said, "^Error: .*'writer_0'.*export_client without --client exports"
     )
     self.assertEqual(
         commands.call(*command, '--client=writer_1'),

@@ -18,6 +18,7 @@ from tff_partial.experiments import plan as plan_lib
 from tff_partial.experiments import run as run_lib
 from tff_partial.experiments.exports import export
 from tff_partial.experiments.settings import config as config_lib
+from tff_partial.learning import clients as clients_lib
 
 setUpModule, tearDownModule = worker.start, worker.stop
 
@@ -85,6 +86,19 @@ class ReportedModelTest(parameterized.TestCase):
       chosen = errors_of[description['gate_chose']][client]
       np.testing.assert_allclose(error, chosen, rtol=1e-4)
       self.assertEqual(description['tested_as'], 'gated')
+
+  def test_refuses_data_that_were_imported_again(self):
+    self.task = self.imported('monday')
+    self.run_all(finetune_epochs=1, pretrain_rounds=1)
+    self.task = self.imported('tuesday')
+    with self.assertRaisesRegex(errors.SettingsError, 'the data in x'):
+      self.export('client_2', 'finetuned')
+
+  def imported(self, day):
+    """The task with data of this fingerprint."""
+    clients = clients_lib.ExcludingClients(self.task.train, ())
+    clients.fingerprint = day
+    return self.task.with_clients(train=clients, test=clients)
 
   def test_refuses_what_the_run_has_not(self):
     self.run_all()

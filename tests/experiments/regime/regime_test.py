@@ -5,8 +5,10 @@
 import json
 import pathlib
 import tempfile
+from unittest import mock
 
 from absl.testing import absltest
+from absl.testing import parameterized
 import numpy as np
 
 from tests.helpers import toy
@@ -14,6 +16,8 @@ from tests.helpers import toy_task
 from tests.helpers import worker
 from tff_partial import errors
 from tff_partial.experiments import origin
+from tff_partial.experiments import plan as plan_lib
+from tff_partial.experiments import run as run_lib
 from tff_partial.experiments import run_folder
 from tff_partial.experiments.regime import regime
 from tff_partial.experiments.regime import split_constants
@@ -22,6 +26,7 @@ from tff_partial.experiments.regime import split_study
 from tff_partial.experiments.settings import config as config_lib
 from tff_partial.experiments.settings import config_groups
 from tff_partial.experiments.settings import methods
+from tff_partial.learning import weights as weights_lib
 from tff_partial.runtime import sharding as sharding_lib
 
 setUpModule, tearDownModule = worker.start, worker.stop
@@ -109,6 +114,13 @@ class StudyTest(absltest.TestCase):
     self.assertGreater(as_drawn['margin'], 0)
     self.assertEqual(as_drawn['probability_alternating'], 1)
 
+  def test_personal_steps_are_those_of_personal_epochs(self):
+    study = build_study(personal_epochs=3)
+    found = split_constants.Constants(study).at(study.at_start())
+    self.assertAlmostEqual(
+        found['normalised_steps']['personal']['value'], 0.01 * 6, places=5
+    )
+
   def test_rehearsals_are_paired_and_repeat(self):
     study = build_study()
     first, end = study.rehearsal(methods.SIMULTANEOUS, 0)
@@ -139,13 +151,13 @@ class StudyTest(absltest.TestCase):
       build_study(toy_task.create_task('here', num_clients=9))
 
 
-class RunTest(absltest.TestCase):
+class RunTest(parameterized.TestCase):
 
   def setUp(self):
     super().setUp()
     self.folder = pathlib.Path(self.enterContext(tempfile.TemporaryDirectory()))
 
-  def run_in(self, **settings):
+  def run_in(self, splits=('output', 'regex:kernel'), **settings):
     with run_folder.claim(
         str(self.folder), {'regime': True}, overwrite=False
     ) as claimed:
@@ -153,7 +165,7 @@ class RunTest(absltest.TestCase):
           claimed,
           create_task(),
           create_config(**{'pretrain_rounds': 1, **settings}),
-          ['output', 'regex:kernel'],
+          splits,
           SETTINGS,
           progress=False,
       )
@@ -199,12 +211,53 @@ class RunTest(absltest.TestCase):
     with self.assertRaisesRegex(errors.SettingsError, 'weights to start from'):
       self.run_in(pretrain_rounds=None, init_from=file)
 
-  def test_refuses_algorithms_without_both_groups(self):
-    for algorithm in ('fed_avg', 'ditto', 'finetune'):
-      with self.assertRaisesRegex(errors.SettingsError, 'shared and personal'):
-        regime.check(create_config(algorithm=algorithm))
-    with self.assertRaisesRegex(errors.SettingsError, 'by name with `regime`'):
-      regime.check(create_config(personal='auto'))
+  @parameterized.parameters(
+      ({'algorithm': 'fed_avg'}, 'shared and personal'),
+      ({'algorithm': 'ditto'}, 'shared and personal'),
+      ({'algorithm': 'finetune'}, 'shared and personal'),
+      ({'algorithm': 'fed_rod'}, "any split, .*'fed_rod', which has its own"),
+      ({'personal': 'auto'}, 'by name with `regime`'),
+      ({'personal_l2': 'auto'}, 'a number as `personal_l2`'),
+      ({'control': True, 'pretrain_rounds': 1}, 'no `control`'),
+      ({'client_sampling': 'cyclic'}, '`client_sampling` fixed .*cyclic'),
+  )
+  def test_refuses(self, settings, message):
+    with self.assertRaisesRegex(errors.SettingsError, message):
+      regime.configs(create_config(**settings), [None])
+
+  def test_split_that_a_name_stands_for(self):
+    [config] = regime.configs(create_config(algorithm='lg_fed_avg'), [None])
+    self.assertEqual(config.split, 'input')
+
+  @parameterized.parameters('all', 'regex:nothing')
+  def test_refuses_a_split_before_anything_is_trained(self, split):
+    with self.assertRaises(errors.SettingsError):
+      self.run_in(['output', split])
+    self.assertFalse((self.folder / 'pretrain').exists())
+
+  def test_refuses_too_few_clients_before_anything_is_trained(self):
+    settings = dict(unseen_clients=2)
+    with self.assertRaisesRegex(errors.SettingsError, 'at least 3 clients'):
+      self.run_in(**settings)
+    self.assertFalse((self.folder / 'pretrain').exists())
+
+  def test_starts_from_a_run_that_is_not_finished(self):
+    with tempfile.TemporaryDirectory() as first:
+      run_lib.run(
+          plan_lib.build(
+              create_task(), create_config(algorithm='fed_avg', total_rounds=1)
+          ),
+          first,
+          progress=False,
+      )
+      weights = pathlib.Path(first, 'model.safetensors')
+      values = weights_lib.load(weights)
+      weights.unlink()
+      with mock.patch.object(regime, '_study', side_effect=KeyboardInterrupt):
+        with self.assertRaises(KeyboardInterrupt):
+          self.run_in(init_from=first, pretrain_rounds=None)
+    kept = weights_lib.load(self.folder / 'start.safetensors')
+    self.assertSameElements(kept, values)
 
 
 if __name__ == '__main__':

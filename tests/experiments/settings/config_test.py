@@ -339,6 +339,8 @@ class ConfigTest(parameterized.TestCase):
       ('starts_from_a_model', {'init_from': 'x'}, 0, 0),
       ('fed_avg_is_the_pretraining', {'algorithm': 'fed_avg'}, 0, 0),
       ('finetune', {'algorithm': 'finetune'}, 200, 5),
+      ('same', {'algorithm': 'fed_avg', 'finetune_epochs': 5}, 0, 0),
+      ('neighbors', {'algorithm': 'knn_per', 'finetune_epochs': 5}, 0, 0),
   )
   def test_rounds_before_and_epochs_after(self, settings, pretrain, finetune):
     config = config_lib.create(**settings)

@@ -70,11 +70,7 @@ def combinations(
   check_not_empty('seeds', seeds)
   config_privacy.check_several_runs(config)
   personal_budgets.check_several_runs(config.personal_by_budget)
-  if config.evaluation.control:
-    raise errors.SettingsError(
-        'Expected no `control` in a comparison, found it. Run algorithm'
-        f' {methods.PRETRAINING!r} too, which is the control of all others.'
-    )
+  check_no_control(config.evaluation.control)
   found = {}
   for seed in seeds:
     for scheme in schemes(algorithms, splits, equal_steps=equal_steps):
@@ -127,10 +123,21 @@ def schemes(
         )
   if not found:
     raise errors.SettingsError(
-        f'Expected a split that leaves {" and ".join(algorithms)} something to'
-        ' share, found `personal` all. Use another split, or finetune.'
+        f'Expected a split that gives {" and ".join(algorithms)} both something'
+        ' to share and something personal, found `personal`'
+        f' {" and ".join(map(str, splits))}. Use another split, or algorithm'
+        f' finetune for all and {methods.PRETRAINING} for none.'
     )
   return found
+
+
+def check_no_control(control: bool) -> None:
+  """Raises `errors.SettingsError` if runs that are compared have a control."""
+  if control:
+    raise errors.SettingsError(
+        'Expected no `control` in a comparison, found it. Run algorithm'
+        f' {methods.PRETRAINING!r} too, which is the control of all others.'
+    )
 
 
 def check_not_empty(name: str, values: Sequence[Any]) -> None:

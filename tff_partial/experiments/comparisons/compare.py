@@ -309,14 +309,10 @@ def _share_names(
   Raises:
     errors.SettingsError: If it is finished and calls them otherwise.
   """
-  key = folder.path / run_folder.REPORT_KEY
-  if folder.finished and key.exists() != bool(names.key):
-    raise errors.SettingsError(
-        'Expected the `report_client_ids` of the finished runs of this'
-        f' comparison, found {names.mode}. Use the same, or another folder.'
-    )
-  if names.key and not folder.finished:
-    files.replace_text(key, names.key.decode())
+  if folder.finished:
+    client_names.check_finished(folder, names.mode)
+  elif names.key:
+    files.replace_text(folder.path / run_folder.REPORT_KEY, names.key.decode())
 
 
 def pretrain(

@@ -61,6 +61,11 @@ class Grid:
     """What reports call it."""
     return ', '.join(filter(None, (self.scheme.name, self.split)))
 
+  @property
+  def a_config(self) -> config_lib.Config:
+    """The settings of the first point that has some."""
+    return next(p.config for p in self.points if p.config is not None)
+
 
 @dataclasses.dataclass(frozen=True)
 class Search:
@@ -105,8 +110,24 @@ class Search:
         raise errors.SettingsError(
             f'Expected different values of `{name}`, found one twice.'
         )
-    combinations.check_not_empty('tune_seeds', self.tune_seeds)
-    combinations.check_not_empty('seeds', self.seeds)
+    for name in ('tune_seeds', 'seeds'):
+      seeds = getattr(self, name)
+      combinations.check_not_empty(name, seeds)
+      if min(seeds) < 0:
+        raise errors.SettingsError(
+            f'Expected `{name}` of at least 0, found {min(seeds)}.'
+        )
+
+  @property
+  def settings(self) -> dict[str, Any]:
+    """What its runs have in common, and in what they differ."""
+    varied = ('algorithm', 'personal', 'seed', *self.lists)
+    return {
+        **self.config.settings,
+        **self.schemes[0].changes,
+        **dict.fromkeys(varied, 'several'),
+        'validation': self.validation,
+    }
 
   def pretraining_grid(self) -> Optional[Grid]:
     """What is tried for the pretraining, if it depends on any of the lists."""
@@ -178,7 +199,13 @@ class Search:
     algorithm, _ = methods.ALIASES.get(algorithm, (algorithm, None))
     if algorithm not in methods.METHODS:
       setting.replace(self.config, **scheme.changes)  # Raises.
-    ignored = set(methods.METHODS[algorithm].ignored)
+    method = methods.METHODS[algorithm]
+    ignored = set(method.ignored)
+    steps = 'alternating_steps'
+    if method.equal_steps_with and not scheme.changes.get(
+        steps, self.config.client.alternating_steps
+    ):
+      ignored.add('personal_epochs')  # It has no phase for them.
     own_rate = 'personal_learning_rate'
     if own_rate not in self.lists:
       if self.config.client.personal_learning_rate is None:

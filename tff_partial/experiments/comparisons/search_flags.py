@@ -2,6 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The search that the flags describe."""
 
+import dataclasses
+
 from tff_partial.experiments import flags
 from tff_partial.experiments import personal_budgets
 from tff_partial.experiments.comparisons import combinations
@@ -10,6 +12,7 @@ from tff_partial.experiments.settings import config as config_lib
 from tff_partial.experiments.settings import methods
 from tff_partial.experiments.settings import setting
 
+_NOT_OF_FEDAVG = {'alternating_steps': False, 'personal_l2': None}
 _VALIDATION = 0.2  # The share that Pillutla et al. hold out.
 
 
@@ -31,11 +34,15 @@ def read_search() -> search_lib.Search:
       if s.name in lists
   }
   personal_budgets.check_several_runs(flags.FLAGS.personal_by_budget)
+  combinations.check_no_control(flags.FLAGS.control)
   # FedAvg takes any split, and requires nothing that an algorithm may require.
+  # What it refuses is up to the algorithms.
+  own = {n: flags.FLAGS[n].value for n in _NOT_OF_FEDAVG if n not in lists}
   config = flags.read(
       config_lib.Config,
       **{
           **defaults,
+          **_NOT_OF_FEDAVG,
           'algorithm': methods.PRETRAINING,
           'personal': None,
           'validation': 0.0,
@@ -45,9 +52,12 @@ def read_search() -> search_lib.Search:
   search = search_lib.Search(
       config=config,
       lists=lists,
-      schemes=combinations.schemes(
-          algorithms, splits, equal_steps=comparison.equal_steps
-      ),
+      schemes=[
+          dataclasses.replace(scheme, changes={**own, **scheme.changes})
+          for scheme in combinations.schemes(
+              algorithms, splits, equal_steps=comparison.equal_steps
+          )
+      ],
       validation=flags.FLAGS.validation or _VALIDATION,
       tune_seeds=flags.seeds(
           comparison.tune_seeds,

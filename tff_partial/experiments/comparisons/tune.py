@@ -167,8 +167,7 @@ def choose(
   """
   grids = search.grids()
   for grid in grids:
-    config = next(p.config for p in grid.points if p.config is not None)
-    plan_lib.build(task, config, on_validation=True)
+    plan_lib.build(task, grid.a_config, on_validation=True)
   runs = trials_lib.Runs(task, search, root, worker_fn, announce)
   tried, values, pretraining = [], {}, None
   before = search.pretraining_grid()

@@ -7,8 +7,8 @@ what `evaluation.shrinkage` needs for the penalty s / N_i. The noise is measured
 where it matters, at personalized points, on examples that did not train them.
 The formula's s is then one of several candidates, among them no penalty and no
 personalization, and the smallest loss on held-out training examples decides.
-Only sums leave clients: of squared norms, of losses, and of the Hessian along
-random directions.
+Squared norms, losses and numbers of examples leave clients, and means over them
+of the Hessian along random directions; `leaves.py` has the report's words.
 """
 
 from collections.abc import Sequence

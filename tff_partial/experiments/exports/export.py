@@ -123,7 +123,9 @@ def export(
       'unfinished_after_round': rounds,
       'personal': config.split_in_words,
       **tested_as,
-      'not_included': _not_included(client, config, model),
+      'not_included': []
+      if client is None
+      else finished_run.not_included(config, model),
   }
   with files.new_folder(export_dir) as folder:
     return write_folder(folder, filled, task.usage, description)
@@ -168,9 +170,9 @@ def _check_client(
     method: methods.Method,
 ) -> None:
   """Checks that a client has a model that the run evaluated as its own."""
-  leave_out = 'Leave out `client` to export'
+  without = 'python -m tasks.export_client without --client exports'
   if method.no_client_export is not None:
-    raise errors.SettingsError(f'{method.no_client_export} {leave_out} that.')
+    raise errors.SettingsError(f'{method.no_client_export} {without} that.')
   if client in run:
     return
   for clients in (task.train, task.test):
@@ -178,7 +180,7 @@ def _check_client(
       raise errors.SettingsError(
           f'Expected a client that took part in training, found {client!r},'
           ' which never did and has the shared model with initial personal'
-          f' variables. {leave_out} that model.'
+          f' variables. {without} that model.'
       )
   run.model(client)  # Raises an error that names some clients.
 
@@ -215,30 +217,6 @@ def _tested_as(client: Optional[str], config: config_lib.Config) -> str:
   if client is None and config.method.personalizes:
     return 'shared'
   return config.method.candidate
-
-
-def _not_included(
-    client: Optional[str], config: config_lib.Config, model: str
-) -> list[str]:
-  """What the run did with a client's model that the export does not have."""
-  if client is None or not config.method.personalizes:
-    return []
-  found = []
-  if (
-      config.num_finetune_epochs
-      and not config.method.trains_alone
-      and model != reported_model.FINETUNED
-  ):
-    found.append(
-        f'the {config.num_finetune_epochs} epochs of fine-tuning after the last'
-        f" round: this is the report's model {model}, not finetuned"
-    )
-  if config.evaluation.gate and model != reported_model.GATED:
-    found.append(
-        'the decision of the gate: the client may have kept the model without'
-        ' personalization'
-    )
-  return found
 
 
 def write_folder(

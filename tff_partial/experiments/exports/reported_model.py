@@ -104,8 +104,7 @@ def compute(
         f' found {client_id!r}. Export the {STORED} one.'
     )
   init_from = checkpoint.start_of(folder, plan)
-  if plan.pretraining is None:
-    stages.check_origin(folder, plan, init_from)
+  stages.check_origin(folder, plan, None if plan.pretraining else init_from)
   with open_run.open_run(
       plan, folder, init_from, sharding_lib.Sharding(), False, read_only=True
   ) as current:

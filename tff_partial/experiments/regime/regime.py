@@ -24,6 +24,7 @@ import tqdm
 from tff_partial import errors
 from tff_partial import files
 from tff_partial.evaluation import forecast as forecast_lib
+from tff_partial.experiments import checkpoint
 from tff_partial.experiments import plan as plan_lib
 from tff_partial.experiments import run as run_lib
 from tff_partial.experiments import run_folder
@@ -82,44 +83,41 @@ def run_in(
       model, or if task or settings cannot be studied.
     errors.WorkerError: If no process that computes is left.
   """
-  check(config)
-  for split in splits:
-    one = setting.replace(config, personal=split)
-    split_study.check_model(task, one)
+  todo = configs(config, splits)
   sharding = sharding or sharding_lib.Sharding()
-  init_from = config.init_from
-  if config.num_pretrain_rounds:
-    before = config.for_pretraining(config.num_pretrain_rounds)
-    init_from = str(claimed.path / run_folder.PRETRAINING)
-    run_lib.pretrain(
-        plan_lib.build(task, before),
-        init_from,
-        sharding=sharding,
-        progress=progress,
-    )
-  stages.keep_origin(
-      claimed.path, plan_lib.build(task, config), config.init_from
+  plan = plan_lib.build(task, todo[0])
+  checkpoint.keep_start(claimed.path, task, config.init_from)
+  init_from = checkpoint.start_of(claimed.path, plan)
+  build_fn = functools.partial(
+      split_study.build,
+      task,
+      settings=settings,
+      init_from=init_from,
+      sharding=sharding,
   )
+  # Raise for what cannot be studied before anything is computed.
+  for one in todo:
+    split_study.check_model(task, one)
+    plan_lib.build(task, one)  # With its pretraining.
+    build_fn(one)
+  stages.keep_origin(
+      claimed.path, plan, None if plan.pretraining else init_from
+  )
+  if plan.pretraining is not None:
+    run_lib.pretrain(
+        plan.pretraining, str(init_from), sharding=sharding, progress=progress
+    )
   kept = _Measurements(claimed.path / _MEASUREMENTS)
   rounds = settings.regime_rounds * settings.regime_repeats * len(_NAMES)
   results = {}
   with tqdm.tqdm(
-      total=rounds * len(splits),
+      total=rounds * len(todo),
       desc='rehearse',
       unit='round',
       disable=not progress,
   ) as bar:
-    for split in splits:
-      one = setting.replace(config, personal=split)
-      check(one)
-      study = split_study.build(
-          task,
-          one,
-          settings,
-          init_from=init_from,
-          sharding=sharding,
-          after_round=bar.update,
-      )
+    for one in todo:
+      study = build_fn(one, after_round=bar.update)
       results[one.split] = _study(study, kept, bar.update)
   contents = page.plain(
       {
@@ -138,22 +136,59 @@ def run_in(
   return contents
 
 
-def check(config: config_lib.Config) -> None:
-  """Checks that the algorithm trains both parts of a model with a split.
+def configs(
+    config: config_lib.Config, splits: Sequence[Optional[str]]
+) -> list[config_lib.Config]:
+  """The settings with each of the splits, which can all be studied.
+
+  Args:
+    config: As in `run_in`.
+    splits: As in `run_in`; `None` is that of `config`.
 
   Raises:
-    errors.SettingsError: If it does not, or if the split is to be chosen.
+    errors.SettingsError: If settings cannot be studied.
   """
-  if config.chooses_split:
-    raise errors.SettingsError(
-        f'Expected splits by name with `regime`, found {config.personal!r}. A'
-        ' run with it tells which split it chooses.'
-    )
-  if not config.method.is_divided:
-    raise errors.SettingsError(
-        'Expected an algorithm that trains shared and personal variables with'
-        f' `regime`, such as {methods.ALTERNATING}, found {config.algorithm!r}.'
-    )
+  found = [
+      config if split is None else setting.replace(config, personal=split)
+      for split in splits
+  ]
+  for one in found:
+    _check(one)
+  return found
+
+
+def _check(config: config_lib.Config) -> None:
+  """Refuses what rehearsals and theory do not have."""
+  method, sampling = config.method, config.privacy.sampling
+  for is_refused, expected, found in (
+      (
+          config.chooses_split,
+          'splits by name',
+          f'{config.personal!r}. A run with it tells which split it chooses',
+      ),
+      (
+          not method.is_divided,
+          'an algorithm that trains shared and personal variables, such as'
+          f' {methods.ALTERNATING},',
+          repr(config.algorithm),
+      ),
+      (
+          method.split is not None,
+          f'an algorithm for any split, such as {methods.ALTERNATING},',
+          f'{config.algorithm!r}, which has its own',
+      ),
+      (
+          config.estimates_penalty,
+          'a number as `personal_l2`',
+          f'{config.client.personal_l2!r}, which a run estimates',
+      ),
+      (config.evaluation.control, 'no `control`', 'it'),
+      (sampling != 'fixed', '`client_sampling` fixed', sampling),
+  ):
+    if is_refused:
+      raise errors.SettingsError(
+          f'Expected {expected} with `regime`, found {found}.'
+      )
 
 
 class _Measurements:
@@ -189,7 +224,7 @@ def _study(
 ) -> dict[str, Any]:
   """Measures one split, or what is left of it."""
   split = study.config.split
-  constants = lambda: split_constants.Constants(study)
+  constants = functools.cache(lambda: split_constants.Constants(study))
   start = kept.once(f'{split}/start', lambda: constants().at(study.at_start()))
 
   def rehearse(name, repeat):
@@ -231,6 +266,9 @@ def _study(
       'held_out_per_client': [
           study.held_out.num_examples(c) for c in study.sample
       ],
+      'equal_epochs_in_phases': (
+          study.config.num_personal_epochs == study.config.client.epochs
+      ),
       'server_optimizer': study.config.server.server_optimizer,
       'warmup_rounds': (
           study.config.client.warmup_rounds

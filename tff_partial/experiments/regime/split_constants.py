@@ -33,22 +33,22 @@ class Constants:
     """The constants at a point, and what follows from them."""
     study = self._study
     steps = study.steps(study.measured)
+    personal_steps = study.steps(
+        study.measured, epochs=study.config.num_personal_epochs
+    )
     where = measurements.Point(
         point.shared, point.personal.read, study.training, study.config.seed
     )
-    moments = self._moments(where, steps, radius=1.0)
-    half = self._moments(where, steps, radius=0.5)
+    moments = self._moments(where, steps, personal_steps, radius=1.0)
+    half = self._moments(where, steps, personal_steps, radius=0.5)
     # Without a gradient there is no step, and no secant.
     finite = np.flatnonzero(
         np.isfinite(moments.personal_curvature)
         & np.isfinite(half.personal_curvature)
         & np.isfinite(moments.mixed_curvature)
     )
-    moments, half, steps = (
-        moments.take(finite),
-        half.take(finite),
-        steps[finite],
-    )
+    moments, half = moments.take(finite), half.take(finite)
+    steps, personal_steps = steps[finite], personal_steps[finite]
     population = len(study.training.client_ids)
     estimates = moments_lib.estimate(
         moments, population=population, batch_size=study.batching.batch_size
@@ -71,7 +71,7 @@ class Constants:
                 rates.shared * steps * moments.shared_curvature
             )._asdict(),
             'personal': moments_lib.mean_over_clients(
-                rates.personal * steps * moments.personal_curvature
+                rates.personal * personal_steps * moments.personal_curvature
             )._asdict(),
         },
         'half_radius_change': _relative_change(moments, half),
@@ -89,7 +89,12 @@ class Constants:
     }
 
   def _moments(
-      self, where: measurements.Point, steps: np.ndarray, *, radius: float
+      self,
+      where: measurements.Point,
+      steps: np.ndarray,
+      personal_steps: np.ndarray,
+      *,
+      radius: float,
   ) -> moments_lib.ClientMoments:
     """What clients measure along this fraction of a round's steps."""
     study = self._study
@@ -99,7 +104,7 @@ class Constants:
         where,
         study.measured,
         shared_step=radius * study.rates.shared * float(steps.mean()),
-        personal_steps=list(radius * study.rates.personal * steps),
+        personal_steps=list(radius * study.rates.personal * personal_steps),
         weighted=study.weighted,
         sharding=study.sharding,
     )

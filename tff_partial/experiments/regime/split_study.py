@@ -58,14 +58,14 @@ class SplitStudy:
   Attributes:
     plans: By name, the plans of FedAlt, FedSim, and FedSim with FedAlt's steps.
     settings: How much to measure.
-    start: The variables before round 1.
+    init_from: What training starts from; `None` for seeded values.
     sharding: How many clients are computed at a time, and by whom.
     after_round: Called after each round of a rehearsal.
   """
 
   plans: Mapping[str, plan_lib.Plan]
   settings: config_groups.Regime
-  start: start_lib.Start
+  init_from: Optional[str]
   sharding: sharding_lib.Sharding
   after_round: Callable[[], None]
 
@@ -77,6 +77,11 @@ class SplitStudy:
   @property
   def config(self) -> config_lib.Config:
     return self.plan.config
+
+  @functools.cached_property
+  def start(self) -> start_lib.Start:
+    """The variables before round 1."""
+    return start_lib.load(self.plan, self.init_from)
 
   @property
   def examples(self) -> examples_lib.ClientExamples:
@@ -157,13 +162,20 @@ class SplitStudy:
         1, min(self.batching.batch_size, int(np.quantile(sizes, 0.1)) // 2)
     )
 
-  def steps(self, client_ids: Sequence[str]) -> np.ndarray:
-    """Gradient steps of each client in a phase of `epochs`."""
+  def steps(
+      self, client_ids: Sequence[str], *, epochs: Optional[int] = None
+  ) -> np.ndarray:
+    """Gradient steps of each client in a phase, by default the shared one.
+
+    Args:
+      client_ids: The clients.
+      epochs: Passes over a client's examples in the phase.
+    """
     client = self.config.client
     sizes = np.array([self.training.num_examples(c) for c in client_ids])
     if self.batching.max_examples is not None:
       sizes = np.minimum(sizes, self.batching.max_examples)
-    steps = client.epochs * -(-sizes // self.batching.batch_size)
+    steps = (epochs or client.epochs) * -(-sizes // self.batching.batch_size)
     if client.max_steps is not None:
       steps = np.minimum(steps, client.max_steps)
     return np.maximum(steps, 1)
@@ -295,7 +307,7 @@ def build(
     *,
     init_from: Optional[str],
     sharding: sharding_lib.Sharding,
-    after_round: Callable[[], None],
+    after_round: Callable[[], None] = lambda: None,
 ) -> SplitStudy:
   """Prepares the study of the split that the settings name.
 
@@ -303,7 +315,8 @@ def build(
     task: What is learned, and from whom.
     config: Settings of training, of which the algorithm does not matter.
     settings: How much to measure.
-    init_from: What training starts from; `None` for seeded values.
+    init_from: What training starts from, which need not be there yet; `None`
+      for seeded values.
     sharding: How many clients are computed at a time, and by whom.
     after_round: Called after each round of a rehearsal.
 
@@ -328,7 +341,7 @@ def build(
   study = SplitStudy(
       plans=plans,
       settings=settings,
-      start=start_lib.load(plans[methods.ALTERNATING], init_from),
+      init_from=init_from,
       sharding=sharding,
       after_round=after_round,
   )

@@ -385,6 +385,8 @@ class Config(setting.Settings):
   @property
   def num_finetune_epochs(self) -> int:
     """Epochs of training at each client before the last evaluation."""
+    if not self.method.personalizes or self.method.neighbors:
+      return 0  # There is nothing personal to train.
     if self.finetune_epochs is not None:
       return self.finetune_epochs
     return self.method.finetune_epochs

@@ -30,28 +30,32 @@ from tff_partial import errors
 EXPORTED = ('personalized', 'finetuned', 'gated')
 _PRETRAIN_ROUNDS = 200
 _FINETUNE_EPOCHS = 5  # Pillutla et al., section 5.
-_OF_SOME = frozenset(('inner_steps', 'pull', 'rho', 'tolerance'))
 # Numeric settings without effect where nothing is personal, ...
-_OF_PERSONALIZATION = _OF_SOME | {
-    'finetune_epochs',
-    'personal_dropout',
-    'personal_epochs',
-    'personal_l2',
-    'personal_learning_rate',
-}
+_OF_PERSONALIZATION = frozenset(
+    (
+        'finetune_epochs',
+        'personal_dropout',
+        'personal_epochs',
+        'personal_l2',
+        'personal_l2_total',
+        'personal_learning_rate',
+    )
+)
 # ... and where there are no rounds.
-_OF_ROUNDS = _OF_SOME | {
-    'clients_per_round',
-    'epochs',
-    'learning_rate',
-    'personal_epochs',
-    'server_epsilon',
-    'server_learning_rate',
-    'shared_proximal',
-    'staircase_rounds',
-    'total_rounds',
-    'warmup_rounds',
-}
+_OF_ROUNDS = frozenset(
+    (
+        'clients_per_round',
+        'epochs',
+        'learning_rate',
+        'personal_epochs',
+        'server_epsilon',
+        'server_learning_rate',
+        'shared_proximal',
+        'staircase_rounds',
+        'total_rounds',
+        'warmup_rounds',
+    )
+)
 
 
 _SAME_FOR_ALL = (
@@ -101,8 +105,9 @@ class Method:
     own_settings: Names of settings that only this method and others that name
       them have.
     ignores: Numeric settings without effect on it, besides those that follow
-      from `personalizes` and `trains_alone`. A method that ignores the learning
-      rate has it as the default of that of personal variables.
+      from `personalizes`, `trains_alone` and `own_settings`. A method that
+      ignores the learning rate has it as the default of that of personal
+      variables.
     no_client_export: Why no client's model can be exported, if so.
     note: What a reader of the report must know.
     takes_budgets: Whether clients may differ in how much of the model is
@@ -140,12 +145,18 @@ class Method:
   @property
   def ignored(self) -> frozenset[str]:
     """All numeric settings without effect on it."""
-    ignored = self.ignores
+    ignored = self.ignores | self.others_settings
     if not self.personalizes:
       ignored |= _OF_PERSONALIZATION
     if self.trains_alone:
       ignored |= _OF_ROUNDS
     return ignored
+
+  @property
+  def others_settings(self) -> frozenset[str]:
+    """The settings that only other methods have."""
+    of_some = {n for method in METHODS.values() for n in method.own_settings}
+    return frozenset(of_some - set(self.own_settings))
 
   def takes(self, split: Optional[str]) -> bool:
     """Whether it makes sense with a split, which it may have or replace."""
@@ -488,6 +499,7 @@ _METHODS: dict[str, Method] = {
         build=lambda algorithms, parts: algorithms.apfl(
             parts.shared, parts.personal, steps=parts.steps
         ),
+        ignores=frozenset(('personal_epochs',)),
     ),
 }
 METHODS: Mapping[str, Method] = types.MappingProxyType(_METHODS)

@@ -11,7 +11,6 @@ from typing import Any
 from tff_partial.experiments import parts
 from tff_partial.experiments import task as task_lib
 from tff_partial.experiments.settings import config as config_lib
-from tff_partial.experiments.settings import methods
 
 
 def used_settings(
@@ -46,10 +45,5 @@ def used_settings(
       server_epsilon=hyperparameters.get('epsilon'),
       onboarding=','.join(config.onboarding_policies) or 'none',
   )
-  others = {
-      name
-      for method in methods.METHODS.values()
-      for name in method.own_settings
-  }
-  unused = others - set(config.method.own_settings)
+  unused = config.method.others_settings
   return {name: value for name, value in found.items() if name not in unused}
