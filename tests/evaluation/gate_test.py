@@ -84,6 +84,31 @@ class GateTest(parameterized.TestCase):
     self.assertEqual(found['decile'], 0)
     self.assertLessEqual(found['decile_low'], found['decile_high'])
 
+  @parameterized.parameters(
+      # Values of which 1 is best, 0, 1, 1, 1 instead of 0, 1, 0, 1: a lower
+      # decile of 0.3 instead of 0.
+      (True, 1, [0, 1, 0, 1], 0.3),
+      # Values of which 0 is best, 1, 0, 0, 0 instead of 1, 0, 1, 0: an upper
+      # decile of 0.7 instead of 1.
+      (False, 0, [1, 0, 1, 0], -0.3),
+  )
+  def test_decile_by_hand(self, higher, before, after, expected):
+    takes = frozenset({'up'})
+    names = dict(baseline='shared', candidate='personalized')
+    tested = table(shared=[[before]] * 4, personalized=[[v] for v in after])
+    found = gate.worth(
+        gate.add(tested, takes, **names),
+        metric_lib.Metric('accuracy', higher_is_better=higher),
+        takes,
+        **names,
+    )
+    self.assertAlmostEqual(found['decile'], expected)
+    # The third client alone gains, and is in most of the samples.
+    low, high = sorted([0, expected / abs(expected)])
+    self.assertBetween(found['decile_low'], low, expected)
+    self.assertBetween(found['decile_high'], expected, high)
+    self.assertLess(found['decile_low'], found['decile_high'])
+
 
 if __name__ == '__main__':
   absltest.main()

@@ -3,6 +3,7 @@
 """kNN-Per, compared with NumPy."""
 
 import collections
+import tempfile
 
 from absl.testing import absltest
 import numpy as np
@@ -12,10 +13,17 @@ import tensorflow_federated as tff
 from tests.helpers import toy
 from tests.helpers import worker
 from tff_partial.evaluation import evaluation
+from tff_partial.evaluation import metric
 from tff_partial.evaluation import neighbors
+from tff_partial.experiments import plan as plan_lib
+from tff_partial.experiments import run as run_lib
+from tff_partial.experiments import run_folder
+from tff_partial.experiments import task as task_lib
+from tff_partial.experiments.settings import config as config_lib
 from tff_partial.learning import examples as examples_lib
 from tff_partial.learning import partial_model
 from tff_partial.learning import partition
+from tff_partial.learning import weights as weights_lib
 
 setUpModule, tearDownModule = worker.start, worker.stop
 
@@ -60,26 +68,26 @@ def softmax(x):
   return e / e.sum(-1, keepdims=True)
 
 
-def votes(features, stored, labels, leave_out=False):
-  """What the K nearest vote for, [examples, classes]."""
+def votes(features, stored, labels, k, leave_out=False):
+  """What the k nearest vote for, [examples, classes]."""
   found = np.zeros([len(features), 3])
   for i, feature in enumerate(features):
     distances = np.sum((stored - feature) ** 2, -1) / 2  # Two features.
     if leave_out:
       distances[i] = np.inf
-    nearest = np.argsort(distances)[: min(K, len(stored) - leave_out)]
+    nearest = np.argsort(distances)[: min(k, len(stored) - leave_out)]
     closeness = np.exp(-distances[nearest])
     for j, c in zip(nearest, closeness):
       found[i, labels[j]] += c / closeness.sum()
   return found
 
 
-def expected_losses(train, test):
-  represent = lambda x: x @ BODY
-  probabilities = lambda x: softmax(represent(x) @ HEAD)
+def expected_losses(train, test, body=BODY, head=HEAD, k=K):
+  represent = lambda x: x @ body
+  probabilities = lambda x: softmax(represent(x) @ head)
   stored, labels = represent(train['x']), train['y']
   rows = np.arange(len(labels))
-  near = votes(stored, stored, labels, leave_out=True)[rows, labels]
+  near = votes(stored, stored, labels, k, leave_out=True)[rows, labels]
   known = probabilities(train['x'])[rows, labels]
   weights = np.linspace(0, 0.9, 10)
   a = weights[
@@ -87,7 +95,7 @@ def expected_losses(train, test):
           [np.sum(np.log(w * near + (1 - w) * known + 1e-7)) for w in weights]
       )
   ]
-  mixed = a * votes(represent(test['x']), stored, labels)
+  mixed = a * votes(represent(test['x']), stored, labels, k)
   mixed += (1 - a) * probabilities(test['x'])
   return a, -np.log(mixed[np.arange(len(test['y'])), test['y']] + 1e-7)
 
@@ -128,6 +136,46 @@ class NeighborsTest(absltest.TestCase):
       )
     self.assertGreater(chosen[0], 0.3)
     self.assertEqual(chosen[2], 0)
+
+  def test_run(self):
+    people = [
+        {f'client_{i}': draw(j * 9 + i, 15) for i in range(3)} for j in (0, 1)
+    ]
+    train, test = map(toy.Clients, people)
+    task = task_lib.Task(
+        name='points',
+        data='drawn',
+        model='two layers',
+        model_fn=lambda split: model_fn,
+        splits={},
+        train=train,
+        test=test,
+        client_examples=FORM,
+        metric=metric.Metric('loss', higher_is_better=False),
+        head='head',
+    )
+    config = config_lib.create(
+        algorithm='knn_per',
+        total_rounds=2,
+        clients_per_round=3,
+        rounds_per_evaluation=0,
+    )
+    plan = plan_lib.build(task, config)
+    with tempfile.TemporaryDirectory() as folder:
+      table = run_lib.run(plan, folder, progress=False)
+      trained = weights_lib.load(f'{folder}/{run_folder.WEIGHTS}')
+    self.assertEqual(plan.candidate, 'with_neighbors')
+    for i, client_id in enumerate(table.client_ids):
+      _, losses = expected_losses(
+          train.read(client_id),
+          test.read(client_id),
+          trained['body/kernel'],
+          trained['head/kernel'],
+          k=10,
+      )
+      self.assertAlmostEqual(
+          table.values('with_neighbors', 'loss')[i], np.mean(losses), places=4
+      )
 
 
 if __name__ == '__main__':

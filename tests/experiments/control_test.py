@@ -69,17 +69,17 @@ class ControlTest(absltest.TestCase):
     )
     for report, asked_for in ((alone, True), (found, False)):
       self.assertEqual('--control' in ' '.join(report['notes']), asked_for)
+    self.check_goes_on(found)
 
-  def test_goes_on(self):
-    whole = self.run_one('run', control=True)
-    control = self.weights('run', 'control')
+  def check_goes_on(self, whole):
+    control = self.weights('controlled', 'control')
     for rounds in (1, 2):  # A run that becomes longer has a longer control.
       self.run_one('grown', control=True, total_rounds=rounds)
     self.assertEqual(self.weights('grown', 'control'), control)
     for path in ('report.html', f'control/{run_folder.WEIGHTS}'):
-      (self.folder / 'run' / path).unlink()
-    again = self.run_one('run', control=True)
-    self.assertEqual(self.weights('run', 'control'), control)
+      (self.folder / 'controlled' / path).unlink()
+    again = self.run_one('controlled', control=True)
+    self.assertEqual(self.weights('controlled', 'control'), control)
     self.assertEqual(again['groups'], whole['groups'])
 
   def test_refused_where_it_says_nothing(self):

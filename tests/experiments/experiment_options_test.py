@@ -59,18 +59,21 @@ class OptionsTest(absltest.TestCase):
     data = programs.write_data(self.folder / 'data')
     self.task = small_emnist.create_task(str(data))
 
-  def run_one(self, name='run', **settings):
-    """Table and report of a short run without two of the eight writers."""
+  def plan(self, **settings):
+    """A short run without two of the eight writers."""
     config = config_lib.create(
         total_rounds=ROUNDS,
         clients_per_round=COHORT,
         rounds_per_evaluation=0,
         unseen_clients=2,
-        **{'pretrain_rounds': 1, **settings},
+        **{'pretrain_rounds': 0, **settings},
     )
+    return plan_lib.build(self.task, config)
+
+  def run_one(self, name='run', **settings):
+    """Table and report of a run."""
     folder = self.folder / name
-    plan = plan_lib.build(self.task, config)
-    table = run_lib.run(plan, str(folder), progress=False)
+    table = run_lib.run(self.plan(**settings), str(folder), progress=False)
     return table, json.loads((folder / 'report.json').read_text())
 
   def test_cohorts_do_not_repeat_those_of_pretraining(self):
@@ -165,7 +168,7 @@ class OptionsTest(absltest.TestCase):
       )
 
   def test_gate(self):
-    table, report = self.run_one(gate=0.3)
+    table, report = self.run_one(gate=0.3, pretrain_rounds=1)
     # Of 6 examples 2 are held out, also in pretraining.
     np.testing.assert_array_equal(table.train_examples, 4)
     self.assertEqual(
@@ -194,10 +197,10 @@ class OptionsTest(absltest.TestCase):
     # Unseen clients are evaluated whether they were sampled or not.
     self.assertBetween(len(table.client_ids), 4, 6)
     self.assertEqual((~table.participated).sum(), 2)
-    again, _ = self.run_one('again', eval_clients=4)
-    self.assertEqual(again.client_ids, table.client_ids)
-    other, _ = self.run_one('other', eval_clients=4, seed=1)
-    self.assertNotEqual(other.client_ids, table.client_ids)
+    again = self.plan(eval_clients=4).evaluated
+    self.assertEqual(tuple(again), table.client_ids)
+    other = self.plan(eval_clients=4, seed=1).evaluated
+    self.assertNotEqual(tuple(other), table.client_ids)
     [note] = [n for n in report['notes'] if 'standard error' in n]
     self.assertStartsWith(note, '4 of 8 clients were sampled')
     # Unseen clients that were not sampled follow the sample.
@@ -217,9 +220,7 @@ class OptionsTest(absltest.TestCase):
       clients = _Stopping(train, reads=1 + (ROUNDS - 1) * COHORT)
       self.task = self.task.with_clients(train=clients)
       with self.assertRaisesRegex(OSError, 'disk is gone'):
-        self.run_one(
-            f'{seconds}', pretrain_rounds=0, seconds_per_checkpoint=seconds
-        )
+        self.run_one(f'{seconds}', seconds_per_checkpoint=seconds)
       store = self.folder / f'{seconds}' / personal_store.FILE_NAME
       with contextlib.closing(sqlite3.connect(store)) as connection:
         found = connection.execute('SELECT version FROM store').fetchall()
@@ -227,8 +228,8 @@ class OptionsTest(absltest.TestCase):
 
   def test_clients_that_train_alone_do_not_start_from_the_baseline(self):
     settings = {'algorithm': 'local', 'finetune_epochs': 2}
-    table, report = self.run_one('pretrained', **settings)
-    other, _ = self.run_one('not', pretrain_rounds=0, **settings)
+    table, report = self.run_one('pretrained', pretrain_rounds=1, **settings)
+    other, _ = self.run_one('not', **settings)
     np.testing.assert_array_equal(
         table.values('trained_alone', 'loss'),
         other.values('trained_alone', 'loss'),

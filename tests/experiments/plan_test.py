@@ -219,6 +219,32 @@ class PlansThatShareTest(parameterized.TestCase):
     linear = functools.partial(self.plan, schedule='linear')
     self.assertIsNot(linear(total_rounds=7).built, linear(total_rounds=8).built)
 
+  def test_fed_apm_averages_over_the_whole_population(self):
+    # Two of five clients; what the others sent does not change.
+    plan = self.plan(algorithm='fed_apm', learning_rate=0.1)
+    with in_process.in_process():
+      before = plan.process.initialize()
+      after, personal, _ = plan.process.next(
+          before,
+          [plan.process.initialize_personal()] * 2,
+          [
+              plan.client_examples.value(
+                  plan.train_clients.read(c), np.array([0, 0], np.int32)
+              )
+              for c in plan.train_clients.client_ids[:2]
+          ],
+      )
+    [w], [new_w] = (s.global_model_weights.trainable for s in (before, after))
+    rho = plan.algorithm.phases[1].dual_rho
+    # A client's copy and its dual variable.
+    sent = [
+        copy + dual / rho for copy, dual in (p.non_trainable for p in personal)
+    ]
+    self.assertGreater(np.abs(sent - w).min(), 0.01)
+    np.testing.assert_allclose(
+        new_w, (np.sum(sent, axis=0) + 3 * w) / 5, rtol=1e-5
+    )
+
   def test_noise_is_of_one_run(self):
     private = {'noise_multiplier': 1.0, 'dp_clip': 1.0, 'dp_key': 'seed'}
     plans = [self.plan(seed=seed, **private) for seed in (0, 1)]

@@ -244,10 +244,15 @@ class RunFolderTest(parameterized.TestCase):
       finished_run.read_settings(str(self.folder))
 
   @parameterized.parameters(
-      {'epochs': 'x'}, {'algorithm': 3}, {'onboarding': 1, 'unseen_clients': 1}
+      ({'epochs': 'x'}, "config.json, .* cannot be read: .*'str'"),
+      ({'algorithm': 3}, '`algorithm` to be one of .*, found 3'),
+      (
+          {'onboarding': 1, 'unseen_clients': 1},
+          "config.json, .* cannot be read: 'int'",
+      ),
   )
-  def test_settings_of_other_types(self, **settings):
-    with self.assertRaises(errors.UserError):
+  def test_settings_of_other_types(self, settings, message):
+    with self.assertRaisesRegex(errors.UserError, message):
       finished_run.config_of(settings)
 
   def test_another_run_going_on(self):

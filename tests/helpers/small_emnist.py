@@ -12,6 +12,7 @@ import tensorflow as tf
 
 from tasks.emnist import task as emnist
 from tasks.networks import classification
+from tests.helpers import toy_task
 from tff_partial.experiments import task as task_lib
 from tff_partial.learning import partition
 
@@ -39,6 +40,7 @@ def create_task(data: str, *, batch_size: int = 4) -> task_lib.Task:
       ),
       splits=_SPLITS,
   )
+  toy_task.keep_all_built(_first[batch_size])
   return _first[batch_size]
 
 

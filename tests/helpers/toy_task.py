@@ -4,6 +4,8 @@
 
 import functools
 
+import cachetools
+
 from tests.helpers import toy
 from tff_partial.evaluation import metric
 from tff_partial.experiments import task as task_lib
@@ -29,7 +31,7 @@ def create_task(
     rule = partition.rule_by_name(split, splits)
     return toy.model_fn_with_loss(rule) if with_loss else toy.model_fn(rule)
 
-  return task_lib.Task(
+  task = task_lib.Task(
       name='line',
       data=f'{data}, {greeting}' if greeting else data,
       model='a line',
@@ -40,3 +42,11 @@ def create_task(
       client_examples=examples_lib.Tensors(batch_size=batch_size),
       metric=metric.Metric('squared_error', higher_is_better=False),
   )
+  keep_all_built(task)
+  return task
+
+
+def keep_all_built(task: task_lib.Task) -> None:
+  """Lets a task keep what the plans of all tests of a module have built."""
+  # A frozen dataclass has no other way.
+  object.__setattr__(task, 'built', cachetools.LRUCache(32))

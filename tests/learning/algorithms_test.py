@@ -3,6 +3,7 @@
 """The contract of every algorithm; a new one is a line in the table."""
 
 import dataclasses
+import functools
 
 from absl.testing import absltest
 from absl.testing import parameterized
@@ -148,6 +149,20 @@ def start(algorithm, *, apart=0.0):
   return toy.weights([[W]], [B]), toy.weights(*personal)
 
 
+@functools.cache
+def build_process(create):
+  """The algorithm, the model that it was given, and a process with both."""
+  algorithm = create(algorithms.Steps())
+  model_fn = plain_model_fn(algorithm)
+  built = process.build_partial_process(
+      model_fn,
+      algorithm,
+      client_examples=FORM,
+      server_optimizer=tff.learning.optimizers.build_sgdm(1.0),
+  )
+  return algorithm, model_fn, built
+
+
 def value(xs=XS, ys=YS, form=FORM):
   return form.value(toy.examples(xs, ys), np.array([0, 0], np.int32))
 
@@ -262,11 +277,10 @@ class ContractTest(parameterized.TestCase):
     few = examples_lib.Tensors(batch_size=4, max_examples=8)
     for steps in (
         algorithms.Steps(epochs=2),
-        algorithms.Steps(max_steps=1),
         algorithms.Steps(epochs=9, max_steps=3),
     ):
       algorithm = create(steps)
-      for number in (7, 3, 40, 10):
+      for number in (3, 14):
         xs = np.linspace(-1, 1, number)
         examples = toy.examples(xs, 2 * xs)
         seed = np.array([0, 0], np.int32)
@@ -386,13 +400,7 @@ class ContractTest(parameterized.TestCase):
 
   @parameterized.named_parameters(*TRAINING_SHARED)
   def test_a_round_averages_the_work_of_clients(self, create, *unused):
-    algorithm = create(algorithms.Steps())
-    p = process.build_partial_process(
-        plain_model_fn(algorithm),
-        algorithm,
-        client_examples=FORM,
-        server_optimizer=tff.learning.optimizers.build_sgdm(1.0),
-    )
+    algorithm, _, p = build_process(create)
     shared, personal = start(algorithm)
     others = [-x for x in XS]
     state, trained, metrics = p.next(
@@ -422,14 +430,7 @@ class ModelTest(parameterized.TestCase):
 
   @parameterized.named_parameters(*TRAINING_SHARED)
   def test_process_has_what_was_given(self, create, *unused):
-    algorithm = create(algorithms.Steps())
-    model_fn = plain_model_fn(algorithm)
-    p = process.build_partial_process(
-        model_fn,
-        algorithm,
-        client_examples=FORM,
-        server_optimizer=tff.learning.optimizers.build_sgdm(1.0),
-    )
+    algorithm, model_fn, p = build_process(create)
     self.assertIs(p.client_examples, FORM)
     self.assertIs(p.algorithm, algorithm)
     if algorithm.wrapper is None:

@@ -17,6 +17,7 @@ from tasks.speech import task as speech
 from tasks.tabular import columns
 from tasks.tabular import task as tabular
 from tests.helpers import alone
+from tests.helpers import small_networks
 from tests.helpers import speech_data
 from tff_partial.data import people as people_lib
 from tff_partial.experiments.exports import export
@@ -97,7 +98,8 @@ class ExamplesTest(absltest.TestCase):
         {'audio': tf.TensorSpec([None], tf.int16)},
         {'ann': {'audio': [signal] * 2, 'transcript': ['ONE', 'TWO']}},
     )
-    task = speech.create_task(folder)
+    with small_networks.speech_small():
+      task = speech.create_task(folder)
     model = speech.create_model_fn(80, speech_data.TINY, 'none')()
     examples = task.train.read('ann')
     batch = tf.nest.map_structure(lambda a: tf.constant(a[:1]), examples)

@@ -13,9 +13,10 @@ import tensorflow_federated as tff
 
 from tasks import transcribe
 from tasks.speech import ctc
-from tasks.speech import encoder as encoder_lib
 from tasks.speech import task as speech
 from tests.helpers import commands
+from tests.helpers import small_networks
+from tests.helpers import speech_data
 from tff_partial.experiments import run_folder
 from tff_partial.experiments.settings import config as config_lib
 from tff_partial.learning import outlines
@@ -30,6 +31,7 @@ class TranscribeTest(absltest.TestCase):
     folder = tempfile.TemporaryDirectory()
     self.addCleanup(folder.cleanup)
     self.folder = folder.name
+    self.enter_context(small_networks.speech_small())
     self.audio = os.path.join(self.folder, 'hello.wav')
     noise = np.random.default_rng(0).integers(-999, 999, 16_000, np.int16)
     soundfile.write(self.audio, noise, 16_000)
@@ -37,7 +39,7 @@ class TranscribeTest(absltest.TestCase):
   def write_run(self, *, num_features=80, task='speech'):
     """A run whose model outputs only what its last bias says."""
     variables = outlines.describe(
-        speech.create_model_fn(num_features, encoder_lib.SMALL, 'output')
+        speech.create_model_fn(num_features, speech_data.TINY, 'output')
     )
 
     def values(personal, said):

@@ -17,6 +17,7 @@ import numpy as np
 import tensorflow as tf
 
 from tests.helpers import small_emnist
+from tests.helpers import worker
 from tff_partial import errors
 from tff_partial.data import sql_writer
 from tff_partial.experiments import command
@@ -26,8 +27,9 @@ from tff_partial.experiments.comparisons import compare
 from tff_partial.experiments.settings import config as config_lib
 from tff_partial.experiments.settings import methods
 from tff_partial.experiments.settings import setting
-from tff_partial.runtime import local
 from tff_partial.runtime import sharding as sharding_lib
+
+setUpModule, tearDownModule = worker.start, worker.stop
 
 _CONFIG = config_lib.create(
     total_rounds=1,
@@ -37,12 +39,6 @@ _CONFIG = config_lib.create(
     max_steps=1,
     finetune_epochs=1,
 )
-
-
-@contextlib.contextmanager
-def _local_worker():
-  with local.local_worker():
-    yield sharding_lib.Sharding()
 
 
 class CombinationsTest(absltest.TestCase):
@@ -204,7 +200,7 @@ class RunTest(absltest.TestCase):
         self.task,
         todo,
         str(self.out),
-        worker_fn=_local_worker,
+        worker_fn=lambda: contextlib.nullcontext(sharding_lib.Sharding()),
         progress=False,
     )
 
@@ -324,6 +320,7 @@ class RunTest(absltest.TestCase):
         onboarding='mean,initial',
         min_clients_for_mean=2,
         personal_epochs=3,
+        finetune_epochs=0,
         max_steps=2,
         report_client_ids='hashed',
     )

@@ -28,6 +28,7 @@ from tff_partial.experiments import finished_run
 from tff_partial.experiments import plan as plan_lib
 from tff_partial.experiments import run
 from tff_partial.experiments.estimates import auto_split
+from tff_partial.experiments.estimates import held_out_sample
 from tff_partial.experiments.settings import config as config_lib
 from tff_partial.experiments.settings import setting
 from tff_partial.experiments.settings import split_choice
@@ -220,11 +221,35 @@ class AutoSplitTest(parameterized.TestCase):
     self.assertAlmostEqual(scores['shift'], moved / 4, places=5)
 
   def test_sensitivity_of_the_loss(self):
-    self.resolve(create_plan(auto_score='sensitivity'))
+    plan = create_plan(auto_score='sensitivity')
+    self.resolve(plan)
     found = json.loads((self.folder / 'personal.json').read_text())
     scores = {layer['name']: layer['score'] for layer in found['layers']}
+    people = held_out_sample.draw(
+        plan,
+        model_fn('all'),
+        name='personal',
+        most_clients=len(OFFSETS),
+        least_held_out=1,
+        least_examples=3,
+        advice='',
+    )
+    expected = []
+    for client_id in people.client_ids:
+      x, y = people.training.read(client_id).values()
+      self.assertLen(x, NUM - 2)
+
+      def gradients(w, s):
+        error = w * (x + s) - y
+        return np.mean(error * (x + s)), np.mean(error * w)
+
+      # One step from w = 1 and s = 0, then the products with the gradients.
+      values = np.subtract([1, 0], RATE * np.array(gradients(1, 0)))
+      expected.append((values * gradients(*values)) ** 2)
+    line, shift = np.mean(expected, axis=0) / 4  # Bytes of each.
     self.assertEqual({*scores}, {'shift', 'line'})
-    self.assertGreater(scores['shift'], 0)
+    self.assertAlmostEqual(scores['shift'], shift, places=5)
+    self.assertAlmostEqual(scores['line'], line, places=5)
 
   def test_a_run_reports_it_and_keeps_it(self):
     folder = self.folder / 'run'

@@ -11,14 +11,18 @@ from absl.testing import parameterized
 import numpy as np
 import tensorflow as tf
 
+from tests.helpers import toy
 from tests.helpers import toy_task
 from tests.helpers import worker
 from tff_partial import errors
+from tff_partial.experiments import finished_run
 from tff_partial.experiments import plan as plan_lib
 from tff_partial.experiments import run as run_lib
+from tff_partial.experiments import run_folder
 from tff_partial.experiments.exports import export
 from tff_partial.experiments.settings import config as config_lib
 from tff_partial.learning import clients as clients_lib
+from tff_partial.learning import weights
 
 setUpModule, tearDownModule = worker.start, worker.stop
 
@@ -41,10 +45,10 @@ class ReportedModelTest(parameterized.TestCase):
         learning_rate=0.1,
         rounds_per_evaluation=0,
         personal='output',
-        **settings,
+        **{'pretrain_rounds': 0, **settings},
     )
-    plan = plan_lib.build(self.task, config)
-    return run_lib.run(plan, str(self.run_dir), progress=False)
+    self.plan = plan_lib.build(self.task, config)
+    return run_lib.run(self.plan, str(self.run_dir), progress=False)
 
   def export(self, client, model):
     """Exports a client's model; its weight, its offset, and export.json."""
@@ -70,7 +74,20 @@ class ReportedModelTest(parameterized.TestCase):
     self.assertEqual(description['not_included'], [])
 
   def test_gated(self):
-    table = self.run_all(gate=0.5, pretrain_rounds=1)
+    # Two of the clients differ from the others. Test examples, which must not
+    # decide, say the opposite.
+    rng = np.random.default_rng(0)
+    people = [{}, {}]
+    for i, offset in enumerate((0, 0, 0, 3, -3)):
+      for data, sign in zip(people, (1, -1)):
+        x, noise = rng.normal(size=[2, 8])
+        y = 2 * x + sign * offset + noise
+        data[f'client_{i}'] = toy.examples(x, y)
+    train, test = map(toy.Clients, people)
+    self.task = self.task.with_clients(train=train, test=test)
+    table = self.run_all(
+        gate=0.5, pretrain_rounds=1, personal_learning_rate=1.0
+    )
     column = lambda name: dict(
         zip(table.client_ids, table.values(name, 'squared_error'))
     )
@@ -78,13 +95,32 @@ class ReportedModelTest(parameterized.TestCase):
         name: column(name)
         for name in ('gated', 'personalized', 'non_personalized')
     }
-    for client in table.client_ids[:2]:
+    # What each client's held-out examples say.
+    w, b = (
+        weights.load(self.run_dir / 'pretrain' / run_folder.WEIGHTS)[path]
+        for path in ('line/kernel', 'line/bias')
+    )
+    run = finished_run.FinishedRun(str(self.run_dir), self.plan.model_fn)
+    clients = {}
+    for client in table.client_ids:
+      examples = self.plan.held_out.read(client)
+      self.assertLen(examples['x'], 4)
+      own = run.model(client).outputs(examples, training=False)
+      kept = w * examples['x'] + b
+      errors_held_out = [
+          np.mean((outputs - examples['y']) ** 2) for outputs in (own, kept)
+      ]
+      chosen = ('personalized', 'non_personalized')[np.argmin(errors_held_out)]
+      self.assertEqual(errors_of['gated'][client], errors_of[chosen][client])
+      clients[chosen] = client
+    self.assertCountEqual(clients, ['personalized', 'non_personalized'])
+    for chosen, client in clients.items():
       w, b, description = self.export(client, 'gated')
       examples = self.task.test.read(client)
       error = np.mean((w * examples['x'] + b - examples['y']) ** 2)
       np.testing.assert_allclose(error, errors_of['gated'][client], rtol=1e-4)
-      chosen = errors_of[description['gate_chose']][client]
-      np.testing.assert_allclose(error, chosen, rtol=1e-4)
+      self.assertEqual(description['gate_chose'], chosen)
+      np.testing.assert_allclose(error, errors_of[chosen][client], rtol=1e-4)
       self.assertEqual(description['tested_as'], 'gated')
 
   def test_refuses_data_that_were_imported_again(self):

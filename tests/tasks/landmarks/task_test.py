@@ -168,7 +168,11 @@ class TaskTest(parameterized.TestCase):
     self.assertLess(losses[-1], losses[0])
 
   def test_embedded_data_are_for_demonstration(self):
-    with mock.patch.dict(os.environ, {'TFF_PARTIAL_CACHE': self.folder}):
+    few = functools.partial(scenes.create_scenes, num_photographers=2)
+    with (
+        mock.patch.dict(os.environ, {'TFF_PARTIAL_CACHE': self.folder}),
+        mock.patch.object(scenes, 'create_scenes', few),
+    ):
       task = landmarks.create_task()
     self.assertTrue(task.demonstration)
     self.assertIn('30 classes', task.data)

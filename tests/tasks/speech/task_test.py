@@ -13,6 +13,7 @@ from tasks.networks import additions as additions_lib
 from tasks.speech import ctc
 from tasks.speech import encoder as encoder_lib
 from tasks.speech import task as speech
+from tests.helpers import small_networks
 from tests.helpers import speech_data
 from tests.helpers import worker
 from tff_partial.evaluation import evaluation
@@ -90,6 +91,10 @@ class EncoderTest(parameterized.TestCase):
 
 class DataTest(absltest.TestCase):
 
+  def setUp(self):
+    super().setUp()
+    self.enter_context(small_networks.speech_small())
+
   def test_utterances_are_padded_to_the_longest_of_the_client(self):
     task = speech.create_task(speech_data.make_features(self))
     x, y = task.train.read('s0').values()
@@ -152,6 +157,10 @@ class DataTest(absltest.TestCase):
 
 class TrainingTest(absltest.TestCase):
 
+  def setUp(self):
+    super().setUp()
+    self.enter_context(small_networks.speech_small())
+
   def test_rounds_and_an_evaluation_of_every_speaker(self):
     task = speech.create_task(speech_data.make_features(self), augment=False)
     model_fn = speech.create_model_fn(
@@ -195,16 +204,28 @@ class TrainingTest(absltest.TestCase):
         task.test.client_ids,
         progress=False,
     )
-    words = []
-    for client_id in task.test.client_ids:
-      y = task.test.read(client_id)['y']
-      labels = tf.RaggedTensor.from_tensor(
-          y['labels'].astype(np.int32), y['num_labels']
+    words, errors = [], {'wer': [], 'cer': []}
+    model = model_fn()
+    for client_id, own in zip(task.test.client_ids, personal):
+      batch = task.client_examples.prepare_test(
+          tf.nest.map_structure(tf.constant, task.test.read(client_id)), None
       )
-      words += [len(text.split()) for text in ctc.to_text(labels).numpy()]
-    np.testing.assert_array_equal(
-        table.scores['personalized']['wer'].weight, words
-    )
+      labels = ctc.to_text(
+          tf.RaggedTensor.from_tensor(
+              batch['y']['labels'], batch['y']['num_labels']
+          )
+      )
+      words += [len(text.split()) for text in labels.numpy()]
+      model.assign(state.global_model_weights, own)
+      outputs = model.outputs(batch, training=False)
+      heard = ctc.decode(outputs['logits'], outputs['num_frames'], beam_width=1)
+      errors['wer'].extend(ctc.word_errors(labels, heard)[0].numpy())
+      errors['cer'].extend(ctc.character_errors(labels, heard)[0].numpy())
+    scores = table.scores['personalized']
+    np.testing.assert_array_equal(scores['wer'].weight, words)
+    self.assertGreater(sum(errors['cer']), sum(errors['wer']))
+    for name, expected in errors.items():
+      np.testing.assert_array_equal(scores[name].total, expected)
 
 
 if __name__ == '__main__':
