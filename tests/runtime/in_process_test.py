@@ -3,6 +3,7 @@
 """Computations in this process give what TFF's worker gives."""
 
 import contextlib
+import functools
 import threading
 
 from absl.testing import absltest
@@ -63,6 +64,7 @@ def setUpModule():
   _stack.enter_context(in_process.in_process(max_concurrent_clients=2))
 
 
+@functools.cache
 def build(name='fed_avg'):
   algorithm, arguments = PROCESSES[name]
   rule = partition.none if name in COPYING else toy.B_IS_PERSONAL
@@ -111,7 +113,7 @@ class InProcessTest(parameterized.TestCase):
     self.assertSame(compute)
 
   def test_pieces(self):
-    process = build('fed_sim')
+    process = build('fed_avg')
     state, personal = process.initialize(), process.initialize_personal()
 
     def compute():
