@@ -27,6 +27,7 @@ PYTHON = '.venv/bin/python'  # As written in commands.
 _BLOCK = re.compile(r'^```(\w*)\n(.*?)^```$', re.MULTILINE | re.DOTALL)
 _INDENTED = re.compile(r'^    (\S.*)$', re.MULTILINE)
 _CODE = re.compile(r'(?<!`)`([^`\n]+)`(?!`)')
+_HEADING = re.compile(r'^#+ +(.*\S)', re.MULTILINE)
 _LINK = re.compile(r'\[[^\]]*\]\(([^)\s]+)\)')
 _COMMAND = re.compile(
     r'^(make|bash|(\.venv/bin/)?(python|jupyter)|pip|uv)( |$)'
@@ -63,11 +64,19 @@ def commands_in_text(path: pathlib.Path) -> list[list[str]]:
   ]
 
 
-def files_linked(path: pathlib.Path) -> list[str]:
-  """The files to which links and pictures lead."""
+def links(path: pathlib.Path) -> list[tuple[str, str]]:
+  """Where links and pictures lead: a file, '' for the page, and an anchor."""
   text = _BLOCK.sub('', path.read_text(encoding='utf-8'))
-  return [
-      link.split('#')[0]
-      for link in _LINK.findall(text)
-      if not link.startswith(('http://', 'https://', '#'))
-  ]
+  found = []
+  for link in _LINK.findall(text):
+    if not link.startswith(('http://', 'https://')):
+      file, _, anchor = link.partition('#')
+      found.append((file, anchor))
+  return found
+
+
+def anchors(path: pathlib.Path) -> set[str]:
+  """The anchors of a page's headings."""
+  text = _BLOCK.sub('', path.read_text(encoding='utf-8'))
+  headings = [_LINK.sub(r'\1', h).lower() for h in _HEADING.findall(text)]
+  return {re.sub(r'[^\w\- ]', '', h).replace(' ', '-') for h in headings}

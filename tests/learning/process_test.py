@@ -225,9 +225,8 @@ class RoundTest(parameterized.TestCase):
   def test_other_aggregators(self, factory):
     self.check_aggregator(factory())
 
-  @parameterized.named_parameters(('weighted', True), ('unweighted', False))
-  def test_secure_aggregator(self, weighted):
-    self.check_aggregator(tff.learning.secure_aggregator(weighted=weighted))
+  def test_secure_aggregator(self):
+    self.check_aggregator(tff.learning.secure_aggregator())
 
   def check_aggregator(self, aggregator):
     p = build(model_aggregator=aggregator)

@@ -111,7 +111,7 @@ class DocsTest(parameterized.TestCase):
       result = subprocess.run(
           [
               *(sys.executable, str(markdown.ROOT / program), *arguments),
-              *('--pretrain_rounds=1', '--total_rounds=1'),
+              *('--pretrain_rounds=0', '--total_rounds=1'),
           ],
           capture_output=True,
           text=True,
@@ -181,10 +181,18 @@ class DocsTest(parameterized.TestCase):
     self.assertContainsSubset(found, known)
 
   @parameterized.parameters(*_NAMES)
-  def test_links_lead_to_files(self, name):
+  def test_links_lead_to_files_and_headings(self, name):
     page = markdown.ROOT / name
-    for link in markdown.files_linked(page):
-      self.assertTrue((page.parent / link).exists(), link)
+    for file, anchor in markdown.links(page):
+      target = page.parent / file if file else page
+      self.assertTrue(target.exists(), file)
+      if anchor:
+        self.assertIn(anchor, markdown.anchors(target), file)
+
+  def test_links_are_found(self):
+    links = markdown.links(markdown.ROOT / 'README.md')
+    self.assertGreater(len(links), 30)
+    self.assertNotEmpty([anchor for _, anchor in links if anchor])
 
   @parameterized.parameters(*_NAMES)
   def test_modules_named_are_there(self, name):

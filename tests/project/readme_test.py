@@ -27,6 +27,7 @@ import soundfile
 import tasks
 from tests.helpers import commands
 from tests.helpers import markdown
+from tests.helpers import small_networks
 from tff_partial.experiments import flags as flags_lib
 from tff_partial.experiments import program
 
@@ -96,6 +97,7 @@ class ReadmeTest(absltest.TestCase):
         )
     )
     self.enter_context(contextlib.chdir(self.folder))
+    self.enter_context(small_networks.of_all_tasks())
 
   def test_commands(self):
     everything = markdown.commands(_README)
@@ -168,6 +170,7 @@ class ReadmeTest(absltest.TestCase):
       output_dir = pathlib.Path(flags.FLAGS.output_dir)
       code, out, err = self.call(argv[0])
       if doctor:
+        self.assertEqual(code, 0, out)
         self.assertEndsWith(out, 'All checks passed.\n')
       elif downloads:
         self.assertEqual(code, 1)
@@ -206,7 +209,8 @@ class ReadmeTest(absltest.TestCase):
     if current.seeds:  # One run; `compare_test.py` compares several.
       changed.update(algorithm='fed_alt', personal='output', seeds='0')
     if current.algorithm != 'fed_avg' and not current.init_from:
-      changed['pretrain_rounds'] = 1
+      name = pathlib.Path(current.output_dir).name
+      changed['pretrain_rounds'] = int(name == 'adapter')
     return [f'--{name}={value}' for name, value in changed.items()]
 
   def test_has_the_output_of_the_demonstration(self):

@@ -106,9 +106,10 @@ class ResultsTest(parameterized.TestCase):
 
   def test_a_short_trial(self):
     commands = _commands('emnist', FLAGS='--total_rounds=2 --seeds=0')
-    for words in commands:
-      if words[0] == 'run_experiment.py':
-        self.assertEqual(words[-2:], ['--total_rounds=2', '--seeds=0'])
+    runs = [words for words in commands if words[0] == 'run_experiment.py']
+    self.assertNotEmpty(runs)
+    for words in runs:
+      self.assertEqual(words[-2:], ['--total_rounds=2', '--seeds=0'])
 
   def test_every_writer_swaps_two_labels(self):
     labels, writers = np.tile(np.arange(10), 300), np.repeat(np.arange(300), 10)

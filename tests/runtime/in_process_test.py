@@ -3,6 +3,7 @@
 """Computations in this process give what TFF's worker gives."""
 
 import contextlib
+import functools
 import threading
 import time
 
@@ -65,6 +66,7 @@ def setUpModule():
   _stack.enter_context(in_process.in_process(max_concurrent_clients=2))
 
 
+@functools.cache
 def build(name='fed_avg'):
   algorithm, arguments = PROCESSES[name]
   rule = partition.none if name in COPYING else toy.B_IS_PERSONAL
@@ -113,7 +115,7 @@ class InProcessTest(parameterized.TestCase):
     self.assertSame(compute)
 
   def test_pieces(self):
-    process = build('fed_sim')
+    process = build('fed_avg')
     state, personal = process.initialize(), process.initialize_personal()
 
     def compute():

@@ -18,7 +18,8 @@ from tff_partial.experiments import run_folder
 
 # BUILD: deps = ["//:run_experiment", "//tasks:import_client_data"]
 # BUILD: deps = ["//tasks:export_client"]
-# BUILD: shard_count = 4
+# BUILD: deps = ["//tests/helpers:small_networks"]
+# BUILD: shard_count = 2
 
 PEOPLE = ('Frédéric', 'Zoë O’Hara', '李 明', 'Ωμέγα')
 
@@ -82,41 +83,64 @@ class NamesTest(parameterized.TestCase):
     self.folder.mkdir()
 
   @parameterized.named_parameters(
-      ('emnist', 'emnist', _write_letters),
-      ('stackoverflow', 'stackoverflow', _write_text),
-      ('speech', 'speech', _write_speech),
-      ('landmarks', 'landmarks', _write_photos),
+      (
+          'in_one_process',
+          {
+              'emnist': _write_letters,
+              'stackoverflow': _write_text,
+              'speech': _write_speech,
+          },
+      ),
+      # Its examples are sent to other processes.
+      (
+          'on_a_cluster',
+          {'landmarks': _write_photos},
+          '--cluster=local',
+          '--task_arg=image_size=28',
+      ),
   )
-  def test_import_run_and_export(self, task, write_fn):
-    source = self.folder / 'source é'
-    source.mkdir()
-    data, run = self.folder / 'data é', self.folder / 'run é'
-    arguments = []
-    if task == 'landmarks':  # Its examples are sent to other processes.
-      arguments = ['--cluster=local', '--task_arg=image_size=28']
-    done = programs.run_all(
-        ['tasks.import_client_data', *write_fn(source), f'--output_dir={data}'],
-        [
-            *('run_experiment', f'--task={task}', f'--data={data}'),
-            *(f'--output_dir={run}', '--total_rounds=1', '--pretrain_rounds=0'),
-            *('--clients_per_round=4', '--unseen_clients=0', '--max_steps=1'),
-            '--rounds_per_evaluation=0',
-            *arguments,
-        ],
-        [
-            *('tasks.export_client', f'--run={run}', '--client=Frédéric'),
-            f'--export_dir={self.folder}/Frédéric',
-        ],
-        # Not every machine has a UTF-8 locale.
-        env={**os.environ, 'LC_ALL': 'C'},
-    )
+  def test_import_run_and_export(self, tasks, *arguments):
+    commands = [['tests.helpers.small_networks']]
+    for task, write_fn in tasks.items():
+      folder = self.folder / task
+      source, data, run = (
+          folder / name for name in ('source é', 'data é', 'run é')
+      )
+      source.mkdir(parents=True)
+      commands += [
+          [
+              *('tasks.import_client_data', *write_fn(source)),
+              f'--output_dir={data}',
+          ],
+          [
+              *('run_experiment', f'--task={task}', f'--data={data}'),
+              *(f'--output_dir={run}', '--total_rounds=1'),
+              *('--pretrain_rounds=0', '--clients_per_round=4'),
+              *('--unseen_clients=0', '--max_steps=1'),
+              '--rounds_per_evaluation=0',
+              *arguments,
+          ],
+          [
+              *('tasks.export_client', f'--run={run}', '--client=Frédéric'),
+              f'--export_dir={folder}/Frédéric',
+          ],
+      ]
+    # Not every machine has a UTF-8 locale.
+    done = programs.run_all(*commands, env={**os.environ, 'LC_ALL': 'C'})
     self.assertEqual(done.returncode, 0, done.stderr.decode(errors='replace'))
-    table = (run / 'clients.csv').read_text(encoding='utf-8')
+    for task in tasks:
+      with self.subTest(task):
+        self.check_run(self.folder / task, task)
+
+  def check_run(self, folder, task):
+    table = (folder / 'run é' / 'clients.csv').read_text(encoding='utf-8')
     for name in PEOPLE:
       self.assertIn(name, table)
-    page = (run / run_folder.REPORT_PAGE).read_text(encoding='utf-8')
-    self.assertTrue('données 学/data é' in page)
-    self.assertTrue((self.folder / 'Frédéric' / 'saved_model').exists())
+    page = folder / 'run é' / run_folder.REPORT_PAGE
+    self.assertTrue(
+        f'données 学/{task}/data é' in page.read_text(encoding='utf-8')
+    )
+    self.assertTrue((folder / 'Frédéric' / 'saved_model').exists())
 
 
 if __name__ == '__main__':

@@ -7,12 +7,36 @@ import subprocess
 
 from absl.testing import absltest
 
-from tests.helpers import paths
 from tests.helpers import programs
+from tests.helpers import toy_task
 from tff_partial.runtime import worker_process
 
 # BUILD: deps = ["//:run_experiment"]
 # BUILD: size = "large"
+_TOY = f'--task={toy_task.__name__}:{toy_task.create_task.__name__}'
+# Keeps which process reads whom; a task reads its first client when it is made.
+_FILE = """
+import os
+import pathlib
+
+from tests.helpers import toy
+from tests.helpers import toy_task
+
+
+class Clients(toy.Clients):
+
+  def read(self, client_id):
+    if client_id != 'client_0':
+      with open(pathlib.Path(__file__).with_name('readers'), 'a') as f:
+        f.write(f'{os.getpid()}\\n')
+    return super().read(client_id)
+
+
+def create_task(data):
+  task = toy_task.create_task(data)
+  people = Clients({c: task.train.read(c) for c in task.train.client_ids})
+  return task.with_clients(train=people, test=people)
+"""
 
 
 class SpreadTest(programs.FolderTest):
@@ -26,20 +50,22 @@ class SpreadTest(programs.FolderTest):
     ]
 
   def compare(self, name, *arguments):
-    done = subprocess.run(
+    """Runs the program; its process ID and what it said."""
+    with subprocess.Popen(
         [*programs.PROGRAM, *self.comparison(name, *arguments)],
         stdin=subprocess.DEVNULL,
-        capture_output=True,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
         text=True,
-    )
-    self.assertEqual(done.returncode, 0, done.stderr)
-    return done
+    ) as process:
+      _, said = process.communicate()
+    self.assertEqual(process.returncode, 0, said)
+    return process.pid, said
 
   def test_same_bits_as_one_after_the_other(self):
-    data = self.folder / 'data'
-    data.mkdir()
-    programs.write_data(data)
-    settings = programs.settings(data, self.folder, '--seeds=0,1')
+    settings = programs.settings(
+        'points', self.folder, _TOY, '--learning_rate=0.01', '--seeds=0,1'
+    )
     code, out, said = self.call(
         *self.comparison(
             'here',
@@ -50,13 +76,13 @@ class SpreadTest(programs.FolderTest):
         )
     )
     self.assertEqual((code, said), (0, []), out)
-    done = self.compare(
+    _, said = self.compare(
         'there', *settings, '--cluster=local', '--actor_cores=1'
     )
     # Two models to start from, and two runs with each, of which each process
     # does several.
-    self.assertRegex(done.stderr, r'runs: 100%.* 6/6 ')
-    self.assertNotIn('tried again', done.stderr)
+    self.assertRegex(said, r'runs: 100%.* 6/6 ')
+    self.assertNotIn('tried again', said)
     here, there = self.folder / 'here', self.folder / 'there'
     stores = sorted(
         path.parent.relative_to(here)
@@ -72,12 +98,14 @@ class SpreadTest(programs.FolderTest):
     self.assertFalse((there / '.seen_by_all').exists())
 
   def test_search(self):
-    done = self.compare(
+    file = self.folder / 'line.py'
+    file.write_text(_FILE)
+    program, said = self.compare(
         'search',
-        f'--task={paths.ROOT}/tests/helpers/toy_task.py:create_task',
+        f'--task={file}:create_task',
         '--data=points',
         '--clients_per_round=2',
-        '--pretrain_rounds=1',
+        '--pretrain_rounds=0',
         '--cluster=local',
         '--actor_cores=1',
         '--tune',
@@ -86,10 +114,12 @@ class SpreadTest(programs.FolderTest):
         '--tune_seeds=0',
         '--seeds=0',
     )
-    self.assertNotIn('tried again', done.stderr)
+    self.assertNotIn('tried again', said)
     root = self.folder / 'search'
-    # This program has computed nothing.
-    self.assertFalse((root / 'worker.log').exists())
+    # This program has trained and tested nobody.
+    readers = set(map(int, (self.folder / 'readers').read_text().split()))
+    self.assertNotEmpty(readers)
+    self.assertNotIn(program, readers)
     grids = json.loads((root / 'tuning.json').read_text())['grids']
     self.assertLen(
         list(root.glob('grid/*/report.html')),

@@ -110,7 +110,6 @@ def _lambda():
 
 _MODELS = (
     ('dense', _dense, VECTORS, ALL),
-    ('lstm', lambda: _recurrent(_L.LSTM(4)), WORDS, ALL),
     (
         'gru',
         lambda: _recurrent(_L.GRU(4, dropout=0.3, recurrent_dropout=0.3)),

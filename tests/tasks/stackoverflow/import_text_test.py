@@ -5,15 +5,15 @@
 import gzip
 import json
 import os
-import subprocess
-import sys
 import tempfile
 
 from absl.testing import absltest
 from absl.testing import parameterized
 
+from tasks import import_client_data
 from tasks.stackoverflow import import_text
 from tasks.stackoverflow import vocabulary
+from tests.helpers import commands
 from tests.helpers import paths
 from tff_partial.data import people as people_lib
 from tff_partial.data import sql_clients
@@ -303,18 +303,15 @@ class ReadJsonlTest(parameterized.TestCase):
 
   def test_command_line(self):
     self.write(_line('ann', 1, 'One.'), _line('ann', 2, 'Two.'))
-    command = [
-        sys.executable,
-        *('-m', 'tasks.import_client_data', 'jsonl', self.path),
+    status, out, said = commands.call(
+        import_client_data,
+        *('jsonl', self.path),
         *('--text=said', '--person=user', '--date=on'),
         f'--output_dir={self.folder}/out',
         '--min_people_per_word=1',
-    ]
-    result = subprocess.run(
-        command, cwd=paths.ROOT, capture_output=True, text=True, check=False
     )
-    self.assertEqual(result.returncode, 0, result.stderr)
-    self.assertIn('1 person, 2 examples (1 for training', result.stdout)
+    self.assertEqual((status, said), (0, ''))
+    self.assertIn('1 person, 2 examples (1 for training', out)
     self.assertEqual(
         sorted(os.listdir(f'{self.folder}/out')),
         [
