@@ -204,9 +204,7 @@ class Scheme:
     """The cost of the runs, averaged over seeds; NaN if it is not counted."""
     costs = [o.cost for o in self.outcomes.values()]
     return {
-        name: float(
-            np.mean([math.nan if c[name] is None else c[name] for c in costs])
-        )
+        name: float(np.mean([_or_nan(cost[name]) for cost in costs]))
         for name in costs[0]
     }
 
@@ -381,6 +379,10 @@ def best_full(candidates: Sequence[Scheme]) -> Optional[Scheme]:
   """The fully personal scheme with the best mean, if there is one."""
   full = [s for s in candidates if s.full]
   return max(full, key=lambda s: s.metric.sign * s.mean()[0], default=None)
+
+
+def _or_nan(number: Optional[float]) -> float:
+  return math.nan if number is None else number
 
 
 @np.errstate(invalid='ignore')  # Infinity less itself is NaN.
