@@ -36,6 +36,7 @@ from tff_partial.evaluation import comparison
 from tff_partial.evaluation import metric as metric_lib
 from tff_partial.evaluation import run_results
 from tff_partial.experiments.settings import methods
+from tff_partial.reporting import formatting
 from tff_partial.reporting import page
 
 EPOCHS, STEPS = 'equal_epochs', 'equal_gradient_steps'
@@ -308,8 +309,9 @@ def probabilities(rows: Sequence[Row]) -> list[str]:
   lines = [
       f'* The interval of the forecast contains the measured log ratio in'
       f' {inside} of {len(finite)} pairs.',
-      f'* No call is made in {sum(r["call"] is None for r in ties)} of'
-      f' {len(ties)} pairs that are not resolved.',
+      '* No call is made in'
+      f' {sum(r["call"] is None for r in ties)} of'
+      f' {formatting.quantity(len(ties), "unresolved pair")}.',
   ]
   if not decided:
     return lines
@@ -322,13 +324,13 @@ def probabilities(rows: Sequence[Row]) -> list[str]:
   ]
   base = float(np.mean(events))
   lines.append(
-      f'* Brier score of the probability of FedAlt:'
-      f' {scoring.brier(found, events):.3f}; of the share of FedAlt,'
-      f' {base:.0%}, for all: {base * (1 - base):.3f}.'
+      '* Brier score (lower is better) of the probability that FedAlt is'
+      f' ahead: {scoring.brier(found, events):.3f}. A constant {base:.0%}, the'
+      f' share of FedAlt, known only afterwards: {base * (1 - base):.3f}.'
   )
   lines += [
-      f'* Calibration: {number} pairs with {mean:.0%} on average, of which'
-      f' FedAlt was ahead in {came:.0%}.'
+      f'* Calibration: {formatting.quantity(number, "pair")} with {mean:.0%} on'
+      f' average, of which FedAlt was ahead in {came:.0%}.'
       for number, mean, came in scoring.calibration(found, events)
   ]
   return lines

@@ -10,7 +10,7 @@ and optimizer, and are interleaved:
 
 *   tff_partial (`library_round.py`);
 *   stock TFF: `build_unweighted_fed_avg`, a `tf.data.Dataset` for each client,
-    in the same worker;
+    in TFF's worker, while tff_partial computes in the program;
 *   bare loop (`bare_loop.py`);
 *   empty round (`empty_round.py`).
 

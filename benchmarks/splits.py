@@ -40,6 +40,7 @@ from benchmarks import comparison_folder
 from tff_partial.evaluation import comparison
 from tff_partial.evaluation import run_results
 from tff_partial.experiments.settings import methods
+from tff_partial.reporting import formatting
 
 _METHODS = ('fed_alt', 'fed_sim', 'finetune', 'ffgg', 'fed_apm')
 _BY_HAND = ('input', 'output', 'adapter', 'bias', 'lora_b')
@@ -245,10 +246,15 @@ def hurt(read: SchemeFn) -> list[str]:
     by_chance, testable = scheme.power()
     return (
         f'{worse:.1%} ({beyond:.1%}; by chance {by_chance:.1%};'
-        f' {testable:.0%} could)'
+        f' {_could(testable)} could)'
     )
 
   return _by_split(shown, (*_BY_HAND, _AUTO, 'all', control), cell)
+
+
+def _could(testable: float) -> str:
+  """The share of clients whose test could show a change."""
+  return '<1%' if 0 < testable < 0.01 else f'{testable:.0%}'
 
 
 def contests(read: SchemeFn) -> list[str]:
@@ -258,8 +264,8 @@ def contests(read: SchemeFn) -> list[str]:
     read: As `reader` makes it.
   """
   lines = [
-      '| method | less | difference | steps | sent |',
-      '| --- | --- | --- | ---: | ---: |',
+      '| method | less | difference | steps | sent | once to a client |',
+      '| --- | --- | --- | ---: | ---: | ---: |',
   ]
   for name, arm, others in _CONTESTS:
     scheme = read(*arm)
@@ -268,10 +274,12 @@ def contests(read: SchemeFn) -> list[str]:
         continue
       ours, theirs = scheme.cost(), other.cost()
       steps = ours['gradient_steps'] / theirs['gradient_steps']
+      once = ours['bytes_once_per_client']
       lines.append(
           f'| {name} | {other.name} |'
           f' {comparison_folder.minus(scheme, other)} |'
           f' {steps:.2f} x | {_sent(ours) / _sent(theirs):.2f} x |'
+          f' {formatting.size(once) if once else "–"} |'
       )
   return lines
 

@@ -8,7 +8,7 @@ from . import TASKS
 
 
 def main() -> None:
-  """Runs the command with the four tasks of this package."""
+  """Runs the command with the tasks of this package."""
   program.run(TASKS)
 
 

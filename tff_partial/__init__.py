@@ -4,8 +4,9 @@
 
 Some variables of a model are *shared*: the server broadcasts them and averages
 what clients make of them. The others are *personal*: each client has its own,
-and they never leave it [1]. The names below are the public API; everything else
-may change. A tour, from a model to a report:
+and a round does not send them to the server [1]. (The mean that newcomers may
+start from, `PersonalStore.mean`, is made of them.) The names below are the
+public API; everything else may change. A tour, from a model to a report:
 
 *Model and split.* A `PartialModel` is a Keras model whose variables are divided
 by a rule of `partition`, such as `partition.layers('head')`. `adapters` and

@@ -121,6 +121,7 @@ def create_task(
       head='head',
       metric=metric_lib.Metric('accuracy', higher_is_better=True),
       usage=_usage(opened.folder, columns, scale),
+      labels_fn=lambda examples: examples['y'],
       demonstration=opened.demonstration,
   )
 

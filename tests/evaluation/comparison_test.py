@@ -1,6 +1,9 @@
 # Copyright 2026 The tff-partial Authors.
 # SPDX-License-Identifier: Apache-2.0
 
+import dataclasses
+import math
+
 from absl.testing import absltest
 import numpy as np
 
@@ -51,6 +54,7 @@ class SchemeTest(absltest.TestCase):
         change.deviation, np.std([1.3 / 4, -0.3 / 4], ddof=1)
     )
     self.assertEqual((change.better, change.worse), (1.0, 0.0))
+    self.assertEqual(change.p_sign, 0.5)  # Two heads or two tails of two.
     mean, deviation = scheme.mean()
     self.assertAlmostEqual(mean, ((0.5 + 2.7) / 4 + (0.7 + 0.9) / 4) / 2)
     self.assertAlmostEqual(
@@ -58,6 +62,16 @@ class SchemeTest(absltest.TestCase):
     )
     self.assertAlmostEqual(scheme.uniform_mean()[0], (0.7 + 0.5) / 2)
     self.assertAlmostEqual(scheme.baseline_mean(), (0.4 + 1.5) / 4)
+
+  def test_cost_is_the_mean_over_seeds(self):
+    outcome = _outcome([0.5], [0.4])
+    # Seeds may choose different layers, and may not count their steps.
+    other = dataclasses.replace(
+        outcome, cost={'personal_fraction': 0.75, 'gradient_steps': None}
+    )
+    scheme = _scheme([outcome, other])
+    self.assertEqual(scheme.personal_fraction, 0.5)
+    self.assertTrue(math.isnan(scheme.cost()['gradient_steps']))
 
   def test_means_differ_by_the_change(self):
     # Each seed evaluates other clients, of which x is in both.

@@ -118,6 +118,7 @@ class RunResultsTest(parameterized.TestCase):
     earlier = [c for c, row in found.items() if row['trained_earlier'] == '1']
     escaped = list(map(csv_cells.escape, names.of(_HOSTILE[4:])))
     self.assertEqual(earlier, escaped)
+    self.assertEqual(self.read(names).known_newcomers, 1)
 
   def test_what_tests_of_clients_can_show(self):
     names = self.write('none')

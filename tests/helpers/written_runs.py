@@ -3,6 +3,7 @@
 """Folders of finished runs whose results are given."""
 
 from collections.abc import Sequence
+import dataclasses
 import pathlib
 
 import numpy as np
@@ -22,6 +23,9 @@ def write(
     *,
     baseline: Sequence[float] = (0, 0, 0),
     models: Sequence[str] = ('personalized',),
+    baseline_model: str = 'initial',
+    notes: Sequence[str] = (),
+    bytes_once: int = 0,
 ) -> None:
   """Writes a finished run of three clients with one test example each.
 
@@ -31,9 +35,12 @@ def write(
     accuracy: Likewise; the first model's is this, and the others' is perfect.
     baseline: Accuracy before personalization.
     models: Names of the models, the run's candidate first.
+    baseline_model: The baseline's name.
+    notes: Those that a comparison repeats.
+    bytes_once: Bytes of constants, sent to a client once.
   """
   folder.mkdir(parents=True)
-  accuracies = {'initial': baseline, models[0]: accuracy}
+  accuracies = {baseline_model: baseline, models[0]: accuracy}
   scores = {
       model: {
           name: client_table.Scores(np.array(terms, float), np.ones(3))
@@ -42,7 +49,7 @@ def write(
               ('loss', loss),
           )
       }
-      for model in ('initial', *models)
+      for model in (baseline_model, *models)
   }
   table = client_table.ClientTable(
       client_ids=('a', 'b', 'c'),
@@ -51,7 +58,14 @@ def write(
       participated=np.ones(3, bool),
       scores=scores,
   )
-  write_table(folder, table, models[0])
+  write_table(
+      folder,
+      table,
+      models[0],
+      baseline_model=baseline_model,
+      notes=notes,
+      bytes_once=bytes_once,
+  )
 
 
 def write_table(
@@ -60,14 +74,20 @@ def write_table(
     candidate: str,
     *,
     lists_clients: bool = True,
+    baseline_model: str = 'initial',
+    notes: Sequence[str] = (),
+    bytes_once: int = 0,
 ) -> None:
   """Writes the report of a finished run.
 
   Args:
     folder: The run's.
-    table: Results under `initial`, the candidate and others.
+    table: Results under the baseline, the candidate and others.
     candidate: The model that the run is about.
     lists_clients: Whether the report lists single clients.
+    baseline_model: As for `write`, like the following.
+    notes: Those that a comparison repeats.
+    bytes_once: Bytes of constants.
   """
   report.write(
       folder,
@@ -77,11 +97,12 @@ def write_table(
           variables=(),
           table=table,
           metric=metric_lib.Metric('accuracy', higher_is_better=True),
-          baseline='initial',
+          baseline=baseline_model,
           candidate=candidate,
           history=(),
-          cost=_COST,
+          cost=dataclasses.replace(_COST, bytes_once_per_client=bytes_once),
           leaves_client='Leaves a client: nothing.',
           lists_clients=lists_clients,
+          notes_for_comparisons=notes,
       ),
   )

@@ -141,8 +141,11 @@ class RegimeScoreTest(absltest.TestCase):
     )
     text = '\n'.join(regime_score.probabilities(rows))
     self.assertIn('contains the measured log ratio in 2 of 5 pairs', text)
-    self.assertIn('No call is made in 0 of 1 pairs', text)
-    self.assertIn('FedAlt, 75%, for all: 0.188', text)
+    self.assertIn('No call is made in 0 of 1 unresolved pair', text)
+    self.assertIn(
+        'A constant 75%, the share of FedAlt, known only afterwards: 0.188',
+        text,
+    )
     table = regime_score.pair_table(rows)
     self.assertIn('-25.9 | -33.0 to -18.1 | FedAlt | -18.1 |', table[2])
 

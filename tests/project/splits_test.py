@@ -96,8 +96,22 @@ class SplitsTest(absltest.TestCase):
         line,
         '| FFGG, output | fed_alt, output |'
         f' -20.00 ({-20 - half:+.2f} to {-20 + half:+.2f}), 1 seed | 1.00 x |'
-        ' 1.00 x |',
+        ' 1.00 x | – |',
     )
+
+  def test_constants_are_sent_once(self):
+    written_runs.write(
+        self.folder / 'toy' / 'fed_sim_lora_b-7',
+        [1, 1, 1],
+        [0.9, 0.9, 0.9],
+        bytes_once=461_000,
+    )
+    written_runs.write(
+        self.folder / 'toy' / 'fed_alt_adapter-7', [1, 1, 1], [0.9, 0.9, 0.9]
+    )
+    lines = splits.contests(self.read)
+    [line] = [line for line in lines if 'FedSA-LoRA' in line]
+    self.assertEndsWith(line, '| 1.00 x | 1.00 x | 461 kB |')
 
   def test_regret(self):
     [line] = splits.regret(self.read, 'fed_alt')

@@ -33,7 +33,7 @@ class FrontierTest(parameterized.TestCase):
 
   def test_the_figure_names_splits_and_draws_from_zero(self):
     difference = lambda mean: comparison.Difference(
-        mean, 0.0, mean - 1, mean + 1, 9, 1, 0.5, 0.5
+        mean, 0.0, mean - 1, mean + 1, 9, 1, 0.5, 0.5, 1.0
     )
     figure = comparison_plots.gain_by_bytes(
         [

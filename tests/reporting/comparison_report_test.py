@@ -45,6 +45,89 @@ class ComparisonReportTest(absltest.TestCase):
     self.assertIn('“local, none” has the best mean', page)
     self.assertIsNone(found['schemes'][0]['mean'])
 
+  def write_runs(self, **runs):
+    """The page and the Markdown of runs, each by what `written_runs` takes."""
+    found = {}
+    for algorithm, kwargs in runs.items():
+      folder = self.folder / algorithm
+      written_runs.write(folder, [1] * 3, [1, 0, 1], **kwargs)
+      key = run_results.Key(algorithm, 'none', full=False, seed=0)
+      found[key] = run_results.read_run(folder)
+    page = comparison_report.write(
+        self.folder / 'compared',
+        title='t',
+        runs=found,
+        failures={},
+        settings={},
+    )
+    return page.read_text(), page.with_suffix('.md').read_text()
+
+  def test_what_changes_are_from(self):
+    page, text = self.write_runs(
+        knn_per={'baseline_model': 'shared'},
+        fed_alt={'baseline_model': 'non_personalized'},
+        fed_avg={},
+        local={
+            'models': ['trained_alone'],
+            'baseline_model': 'non_personalized',
+        },
+    )
+    words = (
+        'The change is from the baseline of each scheme: the model that it'
+        ' starts from; for knn_per, none, the shared model of the same run; for'
+        ' local, none, the pretrained model, which it does not start from.'
+    )
+    self.assertIn(words, page)
+    self.assertIn(words, text)
+    self.assertIn('0.0% for the shared model of the same run', page)
+
+  def test_constants_that_are_sent_once(self):
+    page, text = self.write_runs(fed_sim={'bytes_once': 461_000}, fed_avg={})
+    self.assertIn('<td>461 kB</td>', page)
+    self.assertIn('| 2 bytes | 461 kB | 1 byte |', text)
+
+  def test_steps_that_clients_do_not_count(self):
+    folder = self.folder / 'run'
+    written_runs.write(folder, [1] * 3, [1, 0, 1])
+    numbers = json.loads((folder / 'report.json').read_text())
+    numbers['cost']['gradient_steps'] = None  # With differential privacy.
+    (folder / 'report.json').write_text(json.dumps(numbers))
+    key = run_results.Key('fed_avg', 'none', full=False, seed=0)
+    page = comparison_report.write(
+        self.folder / 'compared',
+        title='t',
+        runs={key: run_results.read_run(folder)},
+        failures={},
+        settings={},
+    )
+    self.assertIn('<td>not counted</td>', page.read_text())
+
+  def test_clients_kept_out_that_trained_the_start(self):
+    folder = self.folder / 'run'
+    written_runs.write(folder, [1] * 3, [1, 0, 1])
+    rows = (folder / 'clients.csv').read_text()
+    # The client b took part in the run that this one started from.
+    (folder / 'clients.csv').write_text(rows.replace('b,1,0,', 'b,0,1,'))
+    key = run_results.Key('fed_avg', 'none', full=False, seed=0)
+    page = comparison_report.write(
+        self.folder / 'compared',
+        title='t',
+        runs={key: run_results.read_run(folder, unseen=['b'])},
+        failures={},
+        settings={},
+    )
+    self.assertIn('1 of them', page.read_text())
+    self.assertNotIn('never trained', page.read_text())
+    self.assertIn(
+        '1 of these clients trained the model',
+        page.with_suffix('.md').read_text(),
+    )
+
+  def test_p_values_of_pairs(self):
+    _, text = self.write_runs(fed_avg={'models': ['personalized', 'finetuned']})
+    # One client is better, and two are equal.
+    self.assertIn('| 33.3% / 0.0% | 1.000 |', text)
+
   def test_all_diverged(self):
     page, _ = self.write(finetune=[math.nan] * 3)
     self.assertIn('training has\n    diverged', page)

@@ -36,6 +36,15 @@ class FormattingTest(parameterized.TestCase):
     self.assertEqual(formatting.duration(seconds), expected)
 
   @parameterized.parameters(
+      (0.2045, 'cer', '20.45%'),
+      (0.5, 'accuracy', '50.00%'),
+      (0.81716, 'loss', '0.8172'),
+      (None, 'cer', '–'),
+  )
+  def test_other_metric(self, number, name, expected):
+    self.assertEqual(formatting.other_metric(number, name), expected)
+
+  @parameterized.parameters(
       (0.5, True, '+50.00'),
       (-0.5, True, '−50.00'),
       (-0.00001, True, '0.00'),

@@ -45,6 +45,8 @@ class Difference:
     better: The share of clients for whom the first result is better, on average
       over seeds.
     worse: The share of clients for whom it is worse.
+    p_sign: The two-sided p-value of the exact sign test over clients, as in
+      `summary.Comparison`, of their means over seeds.
   """
 
   mean: float
@@ -55,6 +57,7 @@ class Difference:
   seeds: int
   better: float
   worse: float
+  p_sign: float
 
 
 class Scheme:
@@ -87,8 +90,14 @@ class Scheme:
 
   @property
   def personal_fraction(self) -> float:
-    """The personal share of the parameters."""
-    return next(iter(self.outcomes.values())).cost['personal_fraction']
+    """The personal share of the parameters, averaged over seeds."""
+    return self.cost()['personal_fraction']
+
+  @property
+  def compared_models(self) -> tuple[str, str]:
+    """Names of the candidate and the baseline of the scheme's own runs."""
+    outcome = next(iter(self.outcomes.values()))
+    return outcome.candidate, outcome.baseline_model
 
   def mean(self, metric: Optional[str] = None) -> tuple[float, float]:
     """The weighted mean of a metric over clients.
@@ -192,9 +201,12 @@ class Scheme:
     ]
 
   def cost(self) -> dict[str, float]:
-    """The cost of the runs, averaged over seeds."""
+    """The cost of the runs, averaged over seeds; NaN if it is not counted."""
     costs = [o.cost for o in self.outcomes.values()]
-    return {name: float(np.mean([c[name] for c in costs])) for name in costs[0]}
+    return {
+        name: float(np.mean([_or_nan(cost[name]) for cost in costs]))
+        for name in costs[0]
+    }
 
   def power(self) -> tuple[float, float]:
     """What the tests behind `hurt` can show.
@@ -262,6 +274,8 @@ class Scheme:
     # Means over seeds that are equal may differ in the last place.
     by_client = np.where(np.abs(by_client) < _ROUNDING, 0.0, by_client)
     client_weights = np.mean(weights, axis=1, where=weights > 0)
+    better = self.metric.sign * by_client > 0
+    worse = self.metric.sign * by_client < 0
     return Difference(
         mean=float(np.average(by_client, weights=client_weights)),
         deviation=deviation,
@@ -269,8 +283,9 @@ class Scheme:
         high=high,
         clients=len(common),
         seeds=int(measured.sum()),
-        better=float((self.metric.sign * by_client > 0).mean()),
-        worse=float((self.metric.sign * by_client < 0).mean()),
+        better=float(better.mean()),
+        worse=float(worse.mean()),
+        p_sign=summary.two_sided_sign_test(int(better.sum()), int(worse.sum())),
     )
 
 
@@ -364,6 +379,10 @@ def best_full(candidates: Sequence[Scheme]) -> Optional[Scheme]:
   """The fully personal scheme with the best mean, if there is one."""
   full = [s for s in candidates if s.full]
   return max(full, key=lambda s: s.metric.sign * s.mean()[0], default=None)
+
+
+def _or_nan(number: Optional[float]) -> float:
+  return math.nan if number is None else number
 
 
 @np.errstate(invalid='ignore')  # Infinity less itself is NaN.

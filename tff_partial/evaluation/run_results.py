@@ -63,6 +63,8 @@ class Outcome:
       if only chance decided; NaN if it is not known.
     testable: The share of clients whose test could say so: models score five or
       more of their examples differently; NaN likewise.
+    candidate: The name of the model that the run is about.
+    baseline_model: The name of the run's baseline.
     cost: The cost of the run, as `summary.Cost.to_dict` gives it, and
       `personal_bytes`, the size of one client's personal variables.
   """
@@ -73,9 +75,11 @@ class Outcome:
   weights: Mapping[str, np.ndarray]
   baseline: Mapping[str, np.ndarray]
   p_hurt: np.ndarray
-  cost: Mapping[str, float]
+  cost: Mapping[str, Optional[float]]
   hurt_by_chance: float = math.nan
   testable: float = math.nan
+  candidate: str = ''
+  baseline_model: str = ''
 
 
 @dataclasses.dataclass(frozen=True)
@@ -93,6 +97,9 @@ class Run:
       the run has them.
     shared: Results of the candidate's shared variables with the initial
       personal ones, which are the same for all clients, if the run has them.
+    known_newcomers: How many of the clients kept out of training trained the
+      model that the run started from.
+    notes: Those of the run's report that a comparison repeats.
   """
 
   metric: metric_lib.Metric
@@ -101,6 +108,8 @@ class Run:
   newcomers: Mapping[str, Outcome] = dataclasses.field(default_factory=dict)
   yardstick: Optional[Outcome] = None
   shared: Optional[Outcome] = None
+  known_newcomers: int = 0
+  notes: tuple[str, ...] = ()
 
 
 def read_run(
@@ -146,6 +155,8 @@ def read_run(
       },
       yardstick=_reference(tested, yardstick.MOST_FREQUENT, report),
       shared=_reference(tested, _SHARED, report),
+      known_newcomers=sum(row['trained_earlier'] == '1' for row in new),
+      notes=tuple(report.get('notes_for_comparisons', ())),
   )
 
 
@@ -198,6 +209,7 @@ def _outcome(rows, model: str, report) -> Outcome:
       baseline=by_metric(report['baseline']),
       p_hurt=column(p_hurt),
       cost={
+          'bytes_once_per_client': 0,  # Earlier reports do not have it.
           **report['cost'],
           'personal_bytes': sum(
               v['bytes'] for v in report['split'] if v['personal']
@@ -205,6 +217,8 @@ def _outcome(rows, model: str, report) -> Outcome:
       },
       hurt_by_chance=by_chance,
       testable=testable,
+      candidate=report['candidate'],
+      baseline_model=report['baseline'],
   )
 
 

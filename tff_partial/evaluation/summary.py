@@ -271,7 +271,7 @@ def compare(
       hurt=hurt,
       helped=helped,
       equal=int((changes == 0).sum()),
-      p_sign=_two_sided_sign_test(hurt.clients, helped.clients),
+      p_sign=two_sided_sign_test(hurt.clients, helped.clients),
       testable=int((levels > 0).sum()),
       correlation=_split_correlation(table, before, after),
       changes=changes,
@@ -350,8 +350,13 @@ def _sign_test(count: np.ndarray, opposite: np.ndarray) -> np.ndarray:
   return stats.binom.sf(count - 1, count + opposite, 0.5)
 
 
-def _two_sided_sign_test(one: int, other: int) -> float:
-  """2 P(Binomial(one + other, 1/2) >= the larger one), at most 1."""
+def two_sided_sign_test(one: int, other: int) -> float:
+  """2 P(Binomial(one + other, 1/2) >= the larger one), at most 1.
+
+  Args:
+    one: The number of clients for whom one model is better.
+    other: The number of clients for whom the other one is.
+  """
   return min(
       2 * float(stats.binom.sf(max(one, other) - 1, one + other, 0.5)), 1
   )

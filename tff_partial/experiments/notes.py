@@ -73,6 +73,35 @@ def notes(
   ]
 
 
+def notes_for_comparisons(
+    plan: plan_lib.Plan,
+    table: client_table.ClientTable,
+    *,
+    rounds: Sequence[Mapping[str, float]],
+    new_variables: Sequence[str] = (),
+) -> list[str]:
+  """Those of `notes` that a comparison repeats.
+
+  They are about the method, about what went wrong, and about who trained the
+  model to start from. Others are known to the comparison or are numbers that
+  every run has.
+
+  Args:
+    plan: The run's plan.
+    table: The results.
+    rounds: The run's metrics, one record per round.
+    new_variables: As for `notes`.
+  """
+  note = plan.config.method.note
+  return [
+      *_lineage_notes(plan, table),
+      *notes_on_new_variables(new_variables),
+      *_missing_rounds_notes(plan, rounds),
+      *_lost_updates_notes('training', rounds),
+      *([] if note is None else [note]),
+  ]
+
+
 def _lost_updates_notes(
     what: str, rounds: Sequence[Mapping[str, float]]
 ) -> list[str]:

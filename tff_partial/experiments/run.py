@@ -273,6 +273,12 @@ def _report(
               *penalty_estimate.notes(current.folder),
               *more_notes,
           ],
+          notes_for_comparisons=[
+              *notes_lib.notes_for_comparisons(
+                  plan, table, rounds=rounds, new_variables=current.start.new
+              ),
+              *more_notes,
+          ],
           gate=gated,
           curves_on_validation=bool(plan.config.evaluation.validation),
           privacy=privacy_in_words.rows(plan, rounds),

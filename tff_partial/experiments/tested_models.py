@@ -4,7 +4,7 @@
 
 | name               | shared variables | personal variables                |
 | ------------------ | ---------------- | --------------------------------- |
-| `initial`          | from the start   | from the start (FedAvg alone)     |
+| `initial`          | from the start   | from the start                    |
 | `non_personalized` | pretrained       | pretrained                        |
 | `control`          | by FedAvg        | by FedAvg                         |
 | `shared`           | trained          | those that all clients start from |
@@ -13,6 +13,9 @@
 | `trained_alone`    | none             | the client's own                  |
 | `with_neighbors`   | trained          | none, but training examples       |
 | `new_*`            | trained          | what a newcomer can have          |
+
+Runs of `fed_avg`, `fed_lora` and `rolora`, which give all clients one model,
+have two: `initial`, and `non_personalized`, which is trained there.
 """
 
 from collections.abc import Sequence

@@ -132,12 +132,14 @@ def _contents(
           'higher_is_better': first.metric.higher_is_better,
           'percent': first.percent,
           'seeds': sorted({key.seed for key in runs}),
+          'baselines': _baselines(schemes),
           'full': full.name if full else None,
           'schemes': [_numbers(scheme, full, first) for scheme in schemes],
           'newcomers': [
               _numbers(scheme, None, first)
               for scheme in comparison.newcomers(runs)
           ],
+          'known_newcomers': max(run.known_newcomers for run in runs.values()),
           'yardstick': _yardstick(comparison.yardstick(runs)),
           'pairs': pairs,
           'several_intervals': _several_intervals(
@@ -148,6 +150,28 @@ def _contents(
           'notes': [*notes, *_seed_notes(len({key.seed for key in runs}))],
       }
   )
+
+
+def _baseline(scheme: comparison.Scheme) -> str:
+  """What a scheme's change is from, in words."""
+  candidate, baseline = scheme.compared_models
+  if baseline == 'shared':
+    return 'the shared model of the same run'
+  if candidate == 'trained_alone':
+    return 'the pretrained model, which it does not start from'
+  return 'the model that it starts from'
+
+
+def _baselines(schemes: Sequence[comparison.Scheme]) -> str:
+  """What the changes of all schemes are from, in a sentence."""
+  names: dict[str, list[str]] = {}
+  for scheme in schemes:
+    names.setdefault(_baseline(scheme), []).append(scheme.name)
+  first, *others = sorted(names, key=lambda words: -len(names[words]))
+  parts = [f'The change is from the baseline of each scheme: {first}']
+  for words in others:
+    parts.append(f'for {" and ".join(names[words])}, {words}')
+  return f'{"; ".join(parts)}.'
 
 
 def _several_intervals(count: int, *, seeds: int) -> str:
@@ -201,6 +225,7 @@ def _numbers(
       'uniform_mean': uniform_mean,
       'uniform_deviation': uniform_deviation,
       'baseline': scheme.baseline_mean(),
+      'baseline_in_words': _baseline(scheme),
       'change': dataclasses.asdict(scheme.change()),
       'gain_per_kilobyte': formatting.per_kilobyte(
           run.metric.sign * scheme.change().mean, _personal_bytes(scheme)

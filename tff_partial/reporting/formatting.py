@@ -74,6 +74,16 @@ def value(number: Optional[float], percent: bool, digits: int = 2) -> str:
   return f'{number:.{digits}%}' if percent else f'{number:.4g}'
 
 
+def other_metric(number: Optional[float], name: str) -> str:
+  """A value of a metric that is not the one that decides.
+
+  Args:
+    number: The value; `None` and NaN are missing.
+    name: The metric's name, which tells whether readers expect percent.
+  """
+  return value(number, words(name).endswith(('accuracy', 'error rate')))
+
+
 def per_kilobyte(gain: float, num_bytes: float) -> Optional[float]:
   """A gain for each 1,000 bytes that a client stores; `None` without any."""
   return 1000 * gain / num_bytes if num_bytes else None

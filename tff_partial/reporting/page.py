@@ -50,7 +50,8 @@ def environment(percent: bool) -> jinja2.Environment:
       model=formatting.model,
       words=formatting.words,
       count='{:,}'.format,
-      counted=lambda n: 'not counted' if n is None else f'{n:,}',
+      counted=lambda n: 'not counted' if n is None else f'{n:,.0f}',
+      other=formatting.other_metric,
       quantity=formatting.quantity,
       setting=formatting.setting,
   )

@@ -45,6 +45,8 @@ class RunReport:
     cost: The cost of the run.
     leaves_client: What leaves a client in a round, as a sentence.
     notes: Remarks for the reader, a paragraph each.
+    notes_for_comparisons: Those of them that a comparison with other runs
+      repeats.
     lists_clients: Whether to list the clients that are hurt most.
     gate: For a run with a gate, its numbers by name, such as how many clients
       kept the shared model.
@@ -67,6 +69,7 @@ class RunReport:
   cost: summary.Cost
   leaves_client: str
   notes: Sequence[str] = ()
+  notes_for_comparisons: Sequence[str] = ()
   lists_clients: bool = True
   gate: Optional[Mapping[str, float]] = None
   curves_on_validation: bool = False
@@ -144,6 +147,7 @@ def _contents(run_report: RunReport) -> dict[str, Any]:
           'curves_on_validation': run_report.curves_on_validation,
           'settings': run_report.settings,
           'notes': run_report.notes,
+          'notes_for_comparisons': run_report.notes_for_comparisons,
           'gate': run_report.gate,
           'lists_clients': run_report.lists_clients,
           'privacy': dict(run_report.privacy),

@@ -2,11 +2,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """TFF's remote executor with faster messages and cached computations.
 
-This module, `messages.py` and `function_executor.py` alone use private parts of
-TFF. With the environment variable `TFF_PARTIAL_PLAIN_EXECUTOR=1`,
-`connection.py` imports neither of the first two and takes TFF's own executor,
-which gives the same results, but cannot return the values of a round without
-clients.
+This module, `messages.py`, `function_executor.py`, `arrays.py` and `node.py`
+alone import private parts of TFF, and `connection.py` names one of its calls.
+With the environment variable `TFF_PARTIAL_PLAIN_EXECUTOR=1`, `connection.py`
+imports neither of the first two and takes TFF's own executor, which gives the
+same results, but cannot return the values of a round without clients.
 """
 
 from typing import Any, Optional

@@ -197,6 +197,8 @@ class TableTest(programs.FolderTest):
     self.assertEqual(status, 0)
     # Inputs 2, hidden layers 64, classes 2; adapters of width 16.
     task = tabular.create_task(data)
+    examples = task.train.read(task.train.client_ids[0])
+    np.testing.assert_array_equal(task.labels_fn(examples), examples['y'])
     for split, total, personal in (
         ('output', 3 * 64 + 65 * 64 + 65 * 2, 65 * 2),
         ('input', 3 * 64 + 65 * 64 + 65 * 2, 3 * 64),
@@ -211,7 +213,8 @@ class TableTest(programs.FolderTest):
         '--personal=adapter',
     )
     self.assertEqual(code, 0, said)
-    self.assertTrue(pathlib.Path(self.folder, 'run', 'report.html').exists())
+    page = pathlib.Path(self.folder, 'run', 'report.html').read_text()
+    self.assertIn('The client’s most frequent class', page)
 
 
 if __name__ == '__main__':

@@ -23,7 +23,6 @@ from tff_partial.evaluation import run_results
 from tff_partial.experiments import checkpoint
 from tff_partial.experiments import client_names
 from tff_partial.experiments import command
-from tff_partial.experiments import notes as notes_lib
 from tff_partial.experiments import origin
 from tff_partial.experiments import plan as plan_lib
 from tff_partial.experiments import run as run_lib
@@ -31,6 +30,7 @@ from tff_partial.experiments import run_folder
 from tff_partial.experiments import stages
 from tff_partial.experiments import task as task_lib
 from tff_partial.experiments.comparisons import combinations
+from tff_partial.experiments.comparisons import comparison_notes
 from tff_partial.experiments.settings import config as config_lib
 from tff_partial.experiments.settings import config_groups
 from tff_partial.experiments.settings import methods
@@ -153,7 +153,9 @@ def run(
                 title=f'{task.name} on {task.data}: {len(runs)} runs',
                 runs=_in_order(runs),
                 failures=dict(failures),
-                notes=_notes(task, combination.config),
+                notes=comparison_notes.notes(
+                    task, combination.config, _in_order(runs)
+                ),
             )
         )
   if not runs:
@@ -372,30 +374,3 @@ def _common(settings: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
       for name, value in first.items()
       if all(other.get(name, value) == value for other in rest)
   }
-
-
-def _notes(task: task_lib.Task, config: config_lib.Config) -> list[str]:
-  notes = []
-  if task.demonstration:
-    notes.append(notes_lib.DEMONSTRATION_NOTE)
-  if not (config.pretrain_rounds_together or config.init_from):
-    notes.append(
-        'These runs did not start from a trained model, so each is compared'
-        ' with its own shared part.'
-    )
-  if config.init_from:
-    notes.append(
-        'All seeds start from the same model, so the intervals say nothing'
-        ' about other models to start from.'
-    )
-  if config.evaluation.gate and config.init_from:
-    notes.append(notes_lib.GATED_INIT_NOTE)
-  if config.evaluation.validation:
-    notes.append(
-        'All results here are from test examples, which each run read once,'
-        " after training. Its learning curves are from the share of clients'"
-        ' training examples that --validation held out.'
-    )
-    if config.init_from:
-      notes.append(notes_lib.VALIDATION_INIT_NOTE)
-  return notes

@@ -48,9 +48,9 @@ class Config(setting.Settings):
   )
   personal_by_budget: Optional[str] = setting.field(
       None,
-      'A CSV file with the columns client_id and bytes: of --personal=A+B+C, a'
-      ' client has as many of the first parts as personal ones as fit in its'
-      ' bytes, and shares the others. For fed_alt and fed_sim.',
+      'A CSV file with the columns client_id and bytes, for --personal=A+B+C:'
+      ' each client keeps the parts A, B and C, in this order, as long as they'
+      ' fit in its bytes, and shares the rest. For fed_alt and fed_sim.',
   )
   total_rounds: int = setting.field(
       100, 'Rounds of training.', least=0, common=True

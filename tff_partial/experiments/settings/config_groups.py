@@ -100,11 +100,11 @@ class ClientWork(setting.Settings):
   )
   personal_l2: Union[float, str, None] = setting.field(
       None,
-      'Weight lambda of the squared distance of personal variables from their'
-      ' initial values; for ditto and pfedme, from the shared model. Default:'
-      ' 0, but 1 for ditto, 15 for pfedme and 0.2 for fed_apm, from where the'
-      ' round began. "auto" estimates a weight for'
-      ' --personal_l2_total before training.',
+      'How strongly personal variables are held: the weight of their squared'
+      ' distance from their initial values; for ditto and pfedme from the'
+      ' shared model, and for fed_apm from their values when the round began.'
+      ' Default: 0, but 1 for ditto, 15 for pfedme and 0.2 for fed_apm. "auto"'
+      ' estimates a weight for --personal_l2_total before training.',
       least=0,
       words=(AUTO,),
   )
@@ -199,9 +199,9 @@ class Server(setting.Settings):
   attack: Optional[str] = setting.field(
       None,
       'Simulate malicious clients: sign_flip, which send their update times'
-      ' -10; label_flip, which train on wrong labels; or backdoor, which train'
-      ' on pictures with a small mark that all have label 0. The report tells'
-      ' the success.',
+      ' -10; label_flip, which train on wrong labels; or backdoor, which put a'
+      ' small mark on half of their pictures and label these 0. The report'
+      ' tells the success.',
       choices=ATTACKS,
   )
   attackers: float = setting.field(
@@ -250,9 +250,10 @@ class Evaluation(setting.Settings):
       None,
       'What clients that never trained are evaluated with: one or more of'
       f' {",".join(ONBOARDING)}, or none. Default: initial,mean with'
-      ' --unseen_clients. It has no effect for fed_avg, finetune and local. For'
-      ' mean, the server averages the personal variables of all clients that'
-      ' have some.',
+      ' --unseen_clients, but only initial with differential privacy or'
+      ' --personal_by_budget. No effect for fed_avg, fed_lora, rolora, knn_per,'
+      ' finetune and local. For mean, the server averages the personal'
+      ' variables of all clients that have some.',
   )
   min_clients_for_mean: int = setting.field(
       5,
@@ -287,9 +288,10 @@ class Evaluation(setting.Settings):
   )
   auto_score: str = setting.field(
       'variance',
-      'What --personal=auto ranks layers by, per byte: variance, how much'
-      ' clients disagree about them beyond noise; sensitivity of the loss after'
-      ' an epoch; or how far it moved them.',
+      'How --personal=auto ranks layers, always divided by their bytes:'
+      ' variance, how much the gradients of clients disagree beyond noise;'
+      ' sensitivity, how much the loss depends on the layer after an epoch of'
+      ' training; moved, how far this epoch moved the layer.',
       choices=('variance', 'sensitivity', 'moved'),
   )
   rounds_per_evaluation: int = setting.field(
@@ -385,7 +387,9 @@ class Regime(setting.Settings):
       False,
       'Instead of training to the end, measure what decides between fed_alt and'
       ' fed_sim on this task, and forecast which of them ends with the smaller'
-      ' loss, for each split of --personal.',
+      ' loss, for each split of --personal. The forecast is of the loss on'
+      ' training examples that are held out, and often makes no call'
+      ' (docs/theory.md).',
       common=True,
   )
   regime_rounds: int = setting.field(

@@ -428,8 +428,8 @@ _METHODS: dict[str, Method] = {
         ignores=frozenset(('shared_proximal',)),
         note=(
             'Besides personal variables, each client stores a copy and a dual'
-            ' variable of the shared ones, which are not personal and are'
-            ' counted as what it stores.'
+            ' variable of the shared ones, which are not personal. What it'
+            ' stores, and the personal share of the parameters, count them.'
         ),
     ),
     'finetune': Method(

@@ -1,0 +1,101 @@
+# Copyright 2026 The tff-partial Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""What a reader of a comparison must know."""
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from tff_partial.evaluation import run_results
+from tff_partial.experiments import notes as notes_lib
+from tff_partial.experiments import task as task_lib
+from tff_partial.experiments.settings import config as config_lib
+from tff_partial.experiments.settings import methods
+
+
+def notes(
+    task: task_lib.Task,
+    config: config_lib.Config,
+    runs: Mapping[run_results.Key, run_results.Run],
+) -> list[str]:
+  """What a reader must know, a paragraph each.
+
+  Args:
+    task: What is learned.
+    config: The settings of one of the runs.
+    runs: In the order of the tables.
+  """
+  found = []
+  if task.demonstration:
+    found.append(notes_lib.DEMONSTRATION_NOTE)
+  if not (config.pretrain_rounds_together or config.init_from):
+    found.append(_note_on_baselines(dict.fromkeys(k.algorithm for k in runs)))
+  if config.init_from:
+    found.append(
+        'All seeds start from the same model, so the intervals say nothing'
+        ' about other models to start from.'
+    )
+  if config.evaluation.gate and config.init_from:
+    found.append(notes_lib.GATED_INIT_NOTE)
+  if config.evaluation.validation:
+    found.append(
+        'All results here are from test examples, which each run read once,'
+        " after training. Its learning curves are from the share of clients'"
+        ' training examples that --validation held out.'
+    )
+    if config.init_from:
+      found.append(notes_lib.VALIDATION_INIT_NOTE)
+  return [*found, *_notes_of_runs(runs)]
+
+
+def _note_on_baselines(algorithms: Iterable[str]) -> str:
+  """What runs that did not start from a trained model are compared with."""
+  own, untrained = [], []
+  for name in algorithms:
+    method = methods.METHODS[name.partition(' with ')[0]]
+    has_shared = method.personalizes and not method.trains_alone
+    (own if has_shared else untrained).append(name)
+  baselines = []
+  if own:
+    baselines.append(
+        f'the baseline of {", ".join(own)} is the shared model of the same run'
+    )
+  if untrained:
+    baselines.append(
+        f'the baseline of {", ".join(untrained)} is the untrained model'
+    )
+  return (
+      'These runs did not start from a trained model:'
+      f' {", and ".join(baselines)}.'
+  )
+
+
+def _notes_of_runs(
+    runs: Mapping[run_results.Key, run_results.Run],
+) -> list[str]:
+  """The notes of single runs, each once and with the runs that have it."""
+  found: dict[str, list[run_results.Key]] = {}
+  for key, run in runs.items():
+    for note in run.notes:
+      found.setdefault(note, []).append(key)
+  return [
+      note if len(keys) == len(runs) else f'{_names(keys, runs)}: {note}'
+      for note, keys in found.items()
+  ]
+
+
+def _names(
+    keys: Sequence[run_results.Key], runs: Iterable[run_results.Key]
+) -> str:
+  """Some runs by their schemes, and by seeds where that is shorter."""
+  scheme = lambda key: f'{key.algorithm}, {key.split}'
+  in_words = lambda seeds: f'seed {", ".join(map(str, sorted(seeds)))}'
+  runs, seeds = list(runs), {key.seed for key in keys}
+  if len(keys) == sum(key.seed in seeds for key in runs):
+    return in_words(seeds)
+  names = []
+  for name in dict.fromkeys(map(scheme, keys)):
+    mine, all_of_them = (
+        {key.seed for key in some if scheme(key) == name}
+        for some in (keys, runs)
+    )
+    names.append(name if mine == all_of_them else f'{name} ({in_words(mine)})')
+  return '; '.join(names)
