@@ -32,8 +32,9 @@ a client's own work.
 
 *Store and training.* A `PersonalStore` keeps the personal variables of all
 clients, and checkpoints. `train` runs rounds with the cohorts of a
-`UniformSampler`, from the last checkpoint to `TrainingSettings.total_rounds`,
-and writes a file for `read_metrics`.
+`UniformSampler`, from the last checkpoint to `TrainingSettings.total_rounds`.
+`read_metrics` reads the file of a `tff.program.CSVFileReleaseManager` among its
+`release_managers`, if that has `key_fieldname='round'`.
 
 *Privacy.* A `PoissonSampler` or `CyclicSampler`, noise from a key of
 `secret_key` by `build_private_aggregator`, and what that guarantees by

@@ -563,6 +563,18 @@ class ViewsTest(_FolderTest):
     with self.assertRaisesRegex(ValueError, "the 2 clients, found 'eve'"):
       clients.read('eve')
 
+  def test_tff_clients_without_names(self):
+    x = np.zeros([2, 3], np.float32)
+    for elements in ((x, x), {'x': {'a': x}}):
+      clients = client_data.TffClients(
+          tff.simulation.datasets.ClientData.from_clients_and_tf_fn(
+              ['ann'],
+              lambda _: tf.data.Dataset.from_tensor_slices(elements),  # pylint: disable=cell-var-from-loop
+          )
+      )
+      with self.assertRaisesRegex(errors.SettingsError, 'Change them by `pre'):
+        clients.read('ann')
+
 
 class EmnistTest(_FolderTest):
 

@@ -91,6 +91,16 @@ class WriteFolderTest(parameterized.TestCase):
     self.assertEqual(test_pixels('b', people[:30]), first)
     self.assertNotEqual(test_pixels('c', people, seed=1), first)
 
+  def test_label_may_be_a_vector(self):
+    source = people_lib.ClientSource(
+        features={'label': tf.TensorSpec([2], tf.float32)},
+        num_people=1,
+        examples=iter([('ann', {'label': np.zeros([4, 2], np.float32)})]),
+    )
+    train, test, _ = self.write(source, test_fraction=0.25)
+    self.assertEqual(train.read('ann')['label'].shape, (3, 2))
+    self.assertEqual(test.read('ann')['label'].shape, (1, 2))
+
   def test_keeps_what_is_there(self):
     self.write(_source(['ann', 'ann']))
     with self.assertRaisesRegex(ValueError, 'or `overwrite`'):

@@ -22,6 +22,7 @@ from tff_partial.learning import local_update
 from tff_partial.learning import partition
 from tff_partial.learning import phase as phase_lib
 from tff_partial.learning import process
+from tff_partial.learning import wrapped_model
 
 setUpModule, tearDownModule = worker.start, worker.stop
 
@@ -472,10 +473,26 @@ class ModelTest(parameterized.TestCase):
   def test_phases_that_need_a_copy_are_refused_without_one(self, phase):
     with self.assertRaisesRegex(errors.SettingsError, "`wrapper` .* 'mine'"):
       algorithms.Algorithm('mine', (phase,))
+    with self.assertRaisesRegex(errors.SettingsError, "`wrapper` .* 'mine'"):
+      algorithms.Algorithm('mine', (phase,), wrapper=wrapped_model.WrappedModel)
     algorithms.Algorithm('mine', (phase,), wrapper=copied_model.CopiedModel)
 
 
 class AlgorithmTest(absltest.TestCase):
+
+  def test_only_copies_are_replaced_by_the_shared_model(self):
+    shared, personal = toy.weights(1, 2), toy.weights(3, 4)
+    for wrapper, expected in (
+        (wrapped_model.WrappedModel, personal),
+        (lambda make: make(), personal),
+        (copied_model.CopiedModel, shared),
+        (functools.partial(copied_model.MixedModel, mixture=0.1), shared),
+    ):
+      algorithm = algorithms.Algorithm(
+          'mine', (phase_lib.Phase(shared=SHARED),), wrapper=wrapper
+      )
+      found = algorithm.shared_only(shared, personal)
+      np.testing.assert_array_equal(found.trainable, expected.trainable)
 
   def test_every_algorithm_is_in_the_table(self):
     public = {

@@ -62,6 +62,9 @@ class ConstantsTest(parameterized.TestCase):
         '<trainable=<float32[1,1],float32[1]>,non_trainable=<>>',
     )
     self.assertIs(constants.with_constants(model_fn, []), model_fn)
+    few = constants.with_constants(model_fn, weights(2).non_trainable[:1])
+    with self.assertRaisesRegex(errors.SettingsError, 'of the 2 .*, found 1'):
+      few()
 
   @parameterized.parameters(
       (algorithms.fed_avg(toy.sgd(0.1)),),

@@ -9,6 +9,7 @@ from absl.testing import absltest
 import numpy as np
 import tensorflow as tf
 
+from tff_partial import errors
 from tff_partial.learning import examples as examples_lib
 
 # Far enough apart that a random factor of up to 4/3 keeps their order.
@@ -74,6 +75,34 @@ class SizeTest(absltest.TestCase):
 
   def test_no_examples(self):
     self.assertEqual(batches(BY_SIZE, np.zeros([0], np.int32)), [])
+
+
+class CheckTest(absltest.TestCase):
+
+  def test_refuses_features_in_another_order(self):
+    numbers = np.zeros([2], np.float32)
+    vector = tf.TensorSpec([None], tf.float32)
+    spec = collections.OrderedDict(
+        x=collections.OrderedDict(user=vector, item=vector), y=vector
+    )
+    read = lambda *names: collections.OrderedDict(
+        x={name: numbers for name in names}, y=numbers
+    )
+    message = 'found x/item: .* x/user: .*Put the fields into the order'
+    tensors = examples_lib.Tensors(batch_size=2)
+    tensors.check(read('user', 'item'), spec)
+    with self.assertRaisesRegex(errors.SettingsError, message):
+      tensors.check(read('item', 'user'), spec)
+    sequences = examples_lib.Sequences()
+    batches_of = lambda *names: tf.data.Dataset.from_tensor_slices(
+        read(*names)
+    ).batch(2)
+    sequences.check(batches_of('user', 'item'), spec)
+    with self.assertRaisesRegex(errors.SettingsError, message):
+      sequences.check(batches_of('item', 'user'), spec)
+
+  def test_forms_are_equal_if_they_do_the_same(self):
+    self.assertEqual(examples_lib.Sequences(), examples_lib.Sequences())
 
 
 class TextTest(absltest.TestCase):

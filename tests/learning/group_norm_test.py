@@ -39,6 +39,17 @@ class GroupNormTest(parameterized.TestCase):
     for ours, kerass in zip(*results):
       np.testing.assert_allclose(ours, kerass, rtol=1e-4, atol=1e-4)
 
+  @parameterized.parameters((False, True), (True, False), (False, False))
+  def test_without_scale_or_offset(self, scale, center):
+    x = tf.random.stateless_normal([2, 3, 3, 4], [0, 1])
+    settings = {'epsilon': 1e-5, 'scale': scale, 'center': center}
+    np.testing.assert_allclose(
+        group_norm.GroupNorm(2, **settings)(x),
+        tf.keras.layers.GroupNormalization(2, **settings)(x),
+        rtol=1e-4,
+        atol=1e-5,
+    )
+
   def test_constant_features_become_the_offset(self):
     layer = group_norm.GroupNorm(2, epsilon=1e-5)
     y = layer(tf.fill([1, 3, 3, 4], 1e3))

@@ -3,7 +3,9 @@
 """The two groups of variables of a model, and what the model computes."""
 
 import collections
+import os
 import random
+import tempfile
 
 from absl.testing import absltest
 from absl.testing import parameterized
@@ -84,6 +86,70 @@ class SplitTest(parameterized.TestCase):
         ],
     )
 
+  @parameterized.named_parameters(
+      ('attribute', lambda m: {'encoder': m}, 'encoder/code'),
+      ('list', lambda m: {'blocks': [m]}, 'blocks/0/code'),
+      ('dictionary', lambda m: {'blocks': {'a': m}}, 'blocks/a/code'),
+      (
+          'dot',
+          lambda m: {
+              'encoder': tf.keras.Sequential(
+                  [tf.keras.layers.InputLayer([1]), m]
+              )
+          },
+          'encoder/net_1.00/code',
+      ),
+  )
+  def test_models_in_subclasses_have_paths(self, attributes, expected):
+    layers = tf.keras.layers
+    inner = tf.keras.Sequential(
+        [layers.InputLayer([1]), layers.Dense(1, name='code')], name='net_1.00'
+    )
+
+    class Outer(tf.keras.Model):
+
+      def __init__(self):
+        super().__init__()
+        for name, value in attributes(inner).items():
+          setattr(self, name, value)
+        self(tf.zeros([1, 1]))
+
+      def call(self, inputs):
+        return inner(inputs)
+
+    model = build(Outer(), partition.none)
+    self.assertEqual(
+        [v.path for v in model.variables],
+        [f'{expected}/kernel', f'{expected}/bias'],
+    )
+
+  def test_paths_like_those_of_copies_are_refused(self):
+    layers = tf.keras.layers
+    block = tf.keras.Sequential([layers.Dense(1, name='head')], name='personal')
+    with self.assertRaisesRegex(
+        errors.SettingsError, 'copy of head/kernel, found personal/head/kernel'
+    ):
+      build(
+          tf.keras.Sequential(
+              [layers.InputLayer([1]), block, layers.Dense(1, name='head')]
+          ),
+          partition.none,
+      )
+
+  def test_classes_of_a_subclass(self):
+    class Classifier(tf.keras.Model):
+
+      def __init__(self):
+        super().__init__()
+        self.head = tf.keras.layers.Dense(5)
+        self(tf.zeros([1, 1]))
+
+      def call(self, inputs):
+        return self.head(inputs)
+
+    model = build(Classifier(), partition.none, classifies=True)
+    self.assertEqual(model.num_classes, 5)
+
   def test_variables_that_are_not_trainable_have_their_own_list(self):
     model = build(
         tf.keras.Sequential(
@@ -111,7 +177,7 @@ class SplitTest(parameterized.TestCase):
         ]
     )
     with self.assertRaisesRegex(
-        ValueError, "'top' shares .* norm/moving_mean, norm/moving_variance"
+        ValueError, "'top' shares norm/moving_mean, norm/moving_variance"
     ):
       build(keras_model, partition.layers('line'), rule_name='top')
 
@@ -239,6 +305,28 @@ class InitialValuesTest(absltest.TestCase):
       with partial_model.seeded(0):
         pass
 
+  def test_that_no_initializer_gives_are_refused(self):
+    with tempfile.TemporaryDirectory() as folder:
+      path = os.path.join(folder, 'model.h5')
+      two_layers().save_weights(path)
+      ways = (
+          lambda m: m.layers[1].kernel.assign([[1, 2, 3]]),
+          lambda m: m.set_weights([np.ones(v.shape) for v in m.variables]),
+          lambda m: m.load_weights(path),
+      )
+      for way in ways:
+        with tf.Graph().as_default():
+          keras_model = two_layers()
+          way(keras_model)
+          with self.assertRaisesRegex(
+              errors.SettingsError, 'also assigns first/kernel.*Constant'
+          ):
+            build(keras_model, partition.none)
+        # Outside of a graph they are not lost.
+        keras_model = two_layers()
+        way(keras_model)
+        build(keras_model, partition.none)
+
   def test_are_zero_without_initial_values(self):
     for value in self.initial_values():
       np.testing.assert_array_equal(value, np.zeros_like(value))
@@ -262,6 +350,35 @@ def one_weight(*more_layers, **kwargs):
           *more_layers,
       ]
   )
+
+
+class Gate(tf.keras.layers.Layer):
+  """Doubles a batch whose sum is positive."""
+
+  def call(self, inputs):
+    if tf.reduce_sum(inputs) > 0:
+      return 2 * inputs
+    return inputs
+
+
+class ConditionTest(absltest.TestCase):
+
+  def test_is_converted(self):
+    x = np.array([[2.0]], np.float32)
+
+    def outputs(model):
+      model.assign(
+          model.shared._replace(trainable=[np.ones([1, 1], np.float32)]),
+          model.personal,
+      )
+      return [model.outputs({'x': sign * x}, training=True) for sign in (1, -1)]
+
+    make = lambda: build(one_weight(Gate()), partition.none)
+    with tf.Graph().as_default(), tf.compat.v1.Session() as session:
+      partial_model.check_batch(make())
+      found = partial_model.run(make, outputs)
+      session.run(tf.compat.v1.global_variables_initializer())
+      np.testing.assert_array_equal(session.run(found), [[[4]], [[-2]]])
 
 
 class LossOfActivitiesTest(parameterized.TestCase):
@@ -327,6 +444,15 @@ class CheckBatchTest(parameterized.TestCase):
   def test_refuses_metrics(self, metric, message):
     with self.assertRaisesRegex(errors.SettingsError, message):
       self.check(metric=metric)
+
+  @parameterized.parameters(
+      (lambda y, o: o['logits'], 'fails: TypeError'),
+      (lambda y, o: {}['label'], "fails: KeyError: 'label'"),
+      (lambda y, o: o.logits, 'fails: AttributeError: .*logits'),
+  )
+  def test_refuses_what_fails(self, loss, message):
+    with self.assertRaisesRegex(errors.SettingsError, message):
+      self.check(loss=loss)
 
   def test_refuses_models_of_other_inputs(self):
     inputs = tf.keras.layers.InputLayer([2])

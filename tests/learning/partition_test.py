@@ -105,7 +105,7 @@ class CheckTest(parameterized.TestCase):
 
   def test_refuses_shared_moving_averages(self):
     with self.assertRaisesRegex(
-        ValueError, "'top' shares the moving averages norm/mean, .*group"
+        ValueError, "'top' shares norm/mean: moving averages, .*group"
     ):
       partition.check(
           [

@@ -331,10 +331,11 @@ class RandomLayersTest(parameterized.TestCase):
     ):
       build_process(random_model_fn(stateful_noise))
 
-  def test_datasets_have_no_seed(self):
+  @parameterized.parameters('dropout', 'own')
+  def test_datasets_have_no_seed(self, name):
     with self.assertRaisesRegex(errors.SettingsError, 'other random layers'):
       process.build_partial_process(
-          random_model_fn(*RANDOM_LAYERS['dropout']),
+          random_model_fn(*RANDOM_LAYERS[name]),
           algorithms.fed_sim(toy.sgd(), toy.sgd()),
           client_examples=examples_lib.Sequences(),
       )

@@ -67,6 +67,28 @@ def batch_norm():
   )
 
 
+class OwnAverage(tf.keras.layers.Layer):
+  """Keeps the mean of its inputs, with or without a layer in it."""
+
+  def __init__(self, inner=None):
+    super().__init__(name='own')
+    self.inner = inner
+
+  def build(self, input_shape):
+    self.mean = self.add_weight('mean', [input_shape[-1]], trainable=False)
+    super().build(input_shape)
+
+  def call(self, inputs):
+    self.mean.assign(tf.reduce_mean(inputs, axis=0))
+    return inputs if self.inner is None else self.inner(inputs)
+
+
+def own_average(inner=None):
+  return tf.keras.Sequential(
+      [tf.keras.layers.InputLayer([2]), OwnAverage(inner), dense('head', 1)]
+  )
+
+
 def model_fn(create_network, rule=partition.none):
   return lambda: partial_model.PartialModel(
       create_network(),
@@ -221,8 +243,28 @@ class ConstantsTest(parameterized.TestCase):
 class MovingAveragesTest(absltest.TestCase):
 
   def test_shared_ones_are_refused(self):
-    with self.assertRaisesRegex(ValueError, 'moving averages norm/moving_mean'):
+    with self.assertRaisesRegex(ValueError, 'shares norm/moving_mean'):
       model_fn(batch_norm)()
+
+  def test_shared_ones_of_own_layers_are_refused(self):
+    for inner in (None, dense('inner', 2)):
+      with self.assertRaisesRegex(ValueError, 'shares own/mean'):
+        model_fn(lambda: own_average(inner))()  # pylint: disable=cell-var-from-loop
+
+  def test_personal_ones_of_own_layers_follow_the_examples(self):
+    rounds = process.build_partial_process(
+        model_fn(
+            lambda: own_average(dense('inner', 2)), partition.layers('own')
+        ),
+        algorithms.fed_sim(toy.sgd(0.01), toy.sgd(0.01)),
+        client_examples=toy.ALL_AT_ONCE,
+    )
+    _, [own], _ = rounds.next(
+        rounds.initialize(), [rounds.initialize_personal()], values([0])
+    )
+    np.testing.assert_allclose(
+        own.non_trainable[0], examples(0)['x'].mean(axis=0), rtol=1e-5
+    )
 
   def test_personal_ones_follow_the_clients_examples(self):
     rounds = process.build_partial_process(

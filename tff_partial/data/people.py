@@ -110,8 +110,10 @@ class _Written:
     """Counts a person's examples."""
     self._train_sizes.append(len(next(iter(train.values()))))
     self._test_sizes.append(len(next(iter(test.values()))))
-    self._train_labels.update(train.get('label', ()))
-    self._test_labels.update(test.get('label', ()))
+    # A feature of this name may also be a vector.
+    scalars = lambda values: (v for v in values if not np.ndim(v))
+    self._train_labels.update(scalars(train.get('label', ())))
+    self._test_labels.update(scalars(test.get('label', ())))
 
   def summary(self, people: ClientSource, output_dir: str) -> str:
     """Says what was written, what was left out and what was changed."""

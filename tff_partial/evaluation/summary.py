@@ -242,7 +242,8 @@ def compare(
     raise errors.SettingsError(
         f'Expected {baseline!r} and {candidate!r} scored on the same examples,'
         f' found different weights of {metric.name!r}. Evaluate both on the'
-        ' same test data.'
+        ' same test data, by a metric whose weights do not depend on the'
+        ' outputs: accuracy, for example, rather than precision.'
     )
   weights = table.weights(baseline, metric.name)
   before_values = table.values(baseline, metric.name)

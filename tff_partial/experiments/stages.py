@@ -132,6 +132,8 @@ def _create_evaluation_fn(current: open_run.OpenRun) -> training.EvaluationFn:
         ).weighted_mean
         for name in names
         for metric in table.scores[name]
+        # A metric may have no weight yet, such as precision without positives.
+        if table.weights(name, metric).any()
     }
 
   return evaluate

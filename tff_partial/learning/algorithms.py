@@ -80,7 +80,10 @@ class Algorithm:
       ended its last round, rather than from the initial ones.
     wrapper: Makes the model that is trained from a `ModelFn`, if that is more
       than one model divided into groups: `copied_model.CopiedModel`, for
-      example, adds a personal copy. `None` to train the model itself.
+      example, adds a personal copy. `None` to train the model itself. Clients
+      that never trained are evaluated with a copy of the shared variables if it
+      is that class, one that derives from it, or `functools.partial` of one,
+      and otherwise with the initial personal variables.
     sends_population_change: Whether clients send how a mean over the whole
       population changes, so that the server's learning rate must be multiplied
       by clients per round / population.
@@ -98,11 +101,12 @@ class Algorithm:
           f'Expected at least one phase in the algorithm {self.name!r}, found'
           ' none.'
       )
-    if self.wrapper is None and any(map(_needs_copy, self.phases)):
+    if not self.copies_model and any(map(_needs_copy, self.phases)):
       raise errors.SettingsError(
-          f'Expected a `wrapper` in the algorithm {self.name!r}, because it'
-          ' moves personal copies and shared variables towards each other,'
-          ' found None. Use copied_model.CopiedModel.'
+          'Expected a class of models with copies as `wrapper` of the algorithm'
+          f' {self.name!r}, because it moves personal copies and shared'
+          f' variables towards each other, found {self.wrapper}. Use'
+          ' copied_model.CopiedModel, or a class that derives from it.'
       )
     duals = any(phase.dual_rho for phase in self.phases)
     if duals and self.wrapper is not dual_model.DualModel:
@@ -115,7 +119,10 @@ class Algorithm:
   @property
   def copies_model(self) -> bool:
     """Whether clients predict with a copy of the whole model."""
-    return self.wrapper is not None and self.wrapper is not dual_model.DualModel
+    made = self.wrapper
+    if isinstance(made, functools.partial):
+      made = made.func
+    return isinstance(made, type) and issubclass(made, copied_model.CopiedModel)
 
   @property
   def trains_shared(self) -> bool:

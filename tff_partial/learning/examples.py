@@ -18,7 +18,6 @@ from typing import Any, Optional
 import numpy as np
 import tensorflow as tf
 import tensorflow_federated as tff
-import tree
 
 from tff_partial import errors
 
@@ -180,7 +179,7 @@ class Tensors(ClientExamples):
       batches contain examples of similar size, and the batches are shuffled, so
       that padding each batch to its largest example wastes little.
     prepare_train: Maps a training batch; takes a seed for each batch.
-    prepare_test: Maps an evaluation batch.
+    prepare_test: Maps an evaluation batch; takes a seed, too.
     element_spec: The type of one example before the prepare functions, if they
       change it; by default that of the model's input.
     microbatch_size: Examples whose gradients are computed together in a step,
@@ -236,8 +235,7 @@ class Tensors(ClientExamples):
     found = tf.nest.map_structure(
         lambda a: tf.TensorSpec(np.shape(a), np.asarray(a).dtype), examples
     )
-    wanted = dict(tree.flatten_with_path(expected))
-    given = dict(tree.flatten_with_path(found))
+    wanted, given = _by_path(expected), _by_path(found)
     lengths = {s.shape[0] for s in given.values() if s.shape.rank}
     differ = list(wanted)  # All of them, unless some can be told.
     if list(wanted) == list(given):
@@ -248,7 +246,7 @@ class Tensors(ClientExamples):
       given = {path: given[path] for path in differ}
     raise errors.SettingsError(
         f'Expected examples {_format({p: wanted[p] for p in differ})}, found'
-        f' {_format(given)}.'
+        f' {_format(given)}.{_advice(wanted, given)}'
     )
 
   def value(self, examples: Any, seed: np.ndarray) -> Any:
@@ -343,6 +341,7 @@ class Tensors(ClientExamples):
     return tf.argsort(keys, axis=-1, stable=True), batches
 
 
+@dataclasses.dataclass(frozen=True)
 class Sequences(ClientExamples):
   """A `tf.data.Dataset` of batches, as everywhere in `tff.learning`.
 
@@ -361,10 +360,10 @@ class Sequences(ClientExamples):
     if not self.type(input_spec).is_assignable_from(
         tff.SequenceType(tff.types.tensorflow_to_type(examples.element_spec))
     ):
-      by_path = lambda spec: dict(tree.flatten_with_path(spec))
+      wanted, given = _by_path(input_spec), _by_path(examples.element_spec)
       raise errors.SettingsError(
-          f'Expected batches {_format(by_path(input_spec))}, found'
-          f' {_format(by_path(examples.element_spec))}.'
+          f'Expected batches {_format(wanted)}, found {_format(given)}.'
+          f'{_advice(wanted, given)}'
       )
 
   def value(self, examples: Any, seed: np.ndarray) -> Any:
@@ -414,6 +413,32 @@ def _as_bytes(array: Any) -> Any:
     return array
   encoded = [s.encode() if isinstance(s, str) else s for s in np.ravel(array)]
   return np.array(encoded, object).reshape(np.shape(array))
+
+
+def _by_path(structure: Any, path: tuple[Any, ...] = ()) -> dict[Any, Any]:
+  """The leaves of a structure by path, in their order.
+
+  Computations bind the fields of examples by this order, not by their names.
+  """
+  if isinstance(structure, Mapping):
+    parts = structure.items()
+  elif isinstance(structure, (list, tuple)):
+    names = getattr(structure, '_fields', range(len(structure)))
+    parts = zip(names, structure)
+  else:
+    return {path: structure}
+  return {
+      found: leaf
+      for name, part in parts
+      for found, leaf in _by_path(part, (*path, name)).items()
+  }
+
+
+def _advice(wanted: Mapping[Any, Any], given: Mapping[Any, Any]) -> str:
+  """What to do about fields in another order."""
+  if list(wanted) == list(given) or set(wanted) != set(given):
+    return ''
+  return " Put the fields into the order of the model's input."
 
 
 def _format(specs: Mapping[tuple[Any, ...], tf.TensorSpec]) -> str:

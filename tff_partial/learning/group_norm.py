@@ -27,8 +27,10 @@ class GroupNorm(tf.keras.layers.GroupNormalization):
     mean = mean_over_group(inputs)
     # Rounding can make the difference negative where a group is constant.
     variance = tf.nn.relu(mean_over_group(tf.square(inputs)) - tf.square(mean))
-    scale = grouped(self.gamma) * tf.math.rsqrt(variance + self.epsilon)
-    shift = grouped(self.beta) - mean * scale
+    gamma = tf.ones([channels]) if self.gamma is None else self.gamma
+    beta = tf.zeros([channels]) if self.beta is None else self.beta
+    scale = grouped(gamma) * tf.math.rsqrt(variance + self.epsilon)
+    shift = grouped(beta) - mean * scale
     spread = lambda t: tf.reshape(t, [-1, 1, 1, channels])
     return inputs * spread(scale) + spread(shift)
 

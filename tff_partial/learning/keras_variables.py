@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Paths of a Keras model's variables, and those that training moves."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 import re
 from typing import Any
 
@@ -11,26 +11,22 @@ import tensorflow as tf
 from tff_partial import errors
 from tff_partial.learning import keras_layers
 
-_NUMBERED_LAYER = re.compile(r'layer_with_weights-(\d+)')
+_NUMBERED_LAYER = re.compile(r'layer_with_weights-\d+')
 
 
-def _named(keras_model: tf.keras.Model, parts: Sequence[str]) -> str:
+def _named(references: Sequence[Any]) -> str:
   """A path with the names of layers, also of those of models in the model.
 
   Keras calls these by their number among the layers that have weights.
+
+  Args:
+    references: From the model to a variable, each to an attribute, an element
+      or a key of the one before.
   """
-  named, owner = [], keras_model
-  for part in parts:
-    if match := _NUMBERED_LAYER.fullmatch(part):
-      with_weights = [layer for layer in owner.layers if layer.weights]
-      owner = with_weights[int(match[1])]
-      part = owner.name
-    elif owner is keras_model:
-      owner = next((x for x in owner.layers if x.name == part), None)
-    else:
-      owner = getattr(owner, part, None)
-    named.append(part)
-  return '/'.join(named)
+  return '/'.join(
+      r.ref.name if _NUMBERED_LAYER.fullmatch(r.name) else r.name
+      for r in references
+  )
 
 
 def normalizes_batch(layer: tf.keras.layers.Layer) -> bool:
@@ -47,25 +43,46 @@ def moving(
     Layers with references to these variables of theirs.
   """
   found = []
-  for layer in keras_layers.inside(keras_model):
-    if not layer.trainable:
+  # Such as `Normalization`, which `adapt` sets up before training.
+  prepared = tf.keras.layers.experimental.preprocessing.PreprocessingLayer
+  for layer in [keras_model, *keras_layers.inside(keras_model)]:
+    if not layer.trainable or isinstance(layer, prepared):
       continue
-    if keras_layers.inside(layer):
-      continue  # Its parts come by themselves.
-    # A layer without weights to train is set up before training, such as
-    # `Normalization` by `adapt`.
-    if layer.trainable_weights or normalizes_batch(layer):
-      found.append((layer, {v.ref() for v in layer.non_trainable_weights}))
+    # Without those of the layers in it, which come by themselves.
+    own = {v.ref() for v in layer._non_trainable_weights}
+    if own or normalizes_batch(layer):
+      found.append((layer, own))
   return found
+
+
+def assigned(by_path: Mapping[str, tf.Variable]) -> list[str]:
+  """Paths of a graph's variables that not only their initializers assign.
+
+  Args:
+    by_path: Variables by path.
+  """
+  return [
+      path
+      for path, v in by_path.items()
+      if tf.is_symbolic_tensor(v.handle)  # In eager execution it is not.
+      and any(
+          op.type.startswith('Assign') and op is not v.initializer
+          for op in v.handle.consumers()
+      )
+  ]
 
 
 def by_path(
     keras_model: tf.keras.Model,
 ) -> dict[str, tf.Variable]:
   """Variables by unique path, in the order of Keras's `variables`."""
+  # As Keras's `get_weight_paths`, which joins names that may contain dots.
+  view = tf.__internal__.tracking.ObjectGraphView(keras_model)
+  found, references = view.breadth_first_traversal()
   path_of = {
-      variable.ref(): _named(keras_model, path.split('.'))
-      for path, variable in keras_model.get_weight_paths().items()
+      x.ref(): _named(references[x])
+      for x in found
+      if isinstance(x, tf.Variable)
   }
   missing = [v.name for v in keras_model.variables if v.ref() not in path_of]
   if missing:

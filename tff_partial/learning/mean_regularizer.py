@@ -52,7 +52,8 @@ class MeanRegularizer(tf.keras.layers.Layer):
       name: The layer's name.
       **others: Arguments of every layer.
     """
-    super().__init__(name=name, **others)
+    # The mean is a constant for training.
+    super().__init__(name=name, **{**others, 'trainable': False})
     self._weight = weight
 
   def build(self, input_shape):

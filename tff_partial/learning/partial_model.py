@@ -33,7 +33,8 @@ from tff_partial.learning import randomness
 Batch = Mapping[str, Any]  # 'x' and 'y', each [batch, ...] or a structure.
 LossFn = Callable[[Any, Any], tf.Tensor]  # (labels, outputs) -> scalar.
 # (labels, outputs) -> a metric's two terms for each example, (total [batch],
-# weight [batch]), such as (correct answers, ones); see `client_table.py`.
+# weight [batch]), such as (correct answers, ones); see `client_table.py`. The
+# weights of the metric by which models are compared depend on labels alone.
 MetricFn = Callable[[Any, Any], tuple[tf.Tensor, tf.Tensor]]
 _PYTHONS_GENERATOR = threading.RLock()
 
@@ -87,8 +88,8 @@ class PartialModel:
     Raises:
       errors.SettingsError: If the rule is no function, or matches no variable
         and is not `partition.none`, if the split cannot be trained
-        (`partition.check`), if the model has no variables yet, or if there is
-        no metric.
+        (`partition.check`), if the model has no variables yet, or values that
+        its initializers do not give them, or if there is no metric.
     """
     if not metric_fns:
       raise errors.SettingsError(
@@ -111,8 +112,9 @@ class PartialModel:
     self.input_spec = input_spec
     self.random_layers = randomness.layers_of(keras_model)
     if classifies:
-      self.num_classes = keras_model.output_shape[-1]
+      self.num_classes = _num_outputs(keras_model, input_spec['x'])
     by_path = keras_variables.by_path(keras_model)
+    _check_paths(by_path)
     constant = {v.ref() for path, v in by_path.items() if frozen(path)}
     trainable = {v.ref() for v in keras_model.trainable_variables} - constant
     moved = keras_variables.moving(keras_model)
@@ -144,8 +146,8 @@ class PartialModel:
       paths = ', '.join(by_path)
       raise errors.SettingsError(
           f'Expected a `rule` that matches a variable of {paths}, found one'
-          ' that matches none. Use another one, or partition.none if nothing'
-          ' should be personal.'
+          ' that matches none, or only frozen ones, which are always shared.'
+          ' Use another one, or partition.none if nothing should be personal.'
       )
     partition.check(self.variables, rule_name='none' if nothing else rule_name)
 
@@ -160,13 +162,25 @@ class PartialModel:
     self.personal = group(personal=True)
     # Shared moving averages are refused above.
     self.constants = list(self.shared.non_trainable)
+    _check_initial_values(
+        {v.path: by_path[v.path] for v in self.variables if not v.moving}
+    )
 
   def fix_constants(self, values: Sequence[Any]) -> None:
     """Takes the constants out of the shared variables.
 
     Args:
       values: What `assign` sets them to, in their order.
+
+    Raises:
+      errors.SettingsError: If there are more or fewer than constants.
     """
+    if len(values) != len(self.constants):
+      raise errors.SettingsError(
+          f'Expected a value for each of the {len(self.constants)} constants of'
+          f' the model, found {len(values)}. Pass `non_trainable` of its shared'
+          ' variables.'
+      )
     self._constant_values = tuple(values)
     self.shared = self.shared._replace(non_trainable=[])
 
@@ -180,7 +194,7 @@ class PartialModel:
     # In a graph, Keras would keep the losses of activities of earlier calls.
     for layer in [self._keras_model, *keras_layers.inside(self._keras_model)]:
       layer._losses.clear()
-    return self._keras_model(batch['x'], training=training)
+    return keras_layers.call(self._keras_model, batch['x'], training=training)
 
   def to_keras(self) -> tf.keras.Model:
     """The Keras model that predicts, with the current values."""
@@ -314,6 +328,7 @@ class PartialModel:
         _as_lists(self.shared) + _as_lists(self.personal),
         _as_lists(shared) + _as_lists(personal),
     )
+    # Without values they are among the shared ones.
     for variable, value in zip(self.constants, self._constant_values):
       variable.assign(value)
     self.refresh_derived()
@@ -347,6 +362,44 @@ def _terms(
       f' [batch], weight [batch]), found {shown}. Return, for example, whether'
       ' each example is right, and ones.'
   )
+
+
+def _check_paths(by_path: Mapping[str, tf.Variable]) -> None:
+  """Refuses paths that copies of other variables would have."""
+  for path in by_path:
+    other = path.removeprefix(partition.COPY_PREFIX)
+    if other != path and other in by_path:
+      raise errors.SettingsError(
+          f'Expected no variable with the path of a copy of {other}, found'
+          f' {path}. Give the layer {partition.COPY_PREFIX[:-1]!r} another'
+          ' name.'
+      )
+
+
+def _check_initial_values(by_path: Mapping[str, tf.Variable]) -> None:
+  """Refuses values that a new model would not have in a graph.
+
+  There, a variable has the value of its initializer until a computation runs
+  what assigns another one, and none does so for what makes the model.
+  """
+  assigned = keras_variables.assigned(by_path)
+  if assigned:
+    raise errors.SettingsError(
+        'Expected initial values from initializers, found that what makes the'
+        f' model also assigns {", ".join(assigned[:3])}, which would be'
+        ' lost. Use tf.keras.initializers.Constant(value) instead of `assign`,'
+        ' `set_weights` or `load_weights`, or start from a file (`init_from`).'
+    )
+
+
+def _num_outputs(keras_model: tf.keras.Model, input_spec: Any) -> int:
+  """The number of outputs for an example."""
+  try:
+    return keras_model.output_shape[-1]
+  except AttributeError:  # A subclass.
+    call = functools.partial(keras_layers.call, keras_model, training=False)
+    traced = tf.function(call, autograph=False)
+    return traced.get_concrete_function(input_spec).output_shapes[-1]
 
 
 def _as_lists(weights: tff.learning.models.ModelWeights) -> list[list[Any]]:
@@ -469,9 +522,10 @@ def check_batch(model: PartialModel) -> None:
     graph = step.get_concrete_function(batch_type).graph
   except errors.UserError:
     raise
-  except (TypeError, ValueError) as e:
+  except (AttributeError, LookupError, TypeError, ValueError) as e:
+    reason = textwrap.shorten(f'{type(e).__name__}: {e}', 300)
     raise errors.SettingsError(
         'Expected a model that takes batches of its `input_spec`, of any size,'
-        f' found that it fails: {textwrap.shorten(str(e), 300)}'
+        f' found that it fails: {reason}'
     ) from e
   randomness.check_graph(graph)

@@ -164,8 +164,9 @@ def check(
   personal = sum(v.personal for v in variables)
   if rule_name and rule_name != 'none' and not personal:
     raise errors.SettingsError(
-        f'{named} matches no variable of the model. Variables: {paths}. Use'
-        ' another split, or "none" if nothing should be personal.'
+        f'{named} matches no variable of the model, or only frozen ones, which'
+        f' are always shared. Variables: {paths}. Use another split, or "none"'
+        ' if nothing should be personal.'
     )
   if rule_name and rule_name != 'all' and personal == len(variables):
     raise errors.SettingsError(
@@ -175,10 +176,12 @@ def check(
   moving = [v.path for v in variables if v.moving and not v.personal]
   if moving:
     raise errors.SettingsError(
-        f'{named} shares the moving averages {", ".join(moving)}, which the'
-        ' server would never update. Use group or layer normalization instead'
-        ' of batch normalization, freeze these layers (`trainable` False), or'
-        ' make them personal, without pretraining.'
+        f'{named} shares {", ".join(moving)}: moving averages, or other'
+        ' variables that are not trained, which the server would never update.'
+        ' Use group or layer normalization instead of batch normalization,'
+        ' make these variables personal, without pretraining, or, if nothing is'
+        ' to change them, freeze their layers (`trainable` False) or name them'
+        ' in `frozen`.'
     )
 
 

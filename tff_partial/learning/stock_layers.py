@@ -24,13 +24,15 @@ def replace(model: tf.keras.Model) -> tf.keras.Model:
   """Replaces the layers that have `to_stock`.
 
   Args:
-    model: A functional or sequential model.
+    model: Any model.
 
   Returns:
-    A model with the same values, or `model` if no layer can be replaced.
+    A model with the same values, or `model` if no layer can be replaced, or if
+    it is neither functional nor sequential.
   """
-  if not any(
-      hasattr(layer, 'to_stock') for layer in keras_layers.inside(model)
+  if (
+      not any(hasattr(x, 'to_stock') for x in keras_layers.inside(model))
+      or 'layers' not in model.get_config()
   ):
     return model
   clone = type(model).from_config(_stock_config(model))

@@ -1,6 +1,9 @@
 # Copyright 2026 The tff-partial Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""The metrics of past rounds, as TFF's `CSVFileReleaseManager` writes them."""
+"""The metrics of past rounds, as TFF's `CSVFileReleaseManager` writes them.
+
+Its `key_fieldname` must be 'round', which is not its default.
+"""
 
 from collections.abc import Iterable, Mapping
 import csv
@@ -28,6 +31,11 @@ def read(path: str | os.PathLike[str]) -> list[dict[str, float]]:
 
   A truncated or damaged line is left out. If there is no file, there are no
   rows.
+
+  Args:
+    path: A file that `tff.program.CSVFileReleaseManager(path,
+      key_fieldname='round')` wrote. Lines without a column of this name count
+      as damaged.
   """
   rows, _ = _complete_rows(path)
   return [

@@ -97,6 +97,37 @@ class _Subclass(tf.keras.Model):
     return self.head(inputs)
 
 
+class _OwnLayers(_Subclass):
+  """A subclass with a layer of this package, and one with a condition."""
+
+  def __init__(self):
+    super(_Subclass, self).__init__()
+    self.adapter = adapters.BottleneckAdapter(3)
+    self.gate = _Gate()
+    self.head = _L.Dense(3)
+    self(tf.zeros([1, 4]))
+
+  def call(self, inputs):
+    return self.head(self.gate(self.adapter(inputs)))
+
+
+class _Gate(_L.Layer):
+
+  def call(self, inputs):
+    if tf.reduce_sum(inputs) > 0:
+      return 2 * inputs
+    return inputs
+
+
+def _same_names():
+  """HDF5 does not take two variables of one name."""
+  block = lambda name: tf.keras.Sequential(
+      [_L.InputLayer([4]), _L.Dense(4, name='a')], name=name
+  )
+  both = tf.keras.Sequential([_L.InputLayer([4]), block('p'), block('q')])
+  return tf.keras.Sequential([_L.InputLayer([4]), both])
+
+
 def _operation():
   inputs = tf.keras.Input([4])
   return tf.keras.Model(inputs, _L.Dense(3)(tf.sin(inputs) + inputs))
@@ -122,8 +153,10 @@ _MODELS = (
     ('tuple', _two_inputs, (VECTORS, WORDS), ALL),
     ('ours', _images, IMAGES, ALL),
     ('subclass', _Subclass, VECTORS, NO_KERAS),
+    ('own_layers', _OwnLayers, VECTORS, NO_KERAS),
     ('lambda', _lambda, VECTORS, NO_KERAS),
     ('operation', _operation, VECTORS, ('model.keras', *NO_KERAS)),
+    ('same_names', _same_names, VECTORS, ('model.keras', *NO_KERAS)),
 )
 
 

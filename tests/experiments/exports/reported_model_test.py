@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Exports of what the report says about a client, made again."""
 
+import dataclasses
 import json
 import pathlib
 import tempfile
@@ -22,6 +23,8 @@ from tff_partial.experiments import run_folder
 from tff_partial.experiments.exports import export
 from tff_partial.experiments.settings import config as config_lib
 from tff_partial.learning import clients as clients_lib
+from tff_partial.learning import partial_model
+from tff_partial.learning import partition
 from tff_partial.learning import weights
 
 setUpModule, tearDownModule = worker.start, worker.stop
@@ -72,6 +75,27 @@ class ReportedModelTest(parameterized.TestCase):
     self.assertEqual(same, w)
     self.assertEqual(description['tested_as'], 'finetuned')
     self.assertEqual(description['not_included'], [])
+
+  def test_layers_without_names_have_those_of_the_run(self):
+    line = lambda: tf.keras.Sequential(
+        [tf.keras.layers.InputLayer([1]), tf.keras.layers.Dense(1)]
+    )
+    self.task = dataclasses.replace(
+        self.task,
+        model_fn=lambda split: lambda: partial_model.PartialModel(
+            line(),
+            partition.rule_by_name(split, self.task.splits),
+            loss_fn=toy.loss,
+            metric_fns={'squared_error': toy.squared_error},
+            input_spec=toy.INPUT_SPEC,
+        ),
+    )
+    self.run_all(finetune_epochs=1)
+    self.export('client_2', 'finetuned')
+    found = weights.load(
+        self.folder / 'client_2_finetuned' / 'personal.safetensors'
+    )
+    self.assertEqual(list(found), ['dense/bias'])
 
   def test_gated(self):
     # Two of the clients differ from the others. Test examples, which must not

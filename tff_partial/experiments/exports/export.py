@@ -204,7 +204,9 @@ def _fill(
       client,
       tf.nest.map_structure(lambda v: v.numpy(), filled.values('shared')),
   )
-  # Models in graphs, which the plan has made, invalidate earlier ones.
+  # Models in graphs, which the plan has made, invalidate earlier ones. Layers
+  # without names get the same ones as in the run.
+  tf.keras.backend.reset_uids()
   filled = parts.build_model_fn(task.model_fn, config)()
   filled.assign(reported.shared, reported.personal)
   if model == reported_model.GATED:

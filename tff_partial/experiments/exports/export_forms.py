@@ -153,7 +153,7 @@ def _trace(
   keras_model = model.to_keras()
 
   def predict(**values):
-    outputs = keras_model(to_x_fn(**values), training=False)
+    outputs = keras_layers.call(keras_model, to_x_fn(**values), training=False)
     return _by_name(outputs, 'outputs')
 
   return tf.function(predict, autograph=False).get_concrete_function(
@@ -246,9 +246,14 @@ def write_keras(
         + "; use Keras's layers in place of TensorFlow's operations"
     )
     return
-  # Keras warns that the format is old.
-  with _quiet(), warnings.catch_warnings(action='ignore'):
-    model.save(folder / KERAS3, save_format='h5')
+  try:
+    # Keras warns that the format is old.
+    with _quiet(), warnings.catch_warnings(action='ignore'):
+      model.save(folder / KERAS3, save_format='h5')
+  except ValueError as e:  # Such as two variables of one name.
+    (folder / KERAS3).unlink(missing_ok=True)
+    forms.missing[KERAS3] = f'Keras cannot write it: {_line(e)}'
+    return
   with h5py.File(folder / KERAS3, 'r+') as file:
     config = json.loads(file.attrs['model_config'])
     _translate(config['config'])
