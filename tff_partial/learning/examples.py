@@ -11,7 +11,7 @@ reproducible; `Sequences` is for clients whose examples do not fit in memory.
 
 import abc
 import collections
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 import dataclasses
 from typing import Any, Optional
 
@@ -420,6 +420,7 @@ def _by_path(structure: Any, path: tuple[Any, ...] = ()) -> dict[Any, Any]:
 
   Computations bind the fields of examples by this order, not by their names.
   """
+  parts: Iterable[tuple[Any, Any]]
   if isinstance(structure, Mapping):
     parts = structure.items()
   elif isinstance(structure, (list, tuple)):
