@@ -445,7 +445,6 @@ class DemoTest(programs.FolderTest):
             '--pretrain_rounds=40',
             '--total_rounds=20',
             '--rounds_per_evaluation=0',
-            '--eval_clients=60',
             f'--output_dir={self.folder}/demo',
         ],
         cwd=paths.ROOT,

@@ -36,10 +36,11 @@ def _create_cnn(*, additions):
 
 
 def _create_linear(input_shape, num_classes, *, small_stem, additions):
-  """One layer."""
+  """Two layers, of which the second is the output."""
   del small_stem
   inputs = tf.keras.Input(input_shape)
   x = tf.keras.layers.AveragePooling2D(7)(inputs)
+  x = tf.keras.layers.Conv2D(2, 1, name='conv')(x)
   x = additions.add_bias(tf.keras.layers.Flatten()(x))
   outputs = tf.keras.layers.Dense(num_classes, name='head')(x)
   return tf.keras.Model(inputs, additions.add_head(x, outputs))
@@ -59,7 +60,7 @@ def of_all_tasks() -> Iterator[None]:
   with (
       mock.patch.object(emnist, 'create_cnn', _create_cnn),
       mock.patch.dict(
-          landmarks._MODELS, resnet8=(_create_linear, 56, 'one layer')
+          landmarks._MODELS, resnet8=(_create_linear, 56, 'two layers')
       ),
       mock.patch.dict(stackoverflow.SIZES, tiny=stackoverflow.Size(1, 8, 1, 8)),
       speech_small(),

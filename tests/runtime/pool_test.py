@@ -47,6 +47,19 @@ class PoolTest(absltest.TestCase):
     ]
     ray.get([handle.work.remote(0) for handle in cls.handles])
 
+  def setUp(self):
+    super().setUp()
+    for handle in self.handles:
+      while not self.answers(handle):  # Another test has killed it.
+        time.sleep(0.1)
+
+  def answers(self, handle):
+    try:
+      [done, _] = ray.get(handle.work.remote(0))
+      return done
+    except ray.exceptions.ActorUnavailableError:
+      return False
+
   def pool(self):
     return pool_lib.Pool(self.handles, patience_seconds=30.0)
 
