@@ -48,7 +48,6 @@ MAX_CONSTANTS_BYTES = 2**26
 _ARGUMENTS = frozenset(
     (
         'seed',
-        'init_from',
         'learning_rate',
         'personal_learning_rate',
         'server_learning_rate',
@@ -62,6 +61,7 @@ _OUTSIDE = frozenset(
         'eval_clients',
         'finetune_epochs',
         'gate',
+        'init_from',
         'min_clients_for_mean',
         'onboarding',
         'pretrain_rounds',
