@@ -8,13 +8,14 @@ import pathlib
 import tempfile
 
 from absl.testing import absltest
+from absl.testing import parameterized
 
 from tests.helpers import written_runs
 from tff_partial.evaluation import run_results
 from tff_partial.reporting import comparison_report
 
 
-class ComparisonReportTest(absltest.TestCase):
+class ComparisonReportTest(parameterized.TestCase):
 
   def setUp(self):
     super().setUp()
@@ -85,6 +86,27 @@ class ComparisonReportTest(absltest.TestCase):
     page, text = self.write_runs(fed_sim={'bytes_once': 461_000}, fed_avg={})
     self.assertIn('<td>461 kB</td>', page)
     self.assertIn('| 2 bytes | 461 kB | 1 byte |', text)
+
+  @parameterized.parameters(([0, 4, 8], True), ([0, 4, 4], False))
+  def test_a_frontier_has_parts_of_several_sizes(self, sizes, drawn):
+    figure = self.folder / 'compared' / 'comparison_frontier.svg'
+    figure.parent.mkdir()
+    figure.write_text('of an earlier page')
+    runs = {}
+    for size, algorithm in zip(sizes, ('fed_avg', 'fed_sim', 'fed_alt')):
+      folder = self.folder / algorithm
+      written_runs.write(folder, [1] * 3, [1, 0, 1])
+      report = json.loads((folder / 'report.json').read_text())
+      report['split'] = [{'bytes': size, 'personal': True}]
+      (folder / 'report.json').write_text(json.dumps(report))
+      key = run_results.Key(algorithm, 'none', full=False, seed=0)
+      runs[key] = run_results.read_run(folder)
+    page = comparison_report.write(
+        figure.parent, title='t', runs=runs, failures={}, settings={}
+    )
+    self.assertEqual('id="frontier"' in page.read_text(), drawn)
+    self.assertEqual(figure.exists(), drawn)
+    self.assertNotIn('of an earlier page', figure.read_text() if drawn else '')
 
   def test_steps_that_clients_do_not_count(self):
     folder = self.folder / 'run'

@@ -57,6 +57,17 @@ class FormattingTest(parameterized.TestCase):
   def test_change(self, number, percent, expected):
     self.assertEqual(formatting.change(number, percent), expected)
 
+  @parameterized.parameters(
+      (2303.4, '+2,303', '2,303'),
+      (12345.6, '+12,346', '12,346'),
+      (999.6, '+1,000', '999.6'),
+      (-3e6, '\N{MINUS SIGN}3,000,000', '-3,000,000'),
+      (3e12, '+3e+12', '3e+12'),
+  )
+  def test_whole_numbers(self, number, change, value):
+    self.assertEqual(formatting.change(number, percent=False), change)
+    self.assertEqual(formatting.value(number, percent=False), value)
+
   def test_a_rounding_error_is_no_deviation(self):
     self.assertEqual(formatting.value(6.66e-18, percent=False), '0')
     self.assertEqual(formatting.value(1e-6, percent=False), '1e-06')

@@ -100,6 +100,8 @@ def write(
   files.replace_text(folder / 'comparison.md', text)
   for name, figure in figures.items():
     plots.write_svg(folder / f'comparison_{name}.svg', figure)
+  if 'frontier' not in figures:  # There may be one of more schemes.
+    (folder / 'comparison_frontier.svg').unlink(missing_ok=True)
   path = folder / 'comparison.html'
   files.replace_text(path, html)
   return path
@@ -369,19 +371,15 @@ def _pairs(
 def _figures(
     schemes: Sequence[comparison.Scheme], run: run_results.Run
 ) -> dict[str, mpl_figure.Figure]:
+  """The figures by name; no frontier if all personal parts have one size."""
   scale, unit = 1.0, formatting.words(run.metric.name)
   if run.percent:
     scale, unit = 100.0, f'{unit} (percentage points)'
   differences = {scheme.name: scheme.change() for scheme in schemes}
-  return {
+  sizes = {scheme.name: _personal_bytes(scheme) for scheme in schemes}
+  figures = {
       'changes': comparison_plots.changes(
           differences,
-          scale=scale,
-          unit=unit,
-          metric=run.metric,
-      ),
-      'frontier': comparison_plots.gain_by_bytes(
-          [(s.name, _personal_bytes(s), differences[s.name]) for s in schemes],
           scale=scale,
           unit=unit,
           metric=run.metric,
@@ -392,3 +390,11 @@ def _figures(
           unit=unit,
       ),
   }
+  if len(set(sizes.values()) - {0}) > 1:
+    figures['frontier'] = comparison_plots.gain_by_bytes(
+        [(name, sizes[name], differences[name]) for name in sizes],
+        scale=scale,
+        unit=unit,
+        metric=run.metric,
+    )
+  return figures

@@ -65,13 +65,21 @@ def value(number: Optional[float], percent: bool, digits: int = 2) -> str:
 
   Args:
     number: The value; `None` and NaN are missing.
-    percent: Whether to show it in percent, or else with four digits in all.
+    percent: Whether to show it in percent, or else with four digits, or those
+      of a whole number.
     digits: The number of decimals of a percentage.
   """
   if not _known(number):
     return _NOTHING
   number = _without_rounding(number)
-  return f'{number:.{digits}%}' if percent else f'{number:.4g}'
+  return f'{number:.{digits}%}' if percent else _plain(number, '', 4)
+
+
+def _plain(number: float, sign: str, digits: int) -> str:
+  """Some digits in all, or a whole number that has more, below a billion."""
+  if 10**digits - 0.5 <= abs(number) < 1e9:
+    return f'{number:{sign},.0f}'
+  return f'{number:{sign},.{digits}g}'
 
 
 def other_metric(number: Optional[float], name: str) -> str:
@@ -95,7 +103,7 @@ def change(number: Optional[float], percent: bool) -> str:
     return _NOTHING
   number = _without_rounding(number)
   sign = '+' if number else ''
-  text = f'{100 * number:{sign}.2f}' if percent else f'{number:{sign}.3g}'
+  text = f'{100 * number:{sign}.2f}' if percent else _plain(number, sign, 3)
   if text in ('+0.00', '-0.00'):
     text = '0.00'
   return text.replace('-', '\N{MINUS SIGN}')

@@ -276,9 +276,12 @@ class RunTest(absltest.TestCase):
     html = (self.out / 'comparison.html').read_text()
     self.assertIn('fed_alt_output-1', html)
     self.assertIn('fed_alt_output-1', (self.out / 'comparison.md').read_text())
-    for name in ('changes', 'frontier', 'clients'):
+    for name in ('changes', 'clients'):
       figure = (self.out / f'comparison_{name}.svg').read_text()
       self.assertIn('</svg>', figure)
+    # With one split, there are not several sizes to choose from.
+    self.assertFalse((self.out / 'comparison_frontier.svg').exists())
+    self.assertNotIn('id="frontier"', html)
     # Once the folder is gone, the same command finishes.
     shutil.rmtree(broken)
     self.assertEmpty(self._run(['fed_avg', 'fed_alt'], ['output'], [0, 1]))
