@@ -45,6 +45,10 @@ def ffgg(steps):
   return algorithms.ffgg(SHARED, PERSONAL, personal_steps=steps)
 
 
+def apfl(steps):
+  return algorithms.apfl(SHARED, PERSONAL, steps=steps)
+
+
 # Name, function of `Steps`, the groups that each phase changes, and whether the
 # algorithm is stateful.
 ALGORITHMS = (
@@ -112,12 +116,7 @@ ALGORITHMS = (
         ['personal', 'shared'],
         True,
     ),
-    (
-        'apfl',
-        lambda s: algorithms.apfl(SHARED, PERSONAL, steps=s),
-        ['personal+shared'],
-        True,
-    ),
+    ('apfl', apfl, ['personal', 'personal+shared'], True),
 )
 TRAINING_SHARED = [row for row in ALGORITHMS if 'shared' in ''.join(row[2])]
 COPYING = [row for row in ALGORITHMS if row[1](algorithms.Steps()).copies_model]
@@ -245,13 +244,16 @@ class ContractTest(parameterized.TestCase):
   @parameterized.named_parameters(*ALGORITHMS)
   def test_counts_steps_and_examples(self, create, groups, unused_stateful):
     # Three epochs of two batches, of 2 and 1 examples. FFGG goes over the
-    # examples once for the shared variables.
+    # examples once for the shared variables, and APFL trains its weight on the
+    # first batch.
     algorithm = create(algorithms.Steps(epochs=3))
     steps, seen = [6] * len(groups), [9] * len(groups)
     if create is pfedme:
       steps, seen = [6 * INNER_STEPS], [9 * INNER_STEPS]
     if create is ffgg:
       steps, seen = [6, 2], [9, 3]
+    if create is apfl:
+      steps, seen = [1, 6], [2, 9]
     output = run(algorithm, value(), start(algorithm))[1]
     self.assertEqual(output.counts.steps, sum(steps))
     self.assertEqual(output.counts.examples, sum(seen))
@@ -266,6 +268,8 @@ class ContractTest(parameterized.TestCase):
       steps, seen = steps * INNER_STEPS, seen * INNER_STEPS
     if create is ffgg:
       steps, seen = (3 + 1) * 2, (3 + 1) * 3
+    if create is apfl:
+      steps, seen = 1 + 3, 2 + 5
     algorithm = create(algorithms.Steps(epochs=5, max_steps=3))
     output = run(algorithm, value(), start(algorithm))[1]
     self.assertEqual(output.counts.steps, steps)

@@ -177,12 +177,33 @@ class ApflTest(absltest.TestCase):
 
   def test_by_hand(self):
     # The mixture of (0, 0) and (1, 1) is (0.5, 0.5): e = (-1, -1.5), and the
-    # gradients are -2 and -1.25. Those of v are half of that; that of the
-    # weight is -2 * 1 - 1.25 * 1.
+    # gradients are -2 and -1.25, that of the weight -2 * 1 - 1.25 * 1. With the
+    # new weight, 0.825, e = (-0.35, -0.525), and the gradients of v are 0.825
+    # of -0.7 and -0.4375.
     u, v, mixture = run(self.APFL, v=(1.0, 1.0), mixture=0.5)
     np.testing.assert_allclose(u, [0.4, 0.25], rtol=1e-6)
-    np.testing.assert_allclose(v, [1.1, 1.0625], rtol=1e-6)
+    np.testing.assert_allclose(v, [1.05775, 1.03609375], rtol=1e-6)
     np.testing.assert_allclose(mixture, [0.825], rtol=1e-6)
+
+  def test_the_first_step_alone_trains_the_weight(self):
+    steps = algorithms.Steps(epochs=3)
+    apfl = algorithms.apfl(toy.sgd(0.05), toy.sgd(0.1), steps=steps)
+    x, y = np.array(XS), np.array(YS)
+
+    def gradient(w):
+      e = w[0] * x + w[1] - y
+      return np.array([np.mean(e * x), np.mean(e)])
+
+    u, v, weight = np.zeros(2), np.array([2.0, 0.0]), 0.5
+    weight -= 0.1 * np.sum((v - u) * gradient(weight * v + (1 - weight) * u))
+    for _ in range(3):
+      mixed_gradient = gradient(weight * v + (1 - weight) * u)
+      u = u - 0.05 * gradient(u)
+      v = v - 0.1 * weight * mixed_gradient
+    found_u, found_v, mixture = run(apfl, v=(2.0, 0.0), mixture=0.5)
+    np.testing.assert_allclose(mixture, [weight], rtol=1e-6)
+    np.testing.assert_allclose(found_v, v, rtol=1e-5)
+    np.testing.assert_allclose(found_u, u, rtol=1e-5)
 
   def test_weight_is_projected_after_each_update(self):
     # As by hand above, but the personal rate is 1 and the weight would become
@@ -193,26 +214,13 @@ class ApflTest(absltest.TestCase):
     # The mixture is (-1, -1): e = (-3, -4.5), and <g, v - u> is 9.75.
     _, _, mixture = run(apfl, v=(-1.0, -1.0), mixture=1.0)
     self.assertEqual(mixture, [0.0])
-    both = algorithms.apfl(
-        toy.sgd(0.0), toy.sgd(0.5), steps=algorithms.Steps(epochs=2)
-    )
-    # First step as above: v = (1, 1) + 0.25 (2, 1.25), and the weight, which
-    # would be 2.125, is 1. Then e = 0.5 x + 0.3125 for both x at v, whose
-    # gradients are those of v and, times (v - u), that of the weight.
-    v = np.array([1.5, 1.3125])
-    x, y = np.array(XS), np.array(YS)
-    e = v[0] * x + v[1] - y
-    gradient = np.array([np.mean(e * x), np.mean(e)])
-    _, found, mixture = run(both, v=(1.0, 1.0), mixture=0.5)
-    np.testing.assert_allclose(found, v - 0.5 * gradient, rtol=1e-5)
-    np.testing.assert_allclose(
-        mixture, [np.clip(1 - 0.5 * np.sum(gradient * v), 0, 1)], rtol=1e-5
-    )
 
   def test_weight_0_is_fed_avg(self):
-    u, v, _ = run(self.APFL, v=(5.0, -5.0), mixture=0.0)
+    # The weight, whose gradient is 4 * 5 + 2.5 * 5, stays.
+    u, v, mixture = run(self.APFL, v=(-5.0, -5.0), mixture=0.0)
     np.testing.assert_allclose(u, [0.4, 0.25], rtol=1e-6)
-    self.assertEqual(v, [5.0, -5.0])
+    self.assertEqual(v, [-5.0, -5.0])
+    self.assertEqual(mixture, [0.0])
 
   def test_predicts_with_the_mixture(self):
     model = mixed()

@@ -29,7 +29,8 @@ to the shared model (`copied_model.py`). The algorithm wraps the model:
 |            | the shared model; then shared               |                   |
 | pFedMe [8] | R times: personal, with such a penalty;     | the copy          |
 |            | then shared, pulled towards the copy        |                   |
-| APFL [9]   | both together                               | a learned mixture |
+| APFL [9]   | the mixture's weight, one step; then both   | a learned mixture |
+|            | models together                             |                   |
 
 FedSim with a personal output layer is FedPer [4], with a personal input layer
 LG-FedAvg [5]; FedAlt with a personal output layer is FedRep [6]. FedRecon is
@@ -544,15 +545,32 @@ def apfl(
 
   The personal model and the weight of the mixture are trained on the loss of
   the mixture, and the shared model on its own loss. All gradients of a step are
-  taken at the same point, and the weight is projected to [0, 1] after each.
+  taken at the same point. The weight is trained by the first step of a round,
+  as in the authors' code, and projected to [0, 1]. In later steps the shared
+  model fits the client by itself, takes twice the steps of a personal model
+  with weight 0.5, and would draw the weight to 0.
 
   Args:
     shared: How the shared model is trained.
     personal: How the personal model and the weight are trained.
-    steps: The steps of the phase.
+    steps: The steps of the phase of both models.
   """
+  weight = dataclasses.replace(personal, turns=(_is_mixture,))
+  model = dataclasses.replace(personal, turns=(_is_no_mixture,))
   return Algorithm(
       'apfl',
-      (_phase(steps, shared=shared, personal=personal),),
+      (
+          _phase(dataclasses.replace(steps, max_steps=1), personal=weight),
+          _phase(steps, shared=shared, personal=model),
+      ),
       wrapper=copied_model.MixedModel,
   )
+
+
+# Not made by `apfl`, so that its phases are equal if its arguments are.
+def _is_mixture(path: str) -> bool:
+  return path == copied_model.MIXTURE
+
+
+def _is_no_mixture(path: str) -> bool:
+  return not _is_mixture(path)
