@@ -19,8 +19,9 @@
 #     copies of the clients before they were averaged, and here the personal
 #     models are tested, as in the paper.
 #   * PFLlib's APFL starts with a weight of 1 for the personal model, which is
-#     trained on its own loss; here it is 0.5, and the loss is that of the mixture,
-#     as in the paper.
+#     trained on its own loss and then mixed with the client's copy of the shared
+#     one; here it is 0.5, and the loss is that of the mixture, as in the paper.
+#     The first step of a round trains it, as in its authors' code.
 #
 # fed_sim with the output layer is FedPer, and fed_rep with one epoch is fed_alt
 # with the output layer. `local` has as many epochs as the others have rounds.
