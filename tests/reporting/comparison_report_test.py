@@ -128,6 +128,30 @@ class ComparisonReportTest(absltest.TestCase):
     # One client is better, and two are equal.
     self.assertIn('| 33.3% / 0.0% | 1.000 |', text)
 
+  def test_worth_of_the_gate(self):
+    page, text = self.write_runs(
+        fed_avg={}, fed_alt={'models': ['personalized', 'gated'], 'takers': 2}
+    )
+    for written in (page, text):
+      self.assertIn('A coin lets as many clients of each run', written)
+    row = (
+        '| fed_alt, none | 66.7% | 0.0% | 0.0% | 0.0% (0.0% to 0.0%) | +33.33 |'
+    )
+    self.assertIn(row, text)
+    self.assertIn('<td>66.7%</td>', page)
+    [found] = json.loads(
+        (self.folder / 'compared' / 'comparison.json').read_text()
+    )['gates']
+    self.assertEqual((found['name'], found['takers']), ('fed_alt, none', 2 / 3))
+
+  def test_without_a_gate_it_is_not_mentioned(self):
+    # Nor if earlier reports do not say how many clients take the model.
+    page, text = self.write_runs(
+        fed_avg={}, fed_alt={'models': ['personalized', 'gated']}
+    )
+    for written in (page, text):
+      self.assertNotIn('coin', written)
+
   def test_all_diverged(self):
     page, _ = self.write(finetune=[math.nan] * 3)
     self.assertIn('training has\n    diverged', page)

@@ -15,6 +15,7 @@ import numpy as np
 
 from tff_partial import errors
 from tff_partial.evaluation import csv_cells
+from tff_partial.evaluation import gate
 from tff_partial.evaluation import metric as metric_lib
 from tff_partial.evaluation import yardstick
 
@@ -67,6 +68,8 @@ class Outcome:
     baseline_model: The name of the run's baseline.
     cost: The cost of the run, as `summary.Cost.to_dict` gives it, and
       `personal_bytes`, the size of one client's personal variables.
+    takers: With the model `gated`, how many of the clients take the run's
+      candidate; `None` otherwise, and in earlier reports.
   """
 
   client_ids: tuple[str, ...]
@@ -80,6 +83,7 @@ class Outcome:
   testable: float = math.nan
   candidate: str = ''
   baseline_model: str = ''
+  takers: Optional[int] = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -219,6 +223,9 @@ def _outcome(rows, model: str, report) -> Outcome:
       testable=testable,
       candidate=report['candidate'],
       baseline_model=report['baseline'],
+      takers=(report['gate'] or {}).get('takers')
+      if model == gate.GATED
+      else None,
   )
 
 

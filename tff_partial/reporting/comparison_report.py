@@ -28,6 +28,17 @@ from tff_partial.reporting import tuning_report
 # with 3 seeds (`benchmarks.coverage`).
 _FALSE_EXCLUSIONS = (0.05, 0.09)
 
+_GATE = (
+    'With the gate, a client takes the model of its scheme only if it is better'
+    ' than the baseline on examples held out of training. A coin lets as many'
+    ' clients of each run take it, whoever they are. Shares of clients and'
+    ' deciles are those of each run, averaged over seeds, and 95% of such'
+    ' averages are in the range of coins. The mean is weighted by test data,'
+    ' with the interval of pairs of schemes. The decile counts all clients'
+    ' alike; its interval, by bootstrap, is over clients alone and says nothing'
+    ' about other seeds.'
+)
+
 
 def write(
     folder: str | os.PathLike[str],
@@ -141,6 +152,8 @@ def _contents(
           ],
           'known_newcomers': max(run.known_newcomers for run in runs.values()),
           'yardstick': _yardstick(comparison.yardstick(runs)),
+          'gates': _gates(schemes, comparison.gated(runs)),
+          'gate_in_words': _GATE,
           'pairs': pairs,
           'several_intervals': _several_intervals(
               len(pairs), seeds=len({key.seed for key in runs})
@@ -298,6 +311,18 @@ def _own_parts(
           shared[scheme.name],
           second='its shared variables',
       )
+  ]
+
+
+def _gates(
+    schemes: Sequence[comparison.Scheme],
+    gated: Mapping[str, comparison.Scheme],
+) -> list[dict[str, object]]:
+  """What the gate is worth for the schemes of runs that have one."""
+  return [
+      {'name': scheme.name, **scheme.worth_of_gate(gated[scheme.name])}
+      for scheme in schemes
+      if scheme.name in gated
   ]
 
 
