@@ -152,6 +152,38 @@ class ComparisonReportTest(absltest.TestCase):
     for written in (page, text):
       self.assertNotIn('coin', written)
 
+  def test_epsilons(self):
+    def write(epsilons):
+      runs = {}
+      for seed, epsilon in enumerate(epsilons):
+        folder = self.folder / f'run_{epsilon}_{seed}'
+        written_runs.write(folder, [1] * 3, [1, 0, 1])
+        (folder / 'privacy.json').write_text(
+            json.dumps({'epsilon': epsilon, 'delta': 1e-5})
+        )
+        key = run_results.Key(f'a{epsilon}', 'none', full=False, seed=0)
+        runs[key] = run_results.read_run(folder)
+      folder = self.folder / 'compared'
+      page = comparison_report.write(
+          folder, title='t', runs=runs, failures={}, settings={}
+      )
+      text = page.with_suffix('.md').read_text()
+      self.assertIn('single run', text)
+      return page.read_text(), text
+
+    page, text = write([None, 1.001])  # Without noise, and with some.
+    for written in (page, text):
+      self.assertIn('accuracy at different epsilons', written)
+    self.assertIn('<td>∞</td><td>1e-05</td>', page)
+    self.assertIn('| a1.001, none | 50.00% | 1.01 | 1e-05 |', text)
+    _, text = write([1.9991, 1.9993])
+    self.assertNotIn('different epsilons', text)
+
+  def test_without_privacy_there_is_no_epsilon(self):
+    page, text = self.write_runs(fed_avg={})
+    for written in (page, text):
+      self.assertNotIn('psilon', written)
+
   def test_all_diverged(self):
     page, _ = self.write(finetune=[math.nan] * 3)
     self.assertIn('training has\n    diverged', page)

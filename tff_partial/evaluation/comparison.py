@@ -95,6 +95,13 @@ class Scheme:
     return self.cost()['personal_fraction']
 
   @property
+  def guarantee(self) -> tuple[float, Optional[float]]:
+    """Epsilon and delta of a single run, the worst over seeds."""
+    outcomes = self.outcomes.values()
+    deltas = [o.delta for o in outcomes if o.delta is not None]
+    return max(o.epsilon for o in outcomes), max(deltas, default=None)
+
+  @property
   def compared_models(self) -> tuple[str, str]:
     """Names of the candidate and the baseline of the scheme's own runs."""
     outcome = next(iter(self.outcomes.values()))

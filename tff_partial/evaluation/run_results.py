@@ -70,6 +70,8 @@ class Outcome:
       `personal_bytes`, the size of one client's personal variables.
     takers: With the model `gated`, how many of the clients take the run's
       candidate; `None` otherwise, and in earlier reports.
+    epsilon: That of the run's differential privacy; infinite without noise.
+    delta: That of the run's differential privacy; `None` without it.
   """
 
   client_ids: tuple[str, ...]
@@ -84,6 +86,8 @@ class Outcome:
   candidate: str = ''
   baseline_model: str = ''
   takers: Optional[int] = None
+  epsilon: float = math.inf
+  delta: Optional[float] = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -131,6 +135,7 @@ def read_run(
   """
   folder = pathlib.Path(folder)
   report = json.loads((folder / 'report.json').read_text(encoding='utf-8'))
+  report['guarantee'] = _guarantee(folder)
   metric, candidate = report['metric'], report['candidate']
   tested, new = [], []
   with open(folder / 'clients.csv', newline='', encoding='utf-8') as f:
@@ -226,7 +231,21 @@ def _outcome(rows, model: str, report) -> Outcome:
       takers=(report['gate'] or {}).get('takers')
       if model == gate.GATED
       else None,
+      **report['guarantee'],
   )
+
+
+def _guarantee(folder: pathlib.Path) -> dict[str, float]:
+  """The epsilon and delta of a run with differential privacy."""
+  path = folder / 'privacy.json'
+  if not path.exists():
+    return {}
+  found = json.loads(path.read_text(encoding='utf-8'))
+  bound = found['epsilon']  # Infinity is null in JSON.
+  return {
+      'epsilon': math.inf if bound is None else bound,
+      'delta': found['delta'],
+  }
 
 
 def _power(

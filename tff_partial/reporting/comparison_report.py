@@ -144,6 +144,7 @@ def _contents(
           'percent': first.percent,
           'seeds': sorted({key.seed for key in runs}),
           'baselines': _baselines(schemes),
+          'is_private': _is_private(schemes),
           'full': full.name if full else None,
           'schemes': [_numbers(scheme, full, first) for scheme in schemes],
           'newcomers': [
@@ -160,7 +161,11 @@ def _contents(
           ),
           'failures': failures,
           'settings': settings,
-          'notes': [*notes, *_seed_notes(len({key.seed for key in runs}))],
+          'notes': [
+              *notes,
+              *_privacy_notes(schemes, first.metric.name),
+              *_seed_notes(len({key.seed for key in runs})),
+          ],
       }
   )
 
@@ -198,6 +203,29 @@ def _several_intervals(count: int, *, seeds: int) -> str:
   )
 
 
+def _is_private(schemes: Sequence[comparison.Scheme]) -> bool:
+  """Whether any run has differential privacy, with or without noise."""
+  return any(scheme.guarantee[1] is not None for scheme in schemes)
+
+
+def _privacy_notes(
+    schemes: Sequence[comparison.Scheme], metric: str
+) -> list[str]:
+  """What a reader must know about epsilons."""
+  if not _is_private(schemes):
+    return []
+  found = [
+      'Each epsilon is that of a single run. If results of several runs on the'
+      ' same people are published, their epsilons compose.'
+  ]
+  if len({formatting.epsilon(s.guarantee[0]) for s in schemes}) > 1:
+    found.append(
+        'Schemes have different epsilons: their differences are of'
+        f' {formatting.words(metric)} at different epsilons.'
+    )
+  return found
+
+
 def _seed_notes(seeds: int) -> list[str]:
   """What a reader must know about intervals of few seeds."""
   if seeds >= comparison.ENOUGH_SEEDS:
@@ -229,10 +257,13 @@ def _numbers(
   if full is not None and scheme is not full:
     share = comparison.share_of_full(scheme, full)
   others = next(iter(run.outcomes.values())).values
+  epsilon, delta = scheme.guarantee
   return {
       'name': scheme.name,
       'seeds': scheme.seeds,
       'personal_fraction': scheme.personal_fraction,
+      'epsilon': epsilon,
+      'delta': delta,
       'mean': mean,
       'deviation': deviation,
       'uniform_mean': uniform_mean,

@@ -33,6 +33,11 @@ def notes(
         'All seeds start from the same model, so the intervals say nothing'
         ' about other models to start from.'
     )
+  if config.privacy.is_private:
+    found.append(
+        'The keys of these runs are public (--dp_key=seed), so that none of'
+        ' them is private. Epsilons are those that secret keys would give.'
+    )
   if config.evaluation.gate and config.init_from:
     found.append(notes_lib.GATED_INIT_NOTE)
   if config.evaluation.validation:
