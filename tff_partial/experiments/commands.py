@@ -63,7 +63,9 @@ class Commands:
           flush=True,
       )
       with computing.for_several(config, folder) as worker_fn:
-        self._begin(folder, [grid.a_config for grid in search.grids()])
+        self._begin(
+            folder, [c for grid in search.grids() for c in grid.configs]
+        )
         failures = tune.run(
             self._task,
             search,
