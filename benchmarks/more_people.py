@@ -23,8 +23,8 @@ import dataclasses
 
 from absl import app
 
-from tff_partial.experiments import privacy_in_words
 from tff_partial.privacy import accounting
+from tff_partial.reporting import formatting
 
 _RUN = accounting.Mechanism(0.0, 'poisson', 836, 209, 40)
 _EPSILON = 2.0
@@ -50,7 +50,7 @@ def table(
   def promised(mechanism):
     delta = accounting.default_delta(mechanism.num_clients)
     found = accounting.guarantee([mechanism], delta)
-    return privacy_in_words.epsilon(found.epsilon)
+    return formatting.epsilon(found.epsilon)
 
   run = calibrated(run)
   lines = [
@@ -69,7 +69,7 @@ def table(
     )
     stayed = dataclasses.replace(run, num_clients=number)
     noise = calibrated(grown).noise_multiplier
-    delta = privacy_in_words.delta(accounting.default_delta(number))
+    delta = formatting.delta(accounting.default_delta(number))
     lines.append(
         f'| {number:,} | {delta} | {cohort:,} | {promised(grown)} |'
         f' {promised(stayed)} | {noise:.2f} | {int((cohort / noise) ** 2):,} |'

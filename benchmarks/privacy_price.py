@@ -34,8 +34,8 @@ from benchmarks import comparison_folder
 from tff_partial.evaluation import comparison
 from tff_partial.evaluation import run_results
 from tff_partial.experiments import budget
-from tff_partial.experiments import privacy_in_words
 from tff_partial.experiments import run_folder
+from tff_partial.reporting import formatting
 from tff_partial.reporting import plots
 
 LOCAL, BASE, LONGER_BASE = 'local', 'finetune', 'finetune_10'
@@ -183,17 +183,14 @@ def noise(folder: pathlib.Path) -> list[str]:
   for path in sorted(folder.glob(f'*/{budget.FILE}')):
     found = json.loads(path.read_text(encoding='utf-8'))
     [first, *_] = found['mechanisms']
-    epsilon, words = math.inf, _number(math.inf)
-    if found['epsilon'] is not None:
-      epsilon = found['epsilon']
-      words = privacy_in_words.epsilon(epsilon)
     rounds = sum(m['rounds'] for m in found['mechanisms'])
     line = (
-        f'| {words} | {privacy_in_words.delta(found["delta"])} |'
+        f'| {formatting.epsilon(found["epsilon"])} |'
+        f' {formatting.delta(found["delta"])} |'
         f' {first["noise_multiplier"]:.3g} | {rounds} |'
         f' {first["num_clients"]} |'
     )
-    lines[line] = epsilon
+    lines[line] = math.inf if found['epsilon'] is None else found['epsilon']
   return [
       '| epsilon | delta | noise multiplier | rounds | clients |',
       '| --- | --- | --- | --- | --- |',

@@ -7,7 +7,9 @@ import math
 from absl.testing import absltest
 import numpy as np
 
+from tff_partial.evaluation import client_table
 from tff_partial.evaluation import comparison
+from tff_partial.evaluation import gate
 from tff_partial.evaluation import intervals
 from tff_partial.evaluation import metric as metric_lib
 from tff_partial.evaluation import run_results
@@ -157,6 +159,82 @@ class SchemeTest(absltest.TestCase):
         [(g['from'], g['change']) for g in scheme.by_size()],
         [(10, 4), (20, 3), (30, 2), (40, 1)],
     )
+
+  def test_worth_of_the_gate(self):
+    # The model hurts two, three and two of four clients. The gate lets two,
+    # three and two take it, of whom it hurts one, two and one.
+    baseline, weights = [0.5] * 4, [1, 2, 3, 4]
+    few, more = [0, 0, 1, 1], [0, 0, 0, 1]
+    gated_few, gated_more = [0, 0.5, 0.5, 1], [0.5, 0, 0, 1]
+    without = [_outcome(v, baseline, weights) for v in (few, more, few)]
+    gated = [
+        dataclasses.replace(_outcome(v, baseline, weights), takers=k)
+        for v, k in ((gated_few, 2), (gated_more, 3), (gated_few, 2))
+    ]
+    found = _scheme(without).worth_of_gate(_scheme(gated))
+    self.assertAlmostEqual(found['takers'], (2 + 3 + 2) / 12)
+    self.assertAlmostEqual(found['hurt'], (1 + 2 + 1) / 12)
+    self.assertAlmostEqual(found['hurt_without_gate'], (2 + 3 + 2) / 12)
+    self.assertAlmostEqual(
+        found['hurt_by_coin'], (2 * 2 + 3 * 3 + 2 * 2) / 4 / 12
+    )
+    # The coin hurts 0, 1 or 2 (1/6, 4/6, 1/6), and 2 or 3 (3/4, 1/4): in all
+    # more than 2 in 1 - 1/48 of the cases, and more than 6 in 1/144. The ranges
+    # of single runs go from 2 to 7 in all.
+    self.assertAlmostEqual(found['coin_low'], 3 / 12)
+    self.assertAlmostEqual(found['coin_high'], 6 / 12)
+    # By the gate, clients gain (0, 0.5, -0.5, 0) and (0.5, 0, 0, 0).
+    low, high = intervals.two_way(
+        np.array([[0, 0.5, 0], [0.5, 0, 0.5], [-0.5, 0, -0.5], [0, 0, 0]]),
+        np.array([weights] * 3).T,
+    )
+    self.assertAlmostEqual(found['mean'], (1 * 0.5 + 2 * 1 - 3 * 1) / 3 / 10)
+    self.assertAlmostEqual(found['mean_low'], low)
+    self.assertAlmostEqual(found['mean_high'], high)
+    # The lower deciles of 0, 1/2, 1/2, 1 and of 0, 0, 1, 1 are 0.15 and 0.
+    self.assertAlmostEqual(found['decile'], (0.15 + 0 + 0.15) / 3)
+    self.assertBetween(found['decile'], found['decile_low'], 0.5)
+    self.assertBetween(found['decile'], -0.5, found['decile_high'])
+
+  def test_worth_of_the_gate_with_one_seed_is_that_of_the_run(self):
+    values = np.array([1.0, 0, 0, 1, 0.5])
+    baseline = np.array([0, 0.5, 1, 1, 0])
+    takes = np.array([True, True, False, False, True])
+    gated = np.where(takes, values, baseline)
+    scores = {
+        name: {'accuracy': client_table.Scores(v, np.ones(5))}
+        for name, v in (('b', baseline), ('c', values), (gate.GATED, gated))
+    }
+    ids = tuple('vwxyz')
+    table = client_table.ClientTable(
+        ids, np.ones(5, int), np.ones(5, int), np.ones(5, bool), scores
+    )
+    expected = gate.worth(
+        table,
+        metric_lib.Metric('accuracy', higher_is_better=True),
+        frozenset(np.array(ids)[takes]),
+        baseline='b',
+        candidate='c',
+    )
+    found = _scheme([_outcome(values, baseline, ids=ids)]).worth_of_gate(
+        _scheme(
+            [dataclasses.replace(_outcome(gated, baseline, ids=ids), takers=3)]
+        )
+    )
+    self.assertEqual(found.pop('takers'), 3 / 5)
+    self.assertEqual(found, expected)
+
+  def test_worth_of_the_gate_where_seeds_have_other_clients(self):
+    outcome = lambda values, ids, takers=None: dataclasses.replace(
+        _outcome(values, [0] * len(ids), ids=ids), takers=takers
+    )
+    found = _scheme([outcome([1], 'x'), outcome([1, 1], 'yz')]).worth_of_gate(
+        _scheme([outcome([0], 'x', 0), outcome([1, 1], 'yz', 2)])
+    )
+    self.assertEqual(found['takers'], 1 / 2)
+    self.assertEqual(found['decile'], -1 / 2)
+    # Samples without x, or with nobody else.
+    self.assertEqual((found['decile_low'], found['decile_high']), (-1, 0))
 
   def test_share_of_full(self):
     full = [_outcome([0.8, 0.9, 0.7], [0.3, 0.4, 0.2])]

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Runs with a key: their cohorts, how they resume, and what is left of them."""
 
+import contextlib
 import json
 import pathlib
 import shutil
@@ -9,6 +10,7 @@ import tempfile
 from unittest import mock
 
 from absl.testing import absltest
+import numpy as np
 
 from tests.helpers import toy
 from tests.helpers import toy_task
@@ -22,10 +24,12 @@ from tff_partial.experiments import plan as plan_lib
 from tff_partial.experiments import privacy_in_words
 from tff_partial.experiments import run as run_lib
 from tff_partial.experiments.comparisons import combinations
+from tff_partial.experiments.comparisons import compare
 from tff_partial.experiments.exports import export
 from tff_partial.experiments.settings import config as config_lib
 from tff_partial.privacy import accounting
 from tff_partial.privacy import secret_key
+from tff_partial.reporting import formatting
 from tff_partial.runtime import sharding
 from tff_partial.training import history
 from tff_partial.training import sampler as sampler_lib
@@ -241,7 +245,7 @@ class DifferentialPrivacyTest(FolderTest):
     privacy = report['privacy']
     self.assertStartsWith(
         privacy['Privacy'],
-        f'epsilon {privacy_in_words.epsilon(expected.epsilon)} at delta 0.065'
+        f'epsilon {formatting.epsilon(expected.epsilon)} at delta 0.065'
         ' for each',
     )
     self.assertIn('12 clients is in a round with probability', privacy['if'])
@@ -444,7 +448,7 @@ class DifferentialPrivacyTest(FolderTest):
     self.assertBetween(expected, 3.9, 4.0)
     self.assertStartsWith(
         report['privacy']['Privacy'],
-        f'epsilon {privacy_in_words.epsilon(expected)} at delta 0.001',
+        f'epsilon {formatting.epsilon(expected)} at delta 0.001',
     )
 
   def test_model_of_a_private_run_that_is_not_finished(self):
@@ -570,14 +574,52 @@ class DifferentialPrivacyTest(FolderTest):
     self.assertEqual([m.rounds for m in plan.budget.own], [3])
     self.assertEqual(plan.pretraining.budget.noise_multiplier, 3.0)
 
-  def test_comparison_is_refused(self):
-    with self.assertRaisesRegex(errors.SettingsError, 'found several'):
-      combinations.combinations(
-          config(target_epsilon=1.0, dp_key='seed'),
-          algorithms=['fed_alt'],
-          splits=['output'],
-          seeds=[0, 1],
-      )
+  def test_comparison_has_the_epsilons_of_its_runs(self):
+    combine = lambda **settings: combinations.combinations(
+        config(**{**_CYCLIC, **settings}),
+        algorithms=['fed_avg', 'fed_alt', 'finetune'],
+        splits=['output'],
+        seeds=[0, 1],
+    )
+    with self.assertRaisesRegex(errors.SettingsError, 'would share a budget'):
+      combine()
+    # Two of the three groups of clients.
+    todo = combine(dp_key='seed', pretrain_rounds=3, total_rounds=3)
+    failures = compare.run(
+        task(),
+        todo,
+        str(self.folder),
+        worker_fn=lambda: contextlib.nullcontext(sharding.Sharding()),
+        progress=False,
+    )
+    self.assertEmpty(failures)
+    found = json.loads((self.folder / 'comparison.json').read_text())
+    expected = [
+        accounting.guarantee(
+            [accounting.Mechanism(3.0, 'cyclic', 12, 4, rounds)], 12**-1.1
+        ).epsilon
+        for rounds in (6, 6, 3)
+    ]
+    epsilons = [scheme['epsilon'] for scheme in found['schemes']]
+    np.testing.assert_allclose(epsilons, expected, rtol=1e-3)
+    notes = ' '.join(found['notes'])
+    self.assertIn('none of them is private', notes)
+    self.assertIn('squared error at different epsilons', notes)
+    # FedAvg has as many rounds as the others, and their pretrained model.
+    for seed in (0, 1):
+      models = {
+          (folder / 'pretrain' / 'model.safetensors').read_bytes()
+          for folder in self.folder.glob(f'*-{seed}')
+      }
+      self.assertLen(models, 1)
+    self.assertLen({s['baseline'] for s in found['schemes'][1:]}, 1)
+    low, high = (formatting.epsilon(e) for e in expected[1:])
+    text = (self.folder / 'comparison.md').read_text()
+    self.assertRegex(text, rf'fed_alt, output \| 50.00% \| {low} \| 0.065 \|')
+    self.assertRegex(text, rf'finetune, output \| 50.00% \| {high} \| 0.065')
+    page = (self.folder / 'comparison.html').read_text()
+    self.assertIn('<th>Epsilon</th><th>Delta</th>', page)
+    self.assertIn(f'<td>{low}</td><td>0.065</td>', page)
 
   def test_searches_are_refused(self):
     private = config(target_epsilon=1.0, dp_key='seed')
@@ -589,16 +631,7 @@ class DifferentialPrivacyTest(FolderTest):
       with self.assertRaisesRegex(errors.SettingsError, 'found several'):
         search_fn()
 
-  def test_numbers_are_rounded_up(self):
-    for value, expected in ((0.0049, '0.01'), (2.0, '2.00'), (2.001, '2.01')):
-      self.assertEqual(privacy_in_words.epsilon(value), expected)
-    for value, expected in (
-        (836**-1.1, '0.00062'),
-        (1e-5, '1e-05'),
-        (0.0995, '0.1'),
-    ):
-      self.assertEqual(privacy_in_words.delta(value), expected)
-    # A factor that no float holds.
+  def test_a_factor_that_no_float_holds(self):
     budget = budget_lib.Budget(0.02, 1e-3, (), ())
     large = accounting.Guarantee(5151.4, 1e-3, 'nothing')
     with mock.patch.object(budget_lib.Budget, 'guarantee', large):

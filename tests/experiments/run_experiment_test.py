@@ -207,7 +207,12 @@ _EARLY_MISTAKES = (
     ('--epochs=1,0', 'positive'),
     ('--tune', 'several values of at least one setting with --tune'),
     ('--tune --gate=0.1,0.2', 'one value of --gate, found 2'),
-    ('--tune --batch_size=4,8', 'one value of --batch_size.*those of a task'),
+    ('--batch_size=4,8', 'one value of --batch_size.* With --tune'),
+    ('--tune --batch_size=4,4', 'different values of --batch_size'),
+    (
+        '--tune --task_arg=epochs=1,2',
+        "argument 'epochs' of a task, found 2: a setting has the same name",
+    ),
     ('--tune --epochs=1,2 --control', 'no --control in a comparison'),
     (
         '--tune --epochs=1,2 --algorithm=fed_alt --alternating_steps',

@@ -100,6 +100,41 @@ class CreateTest(parameterized.TestCase):
     with self.assertRaisesRegex(errors.SettingsError, message):
       self.create(_MODULE, argument)
 
+  def test_variants_have_other_numbers_and_the_same_clients(self):
+    task = self.create(_MODULE, 'greeting=hi', batch_size=3)
+    self.assertIs(task.variant(()), task)
+    other = task.variant((('batch_size', 2),))
+    self.assertEqual(other.client_examples.batch_size, 2)
+    self.assertEqual(other.data, 'made up, hi')
+    self.assertEqual(other.choices['batch_size'], 2)
+    self.assertIs(task.variant((('batch_size', 2),)), other)
+    with self.assertRaisesRegex(
+        errors.SettingsError,
+        'same clients .* others with num_clients=7. Search',
+    ):
+      task.variant((('num_clients', 7),))
+
+  def test_several_values_are_for_searches(self):
+    with self.assertRaisesRegex(
+        errors.SettingsError, "one value of 'num_clients', found 2. With `tune`"
+    ):
+      self.create(_MODULE, 'num_clients=5,7')
+    self.assertEqual(self.create(_MODULE, 'greeting=5,7').data, 'made up, 5,7')
+
+  @parameterized.parameters(
+      ('1,50', (1, 50)),
+      ('0.5,1e-3,-2', (0.5, 1e-3, -2)),
+      ('1', ()),
+      ('1,b', ()),
+      ('a,b', ()),
+      ('1,', ()),
+      ('(3,4)', ()),
+      ('"3,4"', ()),
+      ('True,False', ()),
+  )
+  def test_lists_of_numbers(self, text, expected):
+    self.assertEqual(task_choice.several_numbers(text), expected)
+
   def test_arguments_of_registered_tasks_are_kept(self):
     for arguments in ((), ('image_size=28',)):
       choice = task_choice.TaskChoice('toy', 'made up', task_arg=arguments)

@@ -160,8 +160,13 @@ class ValidationTest(absltest.TestCase):
     self.assertIn('Test examples were not read', ' '.join(report['notes']))
 
   def test_validation_and_gate_hold_out_the_same_examples(self):
+    # Clients that are unseen make personal variables of their own, too.
     both, report, _ = self.run_one(
-        algorithm='fed_alt', validation=SHARE, gate=SHARE
+        algorithm='fed_recon',
+        validation=SHARE,
+        gate=SHARE,
+        unseen_clients=2,
+        clients_per_round=4,
     )
     gated = plan_lib.build(
         self.task, config_lib.create(gate=SHARE, seed=SEED, clients_per_round=1)
@@ -174,6 +179,14 @@ class ValidationTest(absltest.TestCase):
         )
     self.assertEqual(report['gate']['share_held_out'], SHARE)
     self.assertIn('decides by the validation', ' '.join(report['notes']))
+    with open(self.folder / 'run/clients.csv', newline='') as f:
+      takers = {
+          row['client_id']
+          for row in csv.DictReader(f)
+          if row['squared_error/gated'] == row['squared_error/personalized']
+      }
+    self.assertTrue(takers & both.unseen)
+    self.assertEqual(report['gate']['takers'], len(takers - both.unseen))
 
   def test_refuses_to_choose_without_examples(self):
     with self.assertRaisesRegex(ValueError, '`validation` above 0'):

@@ -26,6 +26,7 @@ def write(
     baseline_model: str = 'initial',
     notes: Sequence[str] = (),
     bytes_once: int = 0,
+    takers: int | None = None,
 ) -> None:
   """Writes a finished run of three clients with one test example each.
 
@@ -38,6 +39,7 @@ def write(
     baseline_model: The baseline's name.
     notes: Those that a comparison repeats.
     bytes_once: Bytes of constants, sent to a client once.
+    takers: With a gate, how many clients take the candidate.
   """
   folder.mkdir(parents=True)
   accuracies = {baseline_model: baseline, models[0]: accuracy}
@@ -65,6 +67,7 @@ def write(
       baseline_model=baseline_model,
       notes=notes,
       bytes_once=bytes_once,
+      takers=takers,
   )
 
 
@@ -77,6 +80,7 @@ def write_table(
     baseline_model: str = 'initial',
     notes: Sequence[str] = (),
     bytes_once: int = 0,
+    takers: int | None = None,
 ) -> None:
   """Writes the report of a finished run.
 
@@ -88,6 +92,7 @@ def write_table(
     baseline_model: As for `write`, like the following.
     notes: Those that a comparison repeats.
     bytes_once: Bytes of constants.
+    takers: Clients that take the candidate.
   """
   report.write(
       folder,
@@ -104,5 +109,6 @@ def write_table(
           leaves_client='Leaves a client: nothing.',
           lists_clients=lists_clients,
           notes_for_comparisons=notes,
+          gate=None if takers is None else {'takers': takers},
       ),
   )

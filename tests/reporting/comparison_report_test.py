@@ -150,6 +150,62 @@ class ComparisonReportTest(parameterized.TestCase):
     # One client is better, and two are equal.
     self.assertIn('| 33.3% / 0.0% | 1.000 |', text)
 
+  def test_worth_of_the_gate(self):
+    page, text = self.write_runs(
+        fed_avg={}, fed_alt={'models': ['personalized', 'gated'], 'takers': 2}
+    )
+    for written in (page, text):
+      self.assertIn('A coin lets as many clients of each run', written)
+    row = (
+        '| fed_alt, none | 66.7% | 0.0% | 0.0% | 0.0% (0.0% to 0.0%) | +33.33 |'
+    )
+    self.assertIn(row, text)
+    self.assertIn('<td>66.7%</td>', page)
+    [found] = json.loads(
+        (self.folder / 'compared' / 'comparison.json').read_text()
+    )['gates']
+    self.assertEqual((found['name'], found['takers']), ('fed_alt, none', 2 / 3))
+
+  def test_without_a_gate_it_is_not_mentioned(self):
+    # Nor if earlier reports do not say how many clients take the model.
+    page, text = self.write_runs(
+        fed_avg={}, fed_alt={'models': ['personalized', 'gated']}
+    )
+    for written in (page, text):
+      self.assertNotIn('coin', written)
+
+  def test_epsilons(self):
+    def write(epsilons):
+      runs = {}
+      for seed, epsilon in enumerate(epsilons):
+        folder = self.folder / f'run_{epsilon}_{seed}'
+        written_runs.write(folder, [1] * 3, [1, 0, 1])
+        (folder / 'privacy.json').write_text(
+            json.dumps({'epsilon': epsilon, 'delta': 1e-5})
+        )
+        key = run_results.Key(f'a{epsilon}', 'none', full=False, seed=0)
+        runs[key] = run_results.read_run(folder)
+      folder = self.folder / 'compared'
+      page = comparison_report.write(
+          folder, title='t', runs=runs, failures={}, settings={}
+      )
+      text = page.with_suffix('.md').read_text()
+      self.assertIn('single run', text)
+      return page.read_text(), text
+
+    page, text = write([None, 1.001])  # Without noise, and with some.
+    for written in (page, text):
+      self.assertIn('accuracy at different epsilons', written)
+    self.assertIn('<td>∞</td><td>1e-05</td>', page)
+    self.assertIn('| a1.001, none | 50.00% | 1.01 | 1e-05 |', text)
+    _, text = write([1.9991, 1.9993])
+    self.assertNotIn('different epsilons', text)
+
+  def test_without_privacy_there_is_no_epsilon(self):
+    page, text = self.write_runs(fed_avg={})
+    for written in (page, text):
+      self.assertNotIn('psilon', written)
+
   def test_all_diverged(self):
     page, _ = self.write(finetune=[math.nan] * 3)
     self.assertIn('training has\n    diverged', page)

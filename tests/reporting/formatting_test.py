@@ -68,6 +68,25 @@ class FormattingTest(parameterized.TestCase):
     self.assertEqual(formatting.change(number, percent=False), change)
     self.assertEqual(formatting.value(number, percent=False), value)
 
+  @parameterized.parameters(
+      (0.0049, '0.01'),
+      (2.0, '2.00'),
+      (2.001, '2.01'),
+      (math.inf, '∞'),
+      (None, '∞'),
+  )
+  def test_epsilon(self, number, expected):
+    self.assertEqual(formatting.epsilon(number), expected)
+
+  @parameterized.parameters(
+      (836**-1.1, '0.00062'),
+      (1e-5, '1e-05'),
+      (0.0995, '0.1'),
+      (None, '–'),
+  )
+  def test_delta(self, number, expected):
+    self.assertEqual(formatting.delta(number), expected)
+
   def test_a_rounding_error_is_no_deviation(self):
     self.assertEqual(formatting.value(6.66e-18, percent=False), '0')
     self.assertEqual(formatting.value(1e-6, percent=False), '1e-06')

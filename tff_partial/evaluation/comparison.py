@@ -17,6 +17,7 @@ from typing import Optional
 
 import numpy as np
 
+from tff_partial.evaluation import gate
 from tff_partial.evaluation import intervals
 from tff_partial.evaluation import metric as metric_lib
 from tff_partial.evaluation import run_results
@@ -92,6 +93,13 @@ class Scheme:
   def personal_fraction(self) -> float:
     """The personal share of the parameters, averaged over seeds."""
     return self.cost()['personal_fraction']
+
+  @property
+  def guarantee(self) -> tuple[float, Optional[float]]:
+    """Epsilon and delta of a single run, the worst over seeds."""
+    outcomes = self.outcomes.values()
+    deltas = [o.delta for o in outcomes if o.delta is not None]
+    return max(o.epsilon for o in outcomes), max(deltas, default=None)
 
   @property
   def compared_models(self) -> tuple[str, str]:
@@ -185,6 +193,53 @@ class Scheme:
     changes = np.mean(differences, axis=1, where=weights > 0)
     return np.array([sizes[c] for c in client_ids]), changes
 
+  def worth_of_gate(self, gated: 'Scheme') -> dict[str, float]:
+    """What the gate is worth, compared with a coin and with no gate.
+
+    Args:
+      gated: What clients of the same runs have with the gate.
+
+    Returns:
+      By name, shares of each run's clients, averaged over seeds: `takers`, who
+      take the model; `hurt` and `hurt_without_gate`; and `hurt_by_coin`, the
+      mean of a coin that lets as many clients of each run take it, with the
+      central 95% of 20,000 throws from `coin_low` to `coin_high`. `mean`,
+      `mean_low` and `mean_high` are the difference from no gate, as of `minus`;
+      `decile`, `decile_low` and `decile_high` that of the worst decile of
+      clients, as of `gate.change_of_decile`.
+    """
+    takers, by_coin, throws = [], [], []
+    name, rng = self.metric.name, np.random.default_rng(0)
+    for seed, outcome in self.outcomes.items():
+      gain = self.metric.gain(outcome.baseline[name], outcome.values[name])
+      n, hurt = len(gain), int((gain < 0).sum())
+      taken = gated.outcomes[seed].takers
+      assert taken is not None
+      takers.append(taken / n)
+      by_coin.append(hurt * taken / n**2)
+      throws.append(rng.hypergeometric(hurt, n - hurt, taken, 20_000) / n)
+    coin_low, coin_high = np.quantile(np.mean(throws, axis=0), [0.025, 0.975])
+    change = gated.minus(self)
+    assert change is not None  # They have the same clients.
+    after, measured = self._by_seed()
+    decile, ends = gate.change_of_decile(
+        gated._by_seed()[0], after, measured, self.metric
+    )
+    return {
+        'takers': float(np.mean(takers)),
+        'hurt': gated.hurt()[0],
+        'hurt_without_gate': self.hurt()[0],
+        'hurt_by_coin': float(np.mean(by_coin)),
+        'coin_low': float(coin_low),
+        'coin_high': float(coin_high),
+        'mean': change.mean,
+        'mean_low': change.low,
+        'mean_high': change.high,
+        'decile': decile,
+        'decile_low': ends.low,
+        'decile_high': ends.high,
+    }
+
   @np.errstate(invalid='ignore')  # Infinity less itself is NaN.
   def by_size(self) -> list[dict[str, float]]:
     """The mean change in quarters of the clients, by their training data."""
@@ -237,6 +292,14 @@ class Scheme:
     value, weight, count = np.array([*sums.values()]).T
     mean = np.average(value / count, weights=weight / count)
     return float(mean), _over_seeds(means)[1]
+
+  def _by_seed(self) -> tuple[np.ndarray, np.ndarray]:
+    """The values and where there are some, both [clients, seeds]."""
+    nothing = {s: np.zeros(len(o.client_ids)) for s, o in self.outcomes.items()}
+    _, values, weights = self._by_client(
+        nothing, {s: o.client_ids for s, o in self.outcomes.items()}
+    )
+    return values, weights > 0
 
   @np.errstate(invalid='ignore')  # Infinity less itself is NaN.
   def _by_client(self, others, client_ids):
@@ -320,6 +383,19 @@ def shared(
       lambda run: {} if run.shared is None else {'': run.shared},
       plain=True,
   )
+  return {scheme.name: scheme for scheme in found}
+
+
+def gated(
+    runs: Mapping[run_results.Key, run_results.Run],
+) -> dict[str, Scheme]:
+  """By scheme, what its clients have behind the gate, where there is one."""
+  outcomes = lambda run: {
+      name: outcome
+      for name, outcome in run.outcomes.items()
+      if name == gate.GATED and outcome.takers is not None
+  }
+  found = _schemes(runs, outcomes, plain=True)
   return {scheme.name: scheme for scheme in found}
 
 

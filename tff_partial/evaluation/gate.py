@@ -115,7 +115,7 @@ def worth(
     the difference of the unweighted lower decile of clients (the upper one
     where lower is better); and their 95% intervals in `mean_low`, `mean_high`,
     `decile_low` and `decile_high`. The mean's is `intervals.over_clients`; the
-    decile's has the percentiles of 2,000 bootstrap samples of clients.
+    decile's is that of `change_of_decile`.
   """
   weights = table.weights(baseline, metric.name)
   measured = weights > 0
@@ -126,11 +126,9 @@ def worth(
   hurt = metric.gain(before, after) < 0
   coin = stats.hypergeom(n, hurt.sum(), takes.sum())
   mean = intervals.over_clients(gated - after, weights[measured])
-  q = 0.1 if metric.higher_is_better else 0.9
-  decile = lambda i: np.quantile(gated[i], q) - np.quantile(after[i], q)
-  rng = np.random.default_rng(0)
-  samples = [decile(rng.integers(n, size=n)) for _ in range(2000)]
-  decile_low, decile_high = np.quantile(samples, [0.025, 0.975])
+  decile, decile_range = change_of_decile(
+      gated[:, None], after[:, None], np.ones([n, 1], bool), metric
+  )
   return {
       'hurt': float((metric.gain(before, gated) < 0).mean()),
       'hurt_without_gate': float(hurt.mean()),
@@ -140,7 +138,45 @@ def worth(
       'mean': float(np.average(gated - after, weights=weights[measured])),
       'mean_low': mean.low,
       'mean_high': mean.high,
-      'decile': float(decile(np.arange(n))),
-      'decile_low': float(decile_low),
-      'decile_high': float(decile_high),
+      'decile': decile,
+      'decile_low': decile_range.low,
+      'decile_high': decile_range.high,
   }
+
+
+@np.errstate(invalid='ignore')  # Infinity less itself is NaN.
+def change_of_decile(
+    gated: np.ndarray,
+    after: np.ndarray,
+    measured: np.ndarray,
+    metric: metric_lib.Metric,
+) -> tuple[float, intervals.Interval]:
+  """What the gate does to the decile of the clients that are worst off.
+
+  Args:
+    gated: Clients' values with the gate, by seed, float [clients, seeds].
+    after: Their values without it, float [clients, seeds].
+    measured: Where a client has values with a seed, bool [clients, seeds].
+    metric: Says whether the lower decile is the worst one, or the upper one.
+
+  Returns:
+    The change of the unweighted decile, averaged over seeds; and its 95%
+    interval over clients, the percentiles of 2,000 bootstrap samples of
+    clients, each with all of their seeds.
+  """
+  q = 0.1 if metric.higher_is_better else 0.9
+
+  def change(rows):
+    by_seed = [
+        np.quantile(gated[rows, s][here], q)
+        - np.quantile(after[rows, s][here], q)
+        for s, here in enumerate(measured[rows].T)
+        if here.any()
+    ]
+    return float(np.mean(by_seed))
+
+  n = len(gated)
+  rng = np.random.default_rng(0)
+  samples = [change(rng.integers(n, size=n)) for _ in range(2000)]
+  low, high = np.quantile(samples, [0.025, 0.975])
+  return change(np.arange(n)), intervals.Interval(float(low), float(high))

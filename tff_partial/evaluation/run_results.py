@@ -15,6 +15,7 @@ import numpy as np
 
 from tff_partial import errors
 from tff_partial.evaluation import csv_cells
+from tff_partial.evaluation import gate
 from tff_partial.evaluation import metric as metric_lib
 from tff_partial.evaluation import yardstick
 
@@ -67,6 +68,10 @@ class Outcome:
     baseline_model: The name of the run's baseline.
     cost: The cost of the run, as `summary.Cost.to_dict` gives it, and
       `personal_bytes`, the size of one client's personal variables.
+    takers: With the model `gated`, how many of the clients take the run's
+      candidate; `None` otherwise, and in earlier reports.
+    epsilon: That of the run's differential privacy; infinite without noise.
+    delta: That of the run's differential privacy; `None` without it.
   """
 
   client_ids: tuple[str, ...]
@@ -80,6 +85,9 @@ class Outcome:
   testable: float = math.nan
   candidate: str = ''
   baseline_model: str = ''
+  takers: Optional[int] = None
+  epsilon: float = math.inf
+  delta: Optional[float] = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -127,6 +135,7 @@ def read_run(
   """
   folder = pathlib.Path(folder)
   report = json.loads((folder / 'report.json').read_text(encoding='utf-8'))
+  report['guarantee'] = _guarantee(folder)
   metric, candidate = report['metric'], report['candidate']
   tested, new = [], []
   with open(folder / 'clients.csv', newline='', encoding='utf-8') as f:
@@ -219,7 +228,24 @@ def _outcome(rows, model: str, report) -> Outcome:
       testable=testable,
       candidate=report['candidate'],
       baseline_model=report['baseline'],
+      takers=(report['gate'] or {}).get('takers')
+      if model == gate.GATED
+      else None,
+      **report['guarantee'],
   )
+
+
+def _guarantee(folder: pathlib.Path) -> dict[str, float]:
+  """The epsilon and delta of a run with differential privacy."""
+  path = folder / 'privacy.json'
+  if not path.exists():
+    return {}
+  found = json.loads(path.read_text(encoding='utf-8'))
+  bound = found['epsilon']  # Infinity is null in JSON.
+  return {
+      'epsilon': math.inf if bound is None else bound,
+      'delta': found['delta'],
+  }
 
 
 def _power(

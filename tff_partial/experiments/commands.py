@@ -50,7 +50,7 @@ class Commands:
   def tune(self, search: search_lib.Search) -> int:
     """Chooses settings and compares the chosen ones; the exit status."""
     config = search.config
-    config_privacy.check_several_runs(config)
+    config_privacy.check_no_search(config)
     if config.running.cluster is not None:
       cluster_address.check(config.running.cluster)
     with self._several_runs(search.settings) as folder:
@@ -63,7 +63,9 @@ class Commands:
           flush=True,
       )
       with computing.for_several(config, folder) as worker_fn:
-        self._begin(folder, [grid.a_config for grid in search.grids()])
+        self._begin(
+            folder, [c for grid in search.grids() for c in grid.configs]
+        )
         failures = tune.run(
             self._task,
             search,
@@ -208,7 +210,7 @@ class Commands:
       settings: config_groups.Regime,
   ) -> int:
     """Measures what decides between FedAlt and FedSim."""
-    config_privacy.check_several_runs(config)
+    config_privacy.check_no_search(config)
     personal_budgets.check_several_runs(config.personal_by_budget)
     several = {'personal': ','.join(map(str, splits))}
     kept = {**config.settings, **several, **setting.flatten(settings)}

@@ -43,11 +43,18 @@ def evaluate(
   gated = gate.add(
       table, takes, baseline=plan.baseline, candidate=plan.candidate
   )
+  tested = table.weights(plan.baseline, plan.task.metric.name) > 0
   return gated, {
       'share_held_out': plan.config.evaluation.gate,
       'clients': len(table.client_ids),
       'kept_shared': kept_shared,
       'kept_shared_share': kept_shared / len(table.client_ids),
+      # Of the clients that comparisons are about.
+      'takers': sum(
+          client_id in takes - plan.unseen
+          for client_id, is_tested in zip(table.client_ids, tested)
+          if is_tested
+      ),
       **gate.worth(
           gated,
           plan.task.metric,

@@ -121,7 +121,7 @@ def read(record: type[_T], **overrides: Any) -> _T:
         raise errors.SettingsError(
             f'Expected one value of `{name}`, found {len(numbers)}. With'
             ' `tune`, the best of several is chosen, of settings that training'
-            ' depends on, but not of those of a task.'
+            ' depends on.'
         )
   values = {
       s.name: _value(s)

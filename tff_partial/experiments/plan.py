@@ -376,6 +376,7 @@ def build(
   Raises:
     errors.SettingsError: If settings, data and model do not go together.
   """
+  task = task.variant(config.task_numbers)
   generation = _generation(config)
   algorithm = parts.build_algorithm(config)
   likeness = _likeness(config)

@@ -43,30 +43,6 @@ def rows(
   ]
 
 
-def epsilon(value: float) -> str:
-  """An epsilon with two decimals, rounded up: a promise must hold.
-
-  Args:
-    value: A finite one.
-  """
-  return f'{_rounded_up(value, 0.01):.2f}'
-
-
-def delta(value: float) -> str:
-  """A delta with two digits, rounded up.
-
-  Args:
-    value: Above 0.
-  """
-  digit = 10.0 ** math.floor(math.log10(value))
-  return f'{_rounded_up(value, digit / 10):.2g}'
-
-
-def _rounded_up(value: float, step: float) -> float:
-  """A multiple of `step` that is at least `value`, but for floats' rounding."""
-  return math.ceil(value / step * (1 - 1e-9)) * step
-
-
 def not_covered(plan: plan_lib.Plan) -> str:
   """What the promise is not about.
 
@@ -107,7 +83,8 @@ def promise(budget: budget_lib.Budget, privacy: config_privacy.Privacy) -> str:
   if math.isinf(bound):
     return 'none: without noise, epsilon is infinite'
   text = (
-      f'epsilon {epsilon(bound)} at delta {delta(budget.delta)} for each'
+      f'epsilon {formatting.epsilon(bound)} at delta'
+      f' {formatting.delta(budget.delta)} for each'
       ' person’s whole data, of the shared variables after every round'
   )
   if bound > _WEAK:

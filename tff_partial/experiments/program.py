@@ -90,9 +90,12 @@ def _run(tasks: Mapping[str, str]) -> int:
     raise errors.SettingsError(
         'Expected `export_client` and `export_dir`, found only one of them.'
     )
-  choice = flags.read(task_choice.TaskChoice)
-  todo = commands.Commands(tasks, choice, output)
   comparison = flags.read(flags.Comparison)
+  if comparison.tune:
+    choice, _ = search_flags.read_task()
+  else:
+    choice = flags.read(task_choice.TaskChoice)
+  todo = commands.Commands(tasks, choice, output)
   algorithms, splits = flags.algorithms_and_splits()
   regime = flags.read(config_groups.Regime)
   if regime.regime:

@@ -59,6 +59,8 @@ class Task:
       by `create`. A run keeps them, so that commands can create it again.
     arguments: What it was created with besides the data, defaults included, by
       name; set by `create`.
+    variant_fn: Creates it again with other numbers as arguments; set by
+      `create`.
     built: The models and computations of plans of this task, by the settings
       that they depend on. Building them takes seconds.
   """
@@ -79,6 +81,9 @@ class Task:
   texts: Mapping[str, str] = dataclasses.field(default_factory=dict)
   choices: Mapping[str, Any] = dataclasses.field(default_factory=dict)
   arguments: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+  variant_fn: Optional[Callable[[Any], 'Task']] = dataclasses.field(
+      default=None, init=False, repr=False, compare=False
+  )
   built: cachetools.LRUCache = dataclasses.field(
       default_factory=lambda: cachetools.LRUCache(_MOST_BUILT),
       init=False,
@@ -154,6 +159,21 @@ class Task:
     object.__setattr__(other, 'built', self.built)
     return other
 
+  def variant(self, numbers: tuple[tuple[str, float], ...]) -> 'Task':
+    """This task with other numbers as arguments, made once for each of them.
+
+    Args:
+      numbers: By name: `batch_size`, or arguments of the function that created
+        the task.
+
+    Raises:
+      errors.UserError: As `create` does, or if it has other clients.
+    """
+    if not numbers:
+      return self
+    assert self.variant_fn is not None  # Searches create their task.
+    return self.variant_fn(numbers)
+
   @property
   def settings(self) -> Mapping[str, Any]:
     """`choices`, or what the task says of itself if it was created without."""
@@ -215,6 +235,7 @@ def create(
   given = {'model': choice.model, 'batch_size': choice.batch_size}
   keywords: dict[str, Any] = {k: v for k, v in given.items() if v is not None}
   keywords.update(map(parse_argument, choice.task_arg))
+  texts = dict(argument.split('=', 1) for argument in choice.task_arg)
   parameters = inspect.signature(create_task).parameters
   takes_any = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
   data, others = list(parameters)[:1], list(parameters)[1:]
@@ -224,8 +245,14 @@ def create(
           f'Expected an argument that task {choice.task!r} takes'
           f' ({", ".join(others) or "none"}), found {name!r}.'
       )
-    if name in parameters and parameters[name].annotation in (str, 'str'):
-      keywords[name] = str(value)
+    annotation = parameters[name].annotation if name in parameters else None
+    if annotation in (str, 'str') and not isinstance(value, str):
+      keywords[name] = texts.get(name, str(value))
+    if annotation in (int, float, 'int', 'float') and isinstance(value, tuple):
+      raise errors.SettingsError(
+          f'Expected one value of {name!r}, found {len(value)}. With `tune`,'
+          ' the best of several is chosen.'
+      )
   task = create_task(choice.data, **keywords)
   if not isinstance(task, Task):
     raise errors.SettingsError(
@@ -235,6 +262,21 @@ def create(
   # A frozen dataclass has no other way, and `replace` would check it again.
   object.__setattr__(task, 'choices', choice.settings(registered))
   object.__setattr__(task, 'arguments', _with_defaults(parameters, keywords))
+
+  def variant(numbers):
+    other = create(choice.with_numbers(numbers), registered=registered)
+    words = ', '.join(f'{name}={number}' for name, number in numbers)
+    for part in ('train', 'test'):
+      clients = [list(getattr(t, part).client_ids) for t in (task, other)]
+      if clients[0] != clients[1]:
+        raise errors.SettingsError(
+            'Expected the same clients with all values of a search, found'
+            f' others with {words}. Search for numbers that leave the'
+            ' data as they are.'
+        )
+    return other
+
+  object.__setattr__(task, 'variant_fn', functools.cache(variant))
   return task
 
 

@@ -28,6 +28,17 @@ from tff_partial.reporting import tuning_report
 # with 3 seeds (`benchmarks.coverage`).
 _FALSE_EXCLUSIONS = (0.05, 0.09)
 
+_GATE = (
+    'With the gate, a client takes the model of its scheme only if it is better'
+    ' than the baseline on examples held out of training. A coin lets as many'
+    ' clients of each run take it, whoever they are. Shares of clients and'
+    ' deciles are those of each run, averaged over seeds, and 95% of such'
+    ' averages are in the range of coins. The mean is weighted by test data,'
+    ' with the interval of pairs of schemes. The decile counts all clients'
+    ' alike; its interval, by bootstrap, is over clients alone and says nothing'
+    ' about other seeds.'
+)
+
 
 def write(
     folder: str | os.PathLike[str],
@@ -135,6 +146,7 @@ def _contents(
           'percent': first.percent,
           'seeds': sorted({key.seed for key in runs}),
           'baselines': _baselines(schemes),
+          'is_private': _is_private(schemes),
           'full': full.name if full else None,
           'schemes': [_numbers(scheme, full, first) for scheme in schemes],
           'newcomers': [
@@ -143,13 +155,19 @@ def _contents(
           ],
           'known_newcomers': max(run.known_newcomers for run in runs.values()),
           'yardstick': _yardstick(comparison.yardstick(runs)),
+          'gates': _gates(schemes, comparison.gated(runs)),
+          'gate_in_words': _GATE,
           'pairs': pairs,
           'several_intervals': _several_intervals(
               len(pairs), seeds=len({key.seed for key in runs})
           ),
           'failures': failures,
           'settings': settings,
-          'notes': [*notes, *_seed_notes(len({key.seed for key in runs}))],
+          'notes': [
+              *notes,
+              *_privacy_notes(schemes, first.metric.name),
+              *_seed_notes(len({key.seed for key in runs})),
+          ],
       }
   )
 
@@ -187,6 +205,29 @@ def _several_intervals(count: int, *, seeds: int) -> str:
   )
 
 
+def _is_private(schemes: Sequence[comparison.Scheme]) -> bool:
+  """Whether any run has differential privacy, with or without noise."""
+  return any(scheme.guarantee[1] is not None for scheme in schemes)
+
+
+def _privacy_notes(
+    schemes: Sequence[comparison.Scheme], metric: str
+) -> list[str]:
+  """What a reader must know about epsilons."""
+  if not _is_private(schemes):
+    return []
+  found = [
+      'Each epsilon is that of a single run. If results of several runs on the'
+      ' same people are published, their epsilons compose.'
+  ]
+  if len({formatting.epsilon(s.guarantee[0]) for s in schemes}) > 1:
+    found.append(
+        'Schemes have different epsilons: their differences are of'
+        f' {formatting.words(metric)} at different epsilons.'
+    )
+  return found
+
+
 def _seed_notes(seeds: int) -> list[str]:
   """What a reader must know about intervals of few seeds."""
   if seeds >= comparison.ENOUGH_SEEDS:
@@ -218,10 +259,13 @@ def _numbers(
   if full is not None and scheme is not full:
     share = comparison.share_of_full(scheme, full)
   others = next(iter(run.outcomes.values())).values
+  epsilon, delta = scheme.guarantee
   return {
       'name': scheme.name,
       'seeds': scheme.seeds,
       'personal_fraction': scheme.personal_fraction,
+      'epsilon': epsilon,
+      'delta': delta,
       'mean': mean,
       'deviation': deviation,
       'uniform_mean': uniform_mean,
@@ -300,6 +344,18 @@ def _own_parts(
           shared[scheme.name],
           second='its shared variables',
       )
+  ]
+
+
+def _gates(
+    schemes: Sequence[comparison.Scheme],
+    gated: Mapping[str, comparison.Scheme],
+) -> list[dict[str, object]]:
+  """What the gate is worth for the schemes of runs that have one."""
+  return [
+      {'name': scheme.name, **scheme.worth_of_gate(gated[scheme.name])}
+      for scheme in schemes
+      if scheme.name in gated
   ]
 
 

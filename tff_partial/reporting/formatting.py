@@ -147,6 +147,27 @@ def p_value(number: Optional[float]) -> str:
   return '<0.001' if number < 0.001 else f'{number:.3f}'
 
 
+def epsilon(number: Optional[float]) -> str:
+  """An epsilon with two decimals, rounded up: a promise must hold.
+
+  Args:
+    number: The epsilon; `None` and infinity promise nothing.
+  """
+  return f'{_rounded_up(number, 0.01):.2f}' if _known(number) else '∞'
+
+
+def delta(number: Optional[float]) -> str:
+  """A delta with two digits, rounded up.
+
+  Args:
+    number: Above 0; `None` is missing.
+  """
+  if not _known(number):
+    return _NOTHING
+  digit = 10.0 ** math.floor(math.log10(number))
+  return f'{_rounded_up(number, digit / 10):.2g}'
+
+
 def p_relation(number: Optional[float]) -> str:
   """What follows p: ` = 0.012` or ` < 0.001`."""
   text = p_value(number)
@@ -174,6 +195,11 @@ def duration(seconds: float) -> str:
       suppress=('days', 'months', 'years'),
       format='%.0f',
   )
+
+
+def _rounded_up(number: float, step: float) -> float:
+  """A multiple of `step`, at least `number` but for the rounding of floats."""
+  return math.ceil(number / step * (1 - 1e-9)) * step
 
 
 def _without_rounding(number: float) -> float:

@@ -45,6 +45,8 @@ def environment(percent: bool) -> jinja2.Environment:
       number_is=formatting.number_is,
       p_relation=formatting.p_relation,
       p_value=formatting.p_value,
+      epsilon=formatting.epsilon,
+      delta=formatting.delta,
       size=formatting.size,
       duration=formatting.duration,
       model=formatting.model,

@@ -3,19 +3,31 @@
 """Searches: what is chosen, what is read for it, and how they resume."""
 
 import contextlib
+import dataclasses
 import json
 import pathlib
 import tempfile
 
+from absl import flags
 from absl.testing import absltest
+from absl.testing import flagsaver
+import numpy as np
 
 from tests.helpers import toy
 from tests.helpers import toy_task
 from tests.helpers import worker
+from tff_partial.experiments import flags as flags_lib
+from tff_partial.experiments import plan as plan_lib
+from tff_partial.experiments import task as task_lib
 from tff_partial.experiments.comparisons import combinations
 from tff_partial.experiments.comparisons import search as search_lib
+from tff_partial.experiments.comparisons import search_flags
 from tff_partial.experiments.comparisons import tune
 from tff_partial.experiments.settings import config as config_lib
+from tff_partial.learning import examples as examples_lib
+from tff_partial.learning import partial_model
+from tff_partial.learning import partition
+from tff_partial.learning import weights
 from tff_partial.runtime import sharding as sharding_lib
 
 setUpModule, tearDownModule = worker.start, worker.stop
@@ -58,6 +70,30 @@ def _task():
     clients = _Guarded(toy.random_clients(_CLIENTS, seed=part == 'test'))
     object.__setattr__(task, part, clients)
   return task
+
+
+def create_task(
+    data: str, *, batch_size: int = 4, weight: float = 1.0, words: str = ''
+):
+  """A task whose loss has a weight."""
+  del words
+  task = toy_task.create_task(data)
+
+  def model_fn(split):
+    rule = partition.rule_by_name(split, task.splits)
+    return lambda: partial_model.PartialModel(
+        toy.keras_model(),
+        rule,
+        loss_fn=lambda labels, found: weight * toy.loss(labels, found),
+        metric_fns={'squared_error': toy.squared_error},
+        input_spec=toy.INPUT_SPEC,
+    )
+
+  return dataclasses.replace(
+      task,
+      model_fn=model_fn,
+      client_examples=examples_lib.Tensors(batch_size=batch_size),
+  )
 
 
 def _search(lists, seeds=(0,), **settings):
@@ -195,6 +231,89 @@ class TuneTest(absltest.TestCase):
     self.assertEqual(_learned(stopped), _learned(whole))
     for file, time in written.items():
       self.assertEqual(file.stat().st_mtime_ns, time)
+
+  def read(self, *arguments):
+    """The task and the search that flags describe."""
+    flags_lib.define()
+    with flagsaver.flagsaver():
+      flags.FLAGS(['', '--tune', f'--task={__name__}:create_task', *arguments])
+      return search_flags.read_task()[0], search_flags.read_search()
+
+  def test_numbers_of_the_task_are_lists(self):
+    choice, search = self.read(
+        '--batch_size=2,8',
+        '--task_arg=weight=0.5,1e-3',
+        '--task_arg=words=2,b',
+        '--learning_rate=0.1,0.2',
+        '--pretrain_rounds=1',
+        '--clients_per_round=3',
+    )
+    self.assertEqual(
+        (choice.batch_size, choice.task_arg), (None, ('words=2,b',))
+    )
+    before, [grid] = search.pretraining_grid(), search.grids()
+    for found in (before, grid):
+      self.assertEqual(found.lists['batch_size'], (2, 8))
+      self.assertEqual(found.lists['weight'], (0.5, 1e-3))
+      self.assertLen(found.points, 8)
+      self.assertLen(found.configs, 4)  # One for each task.
+      self.assertLen({str(p.config) for p in found.points}, 8)
+    # Computations of each task are its own.
+    task = task_lib.create(choice, registered={})
+    plans = [plan_lib.build(task, c) for c in grid.configs]
+    self.assertEqual(
+        [p.client_examples.batch_size for p in plans], [2, 2, 8, 8]
+    )
+    self.assertLen({id(p.built) for p in plans}, 4)
+    again = plan_lib.build(task, grid.configs[0])
+    self.assertIs(again.built, plans[0].built)
+
+  def test_searches_numbers_of_the_task(self):
+    choice, search = self.read(
+        '--task_arg=weight=0.5,1',
+        '--algorithm=fed_avg',
+        '--pretrain_rounds=1',
+        '--total_rounds=1',
+        '--clients_per_round=3',
+        '--max_steps=1',
+        '--learning_rate=0.05',
+        '--rounds_per_evaluation=0',
+    )
+    task = task_lib.create(choice, registered={})
+    failures = tune.run(
+        task,
+        search,
+        str(self.folder),
+        worker_fn=_in_this_context,
+        progress=False,
+    )
+    self.assertEmpty(failures)
+    half, whole = (
+        weights.load(
+            self.folder
+            / f'grid/pretraining_none-weight_{w}-0/model.safetensors'
+        )
+        for w in ('0.5', '1')
+    )
+    # After one step from 0.
+    np.testing.assert_array_equal(2 * half['line/bias'], whole['line/bias'])
+    self.assertTrue(whole['line/bias'].all())
+    # The chosen numbers are those of the run and of its start.
+    grids = json.loads((self.folder / 'tuning.json').read_text())['grids']
+    before, chosen = (grid['chosen']['weight'] for grid in grids)
+    run = f'fed_avg_none-weight_{chosen:g}-from_weight_{before:g}-0'
+    settings = self.settings(self.folder / run)
+    self.assertEqual(settings['task_arg'], [f'weight={chosen}'])
+    self.assertNotIn('task_numbers', settings)
+    start = self.settings(settings['init_from'])
+    self.assertEqual(start['task_arg'], [f'weight={before}'])
+    compared = json.loads((self.folder / 'comparison.json').read_text())
+    self.assertEqual(compared['settings']['weight'], chosen)
+
+  def settings(self, folder):
+    return json.loads(pathlib.Path(folder, 'config.json').read_text())[
+        'settings'
+    ]
 
 
 if __name__ == '__main__':

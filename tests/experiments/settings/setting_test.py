@@ -43,6 +43,16 @@ class SettingTest(parameterized.TestCase):
     rate, names = setting.declared(Inner)
     self.assertEqual((rate.type, names.type), (float, tuple))
 
+  def test_internal_settings_are_not_for_users(self):
+    @dataclasses.dataclass(frozen=True)
+    class Record(setting.Settings):
+      mine: int = setting.field(1, 'A setting.')
+      own: int = setting.field(2, 'The program gives it.', internal=True)
+
+    self.assertEqual([s.name for s in setting.declared(Record)], ['mine'])
+    made = setting.replace(setting.replace(Record(), own=3), mine=4)
+    self.assertEqual(setting.flatten(made), {'mine': 4, 'own': 3})
+
   def test_create_and_flatten(self):
     made = setting.create(Outer, {'rate': 0.25, 'kind': 'b'})
     self.assertEqual(made, Outer(kind='b', inner=Inner(rate=0.25)))

@@ -219,6 +219,15 @@ def by_scheme(
   )
 
 
+def _shares_pretraining(config: config_lib.Config) -> bool:
+  """Whether a run starts from a model that others start from, too.
+
+  With differential privacy, a run has its own: its noise depends on how many
+  rounds the run has in all.
+  """
+  return bool(config.pretrain_rounds_together and not config.privacy.is_private)
+
+
 def pretrained_folder(
     task: task_lib.Task, combination: combinations.Combination, root: str
 ) -> Optional[pathlib.Path]:
@@ -229,7 +238,7 @@ def pretrained_folder(
     combination: The run.
     root: The comparison's folder.
   """
-  if not combination.config.pretrain_rounds_together:
+  if not _shares_pretraining(combination.config):
     return None
   config = combination.pretraining or combination.config
   _, folder = _pretraining(task, config, pathlib.Path(root, PRETRAINED))
@@ -249,7 +258,7 @@ def pretrain_for(
   Returns:
     The model's folder; None if the run's model is not pretrained.
   """
-  if not combination.config.pretrain_rounds_together:
+  if not _shares_pretraining(combination.config):
     return None
   config = combination.pretraining or combination.config
   plan, folder = _pretraining(task, config, root / PRETRAINED)
@@ -289,6 +298,10 @@ def run_one(
   )
   if init_from is not None:
     config = setting.replace(config, pretrain_rounds=None, init_from=init_from)
+  elif config.privacy.is_private:
+    config = setting.replace(
+        config, pretrain_rounds=config.pretrain_rounds_together
+    )
   names = client_names.load(root, config.running.report_client_ids)
   folder = root / combination.folder
   (folder / _ERROR_FILE).unlink(missing_ok=True)

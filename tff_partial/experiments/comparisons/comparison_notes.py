@@ -8,7 +8,6 @@ from tff_partial.evaluation import run_results
 from tff_partial.experiments import notes as notes_lib
 from tff_partial.experiments import task as task_lib
 from tff_partial.experiments.settings import config as config_lib
-from tff_partial.experiments.settings import methods
 
 
 def notes(
@@ -27,11 +26,20 @@ def notes(
   if task.demonstration:
     found.append(notes_lib.DEMONSTRATION_NOTE)
   if not (config.pretrain_rounds_together or config.init_from):
-    found.append(_note_on_baselines(dict.fromkeys(k.algorithm for k in runs)))
+    found.append(
+        'These runs did not start from a trained model. The model that a scheme'
+        ' starts from is untrained, and so is the shared model of clients that'
+        ' train alone.'
+    )
   if config.init_from:
     found.append(
         'All seeds start from the same model, so the intervals say nothing'
         ' about other models to start from.'
+    )
+  if config.privacy.is_private:
+    found.append(
+        'The keys of these runs are public (--dp_key=seed), so that none of'
+        ' them is private. Epsilons are those that secret keys would give.'
     )
   if config.evaluation.gate and config.init_from:
     found.append(notes_lib.GATED_INIT_NOTE)
@@ -44,28 +52,6 @@ def notes(
     if config.init_from:
       found.append(notes_lib.VALIDATION_INIT_NOTE)
   return [*found, *_notes_of_runs(runs)]
-
-
-def _note_on_baselines(algorithms: Iterable[str]) -> str:
-  """What runs that did not start from a trained model are compared with."""
-  own, untrained = [], []
-  for name in algorithms:
-    method = methods.METHODS[name.partition(' with ')[0]]
-    has_shared = method.personalizes and not method.trains_alone
-    (own if has_shared else untrained).append(name)
-  baselines = []
-  if own:
-    baselines.append(
-        f'the baseline of {", ".join(own)} is the shared model of the same run'
-    )
-  if untrained:
-    baselines.append(
-        f'the baseline of {", ".join(untrained)} is the untrained model'
-    )
-  return (
-      'These runs did not start from a trained model:'
-      f' {", and ".join(baselines)}.'
-  )
 
 
 def _notes_of_runs(

@@ -23,6 +23,7 @@ from tff_partial.experiments.settings import setting
 PRETRAINING = 'pretraining'  # What its grid is called.
 
 Values = Mapping[str, float]
+Lists = Mapping[str, Sequence[float]]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,7 +54,7 @@ class Grid:
 
   scheme: combinations.Scheme
   split: str
-  lists: Mapping[str, Sequence[float]]
+  lists: Lists
   points: Sequence[Point]
 
   @property
@@ -62,9 +63,13 @@ class Grid:
     return ', '.join(filter(None, (self.scheme.name, self.split)))
 
   @property
-  def a_config(self) -> config_lib.Config:
-    """The settings of the first point that has some."""
-    return next(p.config for p in self.points if p.config is not None)
+  def configs(self) -> list[config_lib.Config]:
+    """The settings of the first point with each variant of the task."""
+    found: dict[Any, config_lib.Config] = {}
+    for point in self.points:
+      if point.config is not None:
+        found.setdefault(point.config.task_numbers, point.config)
+    return list(found.values())
 
 
 @dataclasses.dataclass(frozen=True)
@@ -78,14 +83,16 @@ class Search:
     validation: The share of every client's training examples to hold out.
     tune_seeds: Seeds of the search.
     seeds: Seeds of the comparison.
+    task_numbers: The names of those of `lists` that are the task's.
   """
 
   config: config_lib.Config
-  lists: Mapping[str, Sequence[float]]
+  lists: Lists
   schemes: Sequence[combinations.Scheme]
   validation: float
   tune_seeds: Sequence[int]
   seeds: Sequence[int]
+  task_numbers: frozenset[str] = frozenset()
 
   def __post_init__(self):
     """Checks the lists.
@@ -100,11 +107,12 @@ class Search:
           ' --learning_rate=0.01,0.1,1, found none.'
       )
     for name, values in self.lists.items():
-      if name not in tunable():
+      if name not in tunable() | self.task_numbers:
         raise errors.SettingsError(
             f'Expected one value of `{name}`, found {len(values)}. Training'
             ' depends on these numbers, of which several are possible:'
-            f' {", ".join(sorted(tunable()))}.'
+            f' {", ".join(sorted(tunable()))}, batch_size, and numbers of a'
+            ' `task_arg`.'
         )
       if len(set(values)) != len(values):
         raise errors.SettingsError(
@@ -173,19 +181,30 @@ class Search:
     Nothing is held out of training any more, so there are no examples for
     learning curves: test examples are for the end.
     """
-    changes = {**scheme.changes, **values}
-    return setting.replace(
-        self.config, **changes, seed=seed, rounds_per_evaluation=0
+    return self.with_values(
+        {**scheme.changes, **values}, seed=seed, rounds_per_evaluation=0
     )
+
+  def with_values(
+      self, values: Mapping[str, Any], **changes: Any
+  ) -> config_lib.Config:
+    """The settings of a run with some values, among them those of the task.
+
+    Args:
+      values: Settings and the task's numbers.
+      **changes: More settings.
+    """
+    own = {n: v for n, v in values.items() if n not in self.task_numbers}
+    numbers = tuple((n, v) for n, v in values.items() if n not in own)
+    return setting.replace(self.config, **own, **changes, task_numbers=numbers)
 
   def _of_search(self, changes: Mapping[str, Any]) -> config_lib.Config:
     """The settings of a run that is evaluated on validation examples.
 
     It has no gate, which would decide by the examples that it is judged by.
     """
-    return setting.replace(
-        self.config,
-        **changes,
+    return self.with_values(
+        changes,
         validation=self.validation,
         gate=0.0,
         onboarding='none',
@@ -235,5 +254,5 @@ def remark(values: Values) -> str:
   return '-'.join(f'{name}_{value:g}' for name, value in values.items())
 
 
-def _product(lists: Mapping[str, Sequence[float]]) -> list[dict[str, float]]:
+def _product(lists: Lists) -> list[dict[str, float]]:
   return [dict(zip(lists, v)) for v in itertools.product(*lists.values())]

@@ -4,6 +4,7 @@
 
 import dataclasses
 
+from tff_partial import errors
 from tff_partial.experiments import flags
 from tff_partial.experiments import personal_budgets
 from tff_partial.experiments.comparisons import combinations
@@ -11,9 +12,38 @@ from tff_partial.experiments.comparisons import search as search_lib
 from tff_partial.experiments.settings import config as config_lib
 from tff_partial.experiments.settings import methods
 from tff_partial.experiments.settings import setting
+from tff_partial.experiments.settings import task_choice
 
 _NOT_OF_FEDAVG = {'alternating_steps': False, 'personal_l2': None}
 _VALIDATION = 0.2  # The share that Pillutla et al. hold out.
+
+
+def read_task() -> tuple[task_choice.TaskChoice, search_lib.Lists]:
+  """The task that the flags describe, and its numbers that have several values.
+
+  Raises:
+    errors.SettingsError: If values are out of bounds, or a number has the name
+      of a setting.
+  """
+  lists = flags.several(task_choice.TaskChoice)
+  defaults = dict.fromkeys(lists)
+  arguments = []
+  for argument in flags.FLAGS.task_arg:
+    name, _, value = argument.partition('=')
+    numbers = task_choice.several_numbers(value)
+    if not numbers:
+      arguments.append(argument)
+      continue
+    if name in flags.names():
+      raise errors.SettingsError(
+          f'Expected one value of the argument {name!r} of a task, found'
+          f' {len(numbers)}: a setting has the same name.'
+      )
+    lists[name] = numbers
+  choice = flags.read(
+      task_choice.TaskChoice, **defaults, task_arg=tuple(arguments)
+  )
+  return choice, lists
 
 
 def read_search() -> search_lib.Search:
@@ -24,6 +54,7 @@ def read_search() -> search_lib.Search:
   """
   comparison = flags.read(flags.Comparison)
   algorithms, splits = flags.algorithms_and_splits()
+  _, of_task = read_task()
   lists = {}
   for nested in setting.records(config_lib.Config):
     lists.update(flags.several(nested))
@@ -51,7 +82,7 @@ def read_search() -> search_lib.Search:
   seeds = flags.seeds(comparison.seeds, config.seed)
   search = search_lib.Search(
       config=config,
-      lists=lists,
+      lists={**of_task, **lists},
       schemes=[
           dataclasses.replace(scheme, changes={**own, **scheme.changes})
           for scheme in combinations.schemes(
@@ -65,6 +96,7 @@ def read_search() -> search_lib.Search:
           name='tune_seeds',
       ),
       seeds=seeds,
+      task_numbers=frozenset(of_task),
   )
   search.grids()  # Raises if settings exclude each other.
   return search

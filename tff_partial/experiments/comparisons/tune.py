@@ -28,6 +28,7 @@ from tff_partial.experiments.comparisons import spread
 from tff_partial.experiments.comparisons import trials as trials_lib
 from tff_partial.experiments.settings import config as config_lib
 from tff_partial.experiments.settings import setting
+from tff_partial.experiments.settings import task_choice
 from tff_partial.reporting import paced
 from tff_partial.reporting import tuning_report
 
@@ -129,11 +130,8 @@ class Found:
             remark=trials_lib.remark(self.values[grid.name], self.pretraining),
             pretraining=None
             if self.pretraining is None
-            else setting.replace(
-                search.config,
-                **self.pretraining,
-                seed=seed,
-                rounds_per_evaluation=0,
+            else search.with_values(
+                self.pretraining, seed=seed, rounds_per_evaluation=0
             ),
         )
         for seed in search.seeds
@@ -167,7 +165,8 @@ def choose(
   """
   grids = search.grids()
   for grid in grids:
-    plan_lib.build(task, grid.a_config, on_validation=True)
+    for config in grid.configs:
+      plan_lib.build(task, config, on_validation=True)
   runs = trials_lib.Runs(task, search, root, worker_fn, announce)
   tried, values, pretraining = [], {}, None
   before = search.pretraining_grid()
@@ -243,16 +242,18 @@ def _edges(grid: search_lib.Grid, chosen: search_lib.Values) -> list[str]:
 
   A border beyond which no value is allowed is none.
   """
-  facts = {
-      s.name: s.facts
-      for record in setting.records(config_lib.Config)
-      for s in setting.declared(record)
-  }
+  records = (*setting.records(config_lib.Config), task_choice.TaskChoice)
+  facts = {s.name: s.facts for r in records for s in setting.declared(r)}
+  unbounded = setting.Facts('')  # An argument of the task.
+  borders = lambda name: (
+      facts.get(name, unbounded).least,
+      facts.get(name, unbounded).most,
+  )
   return [
       name
       for name, values in grid.lists.items()
       if chosen[name] in (min(values), max(values))
-      and chosen[name] not in (facts[name].least, facts[name].most)
+      and chosen[name] not in borders(name)
   ]
 
 

@@ -83,6 +83,9 @@ class Config(setting.Settings):
   seed: int = setting.field(
       0, 'Seed of everything random.', least=0, common=True
   )
+  task_numbers: tuple[tuple[str, float], ...] = setting.field(
+      (), "The task's arguments of a search, for `Task.variant`.", internal=True
+  )
   client: config_groups.ClientWork = config_groups.ClientWork()
   server: config_groups.Server = config_groups.Server()
   privacy: config_privacy.Privacy = config_privacy.Privacy()
@@ -418,8 +421,8 @@ class Config(setting.Settings):
   @property
   def settings(self) -> dict[str, Any]:
     """What results depend on, which a run that is resumed must have again."""
-    running = setting.flatten(self.running)
-    return {k: v for k, v in setting.flatten(self).items() if k not in running}
+    others = {*setting.flatten(self.running), 'task_numbers'}  # The task's own.
+    return {k: v for k, v in setting.flatten(self).items() if k not in others}
 
   def for_pretraining(self, rounds: int) -> 'Config':
     """FedAvg with the settings of the shared variables, and no others.

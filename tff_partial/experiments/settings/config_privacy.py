@@ -287,14 +287,35 @@ def check_several_runs(config: Any) -> None:
     errors.SettingsError: If they would share a budget, or draw different
       cohorts.
   """
+  if not config.privacy.has_secret:
+    return
   if config.privacy.is_private:
     raise errors.SettingsError(
         'Expected one run with differential privacy, found several, which would'
-        ' share a budget. Run each by itself.'
+        ' share a budget. Run each by itself, or compare runs that are not'
+        ' private, with `dp_key` seed.'
     )
-  if config.privacy.has_secret:
+  raise errors.SettingsError(
+      'Expected `dp_key` seed in a comparison, whose runs have the same clients'
+      ' in each round, found secret. Use the seed, or run each algorithm by'
+      ' itself.'
+  )
+
+
+def check_no_search(config: Any) -> None:
+  """Checks the same of several runs of which something is chosen.
+
+  Args:
+    config: What they have in common, a `Config`.
+
+  Raises:
+    errors.SettingsError: If they would share a budget or draw different
+      cohorts, or if no budget counts the choice.
+  """
+  check_several_runs(config)
+  if config.privacy.is_private:
     raise errors.SettingsError(
-        'Expected `dp_key` seed in a comparison, whose runs have the same'
-        ' clients in each round, found secret. Use the seed, or run each'
-        ' algorithm by itself.'
+        'Expected one run with differential privacy, found several of which'
+        ' something is learned or chosen, which no budget counts. Run each by'
+        ' itself.'
     )

@@ -41,6 +41,7 @@ class Facts:
     words: What the setting takes in place of a number, such as 'auto'.
     repeated: Whether each of several values has a flag of its own, rather than
       all of them one with commas.
+    internal: Whether the program alone gives it, so that it has no flag.
   """
 
   help: str
@@ -51,6 +52,7 @@ class Facts:
   common: bool = False
   words: tuple[str, ...] = ()
   repeated: bool = False
+  internal: bool = False
 
   def problem(self, value: Any) -> Optional[str]:
     """What was expected, if `value` is not allowed."""
@@ -115,12 +117,13 @@ class Settings:
 
 
 def declared(cls: type[Settings]) -> list[Setting]:
-  """The settings that a record has itself, without those of records in it."""
+  """What users can set of a record itself, without the records in it."""
   hints = typing.get_type_hints(cls)
   defaults = {f.name: f.default for f in dataclasses.fields(cls)}
   return [
       Setting(name, _plain(hints[name]), defaults[name], facts)
       for name, facts in _facts(cls).items()
+      if not facts.internal
   ]
 
 
@@ -150,7 +153,7 @@ def create(cls: type[_T], values: Mapping[str, Any]) -> _T:
     errors.SettingsError: If there is no setting of a name, or if a value cannot
       be used.
   """
-  known = [s.name for record in records(cls) for s in declared(record)]
+  known = [name for record in records(cls) for name in _facts(record)]
   for name in values:
     if name not in known:
       similar = difflib.get_close_matches(name, known, 1)

@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The settings that make a task."""
 
-from collections.abc import Mapping
+import ast
+from collections.abc import Mapping, Sequence
 import dataclasses
 from typing import Any, Optional
 
@@ -46,6 +47,19 @@ class TaskChoice(setting.Settings):
       repeated=True,
   )
 
+  def with_numbers(self, numbers: Sequence[tuple[str, float]]) -> 'TaskChoice':
+    """This choice with other numbers: `batch_size`, or arguments of the task.
+
+    Args:
+      numbers: By name.
+    """
+    others = dict(numbers)
+    return dataclasses.replace(
+        self,
+        batch_size=others.pop('batch_size', self.batch_size),
+        task_arg=(*self.task_arg, *(f'{n}={v!r}' for n, v in others.items())),
+    )
+
   def settings(self, registered: Mapping[str, str]) -> dict[str, Any]:
     """What a task depends on, which a run that is resumed must have again.
 
@@ -82,3 +96,17 @@ def from_settings(settings: Mapping[str, Any]) -> TaskChoice:
   """The choice that a run's settings record."""
   arguments = tuple(settings.get('task_arg', ()))
   return setting.pick(TaskChoice, {**settings, 'task_arg': arguments})
+
+
+def several_numbers(text: str) -> tuple[float, ...]:
+  """Numbers that commas separate; none if the text is something else.
+
+  Args:
+    text: An argument of a task. Neither `(3,4)` nor `"3,4"` are several.
+  """
+  parts = text.split(',')
+  try:
+    numbers = tuple(map(ast.literal_eval, parts)) if len(parts) > 1 else ()
+  except (SyntaxError, ValueError):
+    return ()
+  return numbers if all(type(n) in (int, float) for n in numbers) else ()

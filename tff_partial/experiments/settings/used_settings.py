@@ -26,6 +26,7 @@ def used_settings(
     Values without those that only other algorithms have. `None` is left where
     there is no limit, file or epsilon.
   """
+  task = task.variant(config.task_numbers)
   given = {k: v for k, v in task.settings.items() if v is not None}
   examples = {}
   if hasattr(task.client_examples, 'batch_size'):
