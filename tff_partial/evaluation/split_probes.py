@@ -113,15 +113,14 @@ def build_subset_probe(
 
   def run(model, start, gates, examples, held_out):
     model.assign(*start)
-    number = len(model.personal.trainable)
-    _train(
-        model,
-        examples,
-        client_examples,
-        optimizer,
-        tuple(tf.unstack(gates, number)),
-        steps,
-    )
+    opened = tuple(tf.unstack(gates, len(model.personal.trainable)))
+
+    def train():
+      _train(model, examples, client_examples, optimizer, opened, steps)
+      return True
+
+    # With all gates at 0, training would change nothing.
+    tf.cond(tf.reduce_any(gates > 0), train, lambda: False)
 
     def add(sums, batch):
       terms = model.metrics(batch, model.outputs(batch, training=False))[LOSS]

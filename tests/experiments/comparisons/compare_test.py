@@ -28,6 +28,7 @@ from tff_partial.experiments.settings import config as config_lib
 from tff_partial.experiments.settings import methods
 from tff_partial.experiments.settings import setting
 from tff_partial.runtime import sharding as sharding_lib
+from tff_partial.training import history
 
 setUpModule, tearDownModule = worker.start, worker.stop
 
@@ -350,6 +351,18 @@ class RunTest(absltest.TestCase):
       self.assertEqual(scheme['change']['clients'], 2)
     for page in ('comparison.html', 'comparison.md'):
       self.assertIn('new_mean', (self.out / page).read_text())
+
+  def test_pretraining_belongs_to_the_time_of_a_choice(self):
+    self.assertEmpty(self._run(['fed_alt'], ['auto'], [0]))
+    [metrics] = (self.out / 'pretrained').glob('*/metrics.csv')
+    [row] = history.read(metrics)
+    found = json.loads((self.out / 'comparison.json').read_text())
+    cost = found['schemes'][0]['cost']
+    self.assertEqual(cost['pretraining_seconds'], row['seconds'])
+    share = cost['choice_seconds'] / (
+        cost['choice_seconds'] + row['seconds'] + cost['seconds']
+    )
+    self.assertIn(f'fed_alt, auto: {share:.1%}', ' '.join(found['notes']))
 
   def test_bad_split_is_found_before_anything_is_trained(self):
     with self.assertRaisesRegex(ValueError, 'head'):
