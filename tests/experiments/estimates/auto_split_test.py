@@ -149,6 +149,7 @@ class AutoSplitTest(parameterized.TestCase):
     plan = self.resolve(create_plan())
     found = json.loads((self.folder / 'personal.json').read_text())
     self.assertEqual(found['chosen'], ['shift'])
+    self.assertEqual(found['numbers'], 2)
     best, other = found['layers']
     self.assertEqual((best['name'], best['bytes']), ('shift', 4))
     # No noise: the second moment of the gradients, per byte.
@@ -219,6 +220,7 @@ class AutoSplitTest(parameterized.TestCase):
   def test_how_far_an_epoch_moves_values(self):
     self.resolve(create_plan(auto_score='moved'))
     found = json.loads((self.folder / 'personal.json').read_text())
+    self.assertEqual(found['numbers'], 4)
     scores = {layer['name']: layer['score'] for layer in found['layers']}
     moved = RATE * np.mean(np.abs(OFFSETS))
     self.assertAlmostEqual(scores['shift'], moved / 4, places=5)

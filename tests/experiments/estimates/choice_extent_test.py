@@ -20,9 +20,8 @@ from tff_partial.experiments.estimates import held_out_sample
 from tff_partial.experiments.settings import config as config_lib
 from tff_partial.learning import phase as phase_lib
 
-# Of a client: 2 x 2 to measure gradients, 2 for an epoch, 5 epochs for each
-# candidate.
-EACH = 2 * 2 + 2 + 3 * (5 * 2)
+# Of a client: 2 to measure gradients, and 5 epochs for each candidate.
+EACH = 2 + 3 * (5 * 2)
 
 
 def extent(*, pretraining_rounds=(), **settings):
@@ -58,7 +57,7 @@ class ChoiceExtentTest(parameterized.TestCase):
   @parameterized.parameters(
       # Three clients take 3 + 2 * 3 gradients in each round.
       (100, 12, 2700),
-      (59, 11, 1593),
+      (53, 11, 1431),
       (1, 10, 27),
   )
   def test_clients(self, rounds, clients, taken_by_run):
@@ -75,9 +74,15 @@ class ChoiceExtentTest(parameterized.TestCase):
     self.assertAlmostEqual(found.share, 12 * EACH / (12 * EACH + 2000 + 27))
     self.assertAlmostEqual(found.seconds, 12 * EACH * 0.06)
 
+  @parameterized.parameters('sensitivity', 'moved')
+  def test_scores_that_train(self, score):
+    found = extent(total_rounds=1, personal_epochs=2, auto_score=score)
+    each = EACH + 2 + 2  # An epoch, and gradients after it.
+    self.assertAlmostEqual(found.share, 10 * each / (10 * each + 27))
+
   def test_everybody_who_is_evaluated_is_fine_tuned(self):
     found = extent(algorithm='finetune', finetune_epochs=20)
-    each = 2 * 2 + 2 + 3 * (20 * 2)
+    each = 2 + 3 * (20 * 2)
     self.assertEqual(found.clients, 10)
     self.assertAlmostEqual(found.share, 10 * each / (10 * each + 12 * 20 * 3))
 

@@ -179,7 +179,9 @@ class _Choice:
     return {
         'split': f'regex:^(?:{names})(?:/[^/]*)?$',
         'chosen': chosen,
-        'score': self._plan.config.evaluation.auto_score,
+        'score': self._score_name,
+        # That each client sent for each variable.
+        'numbers': 4 if split_choice.trains(self._score_name) else 2,
         'clients': len(self._sample.client_ids),
         'layers': [
             {'name': n, 'bytes': self._bytes(n), 'score': scores[n]}
@@ -198,6 +200,10 @@ class _Choice:
   @property
   def _optimizer(self) -> tff.learning.optimizers.Optimizer:
     return self._parts.unscheduled_personal.optimizer
+
+  @property
+  def _score_name(self) -> str:
+    return self._plan.config.evaluation.auto_score
 
   def _bytes(self, layer: str) -> int:
     return sum(self._variables[i].num_bytes for i in self._layers[layer])
@@ -234,6 +240,7 @@ class _Choice:
             training_examples=self._sample.form,
             optimizer=self._optimizer,
             steps=self._parts.steps_of(1),
+            after_training=split_choice.trains(self._score_name),
         ),
     )
     rows = self._measure(probe, [self._start], [self._sample.training])
@@ -248,9 +255,10 @@ class _Choice:
       self, found: dict[str, np.ndarray], places: Sequence[int]
   ) -> float:
     of_layer = lambda name: found[name][:, places].sum(axis=1)
-    kind = self._plan.config.evaluation.auto_score
-    if kind != 'variance':
-      name = {'moved': 'moved', 'sensitivity': 'sensitivities'}[kind]
+    if split_choice.trains(self._score_name):
+      name = {'moved': 'moved', 'sensitivity': 'sensitivities'}[
+          self._score_name
+      ]
       return float(np.mean(of_layer(name)))
     numbers = found['num_examples']
     variances = moments_lib.example_variance(

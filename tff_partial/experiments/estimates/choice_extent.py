@@ -84,12 +84,13 @@ def limit(
       np.asarray(batching.used(n)) for n in (own, own + held_out)
   )
   size = sample.batch_size
-  # Gradients are also measured, without training, before and after an epoch.
-  each = (
-      2 * float(np.mean(_batches(own, size)))
-      + gradients(parts_lib.build_finetuning(plan.config, 1).phases, own, size)
-      + candidates * gradients(plan.newcomer_finetuning.phases, own, size)
+  measured = float(np.mean(_batches(own, size)))
+  each = measured + candidates * gradients(
+      plan.newcomer_finetuning.phases, own, size
   )
+  if split_choice.trains(plan.config.evaluation.auto_score):
+    epoch = parts_lib.build_finetuning(plan.config, 1).phases
+    each += gradients(epoch, own, size) + measured
   total = lambda name: sum(row.get(name, 0.0) for row in pretraining_rounds)
   before = total('counts/steps')
   rest = before + _training(plan, everything, size)

@@ -41,6 +41,11 @@ def budget(split: str) -> Optional[int]:
   return int(float(match[1]) * _UNITS[match[2]])
 
 
+def trains(score: str) -> bool:
+  """Whether clients train for an epoch for a score (`auto_score`)."""
+  return score != 'variance'
+
+
 def read(folder: pathlib.Path) -> Optional[dict[str, Any]]:
   """What a run has chosen; `None` if it has not.
 
