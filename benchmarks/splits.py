@@ -50,6 +50,8 @@ _DBE = {
     f'bias, mean regularization {weight}': f'.dbe{weight}' for weight in (1, 50)
 }
 _EQUAL_STEPS = methods.SIMULTANEOUS_EQUAL_STEPS
+_EQUAL_PASSES = methods.equal_steps_name('fed_alt')
+_FED_SIM = ('fed_sim', _EQUAL_STEPS)
 # A later method, and what it is compared with; each an algorithm and a split.
 _Arm = tuple[str, str]
 _CONTESTS: Sequence[tuple[str, _Arm, Sequence[_Arm]]] = (
@@ -57,11 +59,12 @@ _CONTESTS: Sequence[tuple[str, _Arm, Sequence[_Arm]]] = (
         (
             f'{name}, {split}',
             (algorithm, split),
-            tuple(
-                (other, split) for other in ('fed_alt', 'fed_sim', _EQUAL_STEPS)
-            ),
+            tuple((other, split) for other in others),
         )
-        for name, algorithm in (('FFGG', 'ffgg'), ('FedAPM', 'fed_apm'))
+        for name, algorithm, others in (
+            ('FFGG', 'ffgg', ('fed_alt', _EQUAL_PASSES, *_FED_SIM)),
+            ('FedAPM', 'fed_apm', ('fed_alt', *_FED_SIM)),
+        )
         for split in _BY_HAND
     ),
     (

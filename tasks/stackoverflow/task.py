@@ -11,7 +11,8 @@ Stack Overflow, later ones.
 
 The split 'input' makes the first block personal, 'output' the last one, and
 'adapter' the layer norms and two bottlenecks per block, of width 16 (or 64, in
-'adapter64'). In 'bias', a vector is added in front of the softmax. The
+'adapter64'). In 'bias', a vector is added in front of the softmax; the mean
+regularization of FedDBE is on the representations of all words of a batch. The
 embedding, which is also the matrix of the softmax, stays shared.
 
 [1] Pillutla et al. ICML 2022. https://arxiv.org/abs/2204.03809
@@ -92,6 +93,7 @@ def create_task(
     batch_size: int = 64,
     lora_rank: int = 8,
     lora_targets: str = '.',
+    mean_regularization: float = 0.0,
 ) -> task.Task:
   """Creates the task.
 
@@ -103,6 +105,8 @@ def create_task(
     lora_rank: Rank of the matrices of the splits 'lora' and 'lora_b'.
     lora_targets: A regular expression, searched for in the paths of dense
       layers, that says which of them have such matrices.
+    mean_regularization: The weight of FedDBE's mean regularization, for splits
+      with 'bias'; 0 for none.
 
   Raises:
     errors.SettingsError: If the model is unknown.
@@ -129,6 +133,7 @@ def create_task(
           size,
           vocabulary,
           lora=lora_lib.Lora(lora_rank, lora_targets),
+          mean_regularization=mean_regularization,
       ),
       splits=size.splits,
       train=client_data.MappedClients(opened.train, to_tokens),
@@ -249,6 +254,7 @@ def create_model_fn(
     split: str,
     *,
     lora: lora_lib.Lora = lora_lib.DEFAULT,
+    mean_regularization: float = 0.0,
 ) -> partial_model.ModelFn:
   """Returns a function that makes the models of a split.
 
@@ -259,12 +265,16 @@ def create_model_fn(
     vocabulary: The words, which determine the number of tokens.
     split: A name of `size.splits`, or any that all tasks have.
     lora: The low-rank matrices of the splits that have some.
+    mean_regularization: The weight of the mean regularization of FedDBE in
+      splits with `bias`.
 
   Raises:
     errors.SettingsError: If there is no such split.
   """
   rule = partition.rule_by_name(split, size.splits)
-  additions = additions_lib.of_split(split, lora)
+  additions = additions_lib.of_split(
+      split, lora, mean_regularization=mean_regularization
+  )
   adapter_width = None
   if additions.adapters:
     adapter_width = 64 if 'adapter64' in split.split('+') else 16

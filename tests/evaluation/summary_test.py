@@ -349,6 +349,19 @@ class CostTest(absltest.TestCase):
     self.assertEqual(cost.personal_fraction, 0.25)
     self.assertEqual(cost.to_dict()['personal_fraction'], 0.25)
     self.assertEqual(cost.to_dict()['gradient_steps'], 1)
+    self.assertEqual(cost.choice_share, 0)
+
+  def test_share_of_the_choice(self):
+    cost = summary.Cost(
+        *range(1, 8),
+        seconds=5.0,
+        personal_parameters=1,
+        shared_parameters=3,
+        choice_seconds=2.0,
+        pretraining_seconds=1.0,
+    )
+    self.assertEqual(cost.choice_share, 0.25)
+    self.assertEqual(cost.to_dict()['choice_share'], 0.25)
 
 
 if __name__ == '__main__':

@@ -135,6 +135,18 @@ class LeavesTest(parameterized.TestCase):
         ' parameters.',
     )
 
+  def test_a_choice_without_training(self):
+    folder = pathlib.Path(self.enterContext(tempfile.TemporaryDirectory()))
+    found = {'split': 'output', 'clients': 7, 'candidates': [], 'numbers': 2}
+    (folder / 'personal.json').write_text(json.dumps(found))
+    config = config_lib.create(algorithm='finetune', pretrain_rounds=0)
+    self.assertIn(
+        ' 2 numbers for each of 2 variables, about its gradients; how many',
+        leaves.in_words(
+            plan_lib.build(toy_task.create_task(''), config), folder
+        ),
+    )
+
   def test_secure_sum_and_a_leak(self):
     variables = plan_lib.build(
         toy_task.create_task(''), config_lib.create(clients_per_round=2)

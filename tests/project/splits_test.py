@@ -10,6 +10,7 @@ from absl.testing import absltest
 
 from benchmarks import splits
 from tests.helpers import written_runs
+from tff_partial.experiments.comparisons import combinations
 
 # Of Student's distribution with 2 degrees of freedom: the .975 quantile.
 _T = 4.302652729911275
@@ -97,6 +98,16 @@ class SplitsTest(absltest.TestCase):
         '| FFGG, output | fed_alt, output |'
         f' -20.00 ({-20 - half:+.2f} to {-20 + half:+.2f}), 1 seed | 1.00 x |'
         ' 1.00 x | – |',
+    )
+
+  def test_ffgg_next_to_fed_alt_with_as_many_passes(self):
+    name = combinations.folder_name('fed_alt with equal steps', 'output', 7)
+    written_runs.write(self.folder / 'toy' / name, [1] * 3, [0.4, 0.4, 0.4])
+    _, line = splits.contests(self.read)[2:]
+    self.assertStartsWith(
+        line,
+        '| FFGG, output | fed_alt with equal steps, output | +10.00 (+10.00 to'
+        ' +10.00), 1 seed |',
     )
 
   def test_constants_are_sent_once(self):

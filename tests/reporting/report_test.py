@@ -239,6 +239,7 @@ class ReportTest(parameterized.TestCase):
     self.assertIsNone(numbers['settings']['rate'])
     self.assertIn('Made of fonts.', page.text['notes'])
     self.assertNotIn('details', page.tags)
+    self.assertNotIn('choosing', page.text['cost'])
     page, _ = self._report(_four_clients(), variables=_VARIABLES * 10)
     self.assertIn('details', page.tags)
     self.assertIn('20 variables, of which 10 personal', page.text['split'])

@@ -30,6 +30,13 @@ _REFERENCES = (
 )
 # The names of models for clients that never trained begin with this.
 _NEWCOMER = 'new_'
+# Costs that earlier reports do not have.
+_LATER_COSTS = (
+    'bytes_once_per_client',
+    'choice_seconds',
+    'choice_share',
+    'pretraining_seconds',
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -218,7 +225,7 @@ def _outcome(rows, model: str, report) -> Outcome:
       baseline=by_metric(report['baseline']),
       p_hurt=column(p_hurt),
       cost={
-          'bytes_once_per_client': 0,  # Earlier reports do not have it.
+          **dict.fromkeys(_LATER_COSTS, 0),
           **report['cost'],
           'personal_bytes': sum(
               v['bytes'] for v in report['split'] if v['personal']

@@ -3,11 +3,11 @@
 """What clients measure about each variable, to choose which are personal.
 
 The model is one whose variables are all personal. The score probe takes the
-gradient of each variable at the model that everybody starts from, and trains a
-copy for an epoch. The subset probe trains some variables and returns the loss
-on held-out examples; which ones is an input, so that one computation serves all
-subsets. Scalars stay as results, a few for each client and variable; nothing
-else does.
+gradient of each variable at the model that everybody starts from, and, for
+scores that need it, trains a copy for an epoch. The subset probe trains some
+variables and returns the loss on held-out examples; which ones is an input, so
+that one computation serves all subsets. Scalars stay as results, a few for each
+client and variable; nothing else does.
 """
 
 import collections
@@ -36,6 +36,7 @@ def build_score_probe(
     training_examples: examples_lib.ClientExamples,
     optimizer: tff.learning.optimizers.Optimizer,
     steps: algorithms.Steps,
+    after_training: bool,
 ) -> probes.Probe:
   """Builds the probe of gradients and of what an epoch changes.
 
@@ -45,32 +46,39 @@ def build_score_probe(
     training_examples: The same, with the batches of training.
     optimizer: Trains the variables.
     steps: How long. Nothing is dropped.
+    after_training: Whether anything is trained.
 
   Returns:
     A computation `(<start=<U,P>@SERVER, examples={E}@CLIENTS> ->
     {<...>}@CLIENTS)`. Its results are the scalars `num_examples` and
     `num_batches` and, float32 [variables], `norms` (|g|^2 of the mean gradient
-    g), `squares` (sum of |b| |g_b|^2 over batches b), `moved` (sum of the
-    absolute changes of an epoch) and `sensitivities` (sum of (g w)^2 after it).
+    g) and `squares` (sum of |b| |g_b|^2 over batches b); with `after_training`,
+    also `moved` (sum of the absolute changes) and `sensitivities` (sum of
+    (g w)^2 afterwards).
   """
   types = client_work_lib.model_types(model_fn, client_examples)
 
   def run(model, start, examples):
     model.assign(*start)
     _, norms, squares, counts = _gradients(model, examples, client_examples)
+    found = collections.OrderedDict(
+        num_examples=counts[0],
+        num_batches=counts[1],
+        norms=norms,
+        squares=squares,
+    )
+    if not after_training:
+      return found
     values = [v.read_value() for v in model.personal.trainable]
     _train(model, examples, training_examples, optimizer, (), steps)
     after, *_ = _gradients(model, examples, client_examples)
     trained = model.personal.trainable
     stack = lambda terms: tf.stack([tf.reduce_sum(t) for t in terms])
-    return collections.OrderedDict(
-        num_examples=counts[0],
-        num_batches=counts[1],
-        norms=norms,
-        squares=squares,
-        moved=stack([tf.abs(v - w) for v, w in zip(trained, values)]),
-        sensitivities=stack([tf.square(g * w) for g, w in zip(after, trained)]),
+    found['moved'] = stack([tf.abs(v - w) for v, w in zip(trained, values)])
+    found['sensitivities'] = stack(
+        [tf.square(g * w) for g, w in zip(after, trained)]
     )
+    return found
 
   start_type = tff.types.to_type((types.shared, types.personal))
 
@@ -113,15 +121,14 @@ def build_subset_probe(
 
   def run(model, start, gates, examples, held_out):
     model.assign(*start)
-    number = len(model.personal.trainable)
-    _train(
-        model,
-        examples,
-        client_examples,
-        optimizer,
-        tuple(tf.unstack(gates, number)),
-        steps,
-    )
+    opened = tuple(tf.unstack(gates, len(model.personal.trainable)))
+
+    def train():
+      _train(model, examples, client_examples, optimizer, opened, steps)
+      return True
+
+    # With all gates at 0, training would change nothing.
+    tf.cond(tf.reduce_any(gates > 0), train, lambda: False)
 
     def add(sums, batch):
       terms = model.metrics(batch, model.outputs(batch, training=False))[LOSS]

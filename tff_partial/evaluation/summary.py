@@ -167,6 +167,9 @@ class Cost:
     shared_parameters: Number of elements of the shared variables.
     bytes_once_per_client: Bytes of constants, which a client is sent once, with
       the program. They are not in the bytes above.
+    choice_seconds: Time for choosing what is personal, before training.
+    pretraining_seconds: Time of the pretraining before that, if it belongs to
+      the run or to its comparison.
   """
 
   gradient_steps: Optional[int]
@@ -180,6 +183,8 @@ class Cost:
   personal_parameters: int
   shared_parameters: int
   bytes_once_per_client: int = 0
+  choice_seconds: float = 0.0
+  pretraining_seconds: float = 0.0
 
   @property
   def personal_fraction(self) -> float:
@@ -187,11 +192,18 @@ class Cost:
     total = self.personal_parameters + self.shared_parameters
     return self.personal_parameters / total if total else 0.0
 
+  @property
+  def choice_share(self) -> float:
+    """The share of the choice in the time with pretraining and training."""
+    total = self.pretraining_seconds + self.choice_seconds + self.seconds
+    return self.choice_seconds / total if total else 0.0
+
   def to_dict(self) -> dict[str, Optional[float]]:
-    """The attributes and `personal_fraction`, as `report.json` has them."""
+    """The attributes and properties, as `report.json` has them."""
     return {
         **dataclasses.asdict(self),
         'personal_fraction': self.personal_fraction,
+        'choice_share': self.choice_share,
     }
 
 

@@ -21,6 +21,8 @@ def cost(
     num_evaluated: int,
     evaluation_seconds: float,
     bytes_stored: int,
+    choice_seconds: float = 0.0,
+    pretraining_seconds: float = 0.0,
 ) -> summary.Cost:
   """What a run took, from what its rounds counted.
 
@@ -31,6 +33,8 @@ def cost(
     num_evaluated: Clients that were evaluated at the end.
     evaluation_seconds: What that took.
     bytes_stored: Size of the personal variables that are kept.
+    choice_seconds: What choosing the personal variables took.
+    pretraining_seconds: What the pretraining took.
   """
   shared = [v for v in plan.variables if not v.personal]
   personal = [v for v in plan.variables if v.personal]
@@ -81,6 +85,8 @@ def cost(
       personal_parameters=sum(v.size for v in personal),
       shared_parameters=sum(v.size for v in shared),
       bytes_once_per_client=once,
+      choice_seconds=choice_seconds,
+      pretraining_seconds=pretraining_seconds,
   )
 
 

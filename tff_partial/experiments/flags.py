@@ -52,7 +52,8 @@ class Comparison(setting.Settings):
   equal_steps: bool = setting.field(
       True,
       'In a comparison of fed_alt and fed_sim, whether to run fed_sim also with'
-      ' as many gradient steps as fed_alt takes.',
+      ' as many gradient steps as fed_alt takes; in one of ffgg and fed_alt, to'
+      ' run fed_alt also with as many passes over examples as ffgg makes.',
   )
 
 

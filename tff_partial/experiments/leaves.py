@@ -59,11 +59,14 @@ def _before_training(
   choice = None if folder is None else split_choice.read(folder)
   if choice is not None:
     variables = sum(v.trainable for v in plan.variables)
+    # Choices of earlier versions do not say.
+    numbers = choice.get('numbers', 4)
+    about = ' and what training changes' if numbers > 2 else ''
     found.append(
         ', to choose what is personal, from each of'
-        f' {quantity(choice["clients"], "client")}: 4 numbers for each of'
-        f' {quantity(variables, "variable")}, about its gradients and what'
-        ' training changes; how many examples and batches it has; and, for each'
+        f' {quantity(choice["clients"], "client")}: {numbers} numbers for each'
+        f' of {quantity(variables, "variable")}, about its gradients{about};'
+        ' how many examples and batches it has; and, for each'
         f' of {quantity(len(choice["candidates"]), "choice")}, its loss'
     )
   penalty = None if folder is None else penalty_estimate.read(folder)

@@ -93,8 +93,20 @@ def run_in(
     *,
     sharding: Optional[sharding_lib.Sharding] = None,
     progress: bool = True,
+    pretrained: Optional[str] = None,
 ) -> client_table.ClientTable:
-  """Runs an experiment in a folder that is claimed already, as `run` does."""
+  """Runs an experiment in a folder that is claimed already, as `run` does.
+
+  Args:
+    claimed: The folder.
+    plan: As for `run`.
+    sharding: As for `run`.
+    progress: As for `run`.
+    pretrained: The folder of the pretraining, if a comparison made it.
+
+  Returns:
+    As `run` does.
+  """
   sharding = sharding or sharding_lib.Sharding()
   is_trained = _is_trained(claimed, plan)
   plan = _with_secret(claimed, plan, is_trained=is_trained)
@@ -116,11 +128,20 @@ def run_in(
     )
   else:
     stages.keep_origin(claimed.path, plan, init_from)
+  pretraining_rounds = history.read(
+      pathlib.Path(pretrained or claimed.path / run_folder.PRETRAINING)
+      / run_folder.METRICS
+  )
   lineage.keep(claimed.path, plan)
   # From here on, the folder takes no other settings.
   run_folder.keep_texts(claimed.path, plan.task.kept)
   plan = auto_split.resolve(
-      plan, claimed.path, init_from, sharding=sharding, progress=progress
+      plan,
+      claimed.path,
+      init_from,
+      sharding=sharding,
+      progress=progress,
+      pretraining_rounds=pretraining_rounds,
   )
   plan = auto_penalty.resolve(
       plan, claimed.path, init_from, sharding=sharding, progress=progress
@@ -146,7 +167,7 @@ def run_in(
     if plan.sampler is None:  # Training did not make a checkpoint.
       current.store.commit(current.store.version + 1)
     success = attack_success.notes(current, shared)
-    _report(current, table, gated, seconds, success)
+    _report(current, table, gated, seconds, success, pretraining_rounds)
   secret_key.forget(claimed.path)
   return table
 
@@ -221,14 +242,31 @@ def _report(
     gated: Optional[Mapping[str, float]],
     evaluation_seconds: float,
     more_notes: Sequence[str],
+    pretraining_rounds: Sequence[Mapping[str, float]],
 ) -> None:
   """Writes the report."""
   plan = current.plan
+  choice = split_choice.read(current.folder)
   rounds = history.read(current.folder / run_folder.METRICS)
   names = client_names.load(
       current.folder, plan.config.running.report_client_ids
   )
   shown = names.rename(table)
+  cost = account.cost(
+      plan,
+      current.models,
+      rounds=rounds,
+      num_evaluated=len(table.client_ids),
+      evaluation_seconds=evaluation_seconds,
+      bytes_stored=current.store.num_bytes,
+      choice_seconds=choice['seconds'] if choice else 0.0,
+      pretraining_seconds=sum(
+          row.get('seconds', 0.0) for row in pretraining_rounds
+      ),
+  )
+  rest_seconds = cost.pretraining_seconds + cost.seconds
+  if choice and current.progress:
+    print(split_choice.time_in_words(cost.choice_seconds, rest_seconds))
   report.write(
       str(current.folder),
       report.RunReport(
@@ -243,14 +281,7 @@ def _report(
           baseline=plan.baseline,
           candidate=plan.candidate,
           history=rounds,
-          cost=account.cost(
-              plan,
-              current.models,
-              rounds=rounds,
-              num_evaluated=len(table.client_ids),
-              evaluation_seconds=evaluation_seconds,
-              bytes_stored=current.store.num_bytes,
-          ),
+          cost=cost,
           leaves_client=leaves.in_words(plan, current.folder),
           notes=[
               *notes_lib.notes(
@@ -259,17 +290,13 @@ def _report(
                   table,
                   gated,
                   rounds=rounds,
-                  pretraining_rounds=history.read(
-                      current.folder
-                      / run_folder.PRETRAINING
-                      / run_folder.METRICS
-                  ),
+                  pretraining_rounds=pretraining_rounds,
                   new_variables=current.start.new,
                   control_rounds=history.read(
                       current.folder / run_folder.CONTROL / run_folder.METRICS
                   ),
               ),
-              *split_choice.notes(current.folder),
+              *split_choice.notes(current.folder, rest_seconds),
               *penalty_estimate.notes(current.folder),
               *more_notes,
           ],

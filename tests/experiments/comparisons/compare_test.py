@@ -24,10 +24,12 @@ from tff_partial.experiments import command
 from tff_partial.experiments import parts
 from tff_partial.experiments.comparisons import combinations
 from tff_partial.experiments.comparisons import compare
+from tff_partial.experiments.estimates import choice_extent
 from tff_partial.experiments.settings import config as config_lib
 from tff_partial.experiments.settings import methods
 from tff_partial.experiments.settings import setting
 from tff_partial.runtime import sharding as sharding_lib
+from tff_partial.training import history
 
 setUpModule, tearDownModule = worker.start, worker.stop
 
@@ -130,6 +132,28 @@ class CombinationsTest(absltest.TestCase):
         equal_steps=False,
     )
     self.assertEqual([c.key.algorithm for c in without], ['fed_sim', 'fed_alt'])
+
+  def test_fed_alt_gets_the_passes_of_ffgg(self):
+    names = ['fed_alt', 'ffgg']
+    found = combinations.combinations(
+        config_lib.create(), algorithms=names, splits=['output'], seeds=[0]
+    )
+    by_name = {c.key.algorithm: c.config for c in found}
+    self.assertEqual(
+        [*by_name], ['fed_alt', 'fed_alt with equal steps', 'ffgg']
+    )
+    sizes = np.array([3, 9])
+    of_round = lambda name: choice_extent.gradients(
+        parts.build_algorithm(by_name[name]).phases, sizes, 4
+    )
+    self.assertEqual(of_round('fed_alt with equal steps'), of_round('ffgg'))
+    self.assertLess(of_round('fed_alt'), of_round('ffgg'))
+    # Nothing makes them equal, or they are.
+    for settings in ({'personal_epochs': 3}, {'max_steps': 4}, {'epochs': 2}):
+      self.assertEqual(
+          self._names(names, ['output'], **settings),
+          ['fed_alt_output-0', 'ffgg_output-0'],
+      )
 
   def test_all_start_from_the_same_pretrained_model(self):
     # Whatever belongs to personalization, each run has its own value of it.
@@ -353,6 +377,18 @@ class RunTest(absltest.TestCase):
       self.assertEqual(scheme['change']['clients'], 2)
     for page in ('comparison.html', 'comparison.md'):
       self.assertIn('new_mean', (self.out / page).read_text())
+
+  def test_pretraining_belongs_to_the_time_of_a_choice(self):
+    self.assertEmpty(self._run(['fed_alt'], ['auto'], [0]))
+    [metrics] = (self.out / 'pretrained').glob('*/metrics.csv')
+    [row] = history.read(metrics)
+    found = json.loads((self.out / 'comparison.json').read_text())
+    cost = found['schemes'][0]['cost']
+    self.assertEqual(cost['pretraining_seconds'], row['seconds'])
+    share = cost['choice_seconds'] / (
+        cost['choice_seconds'] + row['seconds'] + cost['seconds']
+    )
+    self.assertIn(f'fed_alt, auto: {share:.1%}', ' '.join(found['notes']))
 
   def test_bad_split_is_found_before_anything_is_trained(self):
     with self.assertRaisesRegex(ValueError, 'head'):

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a reader of a comparison is told."""
 
+import dataclasses
 import types
 
 from absl.testing import absltest
@@ -54,6 +55,28 @@ class ComparisonNotesTest(absltest.TestCase):
             'fed_alt, output (seed 0): alt 0',
             'seed 0: first',
             'fed_apm, input; finetune, input: both',
+        ],
+    )
+
+  def test_share_of_choices(self):
+    costs = {
+        ('fed_alt', 'auto', 0): 0.1,
+        ('fed_alt', 'auto', 1): 0.2,
+        ('fed_alt', 'output', 0): 0,
+        ('fed_sim', 'auto', 0): 0.25,
+    }
+    runs = _runs(dict.fromkeys(costs, ()))
+    for (key, run), share in zip(runs.items(), costs.values()):
+      outcome = types.SimpleNamespace(cost={'choice_share': share})
+      runs[key] = dataclasses.replace(
+          run, outcomes={'personalized': outcome, 'finetuned': outcome}
+      )
+    self.assertEqual(
+        comparison_notes.notes(_TASK, config_lib.create(), runs),
+        [
+            'Share of the time of pretraining, choice and training in which'
+            ' runs chose what is personal: fed_alt, auto: 15.0%; fed_sim, auto:'
+            ' 25.0% (more than 20%).'
         ],
     )
 

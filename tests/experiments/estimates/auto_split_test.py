@@ -7,7 +7,9 @@ at x = 1 and -1. Its gradient of s is -c_i for every example, and that of w has
 a mean of 0 over pairs.
 """
 
+import contextlib
 import dataclasses
+import io
 import json
 import pathlib
 import tempfile
@@ -36,6 +38,7 @@ from tff_partial.learning import identity_layers
 from tff_partial.learning import partial_model
 from tff_partial.learning import partition
 from tff_partial.runtime import sharding as sharding_lib
+from tff_partial.training import history
 
 setUpModule, tearDownModule = worker.start, worker.stop
 
@@ -64,11 +67,11 @@ def model_fn(split):
   )
 
 
-def create_plan(folder=None, **settings):
+def create_plan(folder=None, *, offsets=OFFSETS, **settings):
   """A plan whose examples are in memory, or read in the graph from a folder."""
   x = np.resize([1.0, -1.0], NUM)
   people = toy.Clients(
-      {f'client_{i}': toy.examples(x, x + c) for i, c in enumerate(OFFSETS)}
+      {f'client_{i}': toy.examples(x, x + c) for i, c in enumerate(offsets)}
   )
   task = dataclasses.replace(
       toy_task.create_task('here', batch_size=NUM, with_loss=True),
@@ -146,6 +149,7 @@ class AutoSplitTest(parameterized.TestCase):
     plan = self.resolve(create_plan())
     found = json.loads((self.folder / 'personal.json').read_text())
     self.assertEqual(found['chosen'], ['shift'])
+    self.assertEqual(found['numbers'], 2)
     best, other = found['layers']
     self.assertEqual((best['name'], best['bytes']), ('shift', 4))
     # No noise: the second moment of the gradients, per byte.
@@ -216,6 +220,7 @@ class AutoSplitTest(parameterized.TestCase):
   def test_how_far_an_epoch_moves_values(self):
     self.resolve(create_plan(auto_score='moved'))
     found = json.loads((self.folder / 'personal.json').read_text())
+    self.assertEqual(found['numbers'], 4)
     scores = {layer['name']: layer['score'] for layer in found['layers']}
     moved = RATE * np.mean(np.abs(OFFSETS))
     self.assertAlmostEqual(scores['shift'], moved / 4, places=5)
@@ -253,13 +258,53 @@ class AutoSplitTest(parameterized.TestCase):
 
   def test_a_run_reports_it_and_keeps_it(self):
     folder = self.folder / 'run'
-    run.run(create_plan(personal='auto:5B'), str(folder), progress=False)
-    report = json.loads((folder / 'report.json').read_text())
     split = 'regex:^(?:shift)(?:/[^/]*)?$'
-    self.assertIn(f'--personal={split}', ' '.join(report['notes']))
-    settings = finished_run.read_settings(str(folder))
-    self.assertEqual(settings['personal'], split)
-    self.assertIn('shift      4', split_choice.table(split_choice.read(folder)))
+    seconds = set()
+    first = create_plan(personal='auto:5B', pretrain_rounds=1)
+    longer = plan_lib.build(
+        first.task, setting.replace(first.config, total_rounds=2)
+    )
+    # The second one goes on.
+    for plan, announced in ((first, 1), (longer, 0)):
+      printed = io.StringIO()
+      with contextlib.redirect_stdout(printed):
+        run.run(plan, str(folder))
+      printed = printed.getvalue()
+      report = json.loads((folder / 'report.json').read_text())
+      notes, cost = ' '.join(report['notes']), report['cost']
+      self.assertIn(f'--personal={split}', notes)
+      settings = finished_run.read_settings(str(folder))
+      self.assertEqual(settings['personal'], split)
+      found = split_choice.read(folder)
+      self.assertIn('shift      4', split_choice.table(found))
+      self.assertEqual(printed.count('Choosing what is personal'), announced)
+      seconds.add(found['seconds'])
+      self.assertEqual(cost['choice_seconds'], found['seconds'])
+      [pretrained] = history.read(folder / 'pretrain' / 'metrics.csv')
+      self.assertEqual(cost['pretraining_seconds'], pretrained['seconds'])
+      total = pretrained['seconds'] + found['seconds'] + cost['seconds']
+      share = f'took {found["seconds"] / total:.1%} of the {total:.0f} s'
+      self.assertIn(share, notes)
+      self.assertIn(share, printed)
+      self.assertIn(
+          'Time for choosing what is personal',
+          (folder / 'report.html').read_text(),
+      )
+    self.assertLen(seconds, 1)
+
+  def test_fewer_clients_for_a_short_run(self):
+    self.resolve(create_plan(offsets=np.resize(OFFSETS, 12)))
+    found = json.loads((self.folder / 'personal.json').read_text())
+    self.assertEqual(found['clients'], 10)
+
+  def test_more_than_its_share(self):
+    said = split_choice.time_in_words(20.0, 79.0)
+    self.assertEndsWith(
+        said,
+        '20.2% of the 99 s of pretraining, choice and training, which is more'
+        ' than 20%.',
+    )
+    self.assertEndsWith(split_choice.time_in_words(20.0, 81.0), 'and training.')
 
   def test_a_budget_that_nothing_fits(self):
     with self.assertRaisesRegex(errors.SettingsError, 'at least 4 B'):

@@ -44,7 +44,12 @@ class MethodsTest(parameterized.TestCase):
     for algorithm, _ in methods.ALIASES.values():
       self.assertIn(algorithm, methods.METHODS)
     self.assertNoCommonElements(methods.ALIASES, methods.METHODS)
-    known = [*methods.METHODS, methods.equal_steps_name('fed_sim')]
+    known = {*methods.METHODS}
+    known |= {
+        methods.equal_steps_name(name)
+        for name, method in methods.METHODS.items()
+        if method.equal_steps_with in known
+    }
     for _, *pair in methods.QUESTIONS:
       self.assertContainsSubset(pair, known)
 

@@ -14,10 +14,18 @@ import tensorflow_federated as tff
 from tasks.stackoverflow import task as stackoverflow
 from tasks.stackoverflow import vocabulary
 from tests.helpers import stackoverflow_data
+from tests.helpers import worker
+from tff_partial.evaluation import mean_probe
+from tff_partial.evaluation import measurements
 from tff_partial.learning import algorithms
+from tff_partial.learning import client_work
 from tff_partial.learning import local_update
+from tff_partial.learning import mean_regularizer
 from tff_partial.learning import outlines
 from tff_partial.learning import phase as phase_lib
+from tff_partial.runtime import sharding
+
+setUpModule, tearDownModule = worker.start, worker.stop
 
 
 class SizesTest(parameterized.TestCase):
@@ -168,7 +176,59 @@ class TaskTest(absltest.TestCase):
     train(40)
     self.assertLess(train(1)[0], before - 21 * 0.5)
 
+  def test_mean_regularization_is_over_words(self):
+    stackoverflow_data.write_folder(
+        self.folder, ann=stackoverflow_data.SENTENCES, bob=['c a']
+    )
+    task = stackoverflow.create_task(self.folder, mean_regularization=3.0)
+    self.assertFalse(
+        mean_regularizer.is_in(outlines.describe(task.model_fn('output')))
+    )
+    model_fn = task.model_fn('bias')
+    shared, personal = client_work.build_initial_weights(model_fn, seed=0)()
+    common = measurements.common_mean(
+        mean_probe.build(model_fn, client_examples=task.client_examples),
+        measurements.Point(
+            shared=shared,
+            personal_fn=lambda client_ids: [personal] * len(client_ids),
+            examples=task.train,
+            seed=0,
+        ),
+        sharding=sharding.Sharding(),
+    )
+    model = model_fn()
+    model.assign(shared, personal)
+    network = model.to_keras()
+    layer = network.get_layer(mean_regularizer.NAME)
+    represent = tf.keras.Model(network.inputs, layer.input)
+    # Ann has 8 + 4 + 6 words, Bob 2, and each sentence a start.
+    batches = [
+        task.client_examples.prepare_train(task.train.read(c), None)
+        for c in ('ann', 'bob')
+    ]
+    found = [represent(batch['x']).numpy() for batch in batches]
+    self.assertEqual([len(words) for words in found], [21, 3])
+    np.testing.assert_allclose(
+        common, np.concatenate(found).mean(axis=0), rtol=1e-4, atol=1e-6
+    )
+    layer.mean.assign(common)
+    losses = [
+        model.loss(batches[1], model.outputs(batches[1], training=training))
+        for training in (False, True)
+    ]
+    distance = found[1].mean(axis=0) - common
+    np.testing.assert_allclose(
+        losses[1] - losses[0], 3 * np.mean(distance**2) / 2, rtol=1e-3
+    )
+
   def test_bad_input(self):
+    with self.assertRaisesRegex(ValueError, '`mean_regularization` of at'):
+      stackoverflow.create_model_fn(
+          stackoverflow.SIZES['tiny'],
+          stackoverflow_data.ABC,
+          'bias',
+          mean_regularization=-1.0,
+      )
     with self.assertRaisesRegex(ValueError, r"`model` of \['mini', 'tiny'\]"):
       stackoverflow.create_task(self.folder, model='large')
     with self.assertRaisesRegex(OSError, 'client data in .*train.sqlite'):

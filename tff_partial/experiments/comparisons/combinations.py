@@ -12,9 +12,12 @@ from tff_partial import errors
 from tff_partial.evaluation import run_results
 from tff_partial.experiments import personal_budgets
 from tff_partial.experiments.settings import config as config_lib
+from tff_partial.experiments.settings import config_groups
 from tff_partial.experiments.settings import config_privacy
 from tff_partial.experiments.settings import methods
 from tff_partial.experiments.settings import setting
+
+_DEFAULTS = config_groups.ClientWork()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -73,7 +76,9 @@ def combinations(
   check_no_control(config.evaluation.control)
   found = {}
   for seed in seeds:
-    for scheme in schemes(algorithms, splits, equal_steps=equal_steps):
+    for scheme in schemes(
+        algorithms, splits, equal_steps=equal_steps, client=config.client
+    ):
       one = setting.replace(config, **scheme.changes, seed=seed)
       combination = combine(scheme.name, one)
       found[combination.key] = combination
@@ -85,6 +90,7 @@ def schemes(
     splits: Sequence[Optional[str]],
     *,
     equal_steps: bool = True,
+    client: config_groups.ClientWork = _DEFAULTS,
 ) -> list[Scheme]:
   """Every algorithm with every split that it makes sense with.
 
@@ -99,7 +105,8 @@ def schemes(
     splits: Which variables are personal.
     equal_steps: Whether to run FedSim, where FedAlt is run too, also with as
       many gradient steps as FedAlt takes. At equal epochs these are twice its
-      own.
+      own. FedAlt next to FFGG is run likewise.
+    client: What clients do in all schemes.
 
   Raises:
     errors.SettingsError: If nothing is to be run.
@@ -115,12 +122,10 @@ def schemes(
       changes = {'algorithm': algorithm, 'personal': split}
       found.append(Scheme(algorithm, changes))
       if equal_steps and method and method.equal_steps_with in algorithms:
-        found.append(
-            Scheme(
-                methods.equal_steps_name(algorithm),
-                {**changes, 'alternating_steps': True},
-            )
-        )
+        more = method.equal_steps(client)
+        if more is not None:
+          name = methods.equal_steps_name(algorithm)
+          found.append(Scheme(name, {**changes, **more}))
   if not found:
     raise errors.SettingsError(
         f'Expected a split that gives {" and ".join(algorithms)} both something'

@@ -312,7 +312,13 @@ def run_one(
       if plan.config.init_from == combination.config.init_from:
         checkpoint.share_start(root, claimed.path)
       with worker_fn() as sharding:
-        run_lib.run_in(claimed, plan, sharding=sharding, progress=progress)
+        run_lib.run_in(
+            claimed,
+            plan,
+            sharding=sharding,
+            progress=progress,
+            pretrained=init_from,
+        )
   return run_results.read_run(folder, unseen=names.of(plan.unseen))
 
 

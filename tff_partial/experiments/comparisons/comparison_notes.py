@@ -4,10 +4,14 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 
+import numpy as np
+
 from tff_partial.evaluation import run_results
 from tff_partial.experiments import notes as notes_lib
 from tff_partial.experiments import task as task_lib
 from tff_partial.experiments.settings import config as config_lib
+from tff_partial.experiments.settings import split_choice
+from tff_partial.reporting import formatting
 
 
 def notes(
@@ -51,7 +55,32 @@ def notes(
     )
     if config.init_from:
       found.append(notes_lib.VALIDATION_INIT_NOTE)
-  return [*found, *_notes_of_runs(runs)]
+  return [*found, *_notes_on_choices(runs), *_notes_of_runs(runs)]
+
+
+def _notes_on_choices(
+    runs: Mapping[run_results.Key, run_results.Run],
+) -> list[str]:
+  """What share of their time runs took to choose what is personal."""
+  shares: dict[str, list[float]] = {}
+  for key, run in runs.items():
+    # Whatever model it is about, a run has one cost.
+    for outcome in list(run.outcomes.values())[:1]:
+      if share := outcome.cost['choice_share']:
+        name = f'{key.algorithm}, {key.split}'
+        shares.setdefault(name, []).append(share)
+  if not shares:
+    return []
+  bound = f'more than {split_choice.MOST_SHARE:.0%}'
+  found = []
+  for name, values in shares.items():
+    mean = float(np.mean(values))
+    remark = f' ({bound})' if mean > split_choice.MOST_SHARE else ''
+    found.append(f'{name}: {formatting.share(mean)}{remark}')
+  return [
+      'Share of the time of pretraining, choice and training in which runs'
+      f' chose what is personal: {"; ".join(found)}.'
+  ]
 
 
 def _notes_of_runs(

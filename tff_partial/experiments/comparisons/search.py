@@ -221,7 +221,7 @@ class Search:
     method = methods.METHODS[algorithm]
     ignored = set(method.ignored)
     steps = 'alternating_steps'
-    if method.equal_steps_with and not scheme.changes.get(
+    if steps in method.own_settings and not scheme.changes.get(
         steps, self.config.client.alternating_steps
     ):
       ignored.add('personal_epochs')  # It has no phase for them.

@@ -15,6 +15,8 @@ from tff_partial.experiments.settings import setting
 from tff_partial.experiments.settings import task_choice
 
 _NOT_OF_FEDAVG = {'alternating_steps': False, 'personal_l2': None}
+# Settings by which two algorithms may have equal steps.
+_OF_STEPS = ('epochs', 'max_steps', 'personal_epochs')
 _VALIDATION = 0.2  # The share that Pillutla et al. hold out.
 
 
@@ -79,6 +81,9 @@ def read_search() -> search_lib.Search:
           'validation': 0.0,
       },
   )
+  # What is searched is given.
+  given = {n: max(lists[n]) for n in _OF_STEPS if n in lists}
+  client = dataclasses.replace(config.client, **given)
   seeds = flags.seeds(comparison.seeds, config.seed)
   search = search_lib.Search(
       config=config,
@@ -86,7 +91,10 @@ def read_search() -> search_lib.Search:
       schemes=[
           dataclasses.replace(scheme, changes={**own, **scheme.changes})
           for scheme in combinations.schemes(
-              algorithms, splits, equal_steps=comparison.equal_steps
+              algorithms,
+              splits,
+              equal_steps=comparison.equal_steps,
+              client=client,
           )
       ],
       validation=flags.FLAGS.validation or _VALIDATION,

@@ -98,6 +98,7 @@ class Runs:
     self._announce(str(folder.relative_to(self._root)))
     if grid.name != search_lib.PRETRAINING:
       config = self.from_pretrained(config, pretraining)
+    is_pretrained = config.init_from != point.config.init_from
     plan = plan_lib.build(self._task, config, on_validation=True)
     diverged = folder / _DIVERGED_FILE
     with run_folder.claim(
@@ -106,11 +107,17 @@ class Runs:
       if diverged.exists():
         return math.nan
       if not claimed.finished:
-        if plan.config.init_from == point.config.init_from:
+        if not is_pretrained:
           checkpoint.share_start(self._root, claimed.path)
         try:
           with self._worker_fn() as sharding:
-            run_lib.run_in(claimed, plan, sharding=sharding, progress=False)
+            run_lib.run_in(
+                claimed,
+                plan,
+                sharding=sharding,
+                progress=False,
+                pretrained=config.init_from if is_pretrained else None,
+            )
         except errors.DivergedError as e:
           files.replace_text(diverged, f'{e}\n')
           return math.nan

@@ -20,7 +20,8 @@ Candidates are not chosen among all subsets, and layers that a split would add
 to the network, such as adapters, are not among them.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+import dataclasses
 import math
 import pathlib
 import re
@@ -39,6 +40,7 @@ from tff_partial.evaluation import split_probes
 from tff_partial.experiments import parts as parts_lib
 from tff_partial.experiments import plan as plan_lib
 from tff_partial.experiments import start as start_lib
+from tff_partial.experiments.estimates import choice_extent
 from tff_partial.experiments.estimates import held_out_sample
 from tff_partial.experiments.settings import setting
 from tff_partial.experiments.settings import split_choice
@@ -57,6 +59,7 @@ def resolve(
     *,
     sharding: sharding_lib.Sharding,
     progress: bool = True,
+    pretraining_rounds: Sequence[Mapping[str, float]] = (),
 ) -> plan_lib.Plan:
   """Replaces a split that is to be chosen by the choice.
 
@@ -65,7 +68,8 @@ def resolve(
     folder: Where the choice is kept, as `personal.json`.
     init_from: What training starts from.
     sharding: How many clients are computed at a time, and by whom.
-    progress: Whether to print what was found.
+    progress: Whether to print what this takes and what was found.
+    pretraining_rounds: The metrics of the pretraining, if there was one.
 
   Returns:
     The plan itself if its split is given.
@@ -78,7 +82,12 @@ def resolve(
     return plan
   found = split_choice.read(folder)
   if found is None:
-    found = page.plain(_Choice(plan, init_from, sharding).run())
+    started_at = time.monotonic()
+    choice = _Choice(plan, init_from, sharding, pretraining_rounds)
+    if progress:
+      print(choice.extent.in_words(), flush=True)
+    found = page.plain(choice.run())
+    found['seconds'] = time.monotonic() - started_at
     files.replace_text(folder / split_choice.FILE_NAME, page.to_json(found))
   if progress:
     print(split_choice.table(found))
@@ -91,19 +100,24 @@ def resolve(
 
 
 class _Choice:
-  """One choice."""
+  """One choice.
+
+  Attributes:
+    extent: What it takes.
+  """
 
   def __init__(
       self,
       plan: plan_lib.Plan,
       init_from: Optional[str],
       sharding: sharding_lib.Sharding,
+      pretraining_rounds: Sequence[Mapping[str, float]],
   ):
     self._plan = plan
     self._parts = parts_lib.Parts(plan.config)
     self._sharding = sharding
     self._model_fn = plan.task.model_fn('all')
-    self._sample = held_out_sample.draw(
+    sample = held_out_sample.draw(
         plan,
         self._model_fn,
         name='personal',
@@ -125,10 +139,20 @@ class _Choice:
     for i, variable in enumerate(self._variables):
       layer = variable.path.rpartition('/')[0] or variable.path
       self._layers.setdefault(layer, []).append(i)
+    # The smallest layers make the most candidates.
+    most = len(self._fitting(sorted(self._layers, key=self._bytes)))
+    self.extent = choice_extent.limit(
+        plan,
+        sample,
+        candidates=most,
+        pretraining_rounds=pretraining_rounds,
+    )
+    self._sample = dataclasses.replace(
+        sample, client_ids=sample.client_ids[: self.extent.clients]
+    )
 
   def run(self) -> dict[str, Any]:
     """Scores all layers, and compares some of them on held-out examples."""
-    started_at = time.monotonic()
     scores = self._scores()
     ranked = sorted(scores, key=lambda layer: scores[layer], reverse=True)
     nested = self._fitting(ranked)
@@ -155,7 +179,9 @@ class _Choice:
     return {
         'split': f'regex:^(?:{names})(?:/[^/]*)?$',
         'chosen': chosen,
-        'score': self._plan.config.evaluation.auto_score,
+        'score': self._score_name,
+        # That each client sent for each variable.
+        'numbers': 4 if split_choice.trains(self._score_name) else 2,
         'clients': len(self._sample.client_ids),
         'layers': [
             {'name': n, 'bytes': self._bytes(n), 'score': scores[n]}
@@ -169,12 +195,15 @@ class _Choice:
             }
             for layers, loss in zip(subsets, losses)
         ],
-        'seconds': time.monotonic() - started_at,
     }
 
   @property
   def _optimizer(self) -> tff.learning.optimizers.Optimizer:
     return self._parts.unscheduled_personal.optimizer
+
+  @property
+  def _score_name(self) -> str:
+    return self._plan.config.evaluation.auto_score
 
   def _bytes(self, layer: str) -> int:
     return sum(self._variables[i].num_bytes for i in self._layers[layer])
@@ -211,6 +240,7 @@ class _Choice:
             training_examples=self._sample.form,
             optimizer=self._optimizer,
             steps=self._parts.steps_of(1),
+            after_training=split_choice.trains(self._score_name),
         ),
     )
     rows = self._measure(probe, [self._start], [self._sample.training])
@@ -225,9 +255,10 @@ class _Choice:
       self, found: dict[str, np.ndarray], places: Sequence[int]
   ) -> float:
     of_layer = lambda name: found[name][:, places].sum(axis=1)
-    kind = self._plan.config.evaluation.auto_score
-    if kind != 'variance':
-      name = {'moved': 'moved', 'sensitivity': 'sensitivities'}[kind]
+    if split_choice.trains(self._score_name):
+      name = {'moved': 'moved', 'sensitivity': 'sensitivities'}[
+          self._score_name
+      ]
       return float(np.mean(of_layer(name)))
     numbers = found['num_examples']
     variances = moments_lib.example_variance(

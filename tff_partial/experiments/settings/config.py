@@ -176,7 +176,8 @@ class Config(setting.Settings):
           f' `personal` none. Use algorithm {methods.PRETRAINING!r} to'
           ' personalize nothing.'
       )
-    if self.client.alternating_steps and not method.equal_steps_with:
+    alternating = 'alternating_steps'
+    if self.client.alternating_steps and alternating not in method.own_settings:
       raise errors.SettingsError(
           f'Expected no `alternating_steps` for algorithm {self.algorithm!r},'
           ' found them. They are for fed_sim.'

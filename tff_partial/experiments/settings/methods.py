@@ -70,6 +70,12 @@ def _no_requirement(config: Any) -> Optional[str]:
   return None
 
 
+def _nothing_equal(client: Any) -> Optional[Mapping[str, Any]]:
+  """The settings for equal steps of a method that has none."""
+  del client  # Unused.
+  return None
+
+
 @dataclasses.dataclass(frozen=True)
 class Method:
   """What is known about an algorithm.
@@ -92,7 +98,9 @@ class Method:
     pretrain_rounds: Rounds of FedAvg before it, unless the user says otherwise.
     finetune_epochs: Epochs of fine-tuning after it, likewise.
     equal_steps_with: The algorithm next to which a comparison also runs this
-      one with as many gradient steps, by the setting `alternating_steps`.
+      one with as many gradient steps.
+    equal_steps: The settings that give it these steps; takes the
+      `config_groups.ClientWork` of both, and returns `None` if there are none.
     personal_epochs: The default of `personal_epochs`; `None` is `epochs`.
     penalty: The default of `personal_l2`.
     penalty_anchor: What this penalty draws personal variables to: 'initial',
@@ -130,6 +138,7 @@ class Method:
   pretrain_rounds: int = _PRETRAIN_ROUNDS
   finetune_epochs: int = 0
   equal_steps_with: Optional[str] = None
+  equal_steps: Callable[[Any], Optional[Mapping[str, Any]]] = _nothing_equal
   personal_epochs: Optional[int] = None
   penalty: float = 0.0
   penalty_anchor: str = 'initial'
@@ -240,6 +249,19 @@ def _some_penalty_and_pull(config: Any) -> Optional[str]:
   return _some_penalty(config)
 
 
+def _passes_of_ffgg(client: Any) -> Optional[Mapping[str, Any]]:
+  """FedAlt's settings for as many passes over examples as FFGG makes.
+
+  A step of FFGG is on all examples, of which it takes one for the shared
+  variables. Settings that are given hold for both, and a bound on steps is one
+  on batches here and on passes there.
+  """
+  given = client.personal_epochs is not None or client.max_steps is not None
+  if given or client.epochs > 1:
+    return None
+  return {'personal_epochs': METHODS['ffgg'].personal_epochs}
+
+
 def _copies(summary: str, build: Any, **facts: Any) -> Method:
   """A method whose clients keep a copy of the whole model."""
   return Method(
@@ -330,6 +352,7 @@ _METHODS: dict[str, Method] = {
             else None,
         ),
         equal_steps_with='fed_alt',
+        equal_steps=lambda client: {'alternating_steps': True},
         own_settings=('alternating_steps',),
         takes_budgets=True,
     ),
@@ -341,6 +364,8 @@ _METHODS: dict[str, Method] = {
             steps=parts.steps,
             personal_steps=parts.personal_steps,
         ),
+        equal_steps_with='ffgg',
+        equal_steps=_passes_of_ffgg,
         takes_budgets=True,
     ),
     'fed_rep': Method(
@@ -547,6 +572,11 @@ QUESTIONS = (
         'FedAlt versus FedSim with equal gradient steps',
         'fed_alt',
         equal_steps_name('fed_sim'),
+    ),
+    (
+        'FFGG versus FedAlt with as many passes over examples',
+        'ffgg',
+        equal_steps_name('fed_alt'),
     ),
     (
         'Keeping personal variables versus reconstructing them each round',

@@ -14,6 +14,7 @@ from tff_partial import errors
 from tff_partial.experiments.settings import kept_choice
 
 FILE_NAME = 'personal.json'
+MOST_SHARE = 0.2  # The most of a run that the choice is to take.
 _AUTO = 'auto'
 _UNITS = {'B': 1, 'kB': 1_000, 'MB': 1_000_000}
 
@@ -38,6 +39,11 @@ def budget(split: str) -> Optional[int]:
         f' auto:64kB, found {split!r}.'
     )
   return int(float(match[1]) * _UNITS[match[2]])
+
+
+def trains(score: str) -> bool:
+  """Whether clients train for an epoch for a score (`auto_score`)."""
+  return score != 'variance'
 
 
 def read(folder: pathlib.Path) -> Optional[dict[str, Any]]:
@@ -66,8 +72,15 @@ def applied(
   return {**settings, 'personal': found['split']}
 
 
-def notes(folder: pathlib.Path) -> list[str]:
-  """What a reader of the report must know of a choice, if there is one."""
+def notes(
+    folder: pathlib.Path, rest_seconds: Optional[float] = None
+) -> list[str]:
+  """What a reader of the report must know of a choice, if there is one.
+
+  Args:
+    folder: The run's.
+    rest_seconds: What the run's pretraining and training took, once they have.
+  """
   found = read(folder)
   if found is None:
     return []
@@ -88,7 +101,26 @@ def notes(folder: pathlib.Path) -> list[str]:
   )
   if not best['layers']:
     said += ' No choice was better than nothing, and the smallest was taken.'
+  if rest_seconds is not None:
+    said += f' {time_in_words(found["seconds"], rest_seconds)}'
   return [said]
+
+
+def time_in_words(seconds: float, rest_seconds: float) -> str:
+  """What share of a run's time the choice took.
+
+  Args:
+    seconds: Of the choice.
+    rest_seconds: Of the run's pretraining and training.
+  """
+  total = seconds + rest_seconds
+  said = (
+      f'The choice took {seconds / total:.1%} of the {total:.0f} s of'
+      ' pretraining, choice and training'
+  )
+  if seconds > MOST_SHARE * total:
+    return f'{said}, which is more than {MOST_SHARE:.0%}.'
+  return f'{said}.'
 
 
 def table(found: Mapping[str, Any]) -> str:
