@@ -4,6 +4,7 @@
 
 import contextlib
 import functools
+import inspect
 import threading
 import time
 
@@ -17,22 +18,47 @@ import tensorflow_federated as tff
 from tests.helpers import toy
 from tff_partial.evaluation import evaluation
 from tff_partial.learning import algorithms
+from tff_partial.learning import compression
+from tff_partial.learning import nested_model
 from tff_partial.learning import partition
 from tff_partial.learning import process as process_lib
+from tff_partial.learning import robust
+from tff_partial.privacy import aggregation
+from tff_partial.privacy import secret_key
+from tff_partial.privacy import secure_sums
 from tff_partial.runtime import in_process
 from tff_partial.runtime import local
 from tff_partial.runtime import stages
 
 FLOATS = tff.TensorType(np.float32, [None])
+# Two examples at most, and x a power of 2: then gradients have the same bits in
+# both, from which quantization and attacks draw random numbers.
 EXAMPLES = [
-    toy.value([1.0, 2.0, 3.0], [2.0, 3.0, 5.0], seed=1),
+    toy.value([1.0, 2.0], [2.0, 3.0], seed=1),
     toy.value([-1.0], [1.0], seed=2),
     toy.value([], [], seed=3),
     toy.value([0.5, 4.0], [-1.0, 2.0], seed=4),
-    toy.value([1.5], [2.5], seed=5),
+    toy.value([2.0], [2.5], seed=5),
 ]
 SGD = toy.sgd(0.1)
-# Every algorithm, and with some of them an aggregator or another server.
+SECURE_SUM = secure_sums.BoundedSecureSumFactory(1024.0)
+
+
+def private(noise_multiplier=1.0, clip=0.5, **others):
+  """Arguments of a process with differential privacy."""
+  return dict(
+      model_aggregator=aggregation.build_private_aggregator(
+          noise_multiplier=noise_multiplier,
+          expected_clients=len(EXAMPLES),
+          clip=clip,
+          key=secret_key.from_seed(0),
+          **others,
+      ),
+      metrics=False,
+  )
+
+
+# Every algorithm, and every aggregator with one that it goes with.
 PROCESSES = {
     'fed_avg': (algorithms.fed_avg(SGD), {}),
     'fed_sim': (
@@ -47,14 +73,59 @@ PROCESSES = {
         algorithms.fed_recon(SGD, SGD),
         dict(
             server_optimizer=tff.learning.optimizers.build_adam(0.1),
-            metrics=False,
+            **private(tree=True),
         ),
     ),
-    'ditto': (algorithms.ditto(SGD, SGD, penalty=1.0), {}),
-    'pfedme': (algorithms.pfedme(SGD, penalty=15.0, pull=0.1), {}),
-    'apfl': (algorithms.apfl(SGD, SGD), {}),
+    'fed_babu': (
+        algorithms.fed_babu(SGD),
+        dict(
+            model_aggregator=compression.quantizing(
+                tff.aggregators.MeanFactory(), bits=4
+            )
+        ),
+    ),
+    'fed_rod': (
+        algorithms.fed_rod(SGD, SGD),
+        dict(
+            model_aggregator=robust.sign_flipping(
+                robust.TrimmedMeanFactory(None), 0.5
+            )
+        ),
+    ),
+    'ffgg': (
+        algorithms.ffgg(SGD, SGD, tolerance=0.5),
+        dict(
+            model_aggregator=tff.aggregators.MeanFactory(
+                SECURE_SUM, SECURE_SUM
+            ),
+            metrics_aggregation_factory=SECURE_SUM,
+        ),
+    ),
+    'fed_apm': (
+        algorithms.fed_apm(SGD, SGD, rho=0.5),
+        dict(server_optimizer=tff.learning.optimizers.build_sgdm(0.5)),
+    ),
+    'rolora': (
+        algorithms.rolora(
+            SGD, turns=[partition.matches(x) for x in ('kernel', 'bias')]
+        ),
+        {},
+    ),
+    'ditto': (
+        algorithms.ditto(SGD, SGD, penalty=1.0),
+        private(sum_factory=SECURE_SUM),
+    ),
+    'pfedme': (
+        algorithms.pfedme(SGD, penalty=15.0, pull=0.1),
+        private(noise_multiplier=0.1, clip=None),
+    ),
+    'apfl': (
+        algorithms.apfl(SGD, SGD),
+        dict(model_aggregator=robust.TrimmedMeanFactory(0.3)),
+    ),
+    'personal_by_budget': (algorithms.fed_alt(SGD, SGD), {}),
 }
-COPYING = ('ditto', 'pfedme', 'apfl')
+ALL_SHARED = ('ditto', 'pfedme', 'apfl', 'rolora')
 
 _stack = contextlib.ExitStack()
 tearDownModule = _stack.close
@@ -69,13 +140,27 @@ def setUpModule():
 @functools.cache
 def build(name='fed_avg'):
   algorithm, arguments = PROCESSES[name]
-  rule = partition.none if name in COPYING else toy.B_IS_PERSONAL
+  model_fn = toy.model_fn(
+      partition.none if name in ALL_SHARED else toy.B_IS_PERSONAL
+  )
+  if name == 'personal_by_budget':
+    model_fn = nested_model.NestedModelFn(model_fn, {'line/bias': 0})
   return process_lib.build_partial_process(
-      toy.model_fn(rule),
+      model_fn,
       algorithm,
       client_examples=toy.ALL_AT_ONCE,
       **arguments,
   )
+
+
+def personal_of_all(name):
+  """What each client starts from."""
+  personal = build(name).initialize_personal()
+  if name != 'personal_by_budget':
+    return [personal] * len(EXAMPLES)
+  return [
+      nested_model.with_level(personal, i % 2) for i in range(len(EXAMPLES))
+  ]
 
 
 def num_children():
@@ -108,23 +193,35 @@ class InProcessTest(parameterized.TestCase):
     process = build(name)
 
     def compute():
-      state, personal = process.initialize(), process.initialize_personal()
-      first = process.next(state, [personal] * len(EXAMPLES), EXAMPLES)
+      state = process.initialize()
+      first = process.next(state, personal_of_all(name), EXAMPLES)
       return state, first, process.next(first[0], first[1], EXAMPLES)
 
     self.assertSame(compute)
 
-  def test_pieces(self):
-    process = build('fed_avg')
-    state, personal = process.initialize(), process.initialize_personal()
+  def test_every_algorithm_that_sends_updates(self):
+    public = {
+        name
+        for name, value in vars(algorithms).items()
+        if inspect.isfunction(value) and not name.startswith('_')
+    }
+    self.assertEqual(
+        public - {'finetune'}, {a.name for a, _ in PROCESSES.values()}
+    )
+
+  # Sums of numbers, of integers with noise, and of what grows with clients.
+  @parameterized.parameters('fed_avg', 'ditto', 'fed_rod')
+  def test_pieces(self, name):
+    process = build(name)
+    state, personal = process.initialize(), personal_of_all(name)
 
     def compute():
       pieces = process.pieces
       sent = pieces.for_clients(state)
       trained, sums = zip(
           *(
-              pieces.partial_round(sent, [personal] * len(part), part)
-              for part in (EXAMPLES[:2], EXAMPLES[2:])
+              pieces.partial_round(sent, personal[part], EXAMPLES[part])
+              for part in (slice(2), slice(2, None))
           )
       )
       return trained, pieces.finalize(state, [pieces.merge(2)(*sums)])
