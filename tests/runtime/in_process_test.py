@@ -267,6 +267,28 @@ class InProcessTest(parameterized.TestCase):
     argument[:] = 0
     np.testing.assert_array_equal(found, np.ones([3]))
 
+  def test_sums_that_grow(self):
+    @tff.tensorflow.computation(FLOATS, np.float32)
+    def add(numbers, number):
+      return tf.concat([numbers, [number]], 0)
+
+    @tff.tensorflow.computation(FLOATS, FLOATS)
+    def merge(first, second):
+      return tf.concat([first, second], 0)
+
+    @tff.tensorflow.computation(FLOATS)
+    def three(numbers):
+      return tf.ensure_shape(numbers, [3])
+
+    @tff.federated_computation(tff.FederatedType(np.float32, tff.CLIENTS))
+    def all_of_them(values):
+      return tff.federated_aggregate(
+          values, np.zeros([0], np.float32), add, merge, three
+      )
+
+    found = self.assertSame(lambda: all_of_them([1.0, 2.0, 3.0]))
+    np.testing.assert_array_equal(found, [1.0, 2.0, 3.0])
+
   def test_two_aggregations_one_after_the_other(self):
     @tff.tensorflow.computation(np.float32, np.float32)
     def minus(x, y):
