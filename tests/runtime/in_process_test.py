@@ -257,15 +257,29 @@ class InProcessTest(parameterized.TestCase):
     self.assertEqual(found[0], 4)
     self.assertEqual(list(found[2]), [b'b', b'c', b'b', b'c'])
 
-  def test_result_is_not_the_argument(self):
-    @tff.federated_computation(tff.FederatedType(FLOATS, tff.CLIENTS))
-    def same(values):
-      return values
+  @parameterized.parameters(False, True)
+  def test_result_is_not_the_argument(self, by_tensorflow):
+    identity = tff.tensorflow.computation(lambda x: tf.identity(x), FLOATS)
 
-    argument = np.ones([3], np.float32)
-    [found] = self.assertSame(lambda: same([argument]))
+    @tff.federated_computation(
+        tff.FederatedType(FLOATS, tff.SERVER),
+        tff.FederatedType(FLOATS, tff.CLIENTS),
+    )
+    def same(at_server, at_clients):
+      if not by_tensorflow:
+        return at_server, at_clients
+      return (
+          tff.federated_map(identity, at_server),
+          tff.federated_map(identity, at_clients),
+      )
+
+    # TensorFlow takes memory as it is if its address is a multiple of 64.
+    numbers = np.ones([32], np.float32)
+    argument = numbers[-numbers.ctypes.data % 64 // 4 :][:3]
+    at_server, [at_client] = self.assertSame(lambda: same(argument, [argument]))
     argument[:] = 0
-    np.testing.assert_array_equal(found, np.ones([3]))
+    np.testing.assert_array_equal(at_server, np.ones([3]))
+    np.testing.assert_array_equal(at_client, np.ones([3]))
 
   def test_sums_that_grow(self):
     @tff.tensorflow.computation(FLOATS, np.float32)

@@ -313,7 +313,7 @@ class _Program:
     while graphs:
       graph, needed = graphs.popleft()
       if graph.kind == stages_lib.SERVER:
-        arrays = [server[leaf] for leaf in graph.inputs]
+        arrays = [_get(leaf, server, {}) for leaf in graph.inputs]
         server.update(zip(graph.outputs, graph(*arrays)))
         continue
       results: Iterable[_Values] = clients
@@ -355,8 +355,16 @@ def _add_up(
 
 def _get(symbol: stages_lib.Symbol, server: _Values, client: _Values) -> Any:
   if isinstance(symbol, stages_lib.Constant):
-    return _as_array(symbol.value, symbol.type_spec)
-  return client[symbol] if symbol.at_clients else server[symbol]
+    return _as_array(symbol.value, symbol.type_spec).copy()
+  values = client if symbol.at_clients else server
+  value = values[symbol]
+  # A result may have the memory of an argument, which the caller may change.
+  if symbol.stage is None and value.flags.writeable:
+    value = value.copy()
+    if not symbol.at_clients:  # Once, and not for every client.
+      value.flags.writeable = False
+      values[symbol] = value
+  return value
 
 
 def _bind(
@@ -435,7 +443,5 @@ def _collect(
   value = _get(symbol, values, values)
   if np.ndim(value) == 0:
     return value[()] if isinstance(value, np.ndarray) else value
-  if isinstance(symbol, stages_lib.Constant) or symbol.stage is None:
-    value = value.copy()  # The caller may change the argument.
   value.flags.writeable = False
   return value
