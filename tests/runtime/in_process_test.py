@@ -163,6 +163,28 @@ def personal_of_all(name):
   ]
 
 
+KEYS = np.array([1, 2, 3], np.int32)
+
+
+@tff.tensorflow.computation(tff.SequenceType(np.int32))
+def total(numbers):
+  return numbers.reduce(0, lambda x, y: x + y)
+
+
+@tff.tensorflow.computation(np.int32, np.int32)
+def part(factor, key):
+  return factor * key
+
+
+@tff.federated_computation(
+    tff.FederatedType(tff.TensorType(np.int32, [3]), tff.CLIENTS)
+)
+def total_of_selected(keys):
+  at_server = lambda number: tff.federated_value(number, tff.SERVER)
+  selected = tff.federated_select(keys, at_server(4), at_server(1), part)
+  return tff.federated_map(total, selected)
+
+
 def num_children():
   return len(psutil.Process().children())
 
@@ -486,21 +508,22 @@ class InProcessTest(parameterized.TestCase):
       add(two, three)
     np.testing.assert_array_equal(add(two, two), [2, 2])
 
-  def test_worker_for_what_is_unknown_here(self):
-    @tff.tensorflow.computation(tff.SequenceType(np.int32))
-    def total(numbers):
-      return numbers.reduce(0, lambda x, y: x + y)
-
-    before = num_children()
-    with in_process.in_process():
+  @parameterized.parameters(
+      ('federated_select', lambda: total_of_selected([KEYS])),
+      (r'int32\*', lambda: [total(tf.data.Dataset.from_tensor_slices(KEYS))]),
+  )
+  def test_worker_for_what_is_unknown_here(self, unknown, compute):
+    before = psutil.Process().children()
+    with in_process.in_process(cores=1):
       with self.assertLogs('absl', 'WARNING') as logs:
         for _ in range(2):
-          self.assertEqual(total(tf.data.Dataset.range(4).map(to_int32)), 6)
+          self.assertEqual(compute(), [6])
       self.assertLen(logs.output, 1)
-      self.assertRegex(logs.output[0], 'TFF.s worker, .* execute int32[*]')
-      self.assertEqual(num_children(), before + 1)
+      self.assertRegex(logs.output[0], f'TFF.s worker, .* execute {unknown}')
+      [worker] = set(psutil.Process().children()) - set(before)
+      self.assertEqual(worker.environ()['TF_NUM_INTRAOP_THREADS'], '1')
       self.assertEqual(build().initialize_personal().trainable[0], [0.0])
-    self.assertEqual(num_children(), before)
+    self.assertEqual(psutil.Process().children(), before)
 
   def test_blocks_may_be_nested(self):
     add = tff.tensorflow.computation(lambda x: x + 1, np.int32)
@@ -509,10 +532,6 @@ class InProcessTest(parameterized.TestCase):
         self.assertEqual(add(1), 2)
       self.assertEqual(add(2), 3)
     self.assertEqual(add(3), 4)
-
-
-def to_int32(number):
-  return tf.cast(number, tf.int32)
 
 
 if __name__ == '__main__':

@@ -17,6 +17,7 @@ from collections.abc import (
     Callable,
     Iterable,
     Iterator,
+    Mapping,
     MutableMapping,
     Sequence,
 )
@@ -81,12 +82,16 @@ def in_process(
   Yields:
     The context, which is this thread's default until the block ends.
   """
-  cores = cores or worker_process.usable_cores()
-  at_once = max_concurrent_clients or cores
+  usable = cores or worker_process.usable_cores()
+  at_once = max_concurrent_clients or usable
   with contextlib.ExitStack() as stack:
     stack.enter_context(local.exit_on_sigterm())
     context = _Context(
-        at_once, _divide_threads(cores, at_once), stack, compiled
+        at_once,
+        _divide_threads(usable, at_once),
+        stack,
+        compiled=compiled,
+        environment=local.shared_cores(cores, at_once) if cores else None,
     )
     stack.enter_context(local.installed(context))
     yield context
@@ -111,9 +116,12 @@ class _Context(local.OwnedContext):
       at_once: int,
       threads: int,
       stack: contextlib.ExitStack,
+      *,
       compiled: bool,
+      environment: Optional[Mapping[str, str]],
   ):
     self._at_once, self._stack, self._compiled = at_once, stack, compiled
+    self._environment = environment  # Of the worker.
     self._worker: Optional[tff.framework.SyncContext] = None
     compiler = None if compiled else connection.Compiler()
     pool = stack.enter_context(futures.ThreadPoolExecutor(at_once))
@@ -153,7 +161,9 @@ class _Context(local.OwnedContext):
           )
           self._worker = self._stack.enter_context(
               local.worker_context(
-                  max_concurrent_clients=self._at_once, compiled=self._compiled
+                  max_concurrent_clients=self._at_once,
+                  environment=self._environment,
+                  compiled=self._compiled,
               )
           )
     return self._worker.invoke(comp, arg)
