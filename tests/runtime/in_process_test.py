@@ -4,6 +4,7 @@
 
 import contextlib
 import functools
+import inspect
 import threading
 import time
 
@@ -17,22 +18,47 @@ import tensorflow_federated as tff
 from tests.helpers import toy
 from tff_partial.evaluation import evaluation
 from tff_partial.learning import algorithms
+from tff_partial.learning import compression
+from tff_partial.learning import nested_model
 from tff_partial.learning import partition
 from tff_partial.learning import process as process_lib
+from tff_partial.learning import robust
+from tff_partial.privacy import aggregation
+from tff_partial.privacy import secret_key
+from tff_partial.privacy import secure_sums
 from tff_partial.runtime import in_process
 from tff_partial.runtime import local
 from tff_partial.runtime import stages
 
 FLOATS = tff.TensorType(np.float32, [None])
+# Two examples at most, and x a power of 2: then gradients have the same bits in
+# both, from which quantization and attacks draw random numbers.
 EXAMPLES = [
-    toy.value([1.0, 2.0, 3.0], [2.0, 3.0, 5.0], seed=1),
+    toy.value([1.0, 2.0], [2.0, 3.0], seed=1),
     toy.value([-1.0], [1.0], seed=2),
     toy.value([], [], seed=3),
     toy.value([0.5, 4.0], [-1.0, 2.0], seed=4),
-    toy.value([1.5], [2.5], seed=5),
+    toy.value([2.0], [2.5], seed=5),
 ]
 SGD = toy.sgd(0.1)
-# Every algorithm, and with some of them an aggregator or another server.
+SECURE_SUM = secure_sums.BoundedSecureSumFactory(1024.0)
+
+
+def private(noise_multiplier=1.0, clip=0.5, **others):
+  """Arguments of a process with differential privacy."""
+  return dict(
+      model_aggregator=aggregation.build_private_aggregator(
+          noise_multiplier=noise_multiplier,
+          expected_clients=len(EXAMPLES),
+          clip=clip,
+          key=secret_key.from_seed(0),
+          **others,
+      ),
+      metrics=False,
+  )
+
+
+# Every algorithm, and every aggregator with one that it goes with.
 PROCESSES = {
     'fed_avg': (algorithms.fed_avg(SGD), {}),
     'fed_sim': (
@@ -47,14 +73,59 @@ PROCESSES = {
         algorithms.fed_recon(SGD, SGD),
         dict(
             server_optimizer=tff.learning.optimizers.build_adam(0.1),
-            metrics=False,
+            **private(tree=True),
         ),
     ),
-    'ditto': (algorithms.ditto(SGD, SGD, penalty=1.0), {}),
-    'pfedme': (algorithms.pfedme(SGD, penalty=15.0, pull=0.1), {}),
-    'apfl': (algorithms.apfl(SGD, SGD), {}),
+    'fed_babu': (
+        algorithms.fed_babu(SGD),
+        dict(
+            model_aggregator=compression.quantizing(
+                tff.aggregators.MeanFactory(), bits=4
+            )
+        ),
+    ),
+    'fed_rod': (
+        algorithms.fed_rod(SGD, SGD),
+        dict(
+            model_aggregator=robust.sign_flipping(
+                robust.TrimmedMeanFactory(None), 0.5
+            )
+        ),
+    ),
+    'ffgg': (
+        algorithms.ffgg(SGD, SGD, tolerance=0.5),
+        dict(
+            model_aggregator=tff.aggregators.MeanFactory(
+                SECURE_SUM, SECURE_SUM
+            ),
+            metrics_aggregation_factory=SECURE_SUM,
+        ),
+    ),
+    'fed_apm': (
+        algorithms.fed_apm(SGD, SGD, rho=0.5),
+        dict(server_optimizer=tff.learning.optimizers.build_sgdm(0.5)),
+    ),
+    'rolora': (
+        algorithms.rolora(
+            SGD, turns=[partition.matches(x) for x in ('kernel', 'bias')]
+        ),
+        {},
+    ),
+    'ditto': (
+        algorithms.ditto(SGD, SGD, penalty=1.0),
+        private(sum_factory=SECURE_SUM),
+    ),
+    'pfedme': (
+        algorithms.pfedme(SGD, penalty=15.0, pull=0.1),
+        private(noise_multiplier=0.1, clip=None),
+    ),
+    'apfl': (
+        algorithms.apfl(SGD, SGD),
+        dict(model_aggregator=robust.TrimmedMeanFactory(0.3)),
+    ),
+    'personal_by_budget': (algorithms.fed_alt(SGD, SGD), {}),
 }
-COPYING = ('ditto', 'pfedme', 'apfl')
+ALL_SHARED = ('ditto', 'pfedme', 'apfl', 'rolora')
 
 _stack = contextlib.ExitStack()
 tearDownModule = _stack.close
@@ -69,13 +140,49 @@ def setUpModule():
 @functools.cache
 def build(name='fed_avg'):
   algorithm, arguments = PROCESSES[name]
-  rule = partition.none if name in COPYING else toy.B_IS_PERSONAL
+  model_fn = toy.model_fn(
+      partition.none if name in ALL_SHARED else toy.B_IS_PERSONAL
+  )
+  if name == 'personal_by_budget':
+    model_fn = nested_model.NestedModelFn(model_fn, {'line/bias': 0})
   return process_lib.build_partial_process(
-      toy.model_fn(rule),
+      model_fn,
       algorithm,
       client_examples=toy.ALL_AT_ONCE,
       **arguments,
   )
+
+
+def personal_of_all(name):
+  """What each client starts from."""
+  personal = build(name).initialize_personal()
+  if name != 'personal_by_budget':
+    return [personal] * len(EXAMPLES)
+  return [
+      nested_model.with_level(personal, i % 2) for i in range(len(EXAMPLES))
+  ]
+
+
+KEYS = np.array([1, 2, 3], np.int32)
+
+
+@tff.tensorflow.computation(tff.SequenceType(np.int32))
+def total(numbers):
+  return numbers.reduce(0, lambda x, y: x + y)
+
+
+@tff.tensorflow.computation(np.int32, np.int32)
+def part(factor, key):
+  return factor * key
+
+
+@tff.federated_computation(
+    tff.FederatedType(tff.TensorType(np.int32, [3]), tff.CLIENTS)
+)
+def total_of_selected(keys):
+  at_server = lambda number: tff.federated_value(number, tff.SERVER)
+  selected = tff.federated_select(keys, at_server(4), at_server(1), part)
+  return tff.federated_map(total, selected)
 
 
 def num_children():
@@ -108,23 +215,35 @@ class InProcessTest(parameterized.TestCase):
     process = build(name)
 
     def compute():
-      state, personal = process.initialize(), process.initialize_personal()
-      first = process.next(state, [personal] * len(EXAMPLES), EXAMPLES)
+      state = process.initialize()
+      first = process.next(state, personal_of_all(name), EXAMPLES)
       return state, first, process.next(first[0], first[1], EXAMPLES)
 
     self.assertSame(compute)
 
-  def test_pieces(self):
-    process = build('fed_avg')
-    state, personal = process.initialize(), process.initialize_personal()
+  def test_every_algorithm_that_sends_updates(self):
+    public = {
+        name
+        for name, value in vars(algorithms).items()
+        if inspect.isfunction(value) and not name.startswith('_')
+    }
+    self.assertEqual(
+        public - {'finetune'}, {a.name for a, _ in PROCESSES.values()}
+    )
+
+  # Sums of numbers, of integers with noise, and of what grows with clients.
+  @parameterized.parameters('fed_avg', 'ditto', 'fed_rod')
+  def test_pieces(self, name):
+    process = build(name)
+    state, personal = process.initialize(), personal_of_all(name)
 
     def compute():
       pieces = process.pieces
       sent = pieces.for_clients(state)
       trained, sums = zip(
           *(
-              pieces.partial_round(sent, [personal] * len(part), part)
-              for part in (EXAMPLES[:2], EXAMPLES[2:])
+              pieces.partial_round(sent, personal[part], EXAMPLES[part])
+              for part in (slice(2), slice(2, None))
           )
       )
       return trained, pieces.finalize(state, [pieces.merge(2)(*sums)])
@@ -160,15 +279,51 @@ class InProcessTest(parameterized.TestCase):
     self.assertEqual(found[0], 4)
     self.assertEqual(list(found[2]), [b'b', b'c', b'b', b'c'])
 
-  def test_result_is_not_the_argument(self):
-    @tff.federated_computation(tff.FederatedType(FLOATS, tff.CLIENTS))
-    def same(values):
-      return values
+  @parameterized.parameters(False, True)
+  def test_result_is_not_the_argument(self, by_tensorflow):
+    identity = tff.tensorflow.computation(lambda x: tf.identity(x), FLOATS)
 
-    argument = np.ones([3], np.float32)
-    [found] = self.assertSame(lambda: same([argument]))
+    @tff.federated_computation(
+        tff.FederatedType(FLOATS, tff.SERVER),
+        tff.FederatedType(FLOATS, tff.CLIENTS),
+    )
+    def same(at_server, at_clients):
+      if not by_tensorflow:
+        return at_server, at_clients
+      return (
+          tff.federated_map(identity, at_server),
+          tff.federated_map(identity, at_clients),
+      )
+
+    # TensorFlow takes memory as it is if its address is a multiple of 64.
+    numbers = np.ones([32], np.float32)
+    argument = numbers[-numbers.ctypes.data % 64 // 4 :][:3]
+    at_server, [at_client] = self.assertSame(lambda: same(argument, [argument]))
     argument[:] = 0
-    np.testing.assert_array_equal(found, np.ones([3]))
+    np.testing.assert_array_equal(at_server, np.ones([3]))
+    np.testing.assert_array_equal(at_client, np.ones([3]))
+
+  def test_sums_that_grow(self):
+    @tff.tensorflow.computation(FLOATS, np.float32)
+    def add(numbers, number):
+      return tf.concat([numbers, [number]], 0)
+
+    @tff.tensorflow.computation(FLOATS, FLOATS)
+    def merge(first, second):
+      return tf.concat([first, second], 0)
+
+    @tff.tensorflow.computation(FLOATS)
+    def three(numbers):
+      return tf.ensure_shape(numbers, [3])
+
+    @tff.federated_computation(tff.FederatedType(np.float32, tff.CLIENTS))
+    def all_of_them(values):
+      return tff.federated_aggregate(
+          values, np.zeros([0], np.float32), add, merge, three
+      )
+
+    found = self.assertSame(lambda: all_of_them([1.0, 2.0, 3.0]))
+    np.testing.assert_array_equal(found, [1.0, 2.0, 3.0])
 
   def test_two_aggregations_one_after_the_other(self):
     @tff.tensorflow.computation(np.float32, np.float32)
@@ -353,21 +508,22 @@ class InProcessTest(parameterized.TestCase):
       add(two, three)
     np.testing.assert_array_equal(add(two, two), [2, 2])
 
-  def test_worker_for_what_is_unknown_here(self):
-    @tff.tensorflow.computation(tff.SequenceType(np.int32))
-    def total(numbers):
-      return numbers.reduce(0, lambda x, y: x + y)
-
-    before = num_children()
-    with in_process.in_process():
+  @parameterized.parameters(
+      ('federated_select', lambda: total_of_selected([KEYS])),
+      (r'int32\*', lambda: [total(tf.data.Dataset.from_tensor_slices(KEYS))]),
+  )
+  def test_worker_for_what_is_unknown_here(self, unknown, compute):
+    before = psutil.Process().children()
+    with in_process.in_process(cores=1):
       with self.assertLogs('absl', 'WARNING') as logs:
         for _ in range(2):
-          self.assertEqual(total(tf.data.Dataset.range(4).map(to_int32)), 6)
+          self.assertEqual(compute(), [6])
       self.assertLen(logs.output, 1)
-      self.assertRegex(logs.output[0], 'TFF.s worker, .* execute int32[*]')
-      self.assertEqual(num_children(), before + 1)
+      self.assertRegex(logs.output[0], f'TFF.s worker, .* execute {unknown}')
+      [worker] = set(psutil.Process().children()) - set(before)
+      self.assertEqual(worker.environ()['TF_NUM_INTRAOP_THREADS'], '1')
       self.assertEqual(build().initialize_personal().trainable[0], [0.0])
-    self.assertEqual(num_children(), before)
+    self.assertEqual(psutil.Process().children(), before)
 
   def test_blocks_may_be_nested(self):
     add = tff.tensorflow.computation(lambda x: x + 1, np.int32)
@@ -376,10 +532,6 @@ class InProcessTest(parameterized.TestCase):
         self.assertEqual(add(1), 2)
       self.assertEqual(add(2), 3)
     self.assertEqual(add(3), 4)
-
-
-def to_int32(number):
-  return tf.cast(number, tf.int32)
 
 
 if __name__ == '__main__':

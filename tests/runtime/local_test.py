@@ -212,6 +212,11 @@ class LocalWorkerTest(parameterized.TestCase):
     self.assertEqual(found, [1, 2])
     self.assertEqual([worker.stops for worker in started], [1, 0])
 
+  def test_call_of_a_worker_that_another_thread_has_stopped(self):
+    with local.local_worker() as context:
+      context._worker.stop()  # As that thread does before it starts another.
+      self.assertEqual(count_to(9), 9)
+
   def test_stops_when_it_is_interrupted_as_it_starts(self):
     with mock.patch.object(
         connection, 'create_context', side_effect=KeyboardInterrupt

@@ -43,7 +43,7 @@ _DISPOSE_AT_ONCE = 1
 
 
 class CallError(grpc.RpcError):
-  """A call failed with a status on which TFF would repeat it."""
+  """A call failed that TFF would repeat, or on a closed channel."""
 
   def __init__(self, status: grpc.StatusCode, details: str):
     super().__init__(details)
@@ -230,6 +230,8 @@ def _no_retry(name: str) -> Callable[[Any, Any], Any]:
       return method(self, request)
     except tff.framework.RetryableError as error:
       raise CallError(error.code(), error.details()) from error
+    except ValueError as error:  # Another thread has closed the channel.
+      raise CallError(grpc.StatusCode.UNAVAILABLE, str(error)) from error
 
   return call
 

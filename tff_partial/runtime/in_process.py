@@ -17,6 +17,7 @@ from collections.abc import (
     Callable,
     Iterable,
     Iterator,
+    Mapping,
     MutableMapping,
     Sequence,
 )
@@ -81,12 +82,16 @@ def in_process(
   Yields:
     The context, which is this thread's default until the block ends.
   """
-  cores = cores or worker_process.usable_cores()
-  at_once = max_concurrent_clients or cores
+  usable = cores or worker_process.usable_cores()
+  at_once = max_concurrent_clients or usable
   with contextlib.ExitStack() as stack:
     stack.enter_context(local.exit_on_sigterm())
     context = _Context(
-        at_once, _divide_threads(cores, at_once), stack, compiled
+        at_once,
+        _divide_threads(usable, at_once),
+        stack,
+        compiled=compiled,
+        environment=local.shared_cores(cores, at_once) if cores else None,
     )
     stack.enter_context(local.installed(context))
     yield context
@@ -111,9 +116,12 @@ class _Context(local.OwnedContext):
       at_once: int,
       threads: int,
       stack: contextlib.ExitStack,
+      *,
       compiled: bool,
+      environment: Optional[Mapping[str, str]],
   ):
     self._at_once, self._stack, self._compiled = at_once, stack, compiled
+    self._environment = environment  # Of the worker.
     self._worker: Optional[tff.framework.SyncContext] = None
     compiler = None if compiled else connection.Compiler()
     pool = stack.enter_context(futures.ThreadPoolExecutor(at_once))
@@ -153,7 +161,9 @@ class _Context(local.OwnedContext):
           )
           self._worker = self._stack.enter_context(
               local.worker_context(
-                  max_concurrent_clients=self._at_once, compiled=self._compiled
+                  max_concurrent_clients=self._at_once,
+                  environment=self._environment,
+                  compiled=self._compiled,
               )
           )
     return self._worker.invoke(comp, arg)
@@ -313,7 +323,7 @@ class _Program:
     while graphs:
       graph, needed = graphs.popleft()
       if graph.kind == stages_lib.SERVER:
-        arrays = [server[leaf] for leaf in graph.inputs]
+        arrays = [_get(leaf, server, {}) for leaf in graph.inputs]
         server.update(zip(graph.outputs, graph(*arrays)))
         continue
       results: Iterable[_Values] = clients
@@ -355,8 +365,16 @@ def _add_up(
 
 def _get(symbol: stages_lib.Symbol, server: _Values, client: _Values) -> Any:
   if isinstance(symbol, stages_lib.Constant):
-    return _as_array(symbol.value, symbol.type_spec)
-  return client[symbol] if symbol.at_clients else server[symbol]
+    return _as_array(symbol.value, symbol.type_spec).copy()
+  values = client if symbol.at_clients else server
+  value = values[symbol]
+  # A result may have the memory of an argument, which the caller may change.
+  if symbol.stage is None and value.flags.writeable:
+    value = value.copy()
+    if not symbol.at_clients:  # Once, and not for every client.
+      value.flags.writeable = False
+      values[symbol] = value
+  return value
 
 
 def _bind(
@@ -435,7 +453,5 @@ def _collect(
   value = _get(symbol, values, values)
   if np.ndim(value) == 0:
     return value[()] if isinstance(value, np.ndarray) else value
-  if isinstance(symbol, stages_lib.Constant) or symbol.stage is None:
-    value = value.copy()  # The caller may change the argument.
   value.flags.writeable = False
   return value

@@ -44,7 +44,7 @@ class Leaf:
   at_clients: bool = False
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False)
 class Constant:
   """A number in the program."""
 
@@ -241,7 +241,7 @@ class Stages:
     inputs = [*leaves(value), *leaves(zero)]
     stage = self._stage(max(map(_level, inputs), default=0), SUMS)
     before = map_leaves(
-        lambda leaf: stage.leaf(_placeholder_like(stage, leaf)), zero
+        lambda leaf: stage.leaf(_placeholder_for_sum(stage, leaf)), zero
     )
     after = accumulate(
         tff.structure.Struct.unnamed(before, value.member), lambda _: stage
@@ -333,11 +333,12 @@ def _argument(type_spec: tff.Type, at_clients: bool = False) -> Symbol:
   raise UnknownProgramError(type_spec.compact_representation())
 
 
-def _placeholder_like(stage: Stage, leaf: Symbol) -> tf.Tensor:
-  if isinstance(leaf, Constant):
-    leaf = Leaf(None, leaf.type_spec)
+def _placeholder_for_sum(stage: Stage, initial: Symbol) -> tf.Tensor:
+  """A placeholder of any shape: a sum may grow with each client."""
+  if isinstance(initial, Constant):
+    initial = Leaf(None, initial.type_spec)
   with stage.graph.as_default():
-    return tf.compat.v1.placeholder(leaf.tensor.dtype, leaf.tensor.shape)
+    return tf.compat.v1.placeholder(initial.tensor.dtype)
 
 
 def _pair(
