@@ -329,7 +329,7 @@ class Plan:
   ) -> evaluation.Evaluation:
     """The evaluation after some phases; each takes seconds to build, once."""
     found = self.once(
-        ('evaluation', phase_lib.without_optimizers(phases)),
+        ('evaluation', phase_lib.without_learning_rates(phases)),
         lambda: evaluation.build_evaluation(
             self.model_fn,
             client_examples=self.client_examples,
