@@ -224,7 +224,8 @@ def _lineage_notes(
         ' results are not those of newcomers.'
     )
   init_from = plan.config.init_from
-  if init_from is not None and origin.run_of(init_from) is None:
+  unknown = init_from is not None and origin.run_of(init_from) is None
+  if unknown and not table.earlier.any():  # Else it was known in the beginning.
     found.append(
         'This run started from weights that do not say which clients, if any,'
         ' trained them. Clients called never seen may be among them.'

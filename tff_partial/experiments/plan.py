@@ -192,6 +192,19 @@ class Plan:
         control=self.control and self.control.with_key(key),
     )
 
+  def with_generation(self, generation: int) -> 'Plan':
+    """Returns this plan, and the control in it, with another `generation`."""
+    if generation == self.generation:
+      return self  # Keeps the process that it has built.
+    stream = _stream(generation)
+    return dataclasses.replace(
+        self,
+        generation=generation,
+        sampler=self.sampler
+        and dataclasses.replace(self.sampler, stream=stream),
+        control=self.control and self.control.with_generation(generation),
+    )
+
   @property
   def settings(self) -> dict[str, Any]:
     """What results depend on, by the names of the flags."""

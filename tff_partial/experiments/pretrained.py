@@ -93,7 +93,8 @@ def _read(
   """All arrays of a file by path, with '/' between the parts of a path."""
   if not os.path.isfile(path):
     raise errors.MissingFileError(
-        f'Expected weights in {path}, found no such file.'
+        f'Expected weights in {path}, found no such file. Correct the path, or'
+        ' restore the file.'
     )
   readers = {
       '.safetensors': lambda path: _read_safetensors(path, variables),

@@ -28,6 +28,7 @@ from tff_partial.experiments import leaves
 from tff_partial.experiments import lineage
 from tff_partial.experiments import notes as notes_lib
 from tff_partial.experiments import open_run
+from tff_partial.experiments import origin
 from tff_partial.experiments import plan as plan_lib
 from tff_partial.experiments import privacy_in_words
 from tff_partial.experiments import run_folder
@@ -96,6 +97,7 @@ def run_in(
 ) -> client_table.ClientTable:
   """Runs an experiment in a folder that is claimed already, as `run` does."""
   sharding = sharding or sharding_lib.Sharding()
+  plan = _with_generation(claimed, plan)
   is_trained = _is_trained(claimed, plan)
   plan = _with_secret(claimed, plan, is_trained=is_trained)
   if plan.budget is not None:
@@ -149,6 +151,20 @@ def run_in(
     _report(current, table, gated, seconds, success)
   secret_key.forget(claimed.path)
   return table
+
+
+def _with_generation(
+    claimed: run_folder.RunFolder, plan: plan_lib.Plan
+) -> plan_lib.Plan:
+  """The plan with the cohorts that the run began with.
+
+  They depend on the runs before this one, whose folders may be gone. A private
+  run does not go on without them, since its releases are counted from theirs.
+  """
+  kept = origin.read(claimed.path).generation
+  if kept is None or plan.budget is not None:
+    return plan
+  return plan.with_generation(kept)
 
 
 def _is_trained(claimed: run_folder.RunFolder, plan: plan_lib.Plan) -> bool:
