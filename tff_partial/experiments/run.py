@@ -13,6 +13,7 @@ The same call goes on where an earlier one stopped.
 from collections.abc import Mapping, Sequence
 import dataclasses
 import pathlib
+import tempfile
 import time
 from typing import Optional
 
@@ -84,7 +85,6 @@ def run(
   with run_folder.claim(
       output_dir, plan.settings, overwrite=overwrite
   ) as claimed:
-    claimed.start_over()
     return run_in(claimed, plan, sharding=sharding, progress=progress)
 
 
@@ -97,6 +97,9 @@ def run_in(
 ) -> client_table.ClientTable:
   """Runs an experiment in a folder that is claimed already, as `run` does."""
   sharding = sharding or sharding_lib.Sharding()
+  if claimed.overwritten_by is not None:
+    check_start(plan)
+    claimed.start_over()
   plan = _with_generation(claimed, plan)
   is_trained = _is_trained(claimed, plan)
   plan = _with_secret(claimed, plan, is_trained=is_trained)
@@ -151,6 +154,29 @@ def run_in(
     _report(current, table, gated, seconds, success)
   secret_key.forget(claimed.path)
   return table
+
+
+def check_start(plan: plan_lib.Plan, *, trained_by: bool = True) -> None:
+  """Checks that a run can begin, before it takes the place of another one.
+
+  Call it where computations run. It does in a folder of its own what a run does
+  before it trains.
+
+  Args:
+    plan: The run's.
+    trained_by: Whether to check who trained the model that it starts from.
+
+  Raises:
+    errors.UserError: As `run` does.
+  """
+  if plan.config.init_from is None:
+    return
+  with tempfile.TemporaryDirectory() as name:
+    folder = pathlib.Path(name)
+    checkpoint.keep_start(folder, plan.task, plan.config.init_from)
+    if trained_by:
+      lineage.keep(folder, plan)
+    start_lib.load(plan, checkpoint.start_of(folder, plan))
 
 
 def _with_generation(
