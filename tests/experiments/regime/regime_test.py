@@ -73,7 +73,6 @@ def build_study(task=None, **settings):
       SETTINGS,
       init_from=None,
       sharding=sharding_lib.Sharding(),
-      after_round=lambda: None,
   )
 
 
