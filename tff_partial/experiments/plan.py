@@ -196,12 +196,15 @@ class Plan:
     """Returns this plan, and the control in it, with another `generation`."""
     if generation == self.generation:
       return self  # Keeps the process that it has built.
-    stream = _stream(generation)
+    sampler = self.sampler
+    if sampler is not None:
+      sampler = participants.build_sampler(
+          sampler.clients, self.config, self.key, stream=_stream(generation)
+      )
     return dataclasses.replace(
         self,
         generation=generation,
-        sampler=self.sampler
-        and dataclasses.replace(self.sampler, stream=stream),
+        sampler=sampler,
         control=self.control and self.control.with_generation(generation),
     )
 
