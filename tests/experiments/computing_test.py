@@ -1,61 +1,57 @@
 # Copyright 2026 The tff-partial Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""Where the computations of a run take place."""
+"""Where the computations of a run take place.
 
-import contextlib
+That a run with `cluster` reaches one is tested in `run_on_cluster_test.py`.
+"""
+
 import pathlib
-import types
-from unittest import mock
+import tempfile
 
 from absl.testing import absltest
+import numpy as np
+import tensorflow_federated as tff
 
 from tff_partial.experiments import computing
+from tff_partial.experiments import run_folder
 from tff_partial.experiments.settings import config as config_lib
-from tff_partial.runtime import cluster
-from tff_partial.runtime import runtimes
 from tff_partial.runtime import sharding
 
-_FOLDER = types.SimpleNamespace(path=pathlib.Path('run'))
+
+def config(**settings):
+  return config_lib.create(**{'clients_per_round': 20, **settings})
 
 
 class ComputingTest(absltest.TestCase):
 
-  def start(self, **settings):
-    """What `start` yields, and the calls that start a cluster or a runtime."""
-    engine = sharding.ThisThread()
-    with (
-        mock.patch.object(
-            cluster, 'connect', return_value=contextlib.nullcontext(engine)
-        ) as connect,
-        mock.patch.object(
-            runtimes, 'start', return_value=contextlib.nullcontext()
-        ) as start,
-        computing.start(
-            config_lib.create(clients_per_round=20, **settings), _FOLDER
-        ) as found,
-    ):
-      self.assertEqual(found.engine is engine, connect.called)
-    return found, connect, start
-
-  def test_cluster(self):
-    found, connect, start = self.start(cluster='local', actor_cores=2)
-    connect.assert_called_once()
-    self.assertEqual(connect.call_args.args, ('local',))
-    given = connect.call_args.kwargs
-    self.assertEqual(given['actor_cores'], 2)
-    self.assertEqual(given['log_file'], 'run/worker.log')
-    start.assert_not_called()
+  def test_clients_per_shard(self):
+    found = lambda **settings: computing.clients_per_shard(config(**settings))
     # Twenty clients in eight shards at most.
-    self.assertEqual(found.clients_per_shard, 3)
+    self.assertEqual(found(cluster='local'), 3)
+    self.assertEqual(found(cluster='local', clients_per_shard=7), 7)
+    self.assertEqual(found(clients_per_shard=7), 7)
+    self.assertIsNone(found())
 
-  def test_this_machine(self):
-    found, connect, start = self.start(
-        runtime='worker', max_concurrent_clients=3
-    )
-    connect.assert_not_called()
-    start.assert_called_once_with(
-        'worker', max_concurrent_clients=3, log_file='run/worker.log'
-    )
+  def test_clients_at_once(self):
+    found = lambda **settings: computing.clients_at_once(config(**settings), 4)
+    self.assertEqual(found(), 4)
+    self.assertEqual(found(max_concurrent_clients=9), 9)
+    self.assertEqual(found(clients_per_round=2), 2)
+    self.assertEqual(found(cluster='local'), 3)
+
+  def test_worker_of_this_machine(self):
+    @tff.tensorflow.computation(np.int32)
+    def add_one(x):
+      return x + 1
+
+    with tempfile.TemporaryDirectory() as folder:
+      path = pathlib.Path(folder)
+      with computing.start(
+          config(runtime='worker'), run_folder.RunFolder(path)
+      ) as found:
+        self.assertEqual(add_one(1), 2)
+      self.assertTrue((path / 'worker.log').exists())
+    self.assertIsInstance(found.engine, sharding.ThisThread)
     self.assertIsNone(found.clients_per_shard)
 
 

@@ -56,10 +56,12 @@ class LineageTest(absltest.TestCase):
         ),
     )
 
-  def run_in(self, name, **settings):
+  def run_in(self, name, *, overwrite=False, **settings):
     """Runs, and returns the results, the report and who trained before."""
     folder = self.folder / name
-    table = run_lib.run(self.plan(**settings), str(folder), progress=False)
+    table = run_lib.run(
+        self.plan(**settings), str(folder), overwrite=overwrite, progress=False
+    )
     with earlier_clients.EarlierClients(folder) as earlier:
       return (
           table,
@@ -155,6 +157,17 @@ class LineageTest(absltest.TestCase):
     ):
       self.run_in('second', **start)
     self.run_in('second', **start, allow_overlap=True)
+    # A run is overwritten only by one that starts.
+    page = self.folder / 'second' / 'report.html'
+    for message, refused in (
+        ('other data of the same people', {**start, 'total_rounds': 2}),
+        ('no such file', {'init_from': str(self.folder / 'a.safetensors')}),
+    ):
+      with self.assertRaisesRegex(errors.UserError, message):
+        self.run_in('second', **refused, overwrite=True)
+      self.assertTrue(page.exists())
+    self.run_in('second', **start, allow_overlap=True, overwrite=True)
+    self.assertTrue(page.exists())
 
 
 if __name__ == '__main__':

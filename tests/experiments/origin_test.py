@@ -10,6 +10,7 @@ import tempfile
 
 from absl.testing import absltest
 from absl.testing import parameterized
+import numpy as np
 
 from tasks.emnist import task as emnist
 from tests.helpers import emnist_data
@@ -19,10 +20,12 @@ from tff_partial import errors
 from tff_partial.experiments import origin
 from tff_partial.experiments import plan as plan_lib
 from tff_partial.experiments import run as run_lib
+from tff_partial.experiments import run_folder
 from tff_partial.experiments.comparisons import combinations
 from tff_partial.experiments.comparisons import compare
 from tff_partial.experiments.settings import config as config_lib
 from tff_partial.learning import clients as clients_lib
+from tff_partial.learning import weights
 from tff_partial.runtime import sharding as sharding_lib
 
 setUpModule, tearDownModule = worker.start, worker.stop
@@ -176,24 +179,52 @@ class RunTest(_FolderTest):
       self.run_in('second', self.task(), **start)
 
   def test_runs_before_are_gone(self):
-    # Other cohorts, and other noise, would be drawn for the rounds again.
     self.run_in('a/first', self.task())
     start = lambda folder: {
         'pretrain_rounds': 0,
         'init_from': str(self.folder / folder / 'first' / 'model.safetensors'),
     }
     found = self.run_in('second', self.task(), **start('a'))
+    self.run_in('whole', self.task(), total_rounds=2, **start('a'))
     (self.folder / 'b' / 'first').mkdir(parents=True)
     (self.folder / 'a' / 'first' / 'model.safetensors').rename(
         self.folder / 'b' / 'first' / 'model.safetensors'
     )
-    with self.assertRaisesRegex(
-        errors.SettingsError, 'the runs before this one, by .*`init_from`'
-    ):
-      self.run_in('second', self.task(), total_rounds=2, **start('b'))
+    # The weights alone do not say how many runs there were, and so which
+    # cohorts come next. The run does.
+    plan = plan_lib.build(self.task(), self.config(**start('b')))
+    self.assertNotEqual(plan.generation, found['generation'])
+    self.run_in('second', self.task(), total_rounds=2, **start('b'))
     self.assertEqual(
         origin.read(self.folder / 'second'), origin.Origin(**found)
     )
+    second, whole = (
+        weights.load(self.folder / name / 'model.safetensors')
+        for name in ('second', 'whole')
+    )
+    for path, value in whole.items():
+      np.testing.assert_array_equal(second[path], value)
+
+  def test_runs_before_a_private_run_are_gone(self):
+    weights.save_by_path(self.folder / 'mine.safetensors', {})
+    config = self.config(
+        pretrain_rounds=0,
+        init_from=str(self.folder / 'mine.safetensors'),
+        init_is_public=True,
+        noise_multiplier=3.0,
+        delta=0.1,
+        dp_clip=1.0,
+        client_sampling='cyclic',
+    )
+    plan = plan_lib.build(self.task(), config)
+    run = self.folder / 'run'
+    run.mkdir()
+    origin.write(run, origin.Origin(generation=5))
+    # Noise of another run would be drawn for the rounds again.
+    with self.assertRaisesRegex(
+        errors.SettingsError, 'the runs before this one, by .*`init_from`'
+    ):
+      run_lib.run_in(run_folder.RunFolder(run), plan, progress=False)
 
   def test_each_run_in_a_row_has_cohorts_of_its_own(self):
     names = ('first', 'second', 'third', 'fourth')

@@ -310,6 +310,22 @@ class PretrainedTest(parameterized.TestCase):
           expected,
       )
 
+  def test_names_of_layers_with_dots(self):
+    # The second is a copy, which this model does not have.
+    expected = {
+        name: np.float32([i])
+        for i, name in enumerate(('v1.0/bias', 'personal/v1.0/bias'))
+    }
+    path, variables = self.path('a.safetensors'), _variables(expected)[:1]
+    safetensors.numpy.save_file(expected, path)
+    self.assert_same(pretrained.load(path, variables), expected)
+    safetensors.numpy.save_file({'v1.0.bias': np.float32([0])}, path)
+    found = pretrained.load(path, variables)
+    self.assertEqual(found, {'v1.0/bias': 0})
+    safetensors.numpy.save_file({**expected, 'v1.0.bias': np.ones(1)}, path)
+    with self.assertRaisesRegex(errors.DataError, 'dots and slashes alone'):
+      pretrained.load(path, variables)
+
   def test_other_shapes_are_left_out_and_listed(self):
     expected = _values(_model(num_classes=3))
     safetensors.numpy.save_file(

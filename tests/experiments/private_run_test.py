@@ -4,10 +4,10 @@
 
 import contextlib
 import json
+import math
 import pathlib
 import shutil
 import tempfile
-from unittest import mock
 
 from absl.testing import absltest
 import numpy as np
@@ -20,13 +20,17 @@ from tff_partial.experiments import budget as budget_lib
 from tff_partial.experiments import checkpoint
 from tff_partial.experiments import commands
 from tff_partial.experiments import description
+from tff_partial.experiments import flags
 from tff_partial.experiments import plan as plan_lib
 from tff_partial.experiments import privacy_in_words
 from tff_partial.experiments import run as run_lib
 from tff_partial.experiments.comparisons import combinations
 from tff_partial.experiments.comparisons import compare
+from tff_partial.experiments.comparisons import search as search_lib
 from tff_partial.experiments.exports import export
 from tff_partial.experiments.settings import config as config_lib
+from tff_partial.experiments.settings import config_groups
+from tff_partial.experiments.settings import task_choice
 from tff_partial.privacy import accounting
 from tff_partial.privacy import secret_key
 from tff_partial.reporting import formatting
@@ -623,20 +627,31 @@ class DifferentialPrivacyTest(FolderTest):
 
   def test_searches_are_refused(self):
     private = config(target_epsilon=1.0, dp_key='seed')
-    several = commands.Commands({}, mock.Mock(), mock.Mock())
+    several = commands.Commands(
+        {}, task_choice.TaskChoice('points'), flags.Output()
+    )
+    search = search_lib.Search(
+        private,
+        {'learning_rate': [0.1, 1.0]},
+        combinations.schemes(['fed_alt'], ['output']),
+        validation=0.2,
+        tune_seeds=[0],
+        seeds=[0],
+    )
     for search_fn in (
-        lambda: several.tune(mock.Mock(config=private)),
-        lambda: several.regime(private, [None], mock.Mock()),
+        lambda: several.tune(search),
+        lambda: several.regime(private, [None], config_groups.Regime()),
     ):
       with self.assertRaisesRegex(errors.SettingsError, 'found several'):
         search_fn()
 
   def test_a_factor_that_no_float_holds(self):
-    budget = budget_lib.Budget(0.02, 1e-3, (), ())
-    large = accounting.Guarantee(5151.4, 1e-3, 'nothing')
-    with mock.patch.object(budget_lib.Budget, 'guarantee', large):
-      promise = privacy_in_words.promise(budget, config().privacy)
-    self.assertEndsWith(promise, 'a factor of e^5152')
+    once = accounting.Mechanism(0.02, 'cyclic', 10, 5, 1)
+    budget = budget_lib.Budget(0.02, 1e-3, (), (once,))
+    large = budget.guarantee.epsilon
+    self.assertGreater(large, 710)
+    promise = privacy_in_words.promise(budget, config().privacy)
+    self.assertEndsWith(promise, f'a factor of e^{math.ceil(large)}')
 
   def test_words(self):
     def words(rounds=(), **settings):

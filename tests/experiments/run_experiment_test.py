@@ -312,6 +312,7 @@ class MistakeTest(programs.FolderTest):
     with run_folder.claim(str(out), {}, overwrite=False):
       (out / 'report.html').write_text('precious')
     data = programs.write_data(self.folder / 'data')
+    nowhere = (f'--init_from={out}/../a.safetensors', '--pretrain_rounds=0')
     for message, where, *mistake in (
         ('found no such file', self.folder / 'no_data'),
         ('--personal to be one of', data, '--personal=head'),
@@ -322,6 +323,10 @@ class MistakeTest(programs.FolderTest):
         ),
         ('--personal to be one of', data, '--personal=head', '--regime'),
         ('any split.*fed_rod', data, '--algorithm=fed_rod', '--regime'),
+        *(
+            ('found no such file. Correct', data, *nowhere, *several)
+            for several in (['--seeds=0,1'], ['--regime'])
+        ),
     ):
       with self.subTest(str(mistake)):
         self.assertRefused(

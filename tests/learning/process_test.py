@@ -26,6 +26,14 @@ from tff_partial.privacy import secret_key
 setUpModule, tearDownModule = worker.start, worker.stop
 
 FED_ALT = algorithms.fed_alt(toy.sgd(0.1), toy.sgd(0.2))
+ADAGRAD = phase_lib.GroupTraining(tff.learning.optimizers.build_adagrad(0.1))
+MOMENTUM = phase_lib.GroupTraining(
+    tff.learning.optimizers.build_sgdm(0.2, momentum=0.9)
+)
+
+
+class OwnSgd(type(tff.learning.optimizers.build_sgdm(1.0))):
+  """Another optimizer, whose state is the same."""
 
 
 @functools.cache  # Building one takes seconds.
@@ -396,9 +404,18 @@ class RoundTest(parameterized.TestCase):
           },
       ),
       (
+          'optimizer',
+          {'algorithm': algorithms.fed_alt(ADAGRAD, toy.sgd(0.2))},
+      ),
+      (
+          'momentum',
+          {'algorithm': algorithms.fed_alt(toy.sgd(0.1), MOMENTUM)},
+      ),
+      (
           'server_optimizer',
           {'server_optimizer': tff.learning.optimizers.build_adam(0.1)},
       ),
+      ('server_optimizer_with_that_state', {'server_optimizer': OwnSgd(1.0)}),
   )
   def test_other_computations_are_refused(self, changes):
     with self.assertRaisesRegex(errors.SettingsError, 'in their learning rate'):

@@ -89,6 +89,46 @@ def own_average(inner=None):
   )
 
 
+class OwnTable(tf.keras.layers.Layer):
+  """Scales its inputs by a constant, which it reads in several ways."""
+
+  def __init__(self):
+    super().__init__(name='own')
+
+  def build(self, input_shape):
+    self.table = self.add_weight(
+        'table', [3, input_shape[-1]], initializer='ones', trainable=False
+    )
+    super().build(input_shape)
+
+  def call(self, inputs):
+    scaled = inputs * self.table[0] * tf.gather(self.table, 1)
+    if tf.reduce_sum(scaled) > 0:
+      scaled *= self.table[2]
+    return scaled
+
+
+def own_table():
+  return tf.keras.Sequential(
+      [tf.keras.layers.InputLayer([2]), OwnTable(), dense('head', 1)]
+  )
+
+
+class OwnCount(OwnTable):
+  """Has a variable that it assigns on a condition, in training only."""
+
+  def call(self, inputs, training=None):
+    if training and tf.reduce_sum(inputs) > 0:
+      self.table.assign_add(tf.ones_like(self.table))
+    return inputs
+
+
+def own_count():
+  return tf.keras.Sequential(
+      [tf.keras.layers.InputLayer([2]), OwnCount(), dense('head', 1)]
+  )
+
+
 def model_fn(create_network, rule=partition.none):
   return lambda: partial_model.PartialModel(
       create_network(),
@@ -129,6 +169,7 @@ class ConstantsTest(parameterized.TestCase):
           adapted_normalization,
           [f'counted/{name}' for name in ('mean', 'variance', 'count')],
       ),
+      (own_table, ['own/table']),
   )
   def test_are_shared_and_stay(self, create_network, expected):
     make = model_fn(create_network, partition.everything)
@@ -250,6 +291,10 @@ class MovingAveragesTest(absltest.TestCase):
     for inner in (None, dense('inner', 2)):
       with self.assertRaisesRegex(ValueError, 'shares own/mean'):
         model_fn(lambda: own_average(inner))()  # pylint: disable=cell-var-from-loop
+
+  def test_shared_ones_that_are_assigned_on_a_condition_are_refused(self):
+    with self.assertRaisesRegex(ValueError, 'shares own/table'):
+      model_fn(own_count)()
 
   def test_personal_ones_of_own_layers_follow_the_examples(self):
     rounds = process.build_partial_process(

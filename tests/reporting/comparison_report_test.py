@@ -21,14 +21,8 @@ class ComparisonReportTest(parameterized.TestCase):
     super().setUp()
     self.folder = pathlib.Path(self.enterContext(tempfile.TemporaryDirectory()))
 
-  def write(self, **accuracy_by_algorithm):
-    """The page, and the numbers behind it."""
-    runs = {}
-    for algorithm, accuracy in accuracy_by_algorithm.items():
-      folder = self.folder / algorithm
-      written_runs.write(folder, [1] * 3, accuracy)
-      key = run_results.Key(algorithm, 'none', full=False, seed=0)
-      runs[key] = run_results.read_run(folder)
+  def compare(self, runs):
+    """The page of runs, and its Markdown."""
     page = comparison_report.write(
         self.folder / 'compared',
         title='t',
@@ -38,33 +32,30 @@ class ComparisonReportTest(parameterized.TestCase):
         control='fed_avg',
         one_for_all=['fed_lora'],
     )
-    numbers = (self.folder / 'compared' / 'comparison.json').read_text()
-    return page.read_text(), json.loads(numbers)
+    return page.read_text(), page.with_suffix('.md').read_text()
 
-  def test_the_best_of_those_that_did_not_diverge(self):
-    page, found = self.write(finetune=[math.nan] * 3, local=[1, 0, 1])
-    self.assertIn('“local, none” has the best mean', page)
-    self.assertIsNone(found['schemes'][0]['mean'])
-
-  def write_runs(self, **runs):
+  def write(self, **runs):
     """The page and the Markdown of runs, each by what `written_runs` takes."""
     found = {}
     for algorithm, kwargs in runs.items():
       folder = self.folder / algorithm
-      written_runs.write(folder, [1] * 3, [1, 0, 1], **kwargs)
+      written_runs.write(folder, [1] * 3, **{'accuracy': [1, 0, 1], **kwargs})
       key = run_results.Key(algorithm, 'none', full=False, seed=0)
       found[key] = run_results.read_run(folder)
-    page = comparison_report.write(
-        self.folder / 'compared',
-        title='t',
-        runs=found,
-        failures={},
-        settings={},
-    )
-    return page.read_text(), page.with_suffix('.md').read_text()
+    return self.compare(found)
+
+  def numbers(self):
+    """The numbers behind the page."""
+    path = self.folder / 'compared' / 'comparison.json'
+    return json.loads(path.read_text())
+
+  def test_the_best_of_those_that_did_not_diverge(self):
+    page, _ = self.write(finetune={'accuracy': [math.nan] * 3}, local={})
+    self.assertIn('“local, none” has the best mean', page)
+    self.assertIsNone(self.numbers()['schemes'][0]['mean'])
 
   def test_what_changes_are_from(self):
-    page, text = self.write_runs(
+    page, text = self.write(
         knn_per={'baseline_model': 'shared'},
         fed_alt={'baseline_model': 'non_personalized'},
         fed_avg={},
@@ -83,7 +74,7 @@ class ComparisonReportTest(parameterized.TestCase):
     self.assertIn('0.0% for the shared model of the same run', page)
 
   def test_constants_that_are_sent_once(self):
-    page, text = self.write_runs(fed_sim={'bytes_once': 461_000}, fed_avg={})
+    page, text = self.write(fed_sim={'bytes_once': 461_000}, fed_avg={})
     self.assertIn('<td>461 kB</td>', page)
     self.assertIn('| 2 bytes | 461 kB | 1 byte |', text)
 
@@ -115,14 +106,8 @@ class ComparisonReportTest(parameterized.TestCase):
     numbers['cost']['gradient_steps'] = None  # With differential privacy.
     (folder / 'report.json').write_text(json.dumps(numbers))
     key = run_results.Key('fed_avg', 'none', full=False, seed=0)
-    page = comparison_report.write(
-        self.folder / 'compared',
-        title='t',
-        runs={key: run_results.read_run(folder)},
-        failures={},
-        settings={},
-    )
-    self.assertIn('<td>not counted</td>', page.read_text())
+    page, _ = self.compare({key: run_results.read_run(folder)})
+    self.assertIn('<td>not counted</td>', page)
 
   def test_clients_kept_out_that_trained_the_start(self):
     folder = self.folder / 'run'
@@ -131,22 +116,14 @@ class ComparisonReportTest(parameterized.TestCase):
     # The client b took part in the run that this one started from.
     (folder / 'clients.csv').write_text(rows.replace('b,1,0,', 'b,0,1,'))
     key = run_results.Key('fed_avg', 'none', full=False, seed=0)
-    page = comparison_report.write(
-        self.folder / 'compared',
-        title='t',
-        runs={key: run_results.read_run(folder, unseen=['b'])},
-        failures={},
-        settings={},
-    )
-    self.assertIn('1 of them', page.read_text())
-    self.assertNotIn('never trained', page.read_text())
-    self.assertIn(
-        '1 of these clients trained the model',
-        page.with_suffix('.md').read_text(),
-    )
+    run = run_results.read_run(folder, unseen=['b'])
+    page, text = self.compare({key: run})
+    self.assertIn('1 of them', page)
+    self.assertNotIn('never trained', page)
+    self.assertIn('1 of these clients trained the model', text)
 
   def test_p_values_of_pairs(self):
-    _, text = self.write_runs(fed_avg={'models': ['personalized', 'finetuned']})
+    _, text = self.write(fed_avg={'models': ['personalized', 'finetuned']})
     # One client is better, and two are equal.
     self.assertIn('| 33.3% / 0.0% | 1.000 |', text)
 
@@ -207,12 +184,14 @@ class ComparisonReportTest(parameterized.TestCase):
       self.assertNotIn('psilon', written)
 
   def test_all_diverged(self):
-    page, _ = self.write(finetune=[math.nan] * 3)
+    page, _ = self.write(finetune={'accuracy': [math.nan] * 3})
     self.assertIn('training has\n    diverged', page)
 
   def test_who_personalizes(self):
-    _, found = self.write(
-        fed_avg=[1, 0, 0], fed_lora=[1, 0, 1], fed_alt=[1, 1, 1]
+    self.write(
+        fed_avg={'accuracy': [1, 0, 0]},
+        fed_lora={},
+        fed_alt={'accuracy': [1, 1, 1]},
     )
     self.assertContainsSubset(
         [
@@ -222,7 +201,7 @@ class ComparisonReportTest(parameterized.TestCase):
             ),
             ('Personalization versus more rounds of FedAvg', 'fed_alt, none'),
         ],
-        [(p['question'], p['first']) for p in found['pairs']],
+        [(p['question'], p['first']) for p in self.numbers()['pairs']],
     )
 
 

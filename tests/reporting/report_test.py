@@ -196,6 +196,21 @@ class ReportTest(parameterized.TestCase):
     self.assertNotIn('never_seen', page.text)
     self.assertNotIn('took part', numbers['headline'])
 
+  def test_all_groups_are_in_percent_or_none(self):
+    table = _table(
+        ('ann', 'cy'),
+        (True, False),
+        metric='score',
+        non_personalized=[[0.5], [1.5]],
+        personalized=[[0.75], [1.5]],
+    )
+    score = metric_lib.Metric('score', higher_is_better=True)
+    _, numbers = self._report(table, metric=score)
+    self.assertFalse(numbers['percent'])
+    participated = numbers['groups']['participated']
+    for headline in (numbers['headline'], participated['headline']):
+      self.assertIn('score from 0.5 to 0.75 (+0.25, no', headline)
+
   def test_group_whose_examples_the_metric_does_not_count(self):
     table = _four_clients()
     for scores in table.scores.values():

@@ -279,6 +279,23 @@ class InProcessTest(parameterized.TestCase):
     self.assertEqual(found[0], 4)
     self.assertEqual(list(found[2]), [b'b', b'c', b'b', b'c'])
 
+  def test_parts_are_found_by_name(self):
+    pair = tff.types.to_type([('a', np.int32), ('b', np.int32)])
+
+    @tff.tensorflow.computation(pair)
+    def minus(pair):
+      return pair.a - pair.b
+
+    @tff.federated_computation(tff.FederatedType(pair, tff.CLIENTS))
+    def at_clients(pairs):
+      return tff.federated_map(minus, pairs)
+
+    self.assertEqual(self.assertSame(lambda: minus({'b': 1, 'a': 3})), 2)
+    found = self.assertSame(lambda: at_clients([{'b': 1, 'a': 3}, (3, 1)]))
+    self.assertEqual(found, [2, 2])
+    with self.assertRaisesRegex(TypeError, '2 elements: b, c'):
+      at_clients([{'b': 1, 'c': 3}])
+
   @parameterized.parameters(False, True)
   def test_result_is_not_the_argument(self, by_tensorflow):
     identity = tff.tensorflow.computation(lambda x: tf.identity(x), FLOATS)

@@ -105,6 +105,16 @@ class MessagesTest(parameterized.TestCase):
     else:
       self.assertEqual(found, expected)
 
+  def test_parts_are_found_by_name(self):
+    pair = tff.types.to_type([('a', np.int32), ('b', np.int32)])
+    found, expected = executor_pb2.Value(), executor_pb2.Value()
+    messages.write(found, {'b': 1, 'a': 2}, pair)
+    messages.write(expected, (2, 1), pair)
+    self.assertEqual(found, expected)
+    for other in ({'b': 1, 'c': 2}, {'a': 2, 'b': 1, 'c': 3}, (1, 2, 3)):
+      with self.assertRaisesRegex(TypeError, 'of type <a=int32,b=int32>'):
+        messages.write(found, other, pair)
+
   def test_datasets_are_sent(self):
     # Not the same bytes: TensorFlow numbers a dataset's parts each time.
     type_spec = tff.FederatedType(tff.SequenceType(np.int64), tff.CLIENTS)

@@ -6,7 +6,7 @@ What takes seconds to import is imported where it is needed, after flags and
 folder have been checked.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 import contextlib
 import dataclasses
 import functools
@@ -64,7 +64,9 @@ class Commands:
       )
       with computing.for_several(config, folder) as worker_fn:
         self._begin(
-            folder, [c for grid in search.grids() for c in grid.configs]
+            folder,
+            [c for grid in search.grids() for c in grid.configs],
+            worker_fn,
         )
         failures = tune.run(
             self._task,
@@ -108,7 +110,6 @@ class Commands:
     reported_model.check(self.output.export_model, config)
     with computing.start(config, folder) as sharding:
       plan = plan_lib.build(self._task, config)
-      folder.start_over()
       print(description.describe(plan, str(folder.path)), flush=True)
       run_lib.run_in(folder, plan, sharding=sharding)
     print(folder.headline)
@@ -148,8 +149,8 @@ class Commands:
       from tff_partial.experiments.comparisons import compare
 
       task = self._task
-      self._begin(folder, [c.config for c in todo])
       with computing.for_several(config, folder) as worker_fn:
+        self._begin(folder, [c.config for c in todo], worker_fn)
         if config.running.cluster is not None:
           from tff_partial.experiments.comparisons import spread
 
@@ -188,18 +189,29 @@ class Commands:
       self,
       folder: run_folder.RunFolder,
       configs: Iterable[config_lib.Config],
+      worker_fn: Callable[[], contextlib.AbstractContextManager[Any]],
+      *,
+      trained_by: bool = True,
   ) -> None:
     """Overwrites or changes the folder of several runs.
 
     Args:
       folder: The folder.
       configs: Of the runs, which refuse to overwrite anything if they do not go
-        together with the data.
+        together with the data, or with the model that they start from.
+      worker_fn: Starts what computes.
+      trained_by: Whether it matters who trained that model.
     """
     from tff_partial.experiments import plan
+    from tff_partial.experiments import run
 
-    for config in configs if self.output.overwrite else ():
-      plan.build(self._task, config)
+    if self.output.overwrite:
+      plans = [plan.build(self._task, config) for config in configs]
+      starting = [p for p in plans if p.config.init_from is not None]
+      if starting:
+        with worker_fn():
+          for one in starting:
+            run.check_start(one, trained_by=trained_by)
     folder.start_over()
     folder.change_rounds()  # Those within have other settings of their own.
 
@@ -220,7 +232,8 @@ class Commands:
 
       configs = regime.configs(config, splits)
       with computing.start(config, folder) as sharding:
-        self._begin(folder, configs)
+        # Nothing is trained to the end, and no test example read.
+        self._begin(folder, configs, contextlib.nullcontext, trained_by=False)
         contents = regime.run_in(
             folder,
             self._task,

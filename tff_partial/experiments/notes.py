@@ -13,6 +13,7 @@ from tff_partial.experiments import origin
 from tff_partial.experiments import plan as plan_lib
 from tff_partial.experiments import tested_models as tested_models_lib
 from tff_partial.experiments.settings import methods
+from tff_partial.reporting import findings
 from tff_partial.reporting import formatting
 from tff_partial.training import history
 
@@ -223,7 +224,8 @@ def _lineage_notes(
         ' results are not those of newcomers.'
     )
   init_from = plan.config.init_from
-  if init_from is not None and origin.run_of(init_from) is None:
+  unknown = init_from is not None and origin.run_of(init_from) is None
+  if unknown and not table.earlier.any():  # Else it was known in the beginning.
     found.append(
         'This run started from weights that do not say which clients, if any,'
         ' trained them. Clients called never seen may be among them.'
@@ -345,7 +347,8 @@ def _gate_worth(
 ) -> str:
   """The gate compared with a coin, and with no gate."""
   metric = plan.task.metric
-  percent = metric.shown_in_percent(table.values(plan.baseline, metric.name))
+  query = findings.ReportQuery(metric, plan.baseline, plan.candidate)
+  percent = query.percent(table)
   points = ' points' if percent else ''
   low, high = '{}_low'.format, '{}_high'.format
   effect = lambda name: (

@@ -192,6 +192,22 @@ class Plan:
         control=self.control and self.control.with_key(key),
     )
 
+  def with_generation(self, generation: int) -> 'Plan':
+    """Returns this plan, and the control in it, with another `generation`."""
+    if generation == self.generation:
+      return self  # Keeps the process that it has built.
+    sampler = self.sampler
+    if sampler is not None:
+      sampler = participants.build_sampler(
+          sampler.clients, self.config, self.key, stream=_stream(generation)
+      )
+    return dataclasses.replace(
+        self,
+        generation=generation,
+        sampler=sampler,
+        control=self.control and self.control.with_generation(generation),
+    )
+
   @property
   def settings(self) -> dict[str, Any]:
     """What results depend on, by the names of the flags."""
@@ -329,7 +345,7 @@ class Plan:
   ) -> evaluation.Evaluation:
     """The evaluation after some phases; each takes seconds to build, once."""
     found = self.once(
-        ('evaluation', phase_lib.without_optimizers(phases)),
+        ('evaluation', phase_lib.without_learning_rates(phases)),
         lambda: evaluation.build_evaluation(
             self.model_fn,
             client_examples=self.client_examples,

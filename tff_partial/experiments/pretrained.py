@@ -93,10 +93,11 @@ def _read(
   """All arrays of a file by path, with '/' between the parts of a path."""
   if not os.path.isfile(path):
     raise errors.MissingFileError(
-        f'Expected weights in {path}, found no such file.'
+        f'Expected weights in {path}, found no such file. Correct the path, or'
+        ' restore the file.'
     )
   readers = {
-      '.safetensors': _read_safetensors,
+      '.safetensors': lambda path: _read_safetensors(path, variables),
       '.keras': lambda path: keras_files.read_keras(path, variables),
       '.h5': keras_files.read_h5,
   }
@@ -108,11 +109,28 @@ def _read(
   return readers[extension](path)
 
 
-def _read_safetensors(path: str) -> dict[str, np.ndarray]:
+def _read_safetensors(
+    path: str, variables: Sequence[partition.VariableInfo]
+) -> dict[str, np.ndarray]:
   values = weights.load(path)
   if any(_PYTORCH.match(name) for name in values):
     values = _from_pytorch(values)
-  return {name.replace('.', '/'): value for name, value in values.items()}
+  # Names of layers may have dots, which are kept in the files of runs.
+  paths = {v.path.replace('.', '/'): v.path for v in variables}
+  paths |= {v.path: v.path for v in variables}
+
+  def path_of(name):
+    slashed = name.replace('.', '/')
+    unknown = name if '/' in name else slashed
+    return paths.get(name) or paths.get(slashed) or unknown
+
+  found = {path_of(name): value for name, value in values.items()}
+  if len(found) < len(values):
+    raise errors.DataError(
+        f'Expected names of different variables in {path}, found some that'
+        ' differ in dots and slashes alone. Rename them.'
+    )
+  return found
 
 
 def _from_pytorch(values: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:

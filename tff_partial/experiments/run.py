@@ -13,6 +13,7 @@ The same call goes on where an earlier one stopped.
 from collections.abc import Mapping, Sequence
 import dataclasses
 import pathlib
+import tempfile
 import time
 from typing import Optional
 
@@ -28,6 +29,7 @@ from tff_partial.experiments import leaves
 from tff_partial.experiments import lineage
 from tff_partial.experiments import notes as notes_lib
 from tff_partial.experiments import open_run
+from tff_partial.experiments import origin
 from tff_partial.experiments import plan as plan_lib
 from tff_partial.experiments import privacy_in_words
 from tff_partial.experiments import run_folder
@@ -83,7 +85,6 @@ def run(
   with run_folder.claim(
       output_dir, plan.settings, overwrite=overwrite
   ) as claimed:
-    claimed.start_over()
     return run_in(claimed, plan, sharding=sharding, progress=progress)
 
 
@@ -108,6 +109,10 @@ def run_in(
     As `run` does.
   """
   sharding = sharding or sharding_lib.Sharding()
+  if claimed.overwritten_by is not None:
+    check_start(plan)
+    claimed.start_over()
+  plan = _with_generation(claimed, plan)
   is_trained = _is_trained(claimed, plan)
   plan = _with_secret(claimed, plan, is_trained=is_trained)
   if plan.budget is not None:
@@ -170,6 +175,43 @@ def run_in(
     _report(current, table, gated, seconds, success, pretraining_rounds)
   secret_key.forget(claimed.path)
   return table
+
+
+def check_start(plan: plan_lib.Plan, *, trained_by: bool = True) -> None:
+  """Checks that a run can begin, before it takes the place of another one.
+
+  Call it where computations run. It does in a folder of its own what a run does
+  before it trains.
+
+  Args:
+    plan: The run's.
+    trained_by: Whether to check who trained the model that it starts from.
+
+  Raises:
+    errors.UserError: As `run` does.
+  """
+  if plan.config.init_from is None:
+    return
+  with tempfile.TemporaryDirectory() as name:
+    folder = pathlib.Path(name)
+    checkpoint.keep_start(folder, plan.task, plan.config.init_from)
+    if trained_by:
+      lineage.keep(folder, plan)
+    start_lib.load(plan, checkpoint.start_of(folder, plan))
+
+
+def _with_generation(
+    claimed: run_folder.RunFolder, plan: plan_lib.Plan
+) -> plan_lib.Plan:
+  """The plan with the cohorts that the run began with.
+
+  They depend on the runs before this one, whose folders may be gone. A private
+  run does not go on without them, since its releases are counted from theirs.
+  """
+  kept = origin.read(claimed.path).generation
+  if kept is None or plan.budget is not None:
+    return plan
+  return plan.with_generation(kept)
 
 
 def _is_trained(claimed: run_folder.RunFolder, plan: plan_lib.Plan) -> bool:

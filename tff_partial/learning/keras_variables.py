@@ -11,6 +11,10 @@ import tensorflow as tf
 from tff_partial import errors
 from tff_partial.learning import keras_layers
 
+# Operations that take a variable and leave its value.
+_READS = frozenset(
+    ('ReadVariableOp', 'ResourceGather', 'ResourceGatherNd', 'VariableShape')
+)
 _NUMBERED_LAYER = re.compile(r'layer_with_weights-\d+')
 
 
@@ -37,10 +41,11 @@ def normalizes_batch(layer: tf.keras.layers.Layer) -> bool:
 def moving(
     keras_model: tf.keras.Model,
 ) -> list[tuple[tf.keras.layers.Layer, set[Any]]]:
-  """The variables that training changes without gradients.
+  """The variables that training may change without gradients.
 
   Returns:
-    Layers with references to these variables of theirs.
+    Layers with references to these variables of theirs. Layers of one's own may
+    have constants among them, see `only_reads`.
   """
   found = []
   # Such as `Normalization`, which `adapt` sets up before training.
@@ -53,6 +58,32 @@ def moving(
     if own or normalizes_batch(layer):
       found.append((layer, own))
   return found
+
+
+def only_reads(graph: tf.Graph, variable: tf.Variable) -> bool:
+  """Whether a function's graph surely does not assign a variable.
+
+  Args:
+    graph: That of a `tf.function`.
+    variable: A variable that was made outside of it.
+  """
+  return all(
+      _leaves(op, inner)
+      for outer, inner in graph.captures
+      if outer is variable.handle
+      for op in inner.consumers()
+  )
+
+
+def _leaves(op: tf.Operation, handle: tf.Tensor) -> bool:
+  """Whether an operation leaves the value of a variable that it takes."""
+  if op.type in _READS:
+    return True
+  try:  # A condition, a loop or a function, for which TensorFlow knows it.
+    read_only = op.get_attr('_read_only_resource_inputs')
+  except ValueError:
+    return False
+  return all(i in read_only for i, x in enumerate(op.inputs) if x is handle)
 
 
 def assigned(by_path: Mapping[str, tf.Variable]) -> list[str]:

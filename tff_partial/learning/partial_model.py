@@ -118,6 +118,13 @@ class PartialModel:
     constant = {v.ref() for path, v in by_path.items() if frozen(path)}
     trainable = {v.ref() for v in keras_model.trainable_variables} - constant
     moved = keras_variables.moving(keras_model)
+    own = {
+        ref
+        for layer, refs in moved
+        if not keras_variables.normalizes_batch(layer)
+        for ref in refs - constant
+    }
+    constant |= self._not_assigned(own)
     moving = set().union(*(refs for _, refs in moved)) - constant
     self.batch_layers = [
         layer.name
@@ -165,6 +172,13 @@ class PartialModel:
     _check_initial_values(
         {v.path: by_path[v.path] for v in self.variables if not v.moving}
     )
+
+  def _not_assigned(self, refs: set[Any]) -> set[Any]:
+    """Those of some variables that the model in training does not assign."""
+    if not refs:
+      return set()  # Tracing takes time.
+    graph = _trace(self, lambda batch: self.outputs(batch, training=True))
+    return {r for r in refs if keras_variables.only_reads(graph, r.deref())}
 
   def fix_constants(self, values: Sequence[Any]) -> None:
     """Takes the constants out of the shared variables.
@@ -506,20 +520,33 @@ def check_batch(model: PartialModel) -> None:
       metric does not have two terms for each example, or if random numbers
       would not repeat.
   """
+
+  def step(batch):
+    loss = model.loss(batch, model.outputs(batch, training=True))
+    return loss, model.metrics(batch, model.outputs(batch, training=False))
+
+  randomness.check_graph(_trace(model, step))
+
+
+def _trace(model: PartialModel, fn: Callable[[Batch], Any]) -> tf.Graph:
+  """The graph of a function of a batch, which is not computed.
+
+  Raises:
+    errors.SettingsError: If the model fails.
+  """
   batch_type = tf.nest.map_structure(
       lambda s: tf.TensorSpec([s.shape[0] or _TRACED, *s.shape[1:]], s.dtype),
       model.input_spec,
   )
 
   @functools.partial(tf.function, autograph=False)
-  def step(batch):
+  def call(batch):
     no_seed = lambda: tf.zeros([2], tf.int32)
     with randomness.scope(no_seed, layers=model.random_layers):
-      loss = model.loss(batch, model.outputs(batch, training=True))
-    return loss, model.metrics(batch, model.outputs(batch, training=False))
+      return fn(batch)
 
   try:
-    graph = step.get_concrete_function(batch_type).graph
+    return call.get_concrete_function(batch_type).graph
   except errors.UserError:
     raise
   except (AttributeError, LookupError, TypeError, ValueError) as e:
@@ -528,4 +555,3 @@ def check_batch(model: PartialModel) -> None:
         'Expected a model that takes batches of its `input_spec`, of any size,'
         f' found that it fails: {reason}'
     ) from e
-  randomness.check_graph(graph)

@@ -177,11 +177,11 @@ def check(
   if moving:
     raise errors.SettingsError(
         f'{named} shares {", ".join(moving)}: moving averages, or other'
-        ' variables that are not trained, which the server would never update.'
+        ' variables that layers assign, which the server would never update.'
         ' Use group or layer normalization instead of batch normalization,'
-        ' make these variables personal, without pretraining, or, if nothing is'
-        ' to change them, freeze their layers (`trainable` False) or name them'
-        ' in `frozen`.'
+        ' make these variables personal, without pretraining, or freeze their'
+        ' layers (`trainable` False) or name them in `frozen`, if nothing is to'
+        ' change them.'
     )
 
 

@@ -225,21 +225,22 @@ def learning_rates(phases: Sequence[Phase]) -> tuple[LearningRates, ...]:
   )
 
 
-def without_optimizers(phases: Sequence[Phase]) -> Any:
-  """What phases are but for their optimizers, as a hashable value.
+def without_learning_rates(phases: Sequence[Phase]) -> Any:
+  """What phases are but for their learning rates, as a hashable value.
 
-  Phases whose optimizers differ in nothing but their learning rates become the
-  same computation if these values are equal, since computations take learning
-  rates as an argument.
+  Phases become the same computation if these values are equal, since
+  computations take learning rates as an argument.
   """
 
-  def values(record):
-    return record and tuple(
-        values(value) if isinstance(value, GroupTraining) else value
-        for field in dataclasses.fields(record)
-        if field.name != 'optimizer'
-        for value in [getattr(record, field.name)]
-    )
+  def values(value):
+    if isinstance(value, tff.learning.optimizers.Optimizer):
+      hparams = dict(value.get_hparams(value.initialize(())))
+      hparams.pop(tff.learning.optimizers.LEARNING_RATE_KEY, None)
+      return type(value), tuple(sorted(hparams.items()))
+    if isinstance(value, (Phase, GroupTraining)):
+      fields = dataclasses.fields(value)
+      return tuple(values(getattr(value, field.name)) for field in fields)
+    return value
 
   return tuple(map(values, phases))
 

@@ -136,8 +136,9 @@ class PartialProcess(tff.templates.IterativeProcess):
       server_optimizer: Likewise.
 
     Raises:
-      errors.SettingsError: If the algorithm has other phases, or the optimizer
-        another state.
+      errors.SettingsError: If the algorithm has other phases, with optimizers
+        of the same kinds and settings, or the server's optimizer is of another
+        kind or has another state.
     """
     seed = self._seed if seed is None else seed
     algorithm = algorithm or self._algorithm
@@ -148,10 +149,15 @@ class PartialProcess(tff.templates.IterativeProcess):
         and server_optimizer is self._server_optimizer
     ):
       return self
+    phase_lib.check_optimizer('server_optimizer', server_optimizer)
     ours, theirs = (
-        phase_lib.without_optimizers(a.phases)
-        for a in (self._algorithm, algorithm)
+        (phase_lib.without_learning_rates(a.phases), type(o))
+        for a, o in (
+            (self._algorithm, self._server_optimizer),
+            (algorithm, server_optimizer),
+        )
     )
+    # Other settings of the server's optimizer are part of its state.
     initialize = self._build_initialize(seed, server_optimizer, algorithm)
     if ours != theirs or not self.state_type.is_assignable_from(
         initialize.type_signature.result

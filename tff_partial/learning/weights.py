@@ -99,7 +99,8 @@ def load(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
   """
   if not os.path.isfile(path):
     raise errors.MissingFileError(
-        f'Expected weights in {path}, found no such file.'
+        f'Expected weights in {path}, found no such file. Correct the path, or'
+        ' restore the file.'
     )
   try:
     arrays = safetensors.numpy.load_file(path)

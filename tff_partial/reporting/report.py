@@ -10,6 +10,7 @@ its figures are inside, it loads nothing, and it opens without a network.
 
 from collections.abc import Mapping, Sequence
 import dataclasses
+import functools
 import os
 import pathlib
 from typing import Any, Optional
@@ -76,10 +77,13 @@ class RunReport:
   privacy: Sequence[tuple[str, str]] = ()
   budgets: Optional[by_budget.Budgets] = None
 
-  @property
+  @functools.cached_property
   def query(self) -> findings.ReportQuery:
-    """What the report compares."""
-    return findings.ReportQuery(self.metric, self.baseline, self.candidate)
+    """What the report compares, in percent for all groups or for none."""
+    query = findings.ReportQuery(self.metric, self.baseline, self.candidate)
+    percent = query.percent(self.table)
+    metric = dataclasses.replace(self.metric, percent=percent)
+    return dataclasses.replace(query, metric=metric)
 
 
 def write(

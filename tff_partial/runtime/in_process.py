@@ -392,12 +392,7 @@ def _bind(
   if isinstance(type_spec, tff.TensorType):
     values[symbol] = _to_array(value, type_spec)
   elif isinstance(type_spec, tff.StructType):
-    parts = tff.structure.from_container(value)
-    if len(parts) != len(type_spec):
-      raise TypeError(
-          f'Expected a value of type {type_spec.compact_representation()},'
-          f' found {len(parts)} elements.'
-      )
+    parts = messages.parts(value, type_spec)
     for part, part_type, part_symbol in zip(parts, type_spec, symbol):
       _bind(part, part_type, part_symbol, values, clients)
   elif type_spec.all_equal:

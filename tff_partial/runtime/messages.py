@@ -33,17 +33,15 @@ def write(message: executor_pb2.Value, value: Any, type_spec: tff.Type) -> None:
     TypeError: If the value is not of the type.
   """
   if isinstance(type_spec, tff.StructType):
-    structure = tff.structure.from_container(value)
-    if len(structure) == len(type_spec):
-      message.struct.SetInParent()  # Needed if there are no elements.
-      for part, (name, part_type) in zip(
-          structure, tff.structure.iter_elements(type_spec)
-      ):
-        element = message.struct.element.add()
-        if name:
-          element.name = name
-        write(element.value, part, part_type)
-      return
+    message.struct.SetInParent()  # Needed if there are no elements.
+    for part, (name, part_type) in zip(
+        parts(value, type_spec), tff.structure.iter_elements(type_spec)
+    ):
+      element = message.struct.element.add()
+      if name:
+        element.name = name
+      write(element.value, part, part_type)
+    return
   elif isinstance(type_spec, tff.FederatedType):
     if type_spec.all_equal or isinstance(value, list):
       # TFF's message for no clients has the right type.
@@ -62,6 +60,38 @@ def write(message: executor_pb2.Value, value: Any, type_spec: tff.Type) -> None:
     return
   # Scalars, strings, data sets, and values of the wrong type.
   message.CopyFrom(tff.framework.serialize_value(value, type_spec)[0])
+
+
+def parts(value: Any, type_spec: tff.StructType) -> list[Any]:
+  """The parts of a structure in the order of its type.
+
+  TFF takes them by their order. A dictionary in another order would be taken
+  for another value.
+
+  Args:
+    value: A structure that TFF accepts.
+    type_spec: Its type.
+
+  Returns:
+    The parts, found by their names if all of them, and all of the type's, have
+    one.
+
+  Raises:
+    TypeError: If the value has other parts.
+  """
+  found = tff.structure.from_container(value)
+  names = tff.structure.name_list_with_nones(found)
+  expected = tff.structure.name_list_with_nones(type_spec)
+  has_names = None not in names + expected
+  if names == expected or len(names) == len(expected) and not has_names:
+    return list(found)
+  if has_names and set(names) == set(expected):
+    by_name = dict(zip(names, found))
+    return [by_name[name] for name in expected]
+  raise TypeError(
+      f'Expected a value of type {type_spec.compact_representation()}, found'
+      f' {len(names)} elements: {", ".join(map(str, names))}.'
+  )
 
 
 class UnexpectedAnswerError(errors.WorkerError, ValueError):

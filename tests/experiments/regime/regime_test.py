@@ -5,7 +5,6 @@
 import json
 import pathlib
 import tempfile
-from unittest import mock
 
 from absl.testing import absltest
 from absl.testing import parameterized
@@ -73,7 +72,6 @@ def build_study(task=None, **settings):
       SETTINGS,
       init_from=None,
       sharding=sharding_lib.Sharding(),
-      after_round=lambda: None,
   )
 
 
@@ -253,9 +251,13 @@ class RunTest(parameterized.TestCase):
       weights = pathlib.Path(first, 'model.safetensors')
       values = weights_lib.load(weights)
       weights.unlink()
-      with mock.patch.object(regime, '_study', side_effect=KeyboardInterrupt):
-        with self.assertRaises(KeyboardInterrupt):
-          self.run_in(init_from=first, pretrain_rounds=None)
+      # Ends after what it starts from was copied.
+      with run_folder.claim(
+          str(self.folder), {'regime': True}, overwrite=False
+      ):
+        (self.folder / 'measurements.json').write_text('{')
+      with self.assertRaisesRegex(errors.FileError, 'a damaged file'):
+        self.run_in(init_from=first, pretrain_rounds=None)
     kept = weights_lib.load(self.folder / 'start.safetensors')
     self.assertSameElements(kept, values)
 

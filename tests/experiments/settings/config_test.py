@@ -108,6 +108,7 @@ class ConfigTest(parameterized.TestCase):
       ),
       ({'dp_initial_clip': 1.0}, 'with `dp_initial_clip`, found neither'),
       ({'dp_clip_quantile': 0.9}, 'with `dp_clip_quantile`, found neither'),
+      ({'dp_metrics': 'exact'}, 'with `dp_metrics`, found neither'),
       (
           {'noise_multiplier': 1.0, 'dp_clip': 1.0, 'dp_initial_clip': 0.2},
           '`dp_clip` or `dp_initial_clip`, .* found both',
@@ -122,7 +123,7 @@ class ConfigTest(parameterized.TestCase):
       ),
       (
           {'noise_multiplier': 1.0, 'algorithm': 'fed_apm'},
-          '`client_sampling` fixed for algorithm .fed_apm., .* found poisson',
+          'no differential privacy for algorithm .fed_apm.,.*Use another alg',
       ),
       *(
           (

@@ -85,21 +85,18 @@ def run_in(
   """
   todo = configs(config, splits)
   sharding = sharding or sharding_lib.Sharding()
-  plan = plan_lib.build(task, todo[0])
-  checkpoint.keep_start(claimed.path, task, config.init_from)
-  init_from = checkpoint.start_of(claimed.path, plan)
-  build_fn = functools.partial(
-      split_study.build,
-      task,
-      settings=settings,
-      init_from=init_from,
-      sharding=sharding,
-  )
   # Raise for what cannot be studied before anything is computed.
   for one in todo:
     split_study.check_model(task, one)
-    plan_lib.build(task, one)  # With its pretraining.
-    build_fn(one)
+  plan, *_ = [plan_lib.build(task, one) for one in todo]  # With pretraining.
+  checkpoint.keep_start(claimed.path, task, config.init_from)
+  init_from = checkpoint.start_of(claimed.path, plan)
+  studies = [
+      split_study.build(
+          task, one, settings, init_from=init_from, sharding=sharding
+      )
+      for one in todo
+  ]
   stages.keep_origin(
       claimed.path, plan, None if plan.pretraining else init_from
   )
@@ -116,9 +113,8 @@ def run_in(
       unit='round',
       disable=not progress,
   ) as bar:
-    for one in todo:
-      study = build_fn(one, after_round=bar.update)
-      results[one.split] = _study(study, kept, bar.update)
+    for study in studies:
+      results[study.config.split] = _study(study, kept, bar.update)
   contents = page.plain(
       {
           'task': task.name,
@@ -220,7 +216,7 @@ class _Measurements:
 def _study(
     study: split_study.SplitStudy,
     kept: _Measurements,
-    advance: Callable[[int], Any],
+    advance: Callable[..., Any],
 ) -> dict[str, Any]:
   """Measures one split, or what is left of it."""
   split = study.config.split
@@ -228,7 +224,7 @@ def _study(
   start = kept.once(f'{split}/start', lambda: constants().at(study.at_start()))
 
   def rehearse(name, repeat):
-    losses, end = study.rehearsal(name, repeat)
+    losses, end = study.rehearsal(name, repeat, advance)
     if (name, repeat) == (methods.ALTERNATING, 0):
       # The pilot: constants belong to a point, and this one is further on.
       losses['pilot'] = {

@@ -60,14 +60,12 @@ class SplitStudy:
     settings: How much to measure.
     init_from: What training starts from; `None` for seeded values.
     sharding: How many clients are computed at a time, and by whom.
-    after_round: Called after each round of a rehearsal.
   """
 
   plans: Mapping[str, plan_lib.Plan]
   settings: config_groups.Regime
   init_from: Optional[str]
   sharding: sharding_lib.Sharding
-  after_round: Callable[[], None]
 
   @property
   def plan(self) -> plan_lib.Plan:
@@ -201,12 +199,18 @@ class SplitStudy:
     """Whether the mean update weights clients by their examples."""
     return self.config.weighting == 'num_examples'
 
-  def rehearsal(self, name: str, repeat: int) -> tuple[dict[str, Any], Point]:
+  def rehearsal(
+      self,
+      name: str,
+      repeat: int,
+      after_round: Callable[[], Any] = lambda: None,
+  ) -> tuple[dict[str, Any], Point]:
     """Rehearses an algorithm from the start.
 
     Args:
       name: Of one of `plans`.
       repeat: Determines cohorts and the order of examples, for all algorithms.
+      after_round: Called after each round.
 
     Returns:
       Losses on held-out examples in the middle and at the end, the loss on
@@ -232,7 +236,7 @@ class SplitStudy:
           first_round=first,
           rounds=last - first,
           sharding=self.sharding,
-          after_round=self.after_round,
+          after_round=after_round,
       )
       end = Point(done.state, done.personal)
       losses.append(self.loss(end, self.held_out))
@@ -307,7 +311,6 @@ def build(
     *,
     init_from: Optional[str],
     sharding: sharding_lib.Sharding,
-    after_round: Callable[[], None] = lambda: None,
 ) -> SplitStudy:
   """Prepares the study of the split that the settings name.
 
@@ -318,7 +321,6 @@ def build(
     init_from: What training starts from, which need not be there yet; `None`
       for seeded values.
     sharding: How many clients are computed at a time, and by whom.
-    after_round: Called after each round of a rehearsal.
 
   Raises:
     errors.SettingsError: If the settings cannot be used with the algorithms
@@ -343,7 +345,6 @@ def build(
       settings=settings,
       init_from=init_from,
       sharding=sharding,
-      after_round=after_round,
   )
   # Raise for what is missing before anything is computed.
   _ = study.batching, study.metric, study.measured

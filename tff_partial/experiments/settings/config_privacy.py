@@ -136,6 +136,8 @@ class Privacy(setting.Settings):
       )
     names = ('delta', 'dp_clip', 'init_is_public')
     useless = [*(n for n in names if getattr(self, n)), *adaptive]
+    if self.dp_metrics != 'none':
+      useless.append('dp_metrics')
     if useless:
       raise errors.SettingsError(
           'Expected `noise_multiplier` or `target_epsilon` with'

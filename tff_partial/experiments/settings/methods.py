@@ -186,6 +186,13 @@ def _at_least_one_epoch(config: Any) -> Optional[str]:
 def _mean_over_all(config: Any) -> Optional[str]:
   """What makes the server's variables another thing than a mean over all."""
   server, privacy = config.server, config.privacy
+  if privacy.is_private:  # Which in turn refuses cohorts of a fixed size.
+    return (
+        f'Expected no differential privacy for algorithm {config.algorithm!r},'
+        ' found some: its shared variables need as many clients in each round,'
+        ' and cohorts of a fixed size have no usable guarantee here'
+        ' (docs/privacy.md). Use another algorithm.'
+    )
   for name, found, wanted in (
       ('client_weighting', config.weighting, 'uniform'),
       ('server_optimizer', server.server_optimizer, 'sgd'),
