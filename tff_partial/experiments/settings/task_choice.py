@@ -53,7 +53,7 @@ class TaskChoice(setting.Settings):
     Args:
       numbers: By name.
     """
-    others = dict(numbers)
+    others: dict[str, Any] = dict(numbers)
     return dataclasses.replace(
         self,
         batch_size=others.pop('batch_size', self.batch_size),
