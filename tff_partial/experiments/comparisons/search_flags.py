@@ -3,6 +3,7 @@
 """The search that the flags describe."""
 
 import dataclasses
+from typing import Any
 
 from tff_partial import errors
 from tff_partial.experiments import flags
@@ -82,7 +83,7 @@ def read_search() -> search_lib.Search:
       },
   )
   # What is searched is given.
-  given = {n: max(lists[n]) for n in _OF_STEPS if n in lists}
+  given: dict[str, Any] = {n: max(lists[n]) for n in _OF_STEPS if n in lists}
   client = dataclasses.replace(config.client, **given)
   seeds = flags.seeds(comparison.seeds, config.seed)
   search = search_lib.Search(
