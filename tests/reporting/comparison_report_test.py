@@ -92,10 +92,8 @@ class ComparisonReportTest(parameterized.TestCase):
       (folder / 'report.json').write_text(json.dumps(report))
       key = run_results.Key(algorithm, 'none', full=False, seed=0)
       runs[key] = run_results.read_run(folder)
-    page = comparison_report.write(
-        figure.parent, title='t', runs=runs, failures={}, settings={}
-    )
-    self.assertEqual('id="frontier"' in page.read_text(), drawn)
+    page, _ = self.compare(runs)
+    self.assertEqual('id="frontier"' in page, drawn)
     self.assertEqual(figure.exists(), drawn)
     self.assertNotIn('of an earlier page', figure.read_text() if drawn else '')
 
@@ -128,7 +126,7 @@ class ComparisonReportTest(parameterized.TestCase):
     self.assertIn('| 33.3% / 0.0% | 1.000 |', text)
 
   def test_worth_of_the_gate(self):
-    page, text = self.write_runs(
+    page, text = self.write(
         fed_avg={}, fed_alt={'models': ['personalized', 'gated'], 'takers': 2}
     )
     for written in (page, text):
@@ -138,14 +136,12 @@ class ComparisonReportTest(parameterized.TestCase):
     )
     self.assertIn(row, text)
     self.assertIn('<td>66.7%</td>', page)
-    [found] = json.loads(
-        (self.folder / 'compared' / 'comparison.json').read_text()
-    )['gates']
+    [found] = self.numbers()['gates']
     self.assertEqual((found['name'], found['takers']), ('fed_alt, none', 2 / 3))
 
   def test_without_a_gate_it_is_not_mentioned(self):
     # Nor if earlier reports do not say how many clients take the model.
-    page, text = self.write_runs(
+    page, text = self.write(
         fed_avg={}, fed_alt={'models': ['personalized', 'gated']}
     )
     for written in (page, text):
@@ -179,7 +175,7 @@ class ComparisonReportTest(parameterized.TestCase):
     self.assertNotIn('different epsilons', text)
 
   def test_without_privacy_there_is_no_epsilon(self):
-    page, text = self.write_runs(fed_avg={})
+    page, text = self.write(fed_avg={})
     for written in (page, text):
       self.assertNotIn('psilon', written)
 
