@@ -63,6 +63,12 @@ class NotesTest(parameterized.TestCase):
     said = notes(algorithm=algorithm, **_NO_START)
     self.assertEqual('use --pretrain_rounds' in said, expected)
 
+  def test_names_some_of_many_new_variables(self):
+    [six] = notes_lib.notes_on_new_variables([*'abcdef'])
+    self.assertEndsWith(six, 'does not have a, b, c, d, e, f.')
+    [seven] = notes_lib.notes_on_new_variables([*'abcdefg'])
+    self.assertEndsWith(seven, 'does not have a, b, c, d, e, f and 1 more.')
+
   def test_nobody_is_fine_tuned_where_all_have_the_same_model(self):
     said = notes(algorithm='fed_avg', finetune_epochs=5)
     self.assertNotIn('fine-tuned', said)

@@ -32,6 +32,7 @@ VALIDATION_INIT_NOTE = (
     'The model that training started from may have seen the validation'
     ' examples, unless it was trained with the same validation share and seed.'
 )
+_MOST_NAMES = 6  # In a sentence.
 
 
 def notes(
@@ -243,9 +244,12 @@ def notes_on_new_variables(paths: Sequence[str]) -> list[str]:
     return []
   number = formatting.quantity(len(paths), 'personal variable')
   verb = 'is' if len(paths) == 1 else 'are'
+  names = ', '.join(paths[:_MOST_NAMES])
+  if len(paths) > _MOST_NAMES:
+    names += f' and {len(paths) - _MOST_NAMES} more'
   return [
       f'{number} {verb} new: the model that training started from does not have'
-      f' {", ".join(paths)}.'
+      f' {names}.'
   ]
 
 
