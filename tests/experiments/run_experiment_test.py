@@ -466,9 +466,9 @@ class DemoTest(programs.FolderTest):
         timeout=programs.SECONDS,
     )
     self.assertEqual(run.returncode, 0, run.stdout)
+    # So few rounds may gain nothing that is clear, as processors round.
     self.assertRegex(
-        run.stdout,
-        r'(?s)accuracy from .* to .*: \d+ are better and \d+ are worse',
+        run.stdout, r'accuracy .* to .*: \d+ are better and \d+ are worse'
     )
     report = json.loads(
         pathlib.Path(self.folder, 'demo', 'report.json').read_text()

@@ -112,7 +112,7 @@ class MessagesTest(parameterized.TestCase):
     messages.write(expected, (2, 1), pair)
     self.assertEqual(found, expected)
     for other in ({'b': 1, 'c': 2}, {'a': 2, 'b': 1, 'c': 3}, (1, 2, 3)):
-      with self.assertRaisesRegex(TypeError, 'of type <a=int32,b=int32>'):
+      with self.assertRaisesRegex(TypeError, '<a=int32,b=int32>'):
         messages.write(found, other, pair)
 
   def test_datasets_are_sent(self):

@@ -33,15 +33,16 @@ def write(message: executor_pb2.Value, value: Any, type_spec: tff.Type) -> None:
     TypeError: If the value is not of the type.
   """
   if isinstance(type_spec, tff.StructType):
-    message.struct.SetInParent()  # Needed if there are no elements.
-    for part, (name, part_type) in zip(
-        parts(value, type_spec), tff.structure.iter_elements(type_spec)
-    ):
-      element = message.struct.element.add()
-      if name:
-        element.name = name
-      write(element.value, part, part_type)
-    return
+    if len(tff.structure.from_container(value)) == len(type_spec):
+      message.struct.SetInParent()  # Needed if there are no elements.
+      for part, (name, part_type) in zip(
+          parts(value, type_spec), tff.structure.iter_elements(type_spec)
+      ):
+        element = message.struct.element.add()
+        if name:
+          element.name = name
+        write(element.value, part, part_type)
+      return
   elif isinstance(type_spec, tff.FederatedType):
     if type_spec.all_equal or isinstance(value, list):
       # TFF's message for no clients has the right type.
