@@ -91,11 +91,7 @@ def _read(
     path: str, variables: Sequence[partition.VariableInfo]
 ) -> dict[str, np.ndarray]:
   """All arrays of a file by path, with '/' between the parts of a path."""
-  if not os.path.isfile(path):
-    raise errors.MissingFileError(
-        f'Expected weights in {path}, found no such file. Correct the path, or'
-        ' restore the file.'
-    )
+  weights.check_file(path)
   readers = {
       '.safetensors': lambda path: _read_safetensors(path, variables),
       '.keras': lambda path: keras_files.read_keras(path, variables),

@@ -90,6 +90,19 @@ def save_by_path(
     ) from e
 
 
+def check_file(path: str | os.PathLike[str]) -> None:
+  """Checks that there is a file of weights.
+
+  Raises:
+    errors.MissingFileError: If there is none.
+  """
+  if not os.path.isfile(path):
+    raise errors.MissingFileError(
+        f'Expected weights in {path}, found no such file. Correct the path, or'
+        ' restore the file.'
+    )
+
+
 def load(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
   """Reads the arrays of a file by path.
 
@@ -97,11 +110,7 @@ def load(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
     errors.MissingFileError: If there is no such file.
     errors.DataError: If it is not a safetensors file, or is damaged.
   """
-  if not os.path.isfile(path):
-    raise errors.MissingFileError(
-        f'Expected weights in {path}, found no such file. Correct the path, or'
-        ' restore the file.'
-    )
+  check_file(path)
   try:
     arrays = safetensors.numpy.load_file(path)
     with safetensors.safe_open(path, 'np') as f:
